@@ -1,0 +1,264 @@
+/*
+ * The relay: what a runtime executes as /opt/cni/bin/cni-cnm.
+ *
+ * Hands one CNI call to the resident service (`cni-cnm serve`) and copies its answer; where no service answers it
+ * becomes the full program, with the same environment, arguments and stdin. The result is the same on both ways.
+ *
+ *   VERSION                                        answered here, stdin unread
+ *   no CNI_COMMAND                                 the full program (its command line)
+ *   no service, refused, another version,          the full program, with stdin as it was. CNI_CNM_REQUEST in its
+ *   not mine, answer cut off or garbled            environment is the id the service was given: a request that was
+ *                                                  done before the cut is recognised, not done twice
+ *   no answer within the limit                     error 11 (try again later); 60 s, STATUS 2 s
+ *
+ * Wire format, one request and one reply a connection, numbers in host order (cni_cnm/service/protocol.py is the
+ * other end; change both, and PROTOCOL with them):
+ *
+ *   request  struct request, then `environ` and `argv` (each string ends in NUL), then stdin verbatim; with its
+ *            first byte come descriptors (SCM_RIGHTS): the relay's network namespace, then, if `descriptors` is 2,
+ *            what CNI_NETNS names
+ *   reply    struct reply, then stdout and stderr verbatim; a connection closed before its end means "not by me"
+ *
+ * Environment: CNI_CNM_SOCKET (the service's socket; empty: none), CNI_CNM_PROGRAM (the full program),
+ * CNI_CNM_TIMEOUT (whole seconds). Compiled by build/relay.sh, which defines VERSION and VERSION_REPLY.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROTOCOL "CNICNM1" /* eight bytes with its NUL */
+#define SOCKET "/run/cni-cnm/service.sock"
+#define PROGRAM "/cni-cnm" /* beside the relay, whichever link led to it */
+#define TEXT_MAX (2u << 20) /* environment and arguments: what the kernel lets a process have by default */
+#define STDIN_MAX (4u << 20)
+#define REPLY_MAX (4u << 20)
+#define ENVIRON_MAX 65536
+
+struct request { char magic[8], version[32]; uint32_t environ, argv, input, descriptors; };
+struct reply { char magic[8]; uint32_t code, out, err, reserved; };
+
+/* Pages of these that are not used are never there. */
+static union { struct request head; char bytes[sizeof(struct request) + TEXT_MAX + STDIN_MAX + 1]; } request;
+static union { struct reply head; char bytes[sizeof(struct reply) + REPLY_MAX]; } reply;
+static char *environment[ENVIRON_MAX + 2];
+static char program[PATH_MAX + sizeof PROGRAM];
+static char **arguments;
+static struct timespec deadline;
+
+static void put(int fd, const char *bytes, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, bytes, size);
+		if (n < 0 && errno == EAGAIN)
+			poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
+		else if (n < 0 && errno != EINTR)
+			return;
+		else if (n > 0)
+			bytes += n, size -= (size_t)n;
+	}
+}
+
+_Noreturn static void fail(const char *code, const char *message)
+{
+	const char *parts[] = { "{\"cniVersion\":\"1.0.0\",\"code\":", code, ",\"msg\":\"", message, "\"}\n" };
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		put(STDOUT_FILENO, parts[i], strlen(parts[i]));
+	_exit(1);
+}
+
+/* Become the full program. `input` is what was read of stdin, to be given again; NULL: stdin was not touched. */
+_Noreturn static void become(char **envp, const char *input, size_t size)
+{
+	const char *named = getenv("CNI_CNM_PROGRAM");
+	if (named == NULL || *named == '\0') {
+		ssize_t n = readlink("/proc/self/exe", program, PATH_MAX);
+		char *slash = n > 0 ? memrchr(program, '/', (size_t)n) : NULL;
+		memcpy(slash ? slash : program, PROGRAM, sizeof PROGRAM);
+		named = program;
+	}
+	struct stat self, other; /* a relay copied by itself, under the program's name, would execute itself for ever */
+	if (stat("/proc/self/exe", &self) == 0 && stat(named, &other) == 0 && self.st_ino == other.st_ino &&
+	    self.st_dev == other.st_dev)
+		fail("5", "the full program is missing: this is the relay alone; install it with the program beside it");
+	if (input != NULL) {
+		int fd = memfd_create("stdin", 0);
+		if (fd < 0)
+			fail("5", "stdin cannot be passed on to the full program: memfd_create failed");
+		put(fd, input, size);
+		if (lseek(fd, 0, SEEK_CUR) != (off_t)size || lseek(fd, 0, SEEK_SET) != 0 || dup2(fd, STDIN_FILENO) < 0)
+			fail("5", "stdin cannot be passed on to the full program: out of memory");
+		close(fd);
+	}
+	execve(named, arguments, envp);
+	fail("5", "no service answers, and the full program cannot be executed: is it missing beside the relay?");
+}
+
+/* Give the socket what is left of the time. */
+static void limit(int sock)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	int64_t left = (deadline.tv_sec - now.tv_sec) * 1000000LL + (deadline.tv_nsec - now.tv_nsec) / 1000;
+	if (left <= 0)
+		fail("11", "the service did not answer in time; see CNI_CNM_TIMEOUT and the log of cni-cnm serve");
+	struct timeval value = { left / 1000000, left % 1000000 };
+	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof value);
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value);
+}
+
+static void start_clock(const char *command)
+{
+	const char *text = getenv("CNI_CNM_TIMEOUT");
+	long seconds = text ? strtol(text, NULL, 10) : 0;
+	if (seconds < 1 || seconds > 86400)
+		seconds = 60;
+	if (strcmp(command, "STATUS") == 0 && seconds > 2)
+		seconds = 2;
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += seconds;
+}
+
+/* Pack NUL-terminated strings behind `at`; 0 if they do not fit. */
+static size_t pack(size_t at, char **strings, const char *skip, char **copies, size_t room)
+{
+	size_t end = at;
+	for (; *strings != NULL; strings++) {
+		size_t size = strlen(*strings) + 1;
+		if (skip != NULL && strncmp(*strings, skip, strlen(skip)) == 0)
+			continue;
+		if (end + size > sizeof request.head + TEXT_MAX || room-- == 0)
+			return 0;
+		if (copies != NULL)
+			*copies++ = request.bytes + end;
+		memcpy(request.bytes + end, *strings, size);
+		end += size;
+	}
+	return end;
+}
+
+/* The whole request; -1 if the peer closed. */
+static int send_request(int sock, size_t size, const int *fds, unsigned count)
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] __attribute__((aligned(8))) = { 0 };
+	struct iovec io = { request.bytes, size };
+	struct msghdr message = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = CMSG_SPACE(count * sizeof(int)) };
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+	*rights = (struct cmsghdr){ CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+	while (io.iov_len > 0) {
+		limit(sock);
+		ssize_t n = sendmsg(sock, &message, MSG_NOSIGNAL);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -1;
+		if (n > 0) {
+			io.iov_base = (char *)io.iov_base + n, io.iov_len -= (size_t)n;
+			message.msg_control = NULL, message.msg_controllen = 0;
+		}
+	}
+	return 0;
+}
+
+/* The whole reply; -1 if it is cut off or none of ours. Nothing of it is printed before all of it is here. */
+static int receive_reply(int sock)
+{
+	size_t have = 0, want = sizeof reply.head;
+	while (have < want) {
+		limit(sock);
+		ssize_t n = recv(sock, reply.bytes + have, sizeof reply.bytes - have, 0);
+		if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+			return -1;
+		have += n > 0 ? (size_t)n : 0;
+		if (have < sizeof reply.head)
+			continue;
+		if (memcmp(reply.head.magic, PROTOCOL, sizeof reply.head.magic) != 0 || reply.head.code > 255 ||
+		    reply.head.out > REPLY_MAX || reply.head.err > REPLY_MAX - reply.head.out)
+			return -1;
+		want = sizeof reply.head + reply.head.out + reply.head.err;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv, char **envp)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = SOCKET };
+	const char *command = getenv("CNI_COMMAND"), *path = getenv("CNI_CNM_SOCKET"), *netns = getenv("CNI_NETNS");
+	unsigned char random[16];
+	char id[] = "CNI_CNM_REQUEST=0123456789abcdef0123456789abcdef", *ids[] = { id, NULL };
+	int fds[2], sock;
+
+	arguments = argc > 0 ? argv : (char *[]){ "cni-cnm", NULL };
+	if (command == NULL || *command == '\0')
+		become(envp, NULL, 0);
+	if (strcmp(command, "VERSION") == 0) {
+		put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1);
+		return 0;
+	}
+	do /* a runtime that closed one of 0, 1, 2 must not find our socket there */
+		sock = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (sock >= 0 && sock <= STDERR_FILENO && fcntl(sock, F_SETFD, 0) == 0);
+	close(sock);
+
+	if (getrandom(random, sizeof random, 0) != sizeof random)
+		become(envp, NULL, 0);
+	for (size_t i = 0; i < sizeof random; i++) {
+		id[16 + 2 * i] = "0123456789abcdef"[random[i] >> 4];
+		id[17 + 2 * i] = "0123456789abcdef"[random[i] & 15];
+	}
+	size_t environ_end = pack(sizeof request.head, ids, NULL, environment, 1);
+	environ_end = pack(environ_end, envp, "CNI_CNM_REQUEST=", environment + 1, ENVIRON_MAX);
+	size_t argv_end = environ_end ? pack(environ_end, arguments, NULL, NULL, ENVIRON_MAX) : 0;
+	if (argv_end == 0 || (path != NULL && (*path == '\0' || strlen(path) >= sizeof address.sun_path)))
+		become(envp, NULL, 0);
+	if (path != NULL)
+		memcpy(address.sun_path, path, strlen(path) + 1);
+
+	fds[0] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock < 0 || fds[0] < 0)
+		become(environment, NULL, 0);
+	start_clock(command);
+	for (;;) {
+		limit(sock);
+		if (connect(sock, (struct sockaddr *)&address, sizeof address) == 0)
+			break;
+		if (errno != EINTR && errno != EAGAIN) /* EAGAIN: its queue is full; limit() ends this */
+			become(environment, NULL, 0);
+	}
+
+	char *input = request.bytes + argv_end;
+	size_t input_size = 0;
+	for (ssize_t n = 1; n != 0; input_size += n > 0 ? (size_t)n : 0) {
+		n = read(STDIN_FILENO, input + input_size, STDIN_MAX + 1 - input_size);
+		if (n < 0 && errno == EAGAIN)
+			poll(&(struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN }, 1, -1);
+		else if (n < 0 && errno != EINTR)
+			fail("5", "the network configuration cannot be read from stdin");
+		if (input_size + (n > 0 ? (size_t)n : 0) > STDIN_MAX)
+			fail("6", "the network configuration is larger than 4 MiB");
+	}
+
+	/* O_NONBLOCK: a path that turns out to be a FIFO must not hang us. */
+	fds[1] = netns != NULL && *netns != '\0' ? open(netns, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	request.head = (struct request){ PROTOCOL, VERSION, (uint32_t)(environ_end - sizeof request.head),
+					 (uint32_t)(argv_end - environ_end), (uint32_t)input_size, fds[1] < 0 ? 1 : 2 };
+	start_clock(command); /* the runtime's own time to write stdin does not count */
+	if (send_request(sock, argv_end + input_size, fds, request.head.descriptors) < 0 || receive_reply(sock) < 0)
+		become(environment, input, input_size);
+	put(STDOUT_FILENO, reply.bytes + sizeof reply.head, reply.head.out);
+	put(STDERR_FILENO, reply.bytes + sizeof reply.head + reply.head.out, reply.head.err);
+	return (int)reply.head.code;
+}

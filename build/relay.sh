@@ -1,0 +1,18 @@
+#!/bin/sh
+# Compile the relay: build/relay.sh OUTPUT [FLAG…]. PYTHON and CC choose the tools; flags given replace -O2 -static -s.
+set -eu
+output=$1
+shift
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+[ $# -gt 0 ] || set -- -O2 -static -s
+line=$("${PYTHON:-python3}" -I -c "
+import sys
+sys.path.insert(0, sys.argv[1])
+from cni_cnm import __version__
+from cni_cnm.cni.versions import answer
+from json import dumps
+print('-DVERSION=' + dumps(__version__), '-DVERSION_REPLY=' + dumps(answer()), sep='\n')
+" "$root")
+IFS='
+'
+exec "${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror $line "$@" -o "$output" "$root/build/relay.c"

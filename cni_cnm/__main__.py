@@ -1,0 +1,26 @@
+"""Which door: a CNI runtime sets CNI_COMMAND, a person does not. Imports nothing else: every pod pays for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> int:
+    command = os.environ.get("CNI_COMMAND")
+    if command == "VERSION":
+        from cni_cnm.cni.versions import answer
+
+        sys.stdout.write(answer())
+        return 0
+    if command:
+        from cni_cnm.cni.process import run
+
+        return run(os.environ, os.path.basename(sys.argv[0]))
+    from cni_cnm.cli import run_command
+
+    return run_command(sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

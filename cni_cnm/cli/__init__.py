@@ -1,0 +1,60 @@
+"""The command line: one module a noun, each with `configure(parser)` and a function per verb.
+
+    network    ls, inspect, create, rm
+    endpoint   ls, inspect
+    serve      the resident service
+
+Results go to stdout, as a table or with --json; errors are one sentence on stderr and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cni_cnm import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+NOUNS = ("network", "endpoint", "serve")
+
+
+def run_command(argv: list[str]) -> int:
+    name = os.path.basename(argv[0])
+    if name != "cni-cnm" and len(argv) == 1 and not name.startswith("__main__"):
+        # Runtimes run a plugin bare to learn its version (the reference prints the same two lines).
+        from cni_cnm.cni.versions import SUPPORTED
+
+        sys.stderr.write(f"CNI {name} plugin v{__version__}\nCNI protocol versions supported: {', '.join(SUPPORTED)}\n")
+        return 0
+    from cni_cnm.errors import CnmError
+
+    parser = _parser()
+    arguments = parser.parse_args(argv[1:])
+    if not hasattr(arguments, "verb"):
+        parser.print_help()
+        return 2
+    try:
+        return int(arguments.verb(arguments) or 0)
+    except CnmError as error:
+        sys.stderr.write(f"cni-cnm: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+    from importlib import import_module
+
+    parser = argparse.ArgumentParser(
+        prog="cni-cnm",
+        description="Pod networking by the Container Network Model. With CNI_COMMAND in the environment this program "
+        "is a CNI plugin; otherwise it is this command line.",
+        epilog="Configuration: /etc/cni-cnm/config.toml. Full documentation: cni-cnm(8).",
+    )
+    parser.add_argument("--version", action="version", version=f"cni-cnm {__version__}")
+    nouns = parser.add_subparsers(title="what", metavar="NOUN")
+    for noun in NOUNS:
+        import_module(f"cni_cnm.cli.{noun}").configure(nouns)
+    return parser

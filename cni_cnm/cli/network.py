@@ -1,0 +1,126 @@
+"""`cni-cnm network`: the networks on this host, whichever door made them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cni_cnm.cli.table import table
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.wiring import open_controller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from cni_cnm.cnm.network import Network
+
+
+def configure(nouns: Any) -> None:
+    parser = nouns.add_parser("network", help="list, show, create and remove networks")
+    verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
+
+    ls = verbs.add_parser("ls", help="list networks")
+    ls.add_argument("--json", action="store_true", help="print JSON")
+    ls.set_defaults(verb=list_networks)
+
+    inspect = verbs.add_parser("inspect", help="show a network and its endpoints as JSON")
+    inspect.add_argument("network", help="name, id or the beginning of an id")
+    inspect.set_defaults(verb=inspect_network)
+
+    create = verbs.add_parser("create", help="create a network")
+    create.add_argument("name")
+    create.add_argument("--driver", default="bridge", help="network driver (default: bridge)")
+    create.add_argument("--subnet", action="append", default=[], help="CIDR, once a family; default: from the pools")
+    create.add_argument(
+        "--gateway", action="append", default=[], help="gateway address of the subnet at the same position"
+    )
+    create.add_argument("--ipv6", action="store_true", help="choose an IPv6 subnet too, where no --subnet is given")
+    create.add_argument("--internal", action="store_true", help="no default route, no masquerade")
+    create.add_argument("-o", "--opt", action="append", default=[], metavar="KEY=VALUE", help="driver option (label)")
+    create.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="metadata")
+    create.set_defaults(verb=create_network)
+
+    rm = verbs.add_parser("rm", help="remove networks that have no endpoints")
+    rm.add_argument("network", nargs="+", help="name, id or the beginning of an id")
+    rm.set_defaults(verb=remove_networks)
+
+
+def list_networks(arguments: argparse.Namespace) -> None:
+    found = list(open_controller().networks())
+    if arguments.json:
+        print(json.dumps([_summary(network) for network in found], indent=4))
+        return
+    rows = [(n.id[:12], n.name, n.driver, ", ".join(_subnets(n)) or "-") for n in found]
+    print(table(("NETWORK ID", "NAME", "DRIVER", "SUBNETS"), rows))
+
+
+def inspect_network(arguments: argparse.Namespace) -> None:
+    network = open_controller().network(arguments.network)
+    endpoints = {
+        endpoint.id: {
+            "name": endpoint.name,
+            "container": endpoint.record.container_id,
+            "ifname": endpoint.record.ifname,
+            "owner": endpoint.record.owner,
+            "state": endpoint.record.state,
+            "mac": endpoint.record.mac,
+            "addresses": [str(address.interface) for address in endpoint.addresses],
+        }
+        for endpoint in network.endpoints()
+    }
+    print(json.dumps({**_summary(network), "options": dict(network.record.options), "endpoints": endpoints}, indent=4))
+
+
+def create_network(arguments: argparse.Namespace) -> None:
+    config: dict[str, Any] = {}
+    if arguments.subnet:
+        gateways = arguments.gateway + [None] * len(arguments.subnet)
+        pairs = zip(arguments.subnet, gateways, strict=False)
+        config["ranges"] = [[{"subnet": s, **({"gateway": g} if g else {})}] for s, g in pairs]
+    elif arguments.gateway:
+        raise InvalidConfig("--gateway needs the --subnet it is in")
+    network = open_controller().new_network(
+        arguments.name,
+        driver=arguments.driver,
+        options={"profile": "cnm", "labels": _pairs(arguments.opt, "--opt"), "enableipv6": arguments.ipv6},
+        ipam_config=config,
+        internal=arguments.internal,
+        labels=_pairs(arguments.label, "--label"),
+    )
+    print(network.id)
+
+
+def remove_networks(arguments: argparse.Namespace) -> None:
+    controller = open_controller()
+    for name in arguments.network:
+        network = controller.network(name)
+        network.delete()
+        print(network.name)
+
+
+def _summary(network: Network) -> dict[str, Any]:
+    return {
+        "id": network.id,
+        "name": network.name,
+        "driver": network.driver,
+        "subnets": _subnets(network),
+        "internal": network.record.internal,
+        "labels": dict(network.record.labels),
+    }
+
+
+def _subnets(network: Network) -> list[str]:
+    from cni_cnm.cnm.network import subnets
+
+    return [str(subnet) for subnet in subnets(network.record)]
+
+
+def _pairs(texts: list[str], flag: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise InvalidConfig(f"{flag} {text!r} is not KEY=VALUE")
+        pairs[key] = value
+    return pairs

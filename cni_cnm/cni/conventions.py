@@ -1,0 +1,174 @@
+"""What a runtime asks for one endpoint beside the configuration (CNI's CONVENTIONS document).
+
+Three ways, a later one wins: CNI_ARGS, `args.cni`, `runtimeConfig`. CNI_ARGS is read leniently: a last `;`,
+a `=` inside a value and keys of others are normal in the field.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface
+from typing import NamedTuple
+
+from cni_cnm.cni.document import lowered, shown
+from cni_cnm.errors import InvalidConfig, InvalidEnvironment
+from cni_cnm.model import Dns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cni_cnm.cni.document import Fields
+    from cni_cnm.errors import CnmError
+    from cni_cnm.model import IPAddress, IPInterface, Json, PortMapping
+
+RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "dns", "aliases", "portmappings", "bandwidth", "cgrouppath")) | {
+    "io.kubernetes.cri.pod-annotations"
+}
+"""`cgroupPath` and the annotations are facts about the pod, not requests."""
+
+_ALIAS_BYTES = 253
+
+
+class Wishes(NamedTuple):
+    mac: str = ""
+    runtime_mac: str = ""
+    """The same without the configuration's own `mac`."""
+    addresses: tuple[IPAddress | IPInterface, ...] = ()
+    gateways: tuple[IPAddress, ...] = ()
+    ranges: tuple[Json, ...] = ()
+    """Range sets (lists of objects), keys lower-cased."""
+    dns: Dns | None = None
+    aliases: tuple[str, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+    addresses_replace: bool = False
+    """The addresses are instead of configured ones (`static`): only CNI_ARGS adds to them."""
+
+
+def cni_args(text: str) -> dict[str, str]:
+    """CNI_ARGS, `KEY=VALUE` joined by `;`. InvalidEnvironment for a piece without `=`."""
+    pairs = {}
+    for piece in text.split(";"):
+        key, equals, value = piece.partition("=")
+        if piece.strip() and not equals:
+            raise InvalidEnvironment(f"CNI_ARGS has {piece[:80]!r}, which is no KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def pod(args: str) -> str:
+    """NAMESPACE/NAME of the Kubernetes pod, "" if CNI_ARGS names none."""
+    pairs = dict(piece.partition("=")[::2] for piece in args.split(";"))
+    name = pairs.get("K8S_POD_NAME", "")
+    return f"{pairs.get('K8S_POD_NAMESPACE', '')}/{name}" if name else ""
+
+
+def gather(config: Fields, args: str) -> Wishes:
+    """All wishes, checked."""
+    environment = cni_args(args)
+    common = config.object("args").object("cni")
+    runtime = config.object("runtimeConfig")
+    configured = _mac(config.text("mac"), "mac", InvalidConfig)
+    argued = _mac(environment.get("MAC", ""), "CNI_ARGS MAC", InvalidEnvironment)
+    given = Wishes(
+        mac=argued or configured,
+        runtime_mac=argued,
+        addresses=_addresses(_listed(environment.get("IP", "")), "CNI_ARGS IP", InvalidEnvironment),
+        gateways=_gateways(environment.get("GATEWAY", "")),
+        ranges=_ranges(runtime),
+        dns=_dns(runtime.object("dns")),
+        aliases=_aliases(runtime),
+        ports=_ports(runtime),
+    )
+    for source in (common, runtime):
+        mac = _mac(source.text("mac"), source.name("mac"), InvalidConfig)
+        addresses = _addresses(source.texts("ips"), source.name("ips"), InvalidConfig)
+        given = given._replace(mac=mac or given.mac, runtime_mac=mac or given.runtime_mac)
+        if addresses:
+            given = given._replace(addresses=addresses, addresses_replace=True)
+    return given
+
+
+def _listed(text: str) -> Iterable[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _addresses(texts: Iterable[str], where: str, error: type[CnmError]) -> tuple[IPAddress | IPInterface, ...]:
+    """Each `ADDRESS` or `ADDRESS/PREFIX`."""
+    found = []
+    for text in texts:
+        try:
+            found.append(_address(text))
+        except ValueError:
+            raise error(
+                f"{where} has {shown(text)}, which is no IP address", hint="such as 10.1.2.3 or 10.1.2.3/24"
+            ) from None
+    return tuple(found)
+
+
+def _address(text: str) -> IPAddress | IPInterface:
+    """Python takes zones and netmasks too, Go and the kernel's addresses do not."""
+    address, slash, prefix = text.partition("/")
+    if "%" in address or (slash and not (prefix.isascii() and prefix.isdigit())):
+        raise ValueError(text)
+    return ip_interface(text) if slash else ip_address(text)
+
+
+def _gateways(text: str) -> tuple[IPAddress, ...]:
+    texts = list(_listed(text))
+    if any("/" in gateway for gateway in texts):
+        raise InvalidEnvironment(f"CNI_ARGS GATEWAY is {shown(text)}, a gateway has no prefix length")
+    return tuple(ip_address(str(address)) for address in _addresses(texts, "CNI_ARGS GATEWAY", InvalidEnvironment))
+
+
+def _mac(text: str, where: str, error: type[CnmError]) -> str:
+    """Six octets in any usual spelling, as lower-case pairs with colons; one an interface can have."""
+    if not text:
+        return ""
+    digits = text.replace(":", "").replace("-", "").replace(".", "").lower()
+    if len(digits) != 12 or any(digit not in "0123456789abcdef" for digit in digits) or len(text) not in (14, 17):
+        raise error(f"{where} is {shown(text)}, which is no MAC address", hint="such as 02:42:0a:01:02:03")
+    if int(digits[:2], 16) & 1 or not int(digits, 16):
+        raise error(
+            f"{where} is {shown(text)}, which no interface can have",
+            hint="multicast and all-zero addresses are none",
+        )
+    return ":".join(digits[index : index + 2] for index in range(0, 12, 2))
+
+
+def _ranges(runtime: Fields) -> tuple[Json, ...]:
+    """`ipRanges`: a list of range sets. A range where a set is due is a set of one: go-cni sends them so."""
+    sets = []
+    for index, entry in enumerate(runtime.items("ipRanges")):
+        where = f"{runtime.name('ipRanges')}[{index}]"
+        members = [entry] if isinstance(entry, dict) else entry
+        if not isinstance(members, list) or not members or not all(isinstance(member, dict) for member in members):
+            raise InvalidConfig(f"{where} is {shown(entry)}, it must be a list of objects with subnet")
+        # go-cni also sends what is not set, as empty text.
+        sets.append([_without_empty(lowered(member, where)) for member in members])
+    return tuple(sets)
+
+
+def _without_empty(entry: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in entry.items() if value != ""}
+
+
+def _dns(given: Fields) -> Dns | None:
+    found = Dns(given.texts("servers"), "", given.texts("searches"), given.texts("options"))
+    return found if any(found) else None
+
+
+def _aliases(runtime: Fields) -> tuple[str, ...]:
+    aliases = runtime.texts("aliases")
+    for alias in aliases:
+        if not 0 < len(alias.encode()) <= _ALIAS_BYTES or not alias.isprintable() or " " in alias:
+            raise InvalidConfig(f"{runtime.name('aliases')} has {shown(alias)}, which is no host name")
+    return aliases
+
+
+def _ports(runtime: Fields) -> tuple[PortMapping, ...]:
+    raw = runtime.raw("portMappings")
+    if raw is None:
+        return ()
+    from cni_cnm.firewall.portmap_options import parse_mappings
+
+    return parse_mappings(raw)

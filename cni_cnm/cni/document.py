@@ -1,0 +1,200 @@
+"""The configuration on stdin: JSON as Go's encoding/json takes it, since runtimes are made for that.
+
+Keys are matched without regard to case, the last of several wins, null is as absent. A value of the wrong
+type is refused with its key and itself. Values nobody asks for are not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+
+from cni_cnm.errors import DecodeFailed, InvalidConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import NoReturn
+
+    from cni_cnm.model import Json
+
+LIMIT_BYTES = 4 << 20
+LIMIT_DEPTH = 64
+_SHOWN = 80
+
+_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a whole number"}
+
+
+def decode(raw: bytes) -> dict[str, Json]:
+    """The object on stdin. DecodeFailed for anything else, or more than LIMIT_BYTES or LIMIT_DEPTH of it."""
+    if len(raw) > LIMIT_BYTES:
+        raise DecodeFailed(f"the network configuration is larger than {LIMIT_BYTES >> 20} MiB")
+    try:
+        document = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise DecodeFailed(f"the network configuration is not UTF-8: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise DecodeFailed(_TOO_DEEP) from None
+    except ValueError as error:
+        raise DecodeFailed(
+            f"the network configuration is not JSON: {error}",
+            hint="it is expected on stdin" if not raw.strip() else "",
+        ) from None
+    if not isinstance(document, dict):
+        raise DecodeFailed(f"the network configuration is {shown(document)}, it must be a JSON object")
+    if raw.count(b"{") + raw.count(b"[") > LIMIT_DEPTH:
+        _check_depth(document)
+    if b"\\u" in raw:
+        replaced: dict[str, Json] = _without_surrogates(document)
+        return replaced
+    return document
+
+
+_TOO_DEEP = f"the network configuration is nested deeper than {LIMIT_DEPTH} levels"
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Of a key given twice the last one stays, in its own place, and null changes nothing."""
+    found: dict[str, Json] = {}
+    for key, value in pairs:
+        if value is None and key in found:
+            continue
+        found.pop(key, None)
+        found[key] = value
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:_SHOWN]} is out of range")
+    return value
+
+
+def _check_depth(document: Json) -> None:
+    level = [document]
+    for _ in range(LIMIT_DEPTH):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return
+    raise DecodeFailed(_TOO_DEEP)
+
+
+def _children(value: Json) -> Iterable[Json]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _without_surrogates(value: Json) -> Json:
+    """Lone surrogates (`\\ud800`) become U+FFFD as in Go: no file and no kernel call takes them."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def shown(value: Json) -> str:
+    """A value for a message: as JSON, cut."""
+    text = (
+        json.dumps(value)
+        if not isinstance(value, dict | list)
+        else "an object"
+        if isinstance(value, dict)
+        else "a list"
+    )
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def lowered(value: Json, path: str = "") -> Json:
+    """A copy, the keys of all objects in lower case, without nulls. InvalidConfig for text with a NUL."""
+    if isinstance(value, dict):
+        return {
+            key.lower(): lowered(item, f"{path}.{key}" if path else key)
+            for key, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, list):
+        return [lowered(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidConfig(f"{path} is {shown(value)}, it must not contain a NUL")
+    return value
+
+
+class Fields:
+    """Typed reading of one object, called `path`; keys are asked for as the specification spells them."""
+
+    def __init__(self, raw: Mapping[str, Json], path: str = "") -> None:
+        self._path = path
+        self._values: dict[str, Json] = {}
+        for key, value in raw.items():
+            if value is not None:
+                self._values[key.lower()] = value
+
+    def __contains__(self, key: str) -> bool:
+        return key.lower() in self._values
+
+    def raw(self, key: str) -> Json:
+        """The value as decoded, None if absent."""
+        return self._values.get(key.lower())
+
+    def name(self, key: str) -> str:
+        """The key with where it stands, for messages."""
+        return f"{self._path}.{key}" if self._path else key
+
+    def text(self, key: str, default: str = "") -> str:
+        value = self._typed(key, str)
+        if value is None:
+            return default
+        return str(lowered(value, self.name(key)))
+
+    def flag(self, key: str) -> bool:
+        return bool(self._typed(key, bool))
+
+    def whole(self, key: str) -> int:
+        """A whole number, 0 if absent. 1500.0 is none, as in Go."""
+        return int(self._typed(key, int) or 0)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        values = self.items(key)
+        for index, value in enumerate(values):
+            if not isinstance(value, str) or "\0" in value:
+                raise InvalidConfig(f"{self.name(key)}[{index}] is {shown(value)}, it must be a string")
+        return tuple(values)
+
+    def items(self, key: str) -> Sequence[Json]:
+        """A list, empty if absent."""
+        values: Sequence[Json] = self._typed(key, list) or ()
+        return values
+
+    def object(self, key: str) -> Fields:
+        """A nested object, one without keys if absent."""
+        return Fields(self.mapping(key), self.name(key))
+
+    def objects(self, key: str) -> Sequence[Fields]:
+        """A list of objects."""
+        values = self.items(key)
+        for index, value in enumerate(values):
+            if not isinstance(value, dict):
+                raise InvalidConfig(f"{self.name(key)}[{index}] is {shown(value)}, it must be an object")
+        return [Fields(value, f"{self.name(key)}[{index}]") for index, value in enumerate(values)]
+
+    def mapping(self, key: str) -> Mapping[str, Json]:
+        """A nested object as decoded, empty if absent."""
+        value: Mapping[str, Json] = self._typed(key, dict) or {}
+        return value
+
+    def _typed(self, key: str, kind: type) -> Json | None:
+        value = self._values.get(key.lower())
+        if value is None:
+            return None
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise InvalidConfig(f"{self.name(key)} is {shown(value)}, it must be {_KINDS[kind]}")
+        return value

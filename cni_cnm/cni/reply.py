@@ -1,0 +1,62 @@
+"""What a call answers: exit code, the object on stdout, words for people on stderr, a line for the log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cni_cnm.cni.result import dump
+from cni_cnm.errors import CnmError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ERROR_VERSION = "1.0.0"
+"""Of an error object where the configuration's version is not known."""
+_MSG_LIMIT = 2000
+_NEVER = (0, 999)
+"""Codes a runtime can do nothing with."""
+
+
+class Reply(NamedTuple):
+    code: int
+    """Exit code."""
+    out: bytes
+    err: str = ""
+    summary: str = ""
+    """The request in one line: verb, network, container/interface, pod, result."""
+
+
+def warnings(sentences: Sequence[str]) -> str:
+    return "".join(f"cni-cnm: {_plain(sentence)}\n" for sentence in sentences)
+
+
+def failure(error: CnmError, version: str, *, err: str = "", summary: str = "") -> Reply:
+    """The error object on stdout. `msg` carries the hint too, because runtimes show nothing else."""
+    details = "; ".join(part for part in (error.details, *getattr(error, "__notes__", ())) if part)
+    code = CnmError.code if error.code in _NEVER else error.code
+    document = {
+        "cniVersion": version or _ERROR_VERSION,
+        "code": code,
+        "msg": _plain(str(error)),
+        **({"details": details} if details else {}),
+    }
+    return Reply(1, dump(document), err, f"{summary} failed, code {code}: {_plain(error.msg)}".strip())
+
+
+def internal(error: Exception) -> CnmError:
+    """A fault of ours as an error a runtime can pass on."""
+    wrapped = CnmError(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="this is a fault of cni-cnm; please report it with the output under CNI_CNM_DEBUG=1",
+    )
+    for note in getattr(error, "__notes__", ()):
+        wrapped.add_note(note)
+    return wrapped
+
+
+def _plain(text: str) -> str:
+    """One line of bounded length that any stream can take: hostile text forges no second line in a log."""
+    safe = text.encode(errors="backslashreplace").decode()
+    flat = "".join(character if character.isprintable() else repr(character)[1:-1] for character in safe)
+    return flat if len(flat) <= _MSG_LIMIT else f"{flat[:_MSG_LIMIT]}…"

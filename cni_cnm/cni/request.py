@@ -1,0 +1,328 @@
+"""Configuration and call into the values the engine takes; only the options of drivers stay JSON.
+
+A configuration is read in one of two profiles: with any key of the reference `bridge` plugin as that plugin
+would read it, without one as a network of the Container Network Model. `profile` says it outright.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cni import conventions
+from cni_cnm.cni.document import Fields, lowered, shown
+from cni_cnm.cni.environ import NAME
+from cni_cnm.cni.versions import UNSTATED
+from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField
+from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.cni.environ import Call
+    from cni_cnm.model import Bandwidth, Json, Tuning
+
+REFERENCE = "reference"
+CNM = "cnm"
+
+# fmt: off
+REFERENCE_KEYS = frozenset((
+    "bridge", "isgateway", "isdefaultgateway", "forceaddress", "ipmasq", "ipmasqbackend",
+    "hairpinmode", "promiscmode", "vlan", "vlantrunk", "preservedefaultvlan", "macspoofchk",
+    "enabledad", "disablecontainerinterface", "portisolation",
+))
+"""Any of them makes a configuration one of the reference bridge; `mtu`, `mac`, `dns` and `ipam` do not."""
+
+_OWN_KEYS = frozenset((
+    "cniversion", "name", "type", "ipam", "dns", "args", "runtimeconfig", "capabilities",
+    "prevresult", "mac", "profile", "driver", "options", "internal", "labels", "owner",
+    "statusexhausted",
+))
+"""Read by this door, or put there by runtimes; not for drivers."""
+# fmt: on
+_RUNTIME_PREFIXES = ("cni.dev/", "nerdctl", "io.kubernetes.")
+_LINKS = ("portmap", "firewall", "bandwidth", "tuning")
+"""Blocks named after the plugins usually chained behind a bridge."""
+_FIREWALL_KEYS = ("backend", "ingressPolicy", "firewalldZone", "iptablesAdminChainName")
+_LOWERED_FIREWALL_KEYS = tuple(key.lower() for key in _FIREWALL_KEYS)
+_FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
+
+_BRIDGE = "bridge"
+_BRIDGE_KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
+_NAME_BYTES = 200
+"""A network's name becomes a file name with suffixes; file systems take 255 bytes."""
+_OWNER_BYTES = 64
+VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
+"""GC's list, under the specification's key and the one libcni sends beside it."""
+
+
+def version_of(config: Fields) -> str:
+    return config.text("cniVersion") or UNSTATED
+
+
+def name_of(config: Fields) -> str:
+    """The network's name; InvalidConfig if missing or not fit for file names."""
+    name = config.text("name")
+    if not name:
+        raise InvalidConfig("missing network name", hint="give the configuration a 'name'")
+    if not NAME.fullmatch(name):
+        raise InvalidConfig(
+            f"invalid characters found in network name {shown(name)}",
+            hint="letters, digits, '_', '.' and '-', beginning with a letter or digit",
+        )
+    if len(name) > _NAME_BYTES:
+        raise InvalidConfig(f"the network name {shown(name)} is too long", hint=f"at most {_NAME_BYTES} characters")
+    return name
+
+
+def key_of(config: Fields, call: Call) -> EndpointKey:
+    return EndpointKey(name_of(config), call.container_id, call.ifname)
+
+
+def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> NetworkSpec:
+    """The network, all of this door's keys checked; the driver and the IPAM check theirs."""
+    config.text("type")
+    config.flag("enableIPv6")
+    driver = config.text("driver") or _BRIDGE
+    if not NAME.fullmatch(driver):
+        raise InvalidConfig(f"driver is {shown(driver)}, which is no driver's name")
+    if driver == "chained":
+        raise InvalidConfig(
+            "driver is 'chained', which is not configured: it follows from a prevResult and no ipam",
+            hint="leave out driver, and put this plugin behind an interface plugin",
+        )
+    if driver == "host":
+        raise InvalidConfig(
+            "driver is 'host', which gives a container no interface of its own",
+            hint="run the pod in the host's network instead",
+        )
+    profile = _profile(config)
+    return NetworkSpec(
+        name=name_of(config),
+        driver=driver,
+        options={**_options(document, config, profile), **_firewall(config)},
+        ipam=_ipam(document, config, call, profile),
+        internal=config.flag("internal"),
+        dns=_dns(config.object("dns")),
+        labels=_labels(config.object("labels"), config.mapping("labels")),
+        portmap=_portmap(config)[0],
+    )
+
+
+def _firewall(config: Fields) -> dict[str, Json]:
+    """The block `firewall`: its policy, for the driver."""
+    if "firewall" not in config:
+        return {}
+    block = config.object("firewall")
+    if block.text("backend") not in _FIREWALL_BACKENDS:
+        raise InvalidConfig(
+            f"firewall.backend is {shown(block.raw('backend'))}, it must be one of "
+            f"{', '.join(repr(name) for name in _FIREWALL_BACKENDS if name)}"
+        )
+    for key in ("firewalldZone", "iptablesAdminChainName"):
+        if block.text(key):
+            raise UnsupportedField(
+                f"firewall.{key} is given, rules are kept in nftables tables of their own here",
+                hint="leave it out, or chain the firewall plugin behind this one instead",
+            )
+    policy = block.text("ingressPolicy")
+    if not policy:
+        return {}
+    from cni_cnm.firewall.isolation import parse_policy
+
+    return {"ingresspolicy": parse_policy(policy)}
+
+
+def _portmap(config: Fields) -> tuple[PortmapOptions, Sequence[str]]:
+    """The block `portmap`, and what there is to say about keys that change nothing here."""
+    raw = config.mapping("portmap")
+    if not raw:
+        return PortmapOptions(), ()
+    from cni_cnm.firewall.portmap_options import parse_options
+
+    return parse_options(raw)
+
+
+def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
+    """The endpoint with what the runtime wishes for it."""
+    wishes = conventions.gather(config, call.args)
+    tuning = _tuning(config, call, wishes.runtime_mac)
+    return EndpointSpec(
+        container_id=call.container_id,
+        ifname=call.ifname,
+        netns=call.netns,
+        owner=owner,
+        mac=(tuning and tuning.mac) or wishes.mac,
+        addresses=wishes.addresses,
+        gateways=wishes.gateways,
+        ranges=wishes.ranges,
+        environ=call.environ,
+        request_id=call.environ.get("CNI_CNM_REQUEST", ""),
+        dns=wishes.dns,
+        aliases=wishes.aliases,
+        ports=wishes.ports,
+        bandwidth=_bandwidth(config),
+        tuning=tuning,
+        addresses_replace=wishes.addresses_replace,
+    )
+
+
+def _bandwidth(config: Fields) -> Bandwidth | None:
+    block, wished = config.raw("bandwidth"), config.object("runtimeConfig").raw("bandwidth")
+    if block is None and wished is None:
+        return None
+    from cni_cnm.cnm import shaping
+
+    found = shaping.parse(block, wished)
+    for key in ("shapedSubnets", "unshapedSubnets"):
+        if config.object("bandwidth").raw(key):
+            raise UnsupportedField(
+                f"bandwidth.{key} is given, limits here are of all that an interface sends and receives",
+                hint="chain the bandwidth plugin behind this one instead",
+            )
+    return found
+
+
+def _tuning(config: Fields, call: Call, mac: str) -> Tuning | None:
+    block = config.raw("tuning")
+    if block is None:
+        return None
+    from cni_cnm.cnm import tuning
+
+    return tuning.parse(block, config.object("args").raw("cni"), call.ifname, mac=mac)
+
+
+def refuse_repeated(raw: bytes) -> None:
+    """InvalidConfig for a sysctl that is given twice, of which decoding kept one. `raw` has been decoded."""
+    if b"sysctl" in raw.lower():
+        from cni_cnm.cnm import tuning
+
+        tuning.refuse_repeated(raw)
+
+
+def is_chained(config: Fields) -> bool:
+    """An ADD behind an interface plugin: its result is given, and no `ipam`, which asks for an interface of our own."""
+    return not config.mapping("ipam") and bool(config.object("prevResult").objects("interfaces"))
+
+
+def chained(network: NetworkSpec) -> NetworkSpec:
+    """InvalidConfig for what only an interface of our own can have."""
+    policy = network.options.get("ingresspolicy", "open")
+    if policy != "open":
+        raise InvalidConfig(
+            f"firewall.ingressPolicy is {shown(policy)}, which goes by bridges, and the bridge is another plugin's",
+            hint="make the interface with this plugin, or chain the firewall plugin behind this one",
+        )
+    return network._replace(driver="chained", options={}, ipam=IpamSpec(""))
+
+
+def leaving(call: Call) -> EndpointSpec:
+    """The endpoint of a DEL: who it is and where, not what it once wished. Anybody's is obeyed."""
+    return EndpointSpec(call.container_id, call.ifname, call.netns, owner="", environ=call.environ)
+
+
+def ipam_of(document: Mapping[str, Json], config: Fields, call: Call) -> IpamSpec:
+    """The IPAM alone: InvalidConfig concerns nothing else."""
+    return _ipam(document, config, call, _profile(config))
+
+
+def owner_of(config: Fields, environ: Mapping[str, str]) -> str:
+    """Who the endpoints belong to, as `cni/NAME`: `owner`, else CNI_CNM_OWNER; "" if neither says."""
+    configured, inherited = config.text("owner"), environ.get("CNI_CNM_OWNER", "")
+    if configured and not _is_owner(configured):
+        raise InvalidConfig(f"owner is {shown(configured)}, which is no owner's name", hint=_OWNER_HINT)
+    if not configured and inherited and not _is_owner(inherited):
+        raise InvalidEnvironment(f"CNI_CNM_OWNER is {shown(inherited)}, which is no owner's name", hint=_OWNER_HINT)
+    return owned(configured or inherited)
+
+
+def owned(name: str) -> str:
+    """An owner's name behind this door's mark: no configuration can claim what another door made."""
+    return name if not name or name.startswith("cni/") else f"cni/{name}"
+
+
+_OWNER_HINT = f"letters, digits, '_', '.', '-' and '/', at most {_OWNER_BYTES} of them"
+
+
+def _is_owner(name: str) -> bool:
+    return len(name) <= _OWNER_BYTES and all(NAME.fullmatch(part) for part in name.split("/"))
+
+
+def valid_of(config: Fields, network: str) -> Sequence[EndpointKey]:
+    """GC's list of what still exists, both keys together."""
+    keys = [
+        EndpointKey(network, entry.text("containerID"), entry.text("ifname"))
+        for name in VALID
+        for entry in config.objects(name)
+    ]
+    if any(not (key.container_id and key.ifname) for key in keys):
+        raise InvalidConfig(f"an entry of {VALID[0]} lacks containerID or ifname")
+    return tuple(dict.fromkeys(keys))
+
+
+def states_valid(document: Mapping[str, Json]) -> bool:
+    """Whether there is a list at all. libcni sends null for a list without members."""
+    return any(key.lower() in VALID for key in document)
+
+
+def unknown(document: Mapping[str, Json], config: Fields, driver: str) -> Sequence[str]:
+    """Keys nobody reads, as they were written. A driver other than the bridge may have any."""
+    top = [
+        key for key in document if driver == _BRIDGE and not _is_ours(key.lower()) and key.lower() not in _BRIDGE_KEYS
+    ]
+    runtime = [key for key in config.mapping("runtimeConfig") if key.lower() not in conventions.RUNTIME_KEYS]
+    top += [f"firewall.{key}" for key in config.mapping("firewall") if key.lower() not in _LOWERED_FIREWALL_KEYS]
+    return [*top, *(f"runtimeConfig.{key}" for key in runtime)]
+
+
+def notes(config: Fields) -> Sequence[str]:
+    """Sentences about keys that are right and change nothing here."""
+    unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []
+    if config.object("firewall").text("backend") not in ("", "nftables"):
+        unused.append("firewall.backend is not used: rules are kept in nftables")
+    return [*unused, *_portmap(config)[1]]
+
+
+def _profile(config: Fields) -> str:
+    stated = config.text("profile")
+    if stated not in ("", CNM, REFERENCE):
+        raise InvalidConfig(f"profile is {shown(stated)}, it must be '{CNM}' or '{REFERENCE}'")
+    return stated or (REFERENCE if any(key in config for key in REFERENCE_KEYS) else CNM)
+
+
+def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict[str, Json]:
+    """All keys that are not the door's, for the driver to parse; CNM labels as `labels`, spelled as given."""
+    options = {
+        key.lower(): lowered(value, key)
+        for key, value in document.items()
+        if value is not None and not _is_ours(key.lower())
+    }
+    labels = config.mapping("options")
+    for label, value in labels.items():
+        if isinstance(value, dict | list):
+            raise InvalidConfig(f"options.{label} is {shown(value)}, it must be text, a number, true or false")
+        lowered(value, f"options.{label}")
+    return {**options, "profile": profile, **({"labels": dict(labels)} if labels else {})}
+
+
+def _is_ours(key: str) -> bool:
+    return key in _OWN_KEYS or key in _LINKS or key.startswith(_RUNTIME_PREFIXES)
+
+
+def _ipam(document: Mapping[str, Json], config: Fields, call: Call, profile: str) -> IpamSpec:
+    """Without `type` the reference profile has no addresses, the other has host-local's."""
+    ipam = config.object("ipam")
+    kind = ipam.text("type")
+    if kind and not NAME.fullmatch(kind):
+        raise InvalidConfig(f"ipam.type is {shown(kind)}, it must be the plain name of a plugin")
+    given = lowered(config.mapping("ipam"), "ipam")
+    return IpamSpec(kind or ("host-local" if profile == CNM else ""), given, document, call.cni_path)
+
+
+def _dns(given: Fields) -> Dns | None:
+    """Any field given, even an empty list, replaces all that the IPAM says."""
+    if not any(key in given for key in ("nameservers", "domain", "search", "options")):
+        return None
+    return Dns(given.texts("nameservers"), given.text("domain"), given.texts("search"), given.texts("options"))
+
+
+def _labels(given: Fields, spelled: Mapping[str, Json]) -> dict[str, str]:
+    return {key: given.text(key) for key, value in spelled.items() if value is not None}

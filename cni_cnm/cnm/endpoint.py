@@ -1,0 +1,320 @@
+"""Endpoint: a container's place in a network. Created in the network, it joins one sandbox, leaves it, is deleted.
+
+    reserve ── addresses ──► connect ── device, plumbing, election, packet filter ──► ready
+    release ◄── addresses ── disconnect ◄── packet filter, device, election ──────────┘
+
+Doors that speak in one breath (CNI) run the steps in a row under one lock; others (the library) run them one at a time.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+from cni_cnm import ipam
+from cni_cnm.cnm import filtering, plumbing
+from cni_cnm.cnm.records import CREATED, PENDING, READY, EndpointRecord
+from cni_cnm.cnm.rollback import Gathered, Rollback
+from cni_cnm.cnm.sandbox import Sandbox
+from cni_cnm.drivers import EndpointPlan, Place, drivers
+from cni_cnm.errors import (
+    ActiveContainer,
+    CheckFailed,
+    DriverFailed,
+    Forbidden,
+    NoSuchEndpoint,
+    raise_gathered,
+)
+from cni_cnm.firewall import portmap
+from cni_cnm.model import Address, Attachment, Lease, Route
+from cni_cnm.state.files import ENDPOINTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.drivers import Driver, Role
+    from cni_cnm.ipam import Ipam
+    from cni_cnm.kernel import Nft, Stack
+    from cni_cnm.model import Dns, EndpointSpec, IPAddress
+    from cni_cnm.state.lock import Lock
+
+
+class Endpoint:
+    def __init__(self, controller: Controller, record: EndpointRecord) -> None:
+        self._controller = controller
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return self.record.addresses
+
+    @property
+    def attachment(self) -> Attachment:
+        """What the container got; Forbidden before it joined."""
+        if self.record.state != READY:
+            raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
+        gateways = Sandbox(self._controller, self.record.container_id, self.record.netns).gateways()
+        return self._attachment(frozenset(v for v, endpoint in gateways.items() if endpoint == self.id))
+
+    # lifecycle, one step at a time ------------------------------------------
+
+    def join(self, sandbox: Sandbox, *, ifname: str = "") -> Attachment:
+        """Make the device in the sandbox. An endpoint joins once (Forbidden).
+
+        `ifname` defaults to `eth` and the lowest free number, as libnetwork names a sandbox's interfaces.
+        """
+        with self.lock():
+            self.refresh()
+            if self.record.state == READY:
+                raise Forbidden(
+                    f"the endpoint {self.record.label} is joined to a sandbox already", hint="leave it first"
+                )
+            stack = self._controller.namespaces.open(sandbox.key)
+            with Rollback() as undo:
+                undo.push(lambda: self.write(state=CREATED, device=None, container_id="", ifname="", netns=""))
+                self.write(
+                    state=PENDING,
+                    container_id=sandbox.container_id,
+                    ifname=ifname or _free_name(stack),
+                    netns=sandbox.key,
+                    netns_inode=stack.inode(),
+                )
+                return self.connect(sandbox, stack, undo)
+
+    def leave(self) -> None:
+        """Take the device out of the sandbox; the addresses stay reserved."""
+        with self.lock():
+            self.refresh()
+            if self.record.state == CREATED:
+                raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
+            gathered = Gathered()
+            self.disconnect(gathered, forget_empty_sandbox=False)
+            gathered.attempt(lambda: filtering.withdraw(self._nft, self.record, self._policy, None))
+            raise_gathered(gathered.errors)
+            self.write(state=CREATED, device=None, container_id="", ifname="", netns="", netns_inode=0)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Give the addresses back and forget the endpoint. Joined and not `force`: ActiveContainer."""
+        with self.lock():
+            self.refresh()
+            if self.record.state == READY and not force:
+                raise ActiveContainer(
+                    f"the endpoint {self.record.label} is joined to {self.record.container_id}",
+                    hint="leave first, or delete with force",
+                )
+            raise_gathered(self.take_down({}).errors)
+
+    # the steps; callers hold the lock ---------------------------------------
+
+    def lock(self) -> Lock:
+        return self._controller.store.lock(f"endpoint/{self.record.id}")
+
+    def refresh(self) -> None:
+        raw = self._controller.store.get(ENDPOINTS, self.record.id)
+        if raw is None:
+            raise NoSuchEndpoint(f"the endpoint {self.record.label} does not exist any more")
+        self.record = EndpointRecord.from_json(raw)
+
+    def write(self, **changes: Any) -> None:
+        """Change the record's fields and put it."""
+        self.record = self.record._replace(**changes)
+        self._controller.store.put(ENDPOINTS, self.record.id, self.record.to_json())
+
+    def reserve(self, pool: Ipam, spec: EndpointSpec, dns: Dns | None) -> None:
+        """Addresses from the pool; the lease gets the routes and DNS the container will see."""
+        role = self._driver.role(self.record.options)
+        if spec.previous is not None:
+            there = spec.previous
+            self.write(lease=Lease(there.addresses, there.routes, there.dns))
+            return
+        leased = pool.acquire(self.record.key, spec)
+        addresses = tuple(_with_gateway(address, role) for address in leased.addresses)
+        routes, offers = default_routes(leased._replace(addresses=addresses), role)
+        self.write(
+            ipam=pool.record(),
+            lease=Lease(addresses, routes, spec.dns or dns or leased.dns),
+            default_routes=offers,
+        )
+
+    def connect(self, sandbox: Sandbox, stack: Stack, undo: Rollback) -> Attachment:
+        controller, record, driver = self._controller, self.record, self._driver
+        lease = record.lease or Lease()
+        device = driver.create_endpoint(
+            record.options, self.plan, controller.host, Place(stack, record.ifname, record.netns)
+        )
+        undo.push(lambda: driver.delete_endpoint(record.options, self.plan, controller.host))
+        self.record = record = record._replace(device=device)
+        plain = tuple(route for route in lease.routes if route not in record.default_routes)
+        role = driver.role(record.options)
+        if role.makes_device:
+            plumbing.configure(stack, record.ifname, lease.addresses, plain, role)
+        if record.tuning or record.bandwidth:
+            from cni_cnm.cnm import adjusting
+
+            device = adjusting.adjust(record, device, stack, controller.host, undo, self.write)
+            self.record = record = self.record._replace(device=device)
+        undo.push(lambda: sandbox.dismiss(record.id, forget_empty=True))
+        elected = sandbox.admit(record, stack)
+        undo.push(lambda: filtering.withdraw(self._nft, record, self._policy, None))
+        if record.ports and device.host:
+            controller.host.set_sysctls(portmap.sysctls(device.host[0].name, record.portmap))
+        filtering.enforce(self._nft, record, self._policy, self._alive)
+        self.write(state=READY)
+        return self._attachment(elected)
+
+    def disconnect(self, gathered: Gathered, *, forget_empty_sandbox: bool) -> None:
+        record, controller = self.record, self._controller
+        if record.tuning or record.bandwidth:
+            from cni_cnm.cnm import adjusting
+
+            stays = not self._driver.role(record.options).makes_device
+            adjusting.release(record, controller.host, controller.namespaces, gathered, link_stays=stays)
+        gathered.attempt(lambda: self._driver.delete_endpoint(record.options, self.plan, controller.host))
+        if record.container_id:
+            sandbox = Sandbox(self._controller, record.container_id, record.netns)
+            gathered.attempt(lambda: sandbox.dismiss(record.id, forget_empty=forget_empty_sandbox))
+
+    def release(self, environ: Mapping[str, str]) -> None:
+        """Addresses back to the pool, and what is keyed by them out of the packet filter while they are still ours."""
+        record = self.record
+        pool = self._pool
+
+        def last(addresses: frozenset[IPAddress]) -> None:
+            filtering.withdraw(self._nft, record, self._policy, addresses)
+
+        pool.release(record.key, environ, last)
+
+    def take_down(self, environ: Mapping[str, str]) -> Gathered:
+        """Every step, whatever fails; the record goes last, and only when nothing is left that it names."""
+        gathered = Gathered()
+        self.disconnect(gathered, forget_empty_sandbox=True)
+        gathered.attempt(lambda: self.release(environ))
+        if not gathered.errors:
+            gathered.attempt(lambda: self._controller.store.delete(ENDPOINTS, self.record.id))
+        return gathered
+
+    def check(self, stack: Stack, previous: Attachment | None, environ: Mapping[str, str]) -> None:
+        """CheckFailed naming the first thing that differs from the record, or from the result the caller holds."""
+        record, driver = self.record, self._driver
+        if record.state != READY or record.device is None or record.lease is None:
+            raise CheckFailed(f"the endpoint {record.label} was never finished", hint="DEL and ADD it again")
+        if previous is not None:
+            _compare(record, previous)
+        place = Place(stack, record.ifname, record.netns)
+        driver.check_endpoint(record.options, self.plan, self._controller.host, place)
+        routes = self.attachment.routes
+        role = driver.role(record.options)
+        if role.makes_device:
+            plumbing.check(stack, record.device, record.addresses, routes, role)
+        if record.tuning or record.bandwidth:
+            from cni_cnm.cnm import adjusting
+
+            adjusting.check(record, stack, self._controller.host)
+        filtering.check(self._nft, record, self._policy)
+        self._pool.check(record.key, record.lease, environ)
+
+    @property
+    def plan(self) -> EndpointPlan:
+        return EndpointPlan(
+            self.record.id, self.record.host_ifname, self.record.mac, self.record.addresses, bool(self.record.ports)
+        )
+
+    def _nft(self) -> Nft:
+        return self._controller.nft
+
+    def _alive(self, owner: str) -> bool:
+        return any(name.startswith(owner) for name in self._controller.store.names(ENDPOINTS))
+
+    @property
+    def _pool(self) -> Ipam:
+        record = self.record
+        return ipam.restore(record.network, record.ipam_type, record.ipam, self._controller.settings)
+
+    @property
+    def _driver(self) -> Driver:
+        return drivers.get(self.record.driver)
+
+    @property
+    def _policy(self) -> filtering.Policy:
+        return self._driver.policy(self.record.options)
+
+    def _attachment(self, elected: frozenset[int]) -> Attachment:
+        record = self.record
+        if record.device is None or record.lease is None:
+            raise DriverFailed(f"the record of the endpoint {record.label} is incomplete", hint="DEL and ADD it again")
+        device = record.device
+        routes = tuple(
+            route for route in record.lease.routes if route not in record.default_routes or route.dst.version in elected
+        )
+        return Attachment(
+            interfaces=(*device.host, device.container, *device.extra),
+            addresses=record.addresses,
+            routes=routes,
+            dns=record.lease.dns,
+            container_index=len(device.host),
+        )
+
+
+def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """All routes of an endpoint, and those of them that are offers for the sandbox's way out.
+
+    A default route of the configuration without gateway is the network's own: the reference adds a second one beside it
+    and fails with "file exists". With a metric or in a table of its own it is no offer but a route like any other.
+    """
+    routes: list[Route] = []
+    offers: dict[int, Route] = {}
+    for route in lease.routes:
+        version = route.dst.version
+        plain = route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
+        if plain and version not in offers:
+            route = route._replace(gw=route.gw or _gateway(lease, version))
+            offers[version] = route
+        routes.append(route)
+    for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
+        gateway = _gateway(lease, version)
+        if role.default_route and gateway is not None and version not in offers:
+            offers[version] = Route(ip_network(default), gateway)
+            routes.append(offers[version])
+    return tuple(routes), tuple(offers[version] for version in sorted(offers))
+
+
+def _gateway(lease: Lease, version: int) -> IPAddress | None:
+    return next((a.gateway for a in lease.addresses if a.gateway and a.gateway.version == version), None)
+
+
+def _with_gateway(address: Address, role: Role) -> Address:
+    """The reference's rule: where the bridge is the gateway and IPAM names none, it is the subnet's first address."""
+    if not role.gateway or address.gateway is not None:
+        return address
+    return address._replace(gateway=address.interface.network.network_address + 1)
+
+
+def _free_name(stack: Stack) -> str:
+    taken = {link.name for link in stack.links()}
+    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
+
+
+def _compare(record: EndpointRecord, previous: Attachment) -> None:
+    """What the caller's earlier result lists for this interface must be what is on record."""
+    mine = [i for i, link in enumerate(previous.interfaces) if link.name == record.ifname and link.sandbox]
+    if previous.interfaces and not mine:
+        raise CheckFailed(
+            f"prevResult does not list the interface {record.ifname}", hint="is it of another attachment?"
+        )
+    if previous.container_index is not None and previous.container_index not in mine:
+        return
+    known = {address.interface for address in record.addresses}
+    for address in previous.addresses:
+        if address.interface not in known:
+            given = ", ".join(str(interface) for interface in known) or "none"
+            raise CheckFailed(f"prevResult has the address {address.interface}, {record.ifname} was given {given}")

@@ -1,0 +1,234 @@
+"""Network: made once on this host by its driver, kept over reboots, holds endpoints, deleted when it has none."""
+
+from __future__ import annotations
+
+from time import time
+
+from cni_cnm import ipam
+from cni_cnm.cnm import filtering
+from cni_cnm.cnm.endpoint import Endpoint
+from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
+from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.drivers import drivers
+from cni_cnm.errors import ActiveEndpoints, Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
+from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions, digest
+from cni_cnm.state.files import ENDPOINTS, NETWORKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
+
+
+PUBLISHED_AS_USUAL = PortmapOptions()
+
+
+class Network:
+    def __init__(self, controller: Controller, record: NetworkRecord) -> None:
+        self._controller = controller
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def driver(self) -> str:
+        return self.record.driver
+
+    @property
+    def spec(self) -> NetworkSpec:
+        record = self.record
+        return NetworkSpec(
+            record.name, record.driver, record.options, IpamSpec(record.ipam_type, record.ipam), record.internal
+        )
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        for record in endpoint_records(self._controller):
+            if record.network_id == self.id:
+                yield Endpoint(self._controller, record)
+
+    def walk_endpoints(self, visit: Callable[[Endpoint], bool]) -> None:
+        """Call `visit` for each endpoint until it returns True."""
+        for endpoint in self.endpoints():
+            if visit(endpoint):
+                return
+
+    def endpoint(self, name_or_id: str) -> Endpoint:
+        """By name, id, or an id prefix that only one endpoint has."""
+        found = [e for e in self.endpoints() if e.name == name_or_id or e.id == name_or_id]
+        found = found or [e for e in self.endpoints() if name_or_id and e.id.startswith(name_or_id)]
+        if len(found) != 1:
+            kind = "no" if not found else "more than one"
+            raise NoSuchEndpoint(f"{kind} endpoint of the network {self.name} is called {name_or_id!r}")
+        return found[0]
+
+    def create_endpoint(
+        self, name: str, *, mac: str = "", addresses: tuple[IPAddress | IPInterface, ...] = (), owner: str = "library"
+    ) -> Endpoint:
+        """An endpoint with its addresses reserved, not yet joined. Forbidden if the network has one of that name."""
+        if not name or "/" in name or "\0" in name:
+            raise InvalidConfig(f"{name!r} is no endpoint name", hint="any text without '/' and NUL")
+        key = EndpointKey(self.name, name, "cnm")
+        spec = EndpointSpec(name, "cnm", "", owner, mac=mac, addresses=addresses)
+        controller = self._controller
+        pool = ipam.configure(self.name, self.spec.ipam, spec, controller.settings)
+        pool.validate(spec)
+        with controller.store.lock(f"endpoint/{key.id}"), Rollback() as undo:
+            if controller.store.get(ENDPOINTS, key.id):
+                raise Forbidden(f"the network {self.name} has an endpoint {name} already")
+            endpoint = Endpoint(controller, new_record(controller, self.record, key, spec)._replace(name=name))
+            with controller.store.lock(f"network/{self.name}", shared=True):
+                if controller.store.get(NETWORKS, self.name) is None:
+                    raise NoSuchNetwork(f"the network {self.name} was deleted")
+                undo.push(lambda: controller.store.delete(ENDPOINTS, endpoint.id))
+                endpoint.write(state=PENDING, ipam=pool.record())
+            endpoint.reserve(pool, spec, None)
+            endpoint.write(state=CREATED)
+        return endpoint
+
+    def delete(self) -> None:
+        """ActiveEndpoints while it has any, whoever made them."""
+        controller, record = self._controller, self.record
+        with controller.store.lock(f"network/{self.name}"):
+            if controller.store.get(NETWORKS, self.name) is None:
+                raise NoSuchNetwork(f"the network {self.name} does not exist any more")
+            labels = [endpoint.record.label for endpoint in self.endpoints()]
+            if labels:
+                shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+                raise ActiveEndpoints(
+                    f"the network {self.name} has {len(labels)} endpoints: {shown}",
+                    hint="remove their containers first",
+                )
+            self.unisolate()
+            if record.made:
+                drivers.get(record.driver).delete_network(record.options, controller.host)
+            controller.store.delete(NETWORKS, self.name)
+
+    def unisolate(self) -> None:
+        """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
+        controller, record = self._controller, self.record
+        policy = drivers.get(record.driver).policy(record.options)
+        shares = (
+            other.record.options.get("bridge") == policy.bridge
+            for other in controller.networks()
+            if other.id != self.id
+        )
+        if policy.isolates and not any(shares):
+            filtering.forget(lambda: controller.nft, policy)
+
+
+def endpoint_records(controller: Controller) -> Iterator[EndpointRecord]:
+    for name in controller.store.names(ENDPOINTS):
+        raw = controller.store.get(ENDPOINTS, name)
+        if raw:
+            yield EndpointRecord.from_json(raw)
+
+
+def new_record(
+    controller: Controller,
+    network: NetworkRecord,
+    key: EndpointKey,
+    spec: EndpointSpec,
+    *,
+    priority: int = 0,
+    portmap: PortmapOptions = PUBLISHED_AS_USUAL,
+) -> EndpointRecord:
+    """The record of an endpoint about to be made, with every name it is going to use."""
+    return EndpointRecord(
+        id=key.id,
+        network=network.name,
+        network_id=network.id,
+        name=spec.ifname,
+        driver=network.driver,
+        options=network.options,
+        owner=spec.owner,
+        state=PENDING,
+        epoch=controller.epoch,
+        holder=(key.container_id, key.ifname),
+        request_id=spec.request_id,
+        host_ifname=f"veth{key.id[:8]}",
+        mac=spec.mac or stable_mac(key.id),
+        ipam_type=network.ipam_type,
+        priority=priority,
+        aliases=spec.aliases,
+        ports=spec.ports,
+        portmap=portmap,
+        bandwidth=spec.bandwidth,
+        tuning=spec.tuning,
+    )
+
+
+def stable_mac(endpoint_id: str) -> str:
+    """Locally administered, the same for an endpoint that comes back: neighbours' ARP entries stay right."""
+    octets = bytearray(bytes.fromhex(digest("mac", endpoint_id)[:12]))
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")
+
+
+def describe(spec: NetworkSpec, options: Mapping[str, Json], ipam_config: Mapping[str, Json]) -> NetworkRecord:
+    """The record of a network as asked for."""
+    return NetworkRecord(
+        id=digest(spec.name),
+        name=spec.name,
+        driver=spec.driver,
+        options=options,
+        ipam_type=spec.ipam.type,
+        ipam=ipam_config,
+        internal=spec.internal,
+        labels=spec.labels,
+        created=time(),
+    )
+
+
+def names_no_subnet(spec: NetworkSpec) -> bool:
+    """True where the default address pools have to provide one; in the reference profile they never do."""
+    config = spec.ipam.config
+    ours = spec.ipam.type == "host-local" and spec.options.get("profile") != "reference"
+    return ours and not config.get("subnet") and not config.get("ranges")
+
+
+def subnets(record: NetworkRecord) -> list[IPNetwork]:
+    """The subnets a network's record names; what cannot be read counts for nothing."""
+    from ipaddress import ip_network
+
+    texts: list[Json] = [record.ipam.get("subnet")]
+    for range_set in record.ipam.get("ranges") or ():
+        texts += [item.get("subnet") for item in range_set if isinstance(item, dict)]
+    found: list[IPNetwork] = []
+    for text in texts:
+        try:
+            found.append(ip_network(text, strict=False))
+        except (TypeError, ValueError):
+            continue
+    return found
+
+
+def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRecord:
+    """The record after its configuration was edited: the new one wins unless endpoints stand on the old one."""
+    for what, before, after in (
+        ("driver", old.driver, new.driver),
+        ("bridge", old.options.get("bridge"), new.options.get("bridge")),
+        ("internal", old.internal, new.internal),
+        ("ingressPolicy", old.options.get("ingress", new.options.get("ingress")), new.options.get("ingress")),
+    ):
+        if before != after and in_use:
+            raise InvalidConfig(
+                f"the network {old.name} was made with {what} {before!r}, the configuration now says {after!r}",
+                hint="give the edited configuration another network name, or remove the network's containers first",
+            )
+    return new._replace(created=old.created, labels=new.labels or old.labels, made=old.made)
+
+
+def same(old: NetworkRecord, new: NetworkRecord) -> bool:
+    return old._replace(created=0.0, labels={}, made=True) == new._replace(created=0.0, labels={}, made=True)
+
+
+def duplicate(name: str) -> Conflict:
+    return Conflict(f"there is a network {name} already", hint="network names are unique on a host")

@@ -1,0 +1,154 @@
+"""The container's side of an endpoint: sysctls, addresses, link state, routes. Works on a Stack; knows no records."""
+
+from __future__ import annotations
+
+import errno
+from time import monotonic, sleep
+
+from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError, KernelFeatureMissing
+from cni_cnm.kernel import RouteEntry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.drivers import Role
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Address, Device, Route
+
+LOOPBACK = 1
+"""Every namespace's first device. Up, so that a runtime needs no plugin of its own for it."""
+
+DAD_LIMIT_S = 10.0
+"""The kernel's detection takes about 2 s; a link that never finishes must not hold the pod for ever."""
+
+
+def configure(stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> None:
+    """Addresses, link up, routes. The link goes away with its driver, so nothing here needs undoing."""
+    link = require_link(stack, ifname)
+    versions: set[int] = {address.interface.version for address in addresses}
+    stack.set_sysctls(_hygiene(ifname, versions, role), tolerate=True)
+    if 6 in versions and stack.sysctl(f"net/ipv6/conf/{ifname}/disable_ipv6") != "0":
+        raise KernelFeatureMissing(
+            f"IPv6 is disabled in the container, so {ifname} cannot have an IPv6 address",
+            hint="boot without ipv6.disable=1, or give the network IPv4 only",
+        )
+    with stack.batch():
+        stack.set_link(LOOPBACK, up=True)
+        for address in addresses:
+            stack.add_address(link.ifindex, address.interface, dad=role.dad)
+        if role.container_up:
+            stack.set_link(link.ifindex, up=True)
+    if role.dad and 6 in versions:
+        _wait_for_dad(stack, link)
+    with stack.batch():
+        for route in routes:
+            stack.add_route(entry(route, link, addresses))
+
+
+def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address]) -> None:
+    link = require_link(stack, ifname)
+    try:
+        stack.add_route(entry(route, link, addresses))
+    except KernelError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        raise Conflict(
+            f"the container has an IPv{route.dst.version} default route that is not of this sandbox's endpoints",
+            hint="another plugin made it; only one network of a container can be its default gateway",
+        ) from error
+
+
+def remove_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address]) -> None:
+    """Missing is done: the link may have taken it along."""
+    link = stack.link(ifname)
+    if link is None:
+        return
+    try:
+        stack.delete_route(entry(route, link, addresses))
+    except KernelError as error:
+        if error.errno != errno.ESRCH:
+            raise
+
+
+def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> None:
+    """CheckFailed naming the first thing that differs from what was set up."""
+    name = device.container.name
+    link = stack.link(name)
+    if link is None:
+        raise CheckFailed(f"the container's interface {name} is missing")
+    if link.mac.lower() != device.container.mac.lower():
+        raise CheckFailed(f"{name} has the MAC {link.mac}, it was given {device.container.mac}")
+    if role.container_up and not link.up:
+        raise CheckFailed(f"the container's interface {name} is down")
+    present = stack.addresses(link.ifindex)
+    for address in addresses:
+        if address.interface not in present:
+            raise CheckFailed(f"{name} does not have the address {address.interface}")
+    for route in routes:
+        expected = entry(route, link, addresses)
+        table = stack.routes(link=link.ifindex, table=route.table)
+        if not any((r.dst, r.gw, r.priority or 0) == _identity(expected) for r in table):
+            raise CheckFailed(f"the route to {route.dst}{f' via {expected.gw}' if expected.gw else ''} is missing")
+
+
+def entry(route: Route, link: Link, addresses: Sequence[Address]) -> RouteEntry:
+    """A route without gateway goes via the first gateway of its family (CNI convention), else on the link."""
+    version = route.dst.version
+    via = route.gw or next((a.gateway for a in addresses if a.gateway and a.gateway.version == version), None)
+    return RouteEntry(
+        dst=route.dst,
+        gw=via,
+        link=link.ifindex,
+        mtu=route.mtu,
+        advmss=route.advmss,
+        priority=route.priority,
+        table=route.table,
+        scope=route.scope,
+    )
+
+
+def require_link(stack: Stack, ifname: str) -> Link:
+    link = stack.link(ifname)
+    if link is None:
+        raise DriverFailed(f"the container's interface {ifname} vanished while it was being set up")
+    return link
+
+
+def _identity(route: RouteEntry) -> tuple[object, object, int]:
+    # The kernel gives an IPv6 route without metric 1024 (IP6_RT_PRIO_USER).
+    implied = 1024 if route.dst.version == 6 else 0
+    return route.dst, route.gw, route.priority or implied
+
+
+def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str]]:
+    """As the reference bridge sets them, and no router advertisements where addresses are managed.
+
+    Without addresses (L2) the container's stack is its own affair.
+    """
+    if not versions:
+        return []
+    values = [(f"net/ipv4/conf/{ifname}/arp_notify", "1")]
+    if 6 in versions:
+        values += [
+            ("net/ipv6/conf/lo/disable_ipv6", "0"),
+            (f"net/ipv6/conf/{ifname}/disable_ipv6", "0"),
+            (f"net/ipv6/conf/{ifname}/keep_addr_on_down", "1"),
+        ]
+    values.append((f"net/ipv6/conf/{ifname}/accept_ra", "0"))
+    if role.dad:
+        values += [(f"net/ipv6/conf/{ifname}/enhanced_dad", "1"), (f"net/ipv6/conf/{ifname}/accept_dad", "1")]
+    else:
+        values.append((f"net/ipv6/conf/{ifname}/accept_dad", "0"))
+    return values
+
+
+def _wait_for_dad(stack: Stack, link: Link) -> None:
+    deadline = monotonic() + DAD_LIMIT_S
+    while stack.tentative(link.ifindex):
+        if monotonic() > deadline:
+            raise DriverFailed(
+                f"duplicate address detection on {link.name} did not finish in {DAD_LIMIT_S:g} s",
+                hint="is the bridge up and connected? without enabledad addresses are usable at once",
+            )
+        sleep(0.02)

@@ -1,0 +1,210 @@
+"""The records of networks, endpoints and sandboxes, and their JSON.
+
+A record says what exists and what is about to: an endpoint's is written as `pending`, with every name it is going to
+make, before anything is made, so that whoever comes next can finish or undo what a killed process left.
+`schema` is raised when a reader of the older form would go wrong.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import NamedTuple
+
+from cni_cnm.model import (
+    Address,
+    Bandwidth,
+    Device,
+    Dns,
+    EndpointKey,
+    Interface,
+    Lease,
+    PortmapOptions,
+    PortMapping,
+    Route,
+    Tuning,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.model import Json
+
+SCHEMA = 1
+
+PENDING = "pending"
+CREATED = "created"
+READY = "ready"
+
+
+class NetworkRecord(NamedTuple):
+    id: str
+    name: str
+    driver: str
+    options: Mapping[str, Json]
+    """As parsed by the driver."""
+    ipam_type: str
+    ipam: Mapping[str, Json]
+    """The ipam object the network was made with, with the subnet that was chosen where it named none."""
+    internal: bool = False
+    labels: Mapping[str, str] = {}
+    created: float = 0.0
+    made: bool = True
+    """False: the data path was there before the network, and stays when it goes."""
+
+    def to_json(self) -> Json:
+        return {"schema": SCHEMA, **self._asdict()}
+
+    @classmethod
+    def from_json(cls, raw: Json) -> NetworkRecord:
+        return cls(**{field: raw[field] for field in cls._fields if field in raw})
+
+
+class SandboxRecord(NamedTuple):
+    id: str
+    container_id: str
+    netns: str
+    epoch: str
+    endpoints: tuple[str, ...] = ()
+    """Endpoint ids in the order they joined."""
+    gateways: Mapping[str, str] = {}
+    """IP version ("4", "6") to the endpoint elected as the sandbox's way out."""
+
+    def to_json(self) -> Json:
+        return {"schema": SCHEMA, **self._asdict()}
+
+    @classmethod
+    def from_json(cls, raw: Json) -> SandboxRecord:
+        return cls(raw["id"], raw["container_id"], raw["netns"], raw["epoch"], tuple(raw["endpoints"]), raw["gateways"])
+
+
+class EndpointRecord(NamedTuple):
+    id: str
+    network: str
+    network_id: str
+    name: str
+    driver: str
+    options: Mapping[str, Json]
+    owner: str
+    state: str
+    epoch: str
+    holder: tuple[str, str] = ("", "")
+    """Who the addresses are leased to, as host-local writes it: container id and interface, or an endpoint's name."""
+    container_id: str = ""
+    """Of the sandbox joined."""
+    ifname: str = ""
+    netns: str = ""
+    netns_inode: int = 0
+    request_id: str = ""
+    host_ifname: str = ""
+    mac: str = ""
+    ipam_type: str = ""
+    ipam: Mapping[str, Json] = {}
+    """What giving the addresses back needs (`Ipam.record`)."""
+    lease: Lease | None = None
+    """None while it is not known whether addresses were reserved."""
+    device: Device | None = None
+    default_routes: tuple[Route, ...] = ()
+    """Those of the lease's routes it offers its sandbox as the way out, at most one a family; election decides."""
+    priority: int = 0
+    aliases: tuple[str, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+    portmap: PortmapOptions = PortmapOptions()
+    bandwidth: Bandwidth | None = None
+    tuning: Tuning | None = None
+    before: Tuning | None = None
+    """What was there in place of `tuning`."""
+
+    @property
+    def key(self) -> EndpointKey:
+        return EndpointKey(self.network, *self.holder)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return self.lease.addresses if self.lease else ()
+
+    @property
+    def label(self) -> str:
+        """For people: network, container and interface in one word."""
+        return f"{self.network}/{self.container_id[:12] or self.name}/{self.ifname or '-'}"
+
+    def to_json(self) -> Json:
+        return {
+            "schema": SCHEMA,
+            **self._asdict(),
+            "lease": _lease_to_json(self.lease),
+            "device": self.device,
+            "ports": [(*port[:3], str(port.host_ip) if port.host_ip else None, port.size) for port in self.ports],
+            "default_routes": [_route_to_json(route) for route in self.default_routes],
+        }
+
+    @classmethod
+    def from_json(cls, raw: Json) -> EndpointRecord:
+        known = {field: raw[field] for field in cls._fields if field in raw}
+        return cls(
+            **{
+                **known,
+                "lease": _lease_from_json(raw.get("lease")),
+                "device": _device_from_json(raw.get("device")),
+                "default_routes": tuple(_route_from_json(route) for route in raw.get("default_routes", ())),
+                "holder": tuple(raw["holder"]),
+                "aliases": tuple(raw.get("aliases", ())),
+                "ports": tuple(_port_from_json(*port) for port in raw.get("ports", ())),
+                "portmap": _portmap_from_json(*raw.get("portmap", ())),
+                "bandwidth": Bandwidth(*raw["bandwidth"]) if raw.get("bandwidth") else None,
+                "tuning": _tuning_from_json(raw.get("tuning")),
+                "before": _tuning_from_json(raw.get("before")),
+            }
+        )
+
+
+def _lease_to_json(lease: Lease | None) -> Json:
+    if lease is None:
+        return None
+    return {
+        "addresses": [[str(a.interface), str(a.gateway) if a.gateway else None] for a in lease.addresses],
+        "routes": [_route_to_json(route) for route in lease.routes],
+        "dns": lease.dns,
+    }
+
+
+def _lease_from_json(raw: Json) -> Lease | None:
+    if raw is None:
+        return None
+    nameservers, domain, search, options = raw["dns"]
+    return Lease(
+        tuple(Address(ip_interface(text), ip_address(gw) if gw else None) for text, gw in raw["addresses"]),
+        tuple(_route_from_json(route) for route in raw["routes"]),
+        Dns(tuple(nameservers), domain, tuple(search), tuple(options)),
+    )
+
+
+def _route_to_json(route: Route) -> Json:
+    return {**route._asdict(), "dst": str(route.dst), "gw": str(route.gw) if route.gw else None}
+
+
+def _route_from_json(raw: Json) -> Route:
+    return Route(**{**raw, "dst": ip_network(raw["dst"]), "gw": ip_address(raw["gw"]) if raw["gw"] else None})
+
+
+def _port_from_json(protocol: str, host_port: int, container_port: int, host_ip: str | None, size: int) -> PortMapping:
+    return PortMapping(protocol, host_port, container_port, ip_address(host_ip) if host_ip else None, size)
+
+
+def _portmap_from_json(
+    snat: bool = True, masq_all: bool = False, conditions4: Sequence[str] = (), conditions6: Sequence[str] = ()
+) -> PortmapOptions:
+    return PortmapOptions(snat, masq_all, tuple(conditions4), tuple(conditions6))
+
+
+def _tuning_from_json(raw: Json) -> Tuning | None:
+    return Tuning(tuple((key, value) for key, value in raw[0]), *raw[1:]) if raw else None
+
+
+def _device_from_json(raw: Json) -> Device | None:
+    if raw is None:
+        return None
+    container, host, extra = raw
+    return Device(
+        Interface(*container), tuple(Interface(*link) for link in host), tuple(Interface(*link) for link in extra)
+    )

@@ -1,0 +1,53 @@
+"""Undo on failure: each step pushes how to take itself back; the first error stays the reported one."""
+
+from __future__ import annotations
+
+from cni_cnm.errors import CnmError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+class Rollback:
+    """`with Rollback() as undo:`: if the block fails, the pushed steps run in reverse, each whatever the others did.
+
+    What cannot be undone is noted on the error that is reported; the record stays and names it for the next call.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], None]] = []
+
+    def push(self, step: Callable[[], None]) -> None:
+        self._steps.append(step)
+
+    def __enter__(self) -> Rollback:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        for step in reversed(self._steps):
+            try:
+                step()
+            except CnmError as second:
+                error.add_note(f"while undoing: {second}")
+
+
+class Gathered:
+    """Errors of a teardown that goes on: `attempt` runs a step and keeps its error; `errors` is what was kept."""
+
+    def __init__(self) -> None:
+        self.errors: list[CnmError] = []
+
+    def attempt(self, step: Callable[[], object]) -> bool:
+        """True if the step succeeded."""
+        try:
+            step()
+        except CnmError as error:
+            self.errors.append(error)
+            return False
+        return True

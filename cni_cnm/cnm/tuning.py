@@ -1,0 +1,242 @@
+"""Sysctls and link attributes a container's interface is given, with the reference `tuning` plugin's keys.
+
+Only the network's sysctls, and of those only what the machine's administrator allows: /etc/cni/tuning/allowlist.conf
+has one regular expression a line, found anywhere in a key as it was written; without the file all are allowed.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from cni_cnm.drivers import options as read
+from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, IoFailed, KernelError
+from cni_cnm.model import Tuning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from re import Pattern
+
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Json
+
+ALLOWLIST = "/etc/cni/tuning/allowlist.conf"
+KEYS = ("sysctl", "mac", "promisc", "mtu", "allmulti", "txQLen")
+_VALUE_BYTES = 4095
+"""proc_sys keeps a value within a page."""
+_WRITE_ONLY = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EIO)
+"""What reading says of keys that can only be written (net/ipv4/route/flush) or are not set yet (stable_secret)."""
+_U32 = 0xFFFFFFFF
+_EXAMPLE = "keys look like net.ipv4.conf.IFNAME.arp_ignore"
+
+
+def parse(
+    block: Mapping[str, Json] | None,
+    arguments: Mapping[str, Json] | None,
+    ifname: str,
+    *,
+    mac: str = "",
+    allowlist: str = ALLOWLIST,
+) -> Tuning | None:
+    """What `block` asks for, overridden by `args.cni`; None without a block: arguments alone tune nothing.
+
+    Both objects as written, since IFNAME in sysctl keys is told by its capitals; the names of their own keys may be in
+    any case. `mac` is the runtime's (CNI_ARGS, before it runtimeConfig), which goes before the block's and behind that
+    of args.cni. InvalidConfig for everything that could be known to fail.
+    """
+    if block is None:
+        return None
+    configured, argued = _lowered(block, "tuning"), _lowered(arguments, "args.cni")
+    given = {**configured, **argued}
+    given["mac"] = argued.get("mac") or mac or configured.get("mac")
+    return Tuning(
+        _sysctls((("tuning.sysctl", configured), ("args.cni.sysctl", argued)), ifname, allowlist),
+        _mac(read.text(given, "mac")),
+        read.number(given, "mtu", 0, 0, 65536) or None,
+        read.boolean(given, "promisc", False) if "promisc" in given else None,
+        read.boolean(given, "allmulti", False) if "allmulti" in given else None,
+        read.number(given, "txQLen", 0, 0, _U32) if "txqlen" in given else None,
+    )
+
+
+def refuse_repeated(document: bytes) -> None:
+    """InvalidConfig if an object called `sysctl` has a key twice, of which JSON decoders keep one.
+
+    `document` is valid JSON. Worth a look only where it has the word: `b'sysctl' in document.lower()`.
+    """
+    import json
+
+    def look(pairs: list[tuple[str, Json]]) -> tuple[tuple[str, Json], ...]:
+        for name, value in pairs:
+            if name.lower() == "sysctl" and isinstance(value, tuple):  # an object; lists stay lists
+                seen = set()
+                for key, _ in value:
+                    if key in seen:
+                        raise InvalidConfig(f"the sysctl {key} is given twice", hint="keep one of them")
+                    seen.add(key)
+        return tuple(pairs)
+
+    json.loads(document, object_pairs_hook=look)
+
+
+def current(stack: Stack, ifname: str, tuning: Tuning) -> Tuning:
+    """What now is what `tuning` is going to change: to be kept for `restore`."""
+    link = _require(stack, ifname)
+    before = ((key, _before(stack, key)) for key, _ in tuning.sysctls)
+    attributes = {key: getattr(link, key) for key in _attributes(tuning)}
+    return Tuning(tuple((key, value) for key, value in before if value is not None), **attributes)
+
+
+def apply(stack: Stack, ifname: str, tuning: Tuning) -> Link:
+    """Sysctls in their order, then the link's attributes in one request. The link as it is now, for the result."""
+    link = _require(stack, ifname)
+    stack.set_sysctls(tuning.sysctls)
+    attributes = _attributes(tuning)
+    if not attributes:
+        return link
+    stack.set_link(link.ifindex, **attributes)
+    return _require(stack, ifname)
+
+
+def restore(stack: Stack, ifname: str, before: Tuning) -> None:
+    """Put back what `current` gave, on an interface that stays. A link or sysctl that is gone is done."""
+    link = stack.link(ifname)
+    if link is None:
+        return
+    attributes = _attributes(before)
+    try:
+        if attributes:
+            stack.set_link(link.ifindex, **attributes)
+    except KernelError as error:
+        if error.errno != errno.ENODEV:
+            raise
+    stack.set_sysctls(before.sysctls, tolerate=True)
+
+
+def check(stack: Stack, ifname: str, tuning: Tuning) -> None:
+    """CheckFailed naming the first thing that is not as given; what was not given may be as it likes."""
+    link = stack.link(ifname)
+    if link is None:
+        raise CheckFailed(f"the container's interface {ifname} is missing")
+    for key, wanted in _attributes(tuning).items():
+        found = getattr(link, key)
+        if found != wanted:
+            raise CheckFailed(f"{ifname} has {key} {found}, it was given {wanted}")
+    for key, value in tuning.sysctls:
+        try:
+            text = stack.sysctl(key)
+        except KernelError as error:
+            if error.errno in _WRITE_ONLY:
+                continue
+            raise
+        if text is None:
+            raise CheckFailed(f"the sysctl {key} is missing, it was set to {value!r}")
+        if text.split() != value.split():
+            raise CheckFailed(f"the sysctl {key} is {text!r}, it was set to {value!r}")
+
+
+def _attributes(tuning: Tuning) -> dict[str, Json]:
+    """Those of a link that are given, by the name they have in `Link` and in `Stack.set_link`."""
+    return {key: value for key, value in tuning._asdict().items() if key != "sysctls" and value is not None}
+
+
+def _require(stack: Stack, ifname: str) -> Link:
+    link = stack.link(ifname)
+    if link is None:
+        raise DriverFailed(f"the container's interface {ifname} is not there to be tuned")
+    return link
+
+
+def _before(stack: Stack, key: str) -> str | None:
+    """None where there is nothing to go back to."""
+    try:
+        return stack.sysctl(key)
+    except KernelError as error:
+        if error.errno in _WRITE_ONLY:
+            return None
+        raise
+
+
+def _lowered(raw: Json, where: str) -> dict[str, Json]:
+    """The names of the keys only, not what is below them; null is as absent."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise InvalidConfig(f"{where} is {raw!r}, it must be an object with any of {', '.join(KEYS)}")
+    return {key.lower(): value for key, value in raw.items() if value is not None}
+
+
+def _sysctls(
+    sources: tuple[tuple[str, Mapping[str, Json]], ...], ifname: str, allowlist: str
+) -> tuple[tuple[str, str], ...]:
+    """Those of later sources in place of the earlier ones' that mean the same file."""
+    found: dict[str, str] = {}
+    allowed = _allowed(allowlist) if any(source.get("sysctl") for _, source in sources) else None
+    for where, source in sources:
+        raw = source.get("sysctl", {})
+        if not isinstance(raw, dict):
+            raise InvalidConfig(f"{where} is {raw!r}, it must be an object of keys and values")
+        here: dict[str, str] = {}
+        for key, value in raw.items():
+            path = _path(key, ifname)
+            if path in here:
+                raise InvalidConfig(f"{where} has {here[path]} and {key}, which are the same")
+            if allowed is not None and not any(pattern.search(key) for pattern in allowed):
+                patterns = ", ".join(pattern.pattern for pattern in allowed) or "none"
+                raise InvalidConfig(f"the sysctl {key} is not allowed here", hint=f"{allowlist} allows {patterns}")
+            here[path] = key
+            found[path] = _value(key, value)
+    return tuple(found.items())
+
+
+def _path(key: str, ifname: str) -> str:
+    """sysctl(8)'s rule: the first separator tells which of `.` and `/` is one, the other stands for itself as a dot."""
+    first = min((key.find(sign), sign) for sign in "./" if sign in key)[1] if set("./") & set(key) else ""
+    path = key.translate(str.maketrans("./", "/.")) if first == "." else key
+    parts = path.split("/")
+    good = len(parts) > 1 and parts[0] == "net" and all(parts) and not {".", ".."} & set(parts)
+    if not good or not path.isprintable() or " " in path:
+        raise InvalidConfig(f"the sysctl {key!r} is none of the network", hint=_EXAMPLE)
+    return path.replace("IFNAME", ifname, 1)
+
+
+def _value(key: str, value: Json) -> str:
+    """A string; a whole number is as good, true is not."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str):
+        raise InvalidConfig(f"the sysctl {key} is to be {value!r}, it must be a string")
+    if not text.strip() or len(text.encode()) > _VALUE_BYTES or not text.replace("\t", "").isprintable():
+        raise InvalidConfig(f"the sysctl {key} is to be {text[:80]!r}, which is no value", hint="one line of text")
+    return text
+
+
+def _allowed(path: str) -> list[Pattern[str]] | None:
+    """The patterns of the allow-list, maybe none; None without a list: all are allowed."""
+    import re
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise IoFailed(f"the list of allowed sysctls {path} cannot be read: {error}") from error
+    patterns = []
+    for number, line in enumerate(lines, 1):
+        try:
+            patterns += [re.compile(line)] if line else []
+        except re.error as error:
+            raise InvalidConfig(f"line {number} of {path} is no regular expression: {error}") from error
+    return patterns
+
+
+def _mac(text: str) -> str | None:
+    """Six octets in any usual spelling, as lower-case pairs with colons."""
+    if not text:
+        return None
+    digits = text.lower().translate(str.maketrans("", "", ":-."))
+    if len(text) not in (14, 17) or len(digits) != 12 or any(digit not in "0123456789abcdef" for digit in digits):
+        raise InvalidConfig(f"mac is {text!r}, which is no MAC address", hint="such as 02:42:0a:01:02:03")
+    if int(digits[:2], 16) & 1 or not int(digits, 16):
+        raise InvalidConfig(f"mac is {text!r}, which no interface can have", hint="multicast and all-zero are none")
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))

@@ -1,0 +1,106 @@
+"""Network drivers: the contract, and the names.
+
+A driver makes the data path of a network on this host and the device of an endpoint. It gets Stacks handed in, never
+enters a namespace, and keeps nothing of its own: what it must remember is in the records it is given.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from cni_cnm.registry import Registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.firewall import Policy
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import Address, Device, IPInterface, Json, NetworkSpec
+
+BUILT_IN = {"bridge": "cni_cnm.drivers.bridge", "chained": "cni_cnm.drivers.chained"}
+
+
+class Place(NamedTuple):
+    """Where a device must be born, and under which name.
+
+    CNI gives the container's own stack and final name; a caller that moves the device itself (Docker) gives the
+    host's and a temporary one. No driver branches on which.
+    """
+
+    stack: Stack
+    ifname: str
+    sandbox: str = ""
+    """The netns path to report."""
+
+
+class EndpointPlan(NamedTuple):
+    """All a driver needs to make one endpoint; written to the record before anything is made."""
+
+    id: str
+    host_ifname: str
+    """Name of the link on the host, decided beforehand, so that a delete after a crash knows what to look for."""
+    mac: str
+    addresses: Sequence[Address]
+    publishes: bool = False
+    """It has published ports, so traffic of its own may come back to it."""
+
+
+class Role(NamedTuple):
+    """How a sandbox uses a network. libnetwork elects a sandbox's gateway among the networks that offer one."""
+
+    gateway: bool = False
+    """The gateway of each subnet is answered by the driver's own device (reference key `isGateway`)."""
+    default_route: bool = False
+    """The network can be the sandbox's way out."""
+    internal: bool = False
+    dad: bool = False
+    """IPv6 addresses wait for duplicate address detection."""
+    container_up: bool = True
+    makes_device: bool = True
+    """False: the interface is another plugin's, and so are its addresses, routes and its end."""
+
+
+class Driver(Protocol):
+    """The core contract. Extras (own gateway choice, port mapping) are separate small Protocols."""
+
+    name: str
+
+    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
+        """Parse and check the network's options (InvalidConfig); the result is what every other verb is given.
+
+        The result is JSON, because the network's record keeps it: a later call parses nothing again.
+        """
+
+    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
+        """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
+
+    def create_network(self, options: Mapping[str, Json], gateways: Sequence[IPInterface], host: Stack) -> bool:
+        """Make the network's data path, or complete what is there: idempotent, also with another caller beside.
+
+        False if it was there before: then it is not the network's to delete.
+        """
+
+    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
+        """Remove what create_network made and nobody else made before; missing is success."""
+
+    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        """Make the device in its place, down, without addresses. On failure nothing of it stays."""
+
+    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+        """Remove the device from the host's side; missing is success."""
+
+    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
+        """CheckFailed naming the first thing that differs. Writes nothing."""
+
+    def policy(self, options: Mapping[str, Json]) -> Policy:
+        """What the packet filter must do for this network's endpoints."""
+
+    def role(self, options: Mapping[str, Json]) -> Role:
+        """What the network offers a sandbox."""
+
+    def status(self, options: Mapping[str, Json], host: Stack) -> str:
+        """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
+
+
+drivers: Registry[Driver] = Registry("network driver", BUILT_IN)

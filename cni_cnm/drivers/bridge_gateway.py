@@ -1,0 +1,94 @@
+"""The bridge as its subnets' gateway: addresses, forwarding, and the MTU of the way out."""
+
+from __future__ import annotations
+
+import errno
+from ipaddress import ip_interface
+
+from cni_cnm.drivers import bridge_vlan as vlans
+from cni_cnm.errors import CheckFailed, Conflict, KernelError
+from cni_cnm.model import Interface
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.drivers.bridge_options import BridgeOptions
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Address, IPInterface
+
+FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+
+
+def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> tuple[Interface, ...]:
+    """Put the gateways on the bridge (with `vlan`, on a port of their own, returned for the report); forward."""
+    if not wanted:
+        return ()
+    link = vlans.ensure_gateway_port(options, bridge, host) if options.vlan else bridge
+    present = host.addresses(link.ifindex)
+    for address in wanted:
+        if address not in present:
+            _make_room(address, present, wanted, options, link, host)
+            _add(host, link, address)
+    host.set_sysctls([(FORWARDING[version], "1") for version in sorted({a.version for a in wanted})])
+    return (Interface(link.name, link.mac, link.mtu),) if options.vlan else ()
+
+
+def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
+    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    if link is None:
+        raise CheckFailed(f"the gateway's link {vlans.gateway_port(options)} is missing")
+    present = host.addresses(link.ifindex)
+    for address in wanted:
+        if address not in present:
+            raise CheckFailed(f"{link.name} does not have the gateway address {address}")
+        if host.sysctl(FORWARDING[address.version]) != "1":
+            raise CheckFailed(f"IPv{address.version} forwarding is off on the host ({FORWARDING[address.version]})")
+
+
+def of(addresses: Sequence[Address]) -> list[IPInterface]:
+    """The gateways of an endpoint's addresses, with their subnets' prefixes."""
+    return [
+        ip_interface(f"{address.gateway}/{address.interface.network.prefixlen}")
+        for address in addresses
+        if address.gateway is not None
+    ]
+
+
+def uplink_mtu(host: Stack) -> int:
+    """MTU of the link of the host's preferred default route; 0 (the kernel's) where there is none."""
+    ways = [route for route in host.routes() if route.dst.prefixlen == 0 and route.link]
+    if not ways:
+        return 0
+    link = host.link_at(min(ways, key=lambda route: (route.dst.version, route.priority or 0)).link)
+    return link.mtu if link is not None else 0
+
+
+def _make_room(
+    address: IPInterface,
+    present: Sequence[IPInterface],
+    wanted: Sequence[IPInterface],
+    options: BridgeOptions,
+    link: Link,
+    host: Stack,
+) -> None:
+    """The reference's rule: one IPv4 subnet, and no overlapping IPv6 ones, unless they are this network's own."""
+    for other in present:
+        if other.version != address.version or other in wanted or other.ip.is_link_local:
+            continue
+        if address.version == 6 and not address.network.overlaps(other.network):
+            continue
+        if not options.force_address:
+            raise Conflict(
+                f"{link.name} already has the address {other}, the network's gateway is {address}",
+                hint="set forceAddress to replace it, or give this network a bridge of its own",
+            )
+        host.delete_address(link.ifindex, other)
+
+
+def _add(host: Stack, link: Link, address: IPInterface) -> None:
+    try:
+        host.add_address(link.ifindex, address)
+    except KernelError as error:
+        if error.errno != errno.EEXIST:  # another pod's ADD was there first
+            raise

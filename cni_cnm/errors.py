@@ -1,0 +1,205 @@
+"""The one error tree. Every failure a caller can see is one of these classes.
+
+    CnmError                          110  internal, unless a subclass says otherwise
+    ├── IncompatibleVersion             1  (CNI: incompatible CNI version)
+    ├── UnsupportedField                2
+    ├── UnknownContainer                3
+    ├── InvalidEnvironment              4
+    ├── IoFailed                        5
+    ├── DecodeFailed                    6
+    ├── InvalidConfig                   7  CNM: InvalidParameter
+    ├── InvalidNamespace                8
+    ├── TryAgain                       11  CNM: Unavailable
+    ├── NotReady                       50  STATUS: cannot serve ADD
+    ├── Conflict                      104  CNM: Conflict (NetworkNameError)
+    ├── Forbidden                     104  CNM: Forbidden (lifecycle rule)
+    │   ├── ActiveEndpoints                a network with endpoints is not deleted
+    │   └── ActiveContainer                an endpoint joined to a sandbox is not deleted
+    ├── NotFound                      110  CNM: NotFound
+    │   ├── NoSuchNetwork / NoSuchEndpoint / NoSuchSandbox / NoSuchDriver
+    │   └── NamespaceGone                  the network namespace does not exist (any more)
+    ├── PortTaken                     100
+    ├── AddressesExhausted            101
+    ├── KernelFeatureMissing          102
+    ├── DriverFailed                  103  a delegate or plugin failed; keeps the delegate's own code when it has one
+    ├── KernelError                   110  a kernel call failed; carries errno
+    ├── CheckFailed                   110  CHECK found a difference
+    └── Several                            more than one failure of a teardown; code of the first
+
+A message is one sentence that names the object and the cause, `hint` says what to do next, `details` may be long.
+Codes 1-99 are the CNI specification's (SPEC "Error"), 100-110 ours. 0 and 999 are never used: they say nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class CnmError(Exception):
+    """Base of the tree: `msg` is one sentence, `hint` the next step, `details` free text, `code` the CNI code."""
+
+    code = 110
+    http_status = 500
+
+    def __init__(self, msg: str, *, hint: str = "", details: str = "") -> None:
+        super().__init__(msg)
+        self.msg = msg
+        self.hint = hint
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.msg} ({self.hint})" if self.hint else self.msg
+
+
+class IncompatibleVersion(CnmError):
+    code = 1
+    http_status = 400
+
+
+class UnsupportedField(CnmError):
+    code = 2
+    http_status = 400
+
+
+class UnknownContainer(CnmError):
+    code = 3
+    http_status = 404
+
+
+class InvalidEnvironment(CnmError):
+    code = 4
+    http_status = 400
+
+
+class IoFailed(CnmError):
+    code = 5
+
+
+class DecodeFailed(CnmError):
+    code = 6
+    http_status = 400
+
+
+class InvalidConfig(CnmError):
+    """A configuration value is wrong (CNM: InvalidParameter)."""
+
+    code = 7
+    http_status = 400
+
+
+class InvalidNamespace(CnmError):
+    """The namespace given exists but cannot be used, e.g. it is the plugin's own."""
+
+    code = 8
+    http_status = 400
+
+
+class TryAgain(CnmError):
+    code = 11
+    http_status = 503
+
+
+class NotReady(CnmError):
+    code = 50
+    http_status = 503
+
+
+class Conflict(CnmError):
+    code = 104
+    http_status = 409
+
+
+class Forbidden(CnmError):
+    code = 104
+    http_status = 403
+
+
+class ActiveEndpoints(Forbidden):
+    pass
+
+
+class ActiveContainer(Forbidden):
+    pass
+
+
+class NotFound(CnmError):
+    http_status = 404
+
+
+class NoSuchNetwork(NotFound):
+    pass
+
+
+class NoSuchEndpoint(NotFound):
+    pass
+
+
+class NoSuchSandbox(NotFound):
+    pass
+
+
+class NoSuchDriver(NotFound):
+    code = 7
+
+
+class NamespaceGone(NotFound):
+    """No network namespace at the path: missing, a plain file left by a reboot, or an empty path."""
+
+    code = 3
+
+
+class PortTaken(CnmError):
+    code = 100
+    http_status = 409
+
+
+class AddressesExhausted(CnmError):
+    code = 101
+    http_status = 409
+
+
+class KernelFeatureMissing(CnmError):
+    code = 102
+    http_status = 501
+
+
+class DriverFailed(CnmError):
+    """A delegated executable or plugin failed; `code` is its own CNI code if it gave one."""
+
+    code = 103
+
+    def __init__(self, msg: str, *, code: int = 0, hint: str = "", details: str = "") -> None:
+        super().__init__(msg, hint=hint, details=details)
+        if code not in (0, 999):
+            self.code = code
+
+
+class KernelError(CnmError):
+    """A kernel call failed: `errno` is the kernel's, the message says what was tried on which object."""
+
+    def __init__(self, msg: str, errno: int, *, hint: str = "") -> None:
+        super().__init__(msg, hint=hint)
+        self.errno = errno
+
+
+class CheckFailed(CnmError):
+    pass
+
+
+class Several(CnmError):
+    """Failures of one teardown, gathered: every step was tried."""
+
+    def __init__(self, errors: Sequence[CnmError]) -> None:
+        super().__init__("; ".join(error.msg for error in errors), hint=next((e.hint for e in errors if e.hint), ""))
+        self.errors = tuple(errors)
+        self.code = errors[0].code
+
+
+def raise_gathered(errors: Sequence[CnmError]) -> None:
+    """Raise what a teardown gathered: nothing, the one error itself, or `Several`."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise Several(errors)

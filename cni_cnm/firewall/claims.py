@@ -1,0 +1,80 @@
+"""Whose port is it: published ports of two endpoints never overlap, and a dead endpoint's are given up.
+
+The kernel refuses a second owner of the same key. Ranges and single ports are in maps of their own, so an overlap
+of those is found by reading the ranges (few on any host, 0.1 ms), and the single ports only for a new range.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.errors import PortTaken
+from cni_cnm.firewall import INET
+from cni_cnm.kernel import ElementTaken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from cni_cnm.kernel import Element, Nft, Transaction
+
+_TRIES = 4
+"""Each further try has given up the elements of at least one more dead endpoint."""
+
+
+def commit(nft: Nft, transaction: Transaction, alive: Callable[[str], bool]) -> None:
+    """Commit a transaction that publishes ports. PortTaken names the endpoint that has one of them.
+
+    `alive(owner)` says whether an endpoint whose id begins with these 12 digits exists; elements of one that does
+    not exist are removed, all of them.
+    """
+    stale = _given_up(nft, _overlapping(nft, transaction.claim), alive)
+    for _ in range(_TRIES):
+        try:
+            nft.commit(transaction._replace(remove=(*transaction.remove, *stale)))
+            return
+        except ElementTaken as taken:
+            stale = (*stale, *_given_up(nft, taken.holders, alive))
+    nft.commit(transaction._replace(remove=(*transaction.remove, *stale)))
+
+
+def _given_up(nft: Nft, holders: Iterable[Element], alive: Callable[[str], bool]) -> tuple[Element, ...]:
+    dead = set()
+    for holder in holders:
+        if alive(holder.owner):
+            name = holder.comment.partition(" ")[2] or f"endpoint {holder.owner}"
+            raise PortTaken(
+                f"the host port {_words(holder)} is already published by {name}",
+                hint="choose another host port, or stop that container first",
+            )
+        dead.add(holder.owner)
+    return tuple(element for element in nft.elements(INET) if element.owner in dead) if dead else ()
+
+
+def _overlapping(nft: Nft, claim: Sequence[Element]) -> Iterator[Element]:
+    """Elements of other owners that a claim overlaps without having the same key."""
+    for name in dict.fromkeys(element.set for element in claim):
+        ours = [element for element in claim if element.set == name]
+        others = [name.replace("ports", "ranges", 1)]
+        if others == [name]:
+            others.append(name.replace("ranges", "ports", 1))
+        for element in (element for other in others for element in nft.elements(INET, other)):
+            if any(element.owner != one.owner and _overlap(element, one) for one in ours):
+                yield element
+
+
+def _overlap(one: Element, other: Element) -> bool:
+    (prefix, first, last), (other_prefix, other_first, other_last) = _ports(one), _ports(other)
+    return prefix == other_prefix and first <= other_last and other_first <= last
+
+
+def _ports(element: Element) -> tuple[str, int, int]:
+    prefix, _, ports = element.key.rpartition(" . ")
+    first, _, last = ports.partition("-")
+    return prefix, int(first), int(last or first)
+
+
+def _words(element: Element) -> str:
+    from cni_cnm.firewall.portmap_options import PROTOCOLS
+
+    *address, number, ports = element.key.split(" . ")
+    protocol = next((name for name, value in PROTOCOLS.items() if str(value) == number), number)
+    return " ".join([*address, f"{ports}/{protocol}"])

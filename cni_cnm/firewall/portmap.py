@@ -1,0 +1,155 @@
+"""Published ports: connections to a port of the host go to an endpoint.
+
+For each family N, by (address of the host,) protocol and port; what is more specific is looked at first:
+
+    map portsN_at, rangesN_at    one address of the host   → endpoint's address and port; a range: address
+    map portsN, rangesN          every address of the host → the same; a range keeps the port numbers
+    map hairpinN                 endpoint's address → goto hairpin_<subnet> or hairpin_all
+
+A connection is redirected only if it is for an address of this host. The endpoint's neighbours, the endpoint itself
+and 127.0.0.1 are masqueraded, since the answer would not come back through the host. Conditions of a network
+(`conditionsV4`, `conditionsV6`) have maps and chains of their own, named by a digest of their text.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.firewall import INET, comment
+from cni_cnm.firewall.portmap_options import PROTOCOLS
+from cni_cnm.kernel import Element, Transaction
+from cni_cnm.model import PortmapOptions, digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cni_cnm.model import IPInterface, PortMapping
+
+DEFAULT = PortmapOptions()
+_FAMILIES = {4: ("ip", "ipv4"), 6: ("ip6", "ipv6")}
+
+
+def publish(
+    endpoint_id: str,
+    label: str,
+    addresses: Sequence[IPInterface],
+    mappings: Sequence[PortMapping],
+    options: PortmapOptions = DEFAULT,
+) -> Transaction:
+    """To the endpoint's first address of each family. A port that another endpoint has is not taken over."""
+    targets = {address.version: address for address in reversed(addresses)}
+    if mappings and not targets:
+        raise InvalidConfig("no port can be published for an endpoint without an address")
+    owner = comment(endpoint_id, label)
+    claim, put = [], []
+    for version in sorted(targets):
+        target = targets[version]
+        ports = [e for mapping in mappings for e in _elements(mapping, target, _suffix(options))]
+        claim += [element._replace(comment=owner) for element in ports]
+        if ports and (chain := _hairpin_chain(target, options)):
+            put.append(Element(INET, f"hairpin{version}", str(target.ip), f"goto {chain}", owner))
+    declare = _declare(options) + "".join(_hairpin(target, options) for target in targets.values())
+    return Transaction(declare, put=tuple(put), claim=tuple(claim))
+
+
+def unpublish(
+    endpoint_id: str,
+    label: str,
+    addresses: Sequence[IPInterface],
+    mappings: Sequence[PortMapping],
+    options: PortmapOptions = DEFAULT,
+) -> Transaction:
+    """Takes down what is still this endpoint's; what another one has got since stays."""
+    published = publish(endpoint_id, label, addresses, mappings, options)
+    return Transaction(release=published.claim + published.put)
+
+
+def udp_ports(mappings: Sequence[PortMapping]) -> tuple[range, ...]:
+    """The host's UDP ports, whose streams must be forgotten after publish and after unpublish (kernel/conntrack.py)."""
+    return tuple(range(m.host_port, m.host_port + m.size) for m in mappings if m.protocol == "udp")
+
+
+def sysctls(bridge: str, options: PortmapOptions = DEFAULT) -> tuple[tuple[str, str], ...]:
+    """What the host's link to the endpoints needs, so that 127.0.0.1 is answered through it."""
+    return ((f"net/ipv4/conf/{bridge}/route_localnet", "1"),) if options.snat else ()
+
+
+def _elements(mapping: PortMapping, target: IPInterface, suffix: str) -> Iterator[Element]:
+    host_ip, version = mapping.host_ip, target.version
+    if host_ip is not None and host_ip.version != version:
+        return
+    at, prefix = "", f"{PROTOCOLS[mapping.protocol]} . "
+    if host_ip is not None and not host_ip.is_unspecified:
+        at, prefix = "_at", f"{host_ip} . {prefix}"
+    first = mapping.host_port
+    if mapping.size > 1 and mapping.container_port == first:
+        ports = f"{first}-{first + mapping.size - 1}"
+        yield Element(INET, f"ranges{version}{at}{suffix}", f"{prefix}{ports}", str(target.ip))
+        return
+    for offset in range(mapping.size):
+        value = f"{target.ip} . {mapping.container_port + offset}"
+        yield Element(INET, f"ports{version}{at}{suffix}", f"{prefix}{first + offset}", value)
+
+
+def _suffix(options: PortmapOptions) -> str:
+    conditions = (" ".join(options.conditions4), " ".join(options.conditions6))
+    return f"_{digest(*conditions)[:8]}" if any(conditions) else ""
+
+
+def _hairpin_chain(target: IPInterface, options: PortmapOptions) -> str:
+    if options.masq_all:
+        return "hairpin_all"
+    return f"hairpin_{str(target.network).replace(':', '-')}" if options.snat else ""
+
+
+def _hairpin(target: IPInterface, options: PortmapOptions) -> str:
+    """The chain that masquerades what must come back through the host."""
+    chain = _hairpin_chain(target, options)
+    if not chain:
+        return ""
+    lines = [f"add chain {INET} {chain}", f"flush chain {INET} {chain}"]
+    if options.masq_all:
+        lines.append(f"add rule {INET} {chain} masquerade")
+    else:
+        family = _FAMILIES[target.version][0]
+        lines.append(f"add rule {INET} {chain} {family} saddr {target.network} masquerade")
+        if target.version == 4:
+            lines.append(f"add rule {INET} {chain} ip saddr 127.0.0.0/8 masquerade")
+    return "\n".join(lines) + "\n"
+
+
+def _declare(options: PortmapOptions) -> str:
+    suffix = _suffix(options)
+    lines = [f"add table {INET}"]
+    for version, (_, kind) in _FAMILIES.items():
+        for at, where in (("", ""), ("_at", f"{kind}_addr . ")):
+            name, key = f"{version}{at}{suffix}", f"{where}inet_proto . inet_service"
+            lines.append(f"add map {INET} ports{name} {{ type {key} : {kind}_addr . inet_service; }}")
+            lines.append(f"add map {INET} ranges{name} {{ type {key} : {kind}_addr; flags interval; }}")
+        lines.append(f"add map {INET} hairpin{version} {{ type {kind}_addr : verdict; }}")
+    published = f"published{suffix}"
+    for chain, base in (
+        ("loopback", "type filter hook prerouting priority -300;"),
+        (f"publish{suffix}", "type nat hook prerouting priority -100;"),
+        (f"publish_local{suffix}", "type nat hook output priority -100;"),
+        ("hairpin", "type nat hook postrouting priority 100;"),
+        (published, ""),
+    ):
+        lines.append(f"add chain {INET} {chain}" + (f" {{ {base} }}" if base else ""))
+        lines.append(f"flush chain {INET} {chain}")
+    # route_localnet lets the kernel take 127/8 from the wire, which nobody may send there
+    lines.append(f'add rule {INET} loopback iifname != "lo" ip daddr 127.0.0.0/8 drop')
+    # the other loopback addresses are services of the host (127.0.0.53), and nothing leaves from ::1
+    local = {4: "ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1", 6: "ip6 daddr ::1"}
+    for version, (family, kind) in _FAMILIES.items():
+        rule, port = f"add rule {INET} {published}", "meta l4proto . th dport"
+        where, number = f"{rule} dnat {family} to {family} daddr . {port} map", f"{version}_at{suffix}"
+        lines += [f"{where} @ports{number}", f"{where} @ranges{number}", f"{rule} {local[version]} return"]
+        where, number = f"{rule} dnat {family} to {port} map", f"{version}{suffix}"
+        lines += [f"{where} @ports{number}", f"{where} @ranges{number}"]
+        given = options.conditions4 if version == 4 else options.conditions6
+        conditions = " ".join((f"meta nfproto {kind}", *given))
+        for chain in ("publish", "publish_local"):
+            lines.append(f"add rule {INET} {chain}{suffix} {conditions} fib daddr type local jump {published}")
+        lines.append(f"add rule {INET} hairpin ct status dnat {family} daddr vmap @hairpin{version}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,36 @@
+"""Spoof check (`macspoofchk`): an endpoint may send with its own MAC address only.
+
+set guarded    names of the host's links that are checked
+set senders    link . MAC address that may send there
+"""
+
+from __future__ import annotations
+
+from cni_cnm.firewall import BRIDGE, comment
+from cni_cnm.kernel import Element, Transaction
+
+_DECLARE = f"""\
+add table {BRIDGE}
+add set {BRIDGE} guarded {{ type ifname; }}
+add set {BRIDGE} senders {{ type ifname . ether_addr; }}
+add chain {BRIDGE} spoof {{ type filter hook prerouting priority -300; }}
+flush chain {BRIDGE} spoof
+add rule {BRIDGE} spoof iifname @guarded iifname . ether saddr != @senders drop
+"""
+
+
+def add(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
+    """Frames that come in by the host's link `host_ifname` from another sender than `mac` are dropped."""
+    owner = comment(endpoint_id, label)
+    link = f'"{host_ifname}"'
+    return Transaction(
+        declare=_DECLARE,
+        put=(
+            Element(BRIDGE, "guarded", link, comment=owner),
+            Element(BRIDGE, "senders", f"{link} . {mac.lower()}", comment=owner),
+        ),
+    )
+
+
+def remove(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
+    return Transaction(remove=add(endpoint_id, label, host_ifname, mac).put)

@@ -1,0 +1,157 @@
+"""Address management: the contract, and the names.
+
+    host_local   host-local's store, shared with the reference executable byte for byte (default)
+    pools        a subnet from the default address pools for a network that names none
+    static       addresses written in the configuration
+    none         no addresses (L2)
+    delegated    any other CNI IPAM executable, by CNI_PATH
+
+A module offers `configure`, `restore` and `release_unrecorded`, which the functions of those names here
+dispatch to. `configure` parses once; an `Ipam` in hand is valid.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from cni_cnm.registry import Registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cni_cnm.model import (
+        EndpointKey,
+        EndpointSpec,
+        IPAddress,
+        IpamSpec,
+        IPInterface,
+        IPNetwork,
+        Json,
+        Lease,
+    )
+    from cni_cnm.settings import Settings
+
+BUILT_IN = {
+    "": "cni_cnm.ipam.none",
+    "none": "cni_cnm.ipam.none",
+    "host-local": "cni_cnm.ipam.host_local",
+    "static": "cni_cnm.ipam.static",
+}
+
+
+class PoolStatus(NamedTuple):
+    """`free` counts addresses an ADD could get now; None: this IPAM cannot tell."""
+
+    free: int | None
+    detail: str = ""
+
+
+class Ipam(Protocol):
+    """Addresses of one network. One instance per request; no state of its own beside its store."""
+
+    type: str
+
+    families: tuple[int, ...] | None
+    """IP versions (4, 6) of the addresses one acquire gives, in order; None: not known before asking."""
+
+    def gateways(self) -> Sequence[IPInterface]:
+        """Gateways the configuration names or implies, with their subnet's prefix: the bridge's addresses."""
+
+    def validate(self, endpoint: EndpointSpec) -> None:
+        """Refuse (InvalidConfig) what this endpoint asks for and this pool can never give."""
+
+    def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:
+        """Addresses for an endpoint; Conflict if it has some already.
+
+        AddressesExhausted, or InvalidConfig for a requested one that cannot be had.
+        All or nothing: on failure nothing of this endpoint stays reserved.
+        """
+
+    def release(
+        self, key: EndpointKey, environ: Mapping[str, str], last: Callable[[frozenset[IPAddress]], None]
+    ) -> None:
+        """Give back everything the endpoint holds; nothing held is success.
+
+        `last` is called once, with the addresses that are still this endpoint's, while no other allocator can
+        hand them out: what is keyed by an address (nft elements) is taken down there, and only there. If
+        `last` raises, the addresses are released all the same and the error goes on.
+        """
+
+    def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:
+        """CheckFailed if an address of the lease is not reserved for this endpoint. Writes nothing."""
+
+    def collect(self, valid: Sequence[EndpointKey], environ: Mapping[str, str]) -> None:
+        """CNI GC for executables that have it; for built-in IPAMs the records drive the release."""
+
+    def status(self) -> PoolStatus:
+        """Without locks and in time bounded by the store's size. NotReady if acquire cannot work at all."""
+
+    def record(self) -> Mapping[str, Json]:
+        """What a release needs, as JSON, for the endpoint's record; `restore` gives an Ipam back."""
+
+
+class Module(Protocol):
+    """What a name in the registry stands for."""
+
+    def configure(self, network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Ipam: ...
+    def restore(self, network: str, record: Mapping[str, Json], settings: Settings) -> Ipam: ...
+    def release_unrecorded(
+        self,
+        network: str,
+        spec: IpamSpec,
+        key: EndpointKey,
+        environ: Mapping[str, str],
+        last: Callable[[frozenset[IPAddress]], None],
+        settings: Settings,
+    ) -> None: ...
+
+
+ipams: Registry[Module] = Registry("ipam", BUILT_IN, attribute="")
+
+
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings | None = None) -> Ipam:
+    """The IPAM of a network, with what the endpoint's runtime adds to its configuration.
+
+    InvalidConfig for a wrong value; NoSuchDriver if the type is neither built in nor an executable on
+    CNI_PATH.
+    """
+    return _module(spec.type).configure(network, spec, endpoint, settings or _settings())
+
+
+def restore(network: str, kind: str, record: Mapping[str, Json], settings: Settings | None = None) -> Ipam:
+    """From an endpoint's record: enough to release, check and record again."""
+    return _module(kind).restore(network, record, settings or _settings())
+
+
+def release_unrecorded(
+    network: str,
+    spec: IpamSpec,
+    key: EndpointKey,
+    environ: Mapping[str, str],
+    last: Callable[[frozenset[IPAddress]], None],
+    settings: Settings | None = None,
+) -> None:
+    """`Ipam.release` for an endpoint without a record; the configuration may be invalid otherwise."""
+    _module(spec.type).release_unrecorded(network, spec, key, environ, last, settings or _settings())
+
+
+def choose_subnet(family: int, settings: Settings, used: Sequence[IPNetwork]) -> IPNetwork:
+    """A subnet of IP version `family` from the default address pools; see pools.choose."""
+    from cni_cnm.ipam import pools
+
+    return pools.choose(family, settings.default_address_pools, used)
+
+
+def _module(kind: str) -> Module:
+    if kind in ipams:
+        return ipams.get(kind)
+    from cni_cnm.ipam import delegated
+
+    return delegated
+
+
+def _settings() -> Settings:
+    from cni_cnm import settings
+
+    return settings.load()

@@ -1,0 +1,73 @@
+"""The lock of a lease folder, the one the reference executable takes: flock(2) on the file `lock` in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from time import monotonic, sleep
+
+from cni_cnm.errors import IoFailed, TryAgain
+
+TIMEOUT_S = 30.0
+_LONGEST_PAUSE_S = 0.02
+
+
+class LeaseLock:
+    """A context manager; makes the folder if need be. TryAgain when the lock cannot be had in `timeout_s`.
+
+    The reference waits without end, and a runtime that gave up on it leaves the waiting process behind; hence
+    the limit.
+    """
+
+    def __init__(self, folder: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._folder = folder
+        self._path = f"{folder}/lock"
+        self._timeout_s = timeout_s
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._descriptor = self._open()
+            self._acquire()
+        except OSError as error:
+            self._close()
+            raise IoFailed(f"the lease lock {self._path} cannot be taken: {error.strerror}") from error
+        except BaseException:
+            self._close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _open(self) -> int:
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o750)
+        except FileNotFoundError:
+            os.makedirs(self._folder, 0o755, exist_ok=True)
+            return os.open(self._path, flags, 0o750)
+        except IsADirectoryError:
+            self._path += "/lock"
+            return os.open(self._path, flags, 0o750)
+
+    def _acquire(self) -> None:
+        deadline = monotonic() + self._timeout_s
+        pause = 0.0005
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() >= deadline:
+                    raise TryAgain(
+                        f"the lease lock {self._path} was held by others for more than {self._timeout_s:g} s",
+                        hint=f"`fuser -v {self._path}` shows which one",
+                    ) from None
+                sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+            else:
+                return
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,49 @@
+"""Addresses of links as rtnetlink says them: values to messages, messages to values. No socket here."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv6Interface
+from socket import AF_INET, AF_INET6
+
+from cni_cnm.kernel.messages import Message, ifaddrmsg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.model import IPInterface
+
+NODAD, _DADFAILED, _TENTATIVE = 0x02, 0x08, 0x40
+_HOST = 254
+
+
+def message(index: int, address: IPInterface, *, flags: int = 0) -> Message:
+    result = query(index)
+    text = str(address.ip)
+    result["family"] = AF_INET6 if address.version == 6 else AF_INET
+    result["prefixlen"] = address.network.prefixlen
+    result["flags"] = flags
+    if address.version == 4 and address.ip.is_loopback:
+        result["scope"] = _HOST  # as 127.0.0.1 has it: the kernel refuses two scopes in one subnet
+    result["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
+    if address.version == 4 and address.network.prefixlen < 31:
+        # The kernel sets none by itself; tools and the reference plugins do.
+        result["attrs"].append(("IFA_BROADCAST", str(address.network.broadcast_address)))
+    return result
+
+
+def query(index: int) -> Message:
+    """The request for a dump of one link's addresses, both families."""
+    result = ifaddrmsg()
+    result["index"] = index
+    return result
+
+
+def address(found: Message) -> IPInterface:
+    text = found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")
+    both = (text, found["prefixlen"])
+    return IPv6Interface(both) if found["family"] == AF_INET6 else IPv4Interface(both)
+
+
+def tentative(found: Message) -> bool:
+    """Detection runs. One that found a duplicate (DADFAILED) is over, and stays tentative for ever."""
+    flags = found.get_attr("IFA_FLAGS")
+    return bool((found["flags"] if flags is None else flags) & (_TENTATIVE | _DADFAILED) == _TENTATIVE)

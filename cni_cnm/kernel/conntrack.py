@@ -1,0 +1,163 @@
+"""Connection tracking: forgets UDP streams that still go where a published port no longer does.
+
+UDP has no connection: a stream that began before its port was published is taken past the new endpoint, and one
+that began before it was unpublished into nowhere, as long as packets keep coming. TCP notices by itself.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, ENOENT
+from ipaddress import ip_address
+from typing import Any
+
+from cni_cnm.errors import KernelError
+from cni_cnm.kernel import messages  # noqa: F401  # puts a light pyroute2 in place
+from cni_cnm.kernel.netns import entered
+from cni_cnm.kernel.wire import Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from cni_cnm.model import IPAddress
+
+from pyroute2.netlink import nla  # noqa: E402
+from pyroute2.netlink.nfnetlink import nfgen_msg  # noqa: E402
+
+_NETLINK_NETFILTER = 12
+_GET, _DELETE = 0x101, 0x102
+"""NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE."""
+_UDP = 17
+_BY_PROTOCOL, _BY_PORT = 0x08, 0x20
+"""CTA_FILTER_F_CTA_PROTO_NUM, _DST_PORT: what the kernel (5.8) compares, older ones give all of the family."""
+_FAMILIES = {0: 0, 4: 2, 6: 10}
+_VERSIONS = {2: 4, 10: 6}
+_FEW = 500
+"""Up to so many entries of all kinds are read in one walk of the table: its buckets are what takes the time."""
+
+
+class Entry(nfgen_msg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
+    """The part of a conntrack message that names an entry. (pyroute2's own comes with its event loop.)"""
+
+    prefix = "CTA_"
+    nla_map = ((1, "CTA_TUPLE_ORIG", "tuple_"), (2, "CTA_TUPLE_REPLY", "tuple_"), (12, "CTA_ID", "be32"),
+               (18, "CTA_ZONE", "be16"), (25, "CTA_FILTER", "filter_"))  # fmt: skip
+
+    class tuple_(nla):  # type: ignore[misc,unused-ignore] # noqa: N801
+        nla_map = ((1, "CTA_TUPLE_IP", "ip"), (2, "CTA_TUPLE_PROTO", "proto"))
+
+        class ip(nla):  # type: ignore[misc,unused-ignore] # noqa: N801
+            nla_map = ((1, "CTA_IP_V4_SRC", "ip4addr"), (2, "CTA_IP_V4_DST", "ip4addr"),
+                       (3, "CTA_IP_V6_SRC", "ip6addr"), (4, "CTA_IP_V6_DST", "ip6addr"))  # fmt: skip
+
+        class proto(nla):  # type: ignore[misc,unused-ignore] # noqa: N801
+            nla_map = ((1, "CTA_PROTO_NUM", "uint8"), (2, "CTA_PROTO_SRC_PORT", "be16"),
+                       (3, "CTA_PROTO_DST_PORT", "be16"))  # fmt: skip
+
+    class filter_(nla):  # type: ignore[misc,unused-ignore] # noqa: N801
+        nla_map = ((1, "CTA_FILTER_ORIG_FLAGS", "uint32"), (2, "CTA_FILTER_REPLY_FLAGS", "uint32"))
+
+
+class Conntrack:
+    """The tracked connections of one namespace: of `netns`, a descriptor, or of the calling thread's."""
+
+    def __init__(self, netns: int | None = None) -> None:
+        self._netns = netns
+
+    def published(self, ports: Iterable[range], targets: Collection[IPAddress]) -> int:
+        """Forget UDP streams to these ports of the host that go elsewhere than to `targets`; how many those were.
+
+        Streams that are only masqueraded on their way through keep going: their destination is no port of ours.
+        """
+        return self._forget(ports, targets, lambda to, answers, masqueraded: answers not in targets
+                            and (answers != to or not masqueraded))  # fmt: skip
+
+    def unpublished(self, ports: Iterable[range], targets: Collection[IPAddress]) -> int:
+        """Forget UDP streams to these ports of the host that go to `targets`; how many those were."""
+        return self._forget(ports, targets, lambda to, answers, _: answers in targets and answers != to)
+
+    def _forget(self, ports: Iterable[range], targets: Collection[IPAddress], stale: Any) -> int:
+        ports = tuple(ports)
+        if not ports or not targets:
+            return 0
+        wire, entries = _open() if self._netns is None else entered(self._netns, _open)
+        versions = {target.version for target in targets}
+        try:
+            if not entries:
+                return 0
+            if entries <= _FEW:
+                return _forget(wire, wire.dump(_message(0, []), _GET, "listing tracked connections"), ports, stale)
+            return sum(_forget(wire, _entries(wire, version, ports), ports, stale) for version in versions)
+        finally:
+            wire.close()
+
+
+def _open() -> tuple[Wire, int]:
+    """A socket in the namespace of the calling thread, and how many entries there are."""
+    wire = Wire(_NETLINK_NETFILTER)
+    try:
+        with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
+            return wire, int(file.read())
+    except OSError:
+        return wire, _FEW + 1
+
+
+def _forget(wire: Wire, entries: Iterable[Any], ports: Sequence[range], stale: Any) -> int:
+    forgotten = 0
+    for entry in entries:
+        original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
+        if _protocol(original) != _UDP or not any(_port(original) in some for some in ports):
+            continue
+        version = _VERSIONS[entry["nfgen_family"]]
+        source, destination = _ends(original, version)
+        answers, back_to = _ends(reply, version)
+        if not stale(destination, answers, back_to != source):
+            continue
+        attributes = [["CTA_TUPLE_ORIG", original], ["CTA_ID", entry.get_attr("CTA_ID")]]
+        if zone := entry.get_attr("CTA_ZONE"):
+            attributes.append(["CTA_ZONE", zone])
+        try:
+            wire.write(_message(version, attributes), _DELETE, f"forgetting a UDP stream to {destination}")
+            forgotten += 1
+        except KernelError as error:
+            if error.errno != ENOENT:  # ended by itself
+                raise
+    return forgotten
+
+
+def _entries(wire: Wire, version: int, ports: Sequence[range]) -> list[Any]:
+    """UDP entries of a family, to the one port if there is only one."""
+    flags, proto = _BY_PROTOCOL, [["CTA_PROTO_NUM", _UDP]]
+    if len(ports) == 1 and len(ports[0]) == 1:
+        flags |= _BY_PORT
+        proto.append(["CTA_PROTO_DST_PORT", ports[0].start])
+    narrow = [
+        ["CTA_TUPLE_ORIG", {"attrs": [["CTA_TUPLE_PROTO", {"attrs": proto}]]}],
+        ["CTA_FILTER", {"attrs": [["CTA_FILTER_ORIG_FLAGS", flags], ["CTA_FILTER_REPLY_FLAGS", 0]]}],
+    ]
+    try:
+        return wire.dump(_message(version, narrow), _GET, "listing the UDP streams")
+    except KernelError as error:
+        if error.errno != EINVAL:
+            raise
+        return wire.dump(_message(version, []), _GET, "listing the tracked connections")
+
+
+def _message(version: int, attributes: list[Any]) -> Any:
+    message = Entry()
+    message.update({"nfgen_family": _FAMILIES[version], "version": 0, "res_id": 0, "attrs": attributes})
+    return message
+
+
+def _protocol(side: Any) -> int:
+    return int(side.get_attr("CTA_TUPLE_PROTO").get_attr("CTA_PROTO_NUM"))
+
+
+def _port(side: Any) -> int:
+    return int(side.get_attr("CTA_TUPLE_PROTO").get_attr("CTA_PROTO_DST_PORT"))
+
+
+def _ends(side: Any, version: int) -> tuple[IPAddress, IPAddress]:
+    addresses = side.get_attr("CTA_TUPLE_IP")
+    source, destination = (addresses.get_attr(f"CTA_IP_V{version}_{end}") for end in ("SRC", "DST"))
+    return ip_address(source), ip_address(destination)

@@ -1,0 +1,166 @@
+"""Links as rtnetlink says them: values to messages, messages to values. No socket here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cni_cnm.kernel import Link, Port, Vlan
+from cni_cnm.kernel.messages import AF_BRIDGE, Message, ifinfmsg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.kernel.trim import Wanted
+
+IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
+_BRVLAN, _SKIP_STATS = 0x2, 0x8
+_SELF = 2
+_PVID, _UNTAGGED = 0x2, 0x4
+_ETHERNET_LENGTH = 4 + 6
+"""Header and address. The length is known before the attribute is decoded."""
+
+Attributes = list[tuple[str, Any]]
+
+
+def message(index: int = 0, attributes: Attributes | None = None, *, family: int = 0) -> Message:
+    result = ifinfmsg()
+    result["family"] = family
+    result["index"] = index
+    result["attrs"] = attributes or []
+    return result
+
+
+def query(index: int = 0, *, name: str = "", master: int = 0) -> Message:
+    """The request for one link, or for a dump of the ports of `master`, without the statistics."""
+    attributes: Attributes = [("IFLA_EXT_MASK", _SKIP_STATS)]
+    if name:
+        attributes.append(("IFLA_IFNAME", name))
+    if master:
+        attributes.append(("IFLA_MASTER", master))
+    return message(index, attributes)
+
+
+def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> Message:
+    info: Attributes = [("IFLA_INFO_KIND", "bridge")]
+    if vlan_filtering:
+        info.append(("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_VLAN_FILTERING", 1)]}))
+    return message(attributes=[*_born(name, mac, mtu), ("IFLA_LINKINFO", {"attrs": info})])
+
+
+def veth(name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int) -> Message:
+    """Both ends in one request; `peer_namespace` is a descriptor."""
+    other = {"attrs": [*_born(peer, peer_mac, mtu), ("IFLA_NET_NS_FD", peer_namespace)]}
+    data = {"attrs": [("VETH_INFO_PEER", other)]}
+    attributes = _born(name, mac, mtu)
+    if master:
+        attributes.append(("IFLA_MASTER", master))
+    attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}))
+    return message(attributes=attributes)
+
+
+def ifb(name: str, mtu: int) -> Message:
+    result = message(attributes=[*_born(name, "", mtu), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "ifb")]})])
+    result["flags"] = result["change"] = IFF_UP
+    return result
+
+
+def change(
+    index: int,
+    *,
+    up: bool | None,
+    promisc: bool | None,
+    allmulti: bool | None,
+    attributes: Sequence[tuple[str, Any]],
+) -> Message:
+    """The request that changes flags and those attributes that are not None."""
+    result = message(index, [(key, value) for key, value in attributes if value is not None])
+    for flag, wanted in ((IFF_UP, up), (IFF_PROMISC, promisc), (IFF_ALLMULTI, allmulti)):
+        if wanted is not None:
+            result["change"] |= flag
+            result["flags"] |= flag if wanted else 0
+    return result
+
+
+def port_change(index: int, port: Port) -> Message:
+    data = {
+        "attrs": [("IFLA_BRPORT_MODE", int(port.hairpin)), ("IFLA_BRPORT_ISOLATED", int(port.isolated))],
+    }
+    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]}
+    return message(index, [("IFLA_LINKINFO", info)])
+
+
+def vlan_change(index: int, vlan: Vlan, *, on_bridge: bool) -> Message:
+    """`on_bridge`: the VLAN of the bridge itself, not of a port."""
+    flags = (_PVID if vlan.pvid else 0) | (_UNTAGGED if vlan.untagged else 0)
+    spec: Attributes = [("IFLA_BRIDGE_VLAN_FLAGS", _SELF)] if on_bridge else []
+    spec.append(("IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vlan.vid}))
+    return message(index, [("IFLA_AF_SPEC", {"attrs": spec})], family=AF_BRIDGE)
+
+
+def vlan_query() -> Message:
+    return message(attributes=[("IFLA_EXT_MASK", _BRVLAN)], family=AF_BRIDGE)
+
+
+_INFO_KIND, _INFO_DATA, _VLAN_FILTERING = 1, 2, 7
+WANTED: Wanted = {
+    **dict.fromkeys((1, 3, 4, 5, 10, 13, 20, 27)),  # ADDRESS, IFNAME, MTU, LINK, MASTER, TXQLEN, IFALIAS, GROUP
+    18: {_INFO_KIND: None, _INFO_DATA: {_VLAN_FILTERING: None}},  # LINKINFO
+}
+"""Attributes (IFLA_*) that `link` reads."""
+
+
+def link(found: Message) -> Link:
+    # One pass: get_attr goes through all fifty attributes each time, and decodes only what is asked for.
+    slots = {slot.cell[0]: slot for slot in found["attrs"]}
+
+    def value(name: str, default: Any) -> Any:
+        slot = slots.get(name)
+        return default if slot is None else slot.value
+
+    info = value("IFLA_LINKINFO", None)
+    kind = (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
+    data = info.get_attr("IFLA_INFO_DATA") if kind == "bridge" else None
+    # Tunnels have link addresses of other lengths, which pyroute2's decoder of six bytes gets wrong.
+    ethernet = "IFLA_ADDRESS" in slots and slots["IFLA_ADDRESS"].cell[1].length == _ETHERNET_LENGTH
+    flags = found["flags"]
+    return Link(
+        ifindex=found["index"],
+        name=value("IFLA_IFNAME", ""),
+        kind=kind,
+        mac=value("IFLA_ADDRESS", "") if ethernet else "",
+        mtu=value("IFLA_MTU", 0),
+        up=bool(flags & IFF_UP),
+        master=value("IFLA_MASTER", 0),
+        peer=value("IFLA_LINK", 0),
+        promisc=bool(flags & IFF_PROMISC),
+        allmulti=bool(flags & IFF_ALLMULTI),
+        txqlen=value("IFLA_TXQLEN", 0),
+        group=value("IFLA_GROUP", 0),
+        alias=value("IFLA_IFALIAS", ""),
+        vlan_filtering=bool(data.get_attr("IFLA_BR_VLAN_FILTERING")) if data is not None else False,
+    )
+
+
+def port(found: Message) -> Port | None:
+    """None if the link is no port of a bridge."""
+    info = found.get_attr("IFLA_LINKINFO")
+    if info is None or info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
+        return None
+    data = info.get_attr("IFLA_INFO_SLAVE_DATA")
+    return Port(hairpin=bool(data.get_attr("IFLA_BRPORT_MODE")), isolated=bool(data.get_attr("IFLA_BRPORT_ISOLATED")))
+
+
+def vlans(found: Message) -> list[Vlan]:
+    spec = found.get_attr("IFLA_AF_SPEC")
+    entries = spec.get_attrs("IFLA_BRIDGE_VLAN_INFO") if spec is not None else []
+    return [Vlan(e["vid"], bool(e["flags"] & _PVID), bool(e["flags"] & _UNTAGGED)) for e in entries]
+
+
+def _born(name: str, mac: str, mtu: int) -> Attributes:
+    attributes: Attributes = [("IFLA_IFNAME", name)]
+    if mac:
+        attributes.append(("IFLA_ADDRESS", mac))
+    if mtu:
+        attributes.append(("IFLA_MTU", mtu))
+    return attributes

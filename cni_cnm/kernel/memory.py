@@ -1,0 +1,393 @@
+"""`Namespaces` and `Stack` in a dict: the kernel's promises without the kernel, for tests without root.
+
+`MemoryNamespaces.create(path)` and `remove(path)` are what a runtime does to a pod's namespace. The same
+contract tests run on this and on the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+from os import strerror
+from typing import Any
+
+from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
+from cni_cnm.kernel.batch import Batch
+from cni_cnm.kernel.memory_space import MTU_MAX, MTU_MIN, Device, Space, refuse
+from cni_cnm.kernel.rates import kept
+from cni_cnm.kernel.route_defaults import MAIN, completed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cni_cnm.kernel import Link, Port, Rate, RouteEntry, Stack, Vlan
+    from cni_cnm.model import IPInterface
+
+
+class MemoryNamespaces:
+    """Every Stack of it sees the same state.
+
+    `vlan_filtering` False is a kernel without it. While `read_only_proc` is set no sysctl can be written.
+    """
+
+    def __init__(self, *, vlan_filtering: bool = True) -> None:
+        self.vlan_filtering = vlan_filtering
+        self.read_only_proc = False
+        self._inodes = 4026531840
+        self._macs = 0
+        self._host = self._space()
+        self._spaces: dict[str, Space] = {}
+
+    def host(self) -> MemoryStack:
+        return MemoryStack(self, self._host, "")
+
+    def open(self, path: str) -> MemoryStack:
+        if not path:
+            raise NamespaceGone("no network namespace was given: the path is empty")
+        space = self._spaces.get(path)
+        if space is None:
+            raise NamespaceGone(f"there is no network namespace at {path}: No such file or directory")
+        return MemoryStack(self, space, path)
+
+    def create(self, path: str) -> MemoryStack:
+        """A fresh namespace at `path`, in place of one that is there."""
+        self.remove(path)
+        self._spaces[path] = self._space()
+        return self.open(path)
+
+    def remove(self, path: str) -> None:
+        """The namespace ends, and with it its links and the other ends of its veths. Missing is done."""
+        space = self._spaces.pop(path, None)
+        if space is not None:
+            for device in list(space.devices.values()):
+                _delete(device)
+
+    def next_mac(self) -> str:
+        self._macs += 1
+        return "02:" + ":".join(f"{byte:02x}" for byte in self._macs.to_bytes(5, "big"))
+
+    def _space(self) -> Space:
+        self._inodes += 1
+        return Space(self._inodes)
+
+
+class MemoryStack:
+    def __init__(self, namespaces: MemoryNamespaces, space: Space, path: str) -> None:
+        self.path = path
+        self.space = space
+        self._namespaces = namespaces
+        self._queue: list[Callable[[], None]] = []
+        self._depth = 0
+
+    def close(self) -> None:
+        self._queue.clear()
+
+    def batch(self) -> Batch:
+        return Batch(self)
+
+    def inode(self) -> int:
+        return self.space.inode
+
+    # links -----------------------------------------------------------------
+    def link(self, name: str) -> Link | None:
+        self.flush()
+        device = self.space.named(name)
+        return _shown(device) if device is not None else None
+
+    def link_at(self, index: int) -> Link | None:
+        self.flush()
+        device = self.space.devices.get(index)
+        return _shown(device) if device is not None else None
+
+    def links(self, *, master: int = 0) -> Sequence[Link]:
+        self.flush()
+        devices = self.space.ports(master) if master else self.space.devices.values()
+        return [_shown(device) for device in devices]
+
+    def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
+        def add() -> None:
+            self.space.require_free(name)
+            if vlan_filtering and not self._namespaces.vlan_filtering:
+                raise KernelFeatureMissing(f"the bridge {name}: this kernel has no bridge VLAN filtering")
+            _check(name, mac, mtu)
+            address = mac or self._namespaces.next_mac()
+            self.space.add(name, mac=address, mtu=mtu or 1500, kind="bridge", vlan_filtering=vlan_filtering)
+
+        self._write(add)
+
+    def add_veth(
+        self,
+        name: str,
+        *,
+        peer: str,
+        peer_stack: Stack,
+        mtu: int = 0,
+        mac: str = "",
+        peer_mac: str = "",
+        master: int = 0,
+    ) -> None:
+        there = _memory_stack(peer_stack).space
+
+        def add() -> None:
+            self.space.require_free(name)
+            there.require_free(peer)
+            if there is self.space and name == peer:
+                refuse(errno.EEXIST, f"the link {peer}")
+            _check(name, mac, mtu)
+            _check(peer, peer_mac, mtu)
+            fresh = self._namespaces.next_mac
+            other = there.add(peer, mac=peer_mac or fresh(), mtu=mtu or 1500, kind="veth")
+            this = self.space.add(name, mac=mac or fresh(), mtu=mtu or 1500, kind="veth")
+            this.other_end, other.other_end = other, this
+            if master:
+                try:
+                    self.space.enslave(this, master)
+                except KernelError:
+                    _delete(this)
+                    raise
+
+        self._write(add)
+
+    def set_link(
+        self,
+        index: int,
+        *,
+        up: bool | None = None,
+        name: str | None = None,
+        mac: str | None = None,
+        mtu: int | None = None,
+        master: int | None = None,
+        promisc: bool | None = None,
+        allmulti: bool | None = None,
+        txqlen: int | None = None,
+        group: int | None = None,
+        alias: str | None = None,
+    ) -> None:
+        plain = {"promisc": promisc, "allmulti": allmulti, "txqlen": txqlen, "group": group, "alias": alias}
+        given: dict[str, Any] = {key: value for key, value in plain.items() if value is not None}
+
+        def change() -> None:
+            device = self.space.device(index)
+            _check(device.link.name, mac or "", mtu or 0)
+            if name is not None and name != device.link.name:
+                self.space.require_free(name)
+                self.space.rename(device, name)
+            if master == 0:
+                self.space.release(device)
+            elif master is not None:
+                self.space.enslave(device, master)
+            sizes = {"mac": mac.lower() if mac else None, "mtu": mtu}
+            given.update((key, value) for key, value in sizes.items() if value is not None)
+            device.link = device.link._replace(**given)
+            if up is not None:
+                (self.space.up if up else self.space.down)(device)
+
+        self._write(change)
+
+    def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
+        there = _memory_stack(to).space
+
+        def move() -> None:
+            device = self.space.device(index)
+            if device.link.kind == "bridge" or device.link.name == "lo":
+                refuse(errno.EINVAL, device.link.name)
+            if there is self.space and name in ("", device.link.name):
+                return
+            there.require_free(name or device.link.name)
+            self.space.remove(device)
+            there.adopt(device, name or device.link.name)
+
+        self._write(move)
+
+    def delete_link(self, index: int) -> None:
+        def delete() -> None:
+            device = self.space.device(index)
+            if device.link.name == "lo":
+                refuse(errno.EOPNOTSUPP, "lo")
+            _delete(device)
+
+        self._write(delete)
+
+    # bridge ports ----------------------------------------------------------
+    def set_port(self, index: int, port: Port) -> None:
+        def change() -> None:
+            self._port(index).port = port
+
+        self._write(change)
+
+    def port(self, index: int) -> Port:
+        self.flush()
+        return self._port(index).port
+
+    def vlans(self, index: int) -> Sequence[Vlan]:
+        self.flush()
+        device = self.space.devices.get(index)
+        return list(device.vlans) if device is not None and self._namespaces.vlan_filtering else []
+
+    def add_vlan(self, index: int, vlan: Vlan) -> None:
+        def add() -> None:
+            device = self._vlan_device(index)
+            if not 0 < vlan.vid < 4095:
+                refuse(errno.EINVAL, f"the VLAN {vlan.vid}")
+            others = [old for old in device.vlans if old.vid != vlan.vid]
+            if vlan.pvid:
+                others = [old._replace(pvid=False) for old in others]
+            device.vlans = sorted([*others, vlan])
+
+        self._write(add)
+
+    def delete_vlan(self, index: int, vid: int) -> None:
+        def delete() -> None:
+            device = self._vlan_device(index)
+            if all(vlan.vid != vid for vlan in device.vlans):
+                refuse(errno.ENOENT, f"the VLAN {vid}")
+            device.vlans = [vlan for vlan in device.vlans if vlan.vid != vid]
+
+        self._write(delete)
+
+    # traffic control -------------------------------------------------------
+    def add_ifb(self, name: str, *, mtu: int = 0) -> None:
+        def add() -> None:
+            self.space.require_free(name)
+            _check(name, "", mtu)
+            self.space.up(self.space.add(name, mac=self._namespaces.next_mac(), mtu=mtu or 1500, kind="ifb"))
+
+        self._write(add)
+
+    def set_rate(self, index: int, rate: Rate | None) -> None:
+        self.flush()
+        device = self.space.device(index)
+        if rate is None and device.rate is None:
+            refuse(errno.ENOENT, f"the rate limit of {device.link.name}")
+        device.rate = kept(rate, device.link.mtu) if rate is not None else None
+
+    def rate(self, index: int) -> Rate | None:
+        self.flush()
+        device = self.space.devices.get(index)
+        return device.rate if device is not None else None
+
+    def redirect_ingress(self, index: int, to: int) -> None:
+        self.flush()
+        device = self.space.device(index)
+        if bool(to) is bool(device.redirect):
+            refuse(errno.EEXIST if to else errno.ENOENT, f"the redirection of {device.link.name}")
+        device.redirect = self.space.device(to) if to else None
+
+    def redirected(self, index: int) -> int:
+        self.flush()
+        device = self.space.devices.get(index)
+        target = device.redirect if device is not None else None
+        return target.link.ifindex if target is not None and target in self.space.devices.values() else 0
+
+    # addresses and routes --------------------------------------------------
+    def addresses(self, index: int) -> Sequence[IPInterface]:
+        self.flush()
+        return list(self.space.device(index).addresses)
+
+    def tentative(self, index: int) -> bool:
+        self.flush()
+        return self.space.device(index).tentative
+
+    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:  # noqa: ARG002
+        self._write(lambda: self.space.add_address(self.space.device(index), address))
+
+    def delete_address(self, index: int, address: IPInterface) -> None:
+        self._write(lambda: self.space.delete_address(self.space.device(index), address))
+
+    def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
+        self.flush()
+        wanted = None if table in (None, 0, MAIN) else table
+        return [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
+
+    def add_route(self, route: RouteEntry) -> None:
+        self._write(lambda: self.space.add_route(completed(route)))
+
+    def delete_route(self, route: RouteEntry) -> None:
+        self._write(lambda: self.space.delete_route(completed(route), any_priority=not route.priority))
+
+    # /proc/sys/net ---------------------------------------------------------
+    def sysctl(self, key: str) -> str | None:
+        self.flush()
+        return self.space.sysctls.get(key)
+
+    def set_sysctls(self, values: Sequence[tuple[str, str]], *, tolerate: bool = False) -> None:
+        self.flush()
+        for key, value in values:
+            known = self.space.sysctls.get(key)
+            if known is not None and known.split() == value.split():
+                continue
+            number = errno.ENOENT if known is None else errno.EROFS if self._namespaces.read_only_proc else 0
+            if not number:
+                self.space.sysctls[key] = value
+            elif not tolerate:
+                raise KernelError(f"the sysctl {key} cannot be set to {value!r}: {strerror(number)}", number)
+
+    def begin(self) -> int:
+        self._depth += 1
+        return len(self._queue)
+
+    def end(self, keep: int | None) -> None:
+        self._depth -= 1
+        if keep is not None:
+            del self._queue[keep:]
+        if not self._depth:
+            self.flush()
+
+    def flush(self) -> None:
+        queue, self._queue = self._queue, []
+        first: Exception | None = None
+        for action in queue:
+            try:
+                action()
+            except (KernelError, KernelFeatureMissing) as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _write(self, action: Callable[[], None]) -> None:
+        self._queue.append(action)
+        if not self._depth:
+            self.flush()
+
+    def _port(self, index: int) -> Device:
+        device = self.space.device(index)
+        return device if device.link.master else refuse(errno.EOPNOTSUPP, device.link.name)
+
+    def _vlan_device(self, index: int) -> Device:
+        device = self.space.device(index)
+        if not self._namespaces.vlan_filtering or not (device.link.master or device.link.kind == "bridge"):
+            raise KernelFeatureMissing(f"{device.link.name}: this kernel has no bridge VLAN filtering")
+        return device
+
+
+def _check(name: str, mac: str, mtu: int) -> None:
+    """The values of a link, as the kernel's drivers check them."""
+    if mtu and not MTU_MIN <= mtu <= MTU_MAX:
+        refuse(errno.EINVAL, f"the MTU {mtu} of {name}")
+    if not mac:
+        return
+    octets = [int(part, 16) for part in mac.split(":")] if mac.count(":") == 5 else []
+    if len(octets) != 6 or max(octets) > 255:
+        refuse(errno.EINVAL, f"the MAC {mac} of {name}")
+    if octets[0] & 1 or not any(octets):
+        refuse(errno.EADDRNOTAVAIL, f"the MAC {mac} of {name}")
+
+
+def _delete(device: Device) -> None:
+    """The device, and the other end if it is a veth."""
+    device.space.remove(device)
+    other = device.other_end
+    if other is not None:
+        device.other_end = other.other_end = None
+        other.space.remove(other)
+
+
+def _shown(device: Device) -> Link:
+    peer = device.other_end
+    return device.link._replace(peer=peer.link.ifindex) if peer is not None else device.link
+
+
+def _memory_stack(stack: Stack) -> MemoryStack:
+    if not isinstance(stack, MemoryStack):
+        raise TypeError(f"a link cannot cross from memory to {type(stack).__name__}")
+    return stack

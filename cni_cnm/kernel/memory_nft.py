@@ -1,0 +1,113 @@
+"""`Nft` in a dict: the same promises as the kernel's tables, for tests without root.
+
+It knows of a declaration what elements need, `add set|map|chain FAMILY TABLE NAME …`, one command a line.
+Rules are not kept; what packets would meet is tested against the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+from _thread import allocate_lock
+
+from cni_cnm.errors import KernelError
+from cni_cnm.kernel import ElementTaken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.kernel import Element, Transaction
+
+
+class MemoryNft:
+    """`sets` maps (table, set) to {key: element}; `chains` holds (table, chain); for tests to look into."""
+
+    def __init__(self) -> None:
+        self.sets: dict[tuple[str, str], dict[str, Element]] = {}
+        self.chains: set[tuple[str, str]] = set()
+        self.declared = 0
+        """How often a declaration was needed."""
+        self._lock = allocate_lock()
+
+    def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
+        put = (*transaction.claim, *transaction.put)
+        with self._lock:
+            sets = {place: dict(elements) for place, elements in self.sets.items()}
+            chains = set(self.chains)
+            try:
+                self._take_down(transaction)
+                if declare or any(self._lacks(element) for element in put):
+                    self._declare(transaction.declare)
+                self._check_claims(transaction.claim)
+                for element in put:
+                    self._put(element)
+            except KernelError:
+                self.sets, self.chains = sets, chains
+                raise
+
+    def missing(self, elements: Sequence[Element]) -> Sequence[Element]:
+        with self._lock:
+            return [
+                element
+                for element in elements
+                if (there := self._there(element)) is None or _plain(there.value) != _plain(element.value)
+            ]
+
+    def elements(self, table: str, name: str = "") -> Sequence[Element]:
+        with self._lock:
+            return [
+                element._replace(key=_plain(element.key), value=_plain(element.value))
+                for place, elements in self.sets.items()
+                if place[0] == table and name in ("", place[1])
+                for element in elements.values()
+            ]
+
+    def delete_table(self, table: str) -> None:
+        with self._lock:
+            self.sets = {place: elements for place, elements in self.sets.items() if place[0] != table}
+            self.chains = {place for place in self.chains if place[0] != table}
+
+    def _check_claims(self, claim: Sequence[Element]) -> None:
+        owners = {element.owner for element in claim}
+        there = [there for element in claim if (there := self._there(element))]
+        if taken := [element for element in there if element.owner not in owners]:
+            raise ElementTaken(taken)
+
+    def _put(self, element: Element) -> None:
+        if lacking := self._lacks(element):
+            raise KernelError(f"nftables refused the change: there is no {lacking}", errno.ENOENT)
+        self.sets[element.table, element.set][_plain(element.key)] = element
+
+    def _take_down(self, transaction: Transaction) -> None:
+        for element in (*transaction.remove, *transaction.release):
+            there = self._there(element)
+            theirs = there is not None and there.owner != element.owner and there.value != element.value
+            if there is not None and (element in transaction.remove or not theirs):
+                del self.sets[element.table, element.set][_plain(element.key)]
+
+    def _declare(self, script: str) -> None:
+        self.declared += 1 if script else 0
+        for line in script.splitlines():
+            words = line.split()
+            if words[:1] == ["add"] and len(words) > 4:
+                table, name = f"{words[2]} {words[3]}", words[4]
+                if words[1] in ("set", "map"):
+                    self.sets.setdefault((table, name), {})
+                elif words[1] == "chain":
+                    self.chains.add((table, name))
+
+    def _lacks(self, element: Element) -> str:
+        """What this element needs and is not there; "" if it can be put."""
+        if (element.table, element.set) not in self.sets:
+            return f"set {element.set} in {element.table}"
+        verb, _, chain = element.value.partition(" ")
+        if verb in ("goto", "jump") and (element.table, chain) not in self.chains:
+            return f"chain {chain} in {element.table}"
+        return ""
+
+    def _there(self, element: Element) -> Element | None:
+        return self.sets.get((element.table, element.set), {}).get(_plain(element.key))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace('"', "").split())

@@ -1,0 +1,62 @@
+"""pyroute2's message classes, which encode and decode every attribute, and the types of request they go with.
+
+Its sockets and its umbrella `__init__` (170 ms) stay unloaded: a package of that name without the `__init__`
+stands in for it. So does, for its `config` (5 ms of multiprocessing and platform), a module with the few
+constants the message classes read. This is the only module that knows pyroute2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from socket import AF_BRIDGE
+from typing import Any
+
+
+def _stand_in() -> None:
+    # Asked of the finders directly: importlib.util would load contextlib for it. Works frozen too.
+    specs = (finder.find_spec("pyroute2", None) for finder in sys.meta_path)
+    found = next((spec for spec in specs if spec is not None), None)
+    if found is None:
+        raise ModuleNotFoundError("cni-cnm needs pyroute2: pip install pyroute2", name="pyroute2")
+    package: Any = type(sys)("pyroute2")
+    package.__path__ = found.submodule_search_locations
+    package.__spec__ = found
+    package.config = config = type(sys)("pyroute2.config")
+    constants: dict[str, Any] = {
+        "AF_BRIDGE": AF_BRIDGE,
+        "data_plugins_pkgs": [],
+        "data_plugins_path": [],
+        "uname": (*os.uname(), ""),
+        "machine": os.uname().machine,
+    }
+    config.__dict__.update(constants)
+    sys.modules["pyroute2"] = package
+    sys.modules["pyroute2.config"] = config
+
+
+if "pyroute2" not in sys.modules:
+    _stand_in()
+
+
+from pyroute2.netlink import nlmsg, nlmsgerr  # noqa: E402
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
+from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
+
+__all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "rtmsg"]
+
+Message = Any
+"""A message of pyroute2: a mapping of header fields, with `get_attr(name)`. It has no type information."""
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+
+
+class Refusal(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
+    """A negative acknowledgement under NETLINK_CAP_ACK: errno, request header, the kernel's words."""
+
+    prefix = nlmsgerr.prefix
+    nla_map = nlmsgerr.nla_map
+    fields = (("error", "i"), ("len", "I"), ("kind", "H"), ("mode", "H"), ("seq", "I"), ("port", "I"))

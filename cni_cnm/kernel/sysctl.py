@@ -1,0 +1,78 @@
+"""/proc/sys/net, which shows the namespace of whoever opens a file in it: called inside `netns.entered`."""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EINVAL, ENOENT, EPERM, EROFS
+
+from cni_cnm.errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIZE_MAX = 4096
+"""proc_sys keeps a value within a page."""
+
+
+def read(key: str) -> str | None:
+    """The value, stripped; None if there is no such key."""
+    try:
+        return _read(_path(key))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KernelError(f"the sysctl {key} cannot be read: {error.strerror}", error.errno or EINVAL) from error
+
+
+def write_differing(values: Sequence[tuple[str, str]], *, tolerate: bool) -> None:
+    """Write those whose value is another, in order. KernelError names the key.
+
+    With `tolerate` keys are passed over that are missing or not writable.
+    """
+    for key, value in values:
+        path = _path(key)
+        if _same(path, value):
+            continue
+        try:
+            _write(path, value)
+        except OSError as error:
+            if tolerate and error.errno in (ENOENT, EROFS, EACCES, EPERM):
+                continue
+            raise KernelError(
+                f"the sysctl {key} cannot be set to {value!r}: {error.strerror}",
+                error.errno or EINVAL,
+                hint="the kernel has no such key here" if error.errno == ENOENT else "",
+            ) from error
+
+
+def _path(key: str) -> str:
+    parts = key.split("/")
+    if len(parts) < 2 or parts[0] != "net" or not all(parts) or "\0" in key or {".", ".."} & set(parts):
+        raise KernelError(f"{key!r} is not a sysctl of the network", EINVAL, hint="keys look like net/ipv4/ip_forward")
+    return f"/proc/sys/{key}"
+
+
+def _same(path: str, value: str) -> bool:
+    # Some keys can only be written (net/ipv4/route/flush) or fail to read while unset (stable_secret).
+    try:
+        return _read(path).split() == value.split()
+    except OSError:
+        return False
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, SIZE_MAX).decode().strip()
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, value: str) -> None:
+    # No O_CREAT, no O_TRUNC: the key is there or it is an error.
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,96 @@
+"""The listening socket, from systemd (sd_listen_fds(3)) or of our own, and readiness (sd_notify(3)).
+
+RUN_DIR/               0700 root
+RUN_DIR/service.sock   0600 root
+RUN_DIR/service.lock   held while a service listens on a socket of its own
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+
+from cni_cnm.errors import Conflict, IoFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SOCKET_PATH = "/run/cni-cnm/service.sock"
+_FIRST_PASSED = 3
+_BACKLOG = 1024
+
+
+class Listener:
+    """The socket connections come in by. `close` removes its name if it is ours."""
+
+    def __init__(self, path: str, environ: Mapping[str, str]) -> None:
+        """IoFailed if the socket cannot be made, Conflict if another service listens there."""
+        self._path = os.path.abspath(path)
+        self._lock = -1
+        self.passed = passed(environ)
+        self.socket = socket.socket(fileno=_FIRST_PASSED) if self.passed else self._listen()
+        self.socket.setblocking(False)
+        os.set_inheritable(self.socket.fileno(), False)
+
+    def close(self) -> None:
+        """Stop accepting: what waits in the kernel's queue is refused, or stays there for systemd."""
+        if not self.passed:
+            try:
+                os.unlink(self._path)
+            except FileNotFoundError:
+                pass
+        self.socket.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _listen(self) -> socket.socket:
+        folder = os.path.dirname(self._path)
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            self._lock = os.open(
+                f"{self._path.removesuffix('.sock')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._lock)
+                raise Conflict(
+                    f"another service listens on {self._path}",
+                    hint="systemctl status cni-cnm.service shows it",
+                ) from None
+            if os.path.lexists(self._path):
+                os.unlink(self._path)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            mask = os.umask(0o177)
+            try:
+                listener.bind(self._path)
+            finally:
+                os.umask(mask)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise IoFailed(
+                f"the service cannot listen on {self._path}: {error.strerror}", hint="it needs to run as root"
+            ) from error
+        return listener
+
+
+def passed(environ: Mapping[str, str]) -> bool:
+    """Whether systemd gave this very process one listening socket."""
+    return environ.get("LISTEN_PID") == str(os.getpid()) and environ.get("LISTEN_FDS") == "1"
+
+
+def notify(environ: Mapping[str, str], state: str) -> None:
+    """Tell the service manager `READY=1`, `STOPPING=1`; nothing where there is none."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+        try:
+            manager.sendto(state.encode(), address)
+        except OSError:
+            pass  # a manager that went away waits for nothing

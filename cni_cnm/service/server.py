@@ -1,0 +1,186 @@
+"""Accepts relays' connections, reads their requests, hands them to the lanes, sends the answers.
+
+One thread waits in epoll for connections and requests (a relay connects before it reads its stdin); a
+request is handed on only when it is complete, so a slow runtime holds no thread. Stopping: nothing new is
+accepted, connections without a complete request are closed (their relays execute the full program), what
+is under way is finished.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import socket
+import struct
+import sys
+from threading import current_thread
+from time import perf_counter
+from typing import NamedTuple
+
+from cni_cnm.service.lanes import Lane
+from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cni_cnm.service.activation import Listener
+
+WIDTH = 16
+_STATUS_WIDTH = 2
+_CONNECTIONS_MAX = 1024
+_SEND_TIMEOUT_S = 5.0
+_CREDENTIALS = struct.Struct("=iII")
+
+
+class Call(NamedTuple):
+    """A complete request and its descriptors: the caller's namespace, then the container's if any."""
+
+    request: Request
+    descriptors: tuple[int, ...]
+    pid: int
+    """Of the relay; 0 when it is in another pid namespace."""
+
+
+class Answer(NamedTuple):
+    code: int
+    out: bytes = b""
+    err: bytes = b""
+    steps: tuple[tuple[str, float], ...] = ()
+    """What took how long, in seconds, for --trace."""
+
+
+class Server:
+    """`answer` is called on the lanes' threads; Refused from it sends the relay to the full program."""
+
+    def __init__(
+        self, listener: Listener, answer: Callable[[Call], Answer], *, width: int = WIDTH, trace: bool = False
+    ) -> None:
+        self._listener = listener
+        self._answer = answer
+        self._trace = trace
+        self._lane = Lane("request", width)
+        self._status = Lane("status", _STATUS_WIDTH)
+        self._selector = selectors.DefaultSelector()
+        self._incoming: set[Incoming] = set()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def stop(self) -> None:
+        """Make `serve` return; from any thread or signal handler."""
+        os.eventfd_write(self._wake, 1)
+
+    def serve(self) -> None:
+        """Until `stop`; then finish what is under way."""
+        self._selector.register(self._listener.socket, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        stopping = False
+        while not stopping:
+            for key, _ in self._selector.select():
+                if isinstance(key.data, Incoming):
+                    self._receive(key.data)
+                elif key.fd == self._wake:
+                    stopping = True
+                else:
+                    self._accept()
+        self._selector.close()
+        self._listener.close()
+        for incoming in self._incoming:
+            incoming.close()
+        self._lane.drain()
+        self._status.drain()
+        os.close(self._wake)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.socket.accept()
+        except OSError as error:  # nothing there any more, or no descriptor left: the relay goes on by itself
+            if not isinstance(error, BlockingIOError):
+                _say(f"a connection cannot be accepted: {error.strerror}")
+            return
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid != 0 or len(self._incoming) >= _CONNECTIONS_MAX:
+            _say(f"a connection of uid {uid} is refused" if uid else "too many connections wait to send a request")
+            connection.close()
+            return
+        incoming = Incoming(connection)
+        self._incoming.add(incoming)
+        self._selector.register(connection, selectors.EVENT_READ, incoming)
+
+    def _receive(self, incoming: Incoming) -> None:
+        try:
+            request = incoming.receive()
+        except Refused as reason:
+            self._release(incoming)
+            incoming.close()
+            if self._trace:
+                _say(f"refused: {reason}")
+            return
+        if request is None:
+            return
+        self._release(incoming)
+        environ = request.environ
+        arrived = perf_counter()
+        lane = self._status if environ.get("CNI_COMMAND") == "STATUS" else self._lane
+        lane.submit(_order(request), lambda: self._serve(incoming, request, arrived))
+
+    def _release(self, incoming: Incoming) -> None:
+        self._selector.unregister(incoming.connection)
+        self._incoming.discard(incoming)
+
+    def _serve(self, incoming: Incoming, request: Request, arrived: float) -> None:
+        """Answer one request, on a lane's thread. Never raises: the relay goes on by itself if need be."""
+        started = perf_counter()
+        connection = incoming.connection
+        try:
+            if _gone(connection):
+                _say(f"{_title(request)}: the relay gave up waiting; not done")
+                return
+            pid, _, _ = _CREDENTIALS.unpack(
+                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            )
+            answer = self._answer(Call(request, tuple(incoming.descriptors), pid))
+            answered = perf_counter()
+            connection.settimeout(_SEND_TIMEOUT_S)
+            connection.sendall(encode_reply(answer.code, answer.out, answer.err))
+            if self._trace:
+                steps = (("queue", started - arrived), *answer.steps, ("send", perf_counter() - answered))
+                total = (perf_counter() - arrived) * 1000
+                times = " ".join(f"{name}={seconds * 1000:.2f}" for name, seconds in steps)
+                where = current_thread().name
+                _say(f"{_title(request)} code={answer.code} total={total:.2f} ms: {times} {where}")
+        except Refused as reason:
+            if self._trace:
+                _say(f"{_title(request)}: not by this service: {reason}")
+        except OSError as error:
+            _say(f"{_title(request)}: the answer did not reach the relay: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - a defect in one request must not end the lane's thread
+            _say(f"{_title(request)}: {type(error).__name__}: {error}")
+        finally:
+            incoming.close()
+
+
+def _order(request: Request) -> object:
+    """What must run in order shares a key: the calls for one interface of one container. None: no order."""
+    environ = request.environ
+    container = environ.get("CNI_CONTAINERID")
+    return (container, environ.get("CNI_IFNAME")) if container else None
+
+
+def _gone(connection: socket.socket) -> bool:
+    """Whether the relay hung up: it ran out of time, or was killed by its runtime."""
+    poll = select.poll()
+    poll.register(connection, select.POLLHUP)
+    return bool(poll.poll(0))
+
+
+def _title(request: Request) -> str:
+    environ = request.environ
+    return " ".join(filter(None, (environ.get(f"CNI_{name}") for name in ("COMMAND", "CONTAINERID", "IFNAME"))))
+
+
+def _say(line: str) -> None:
+    """One line to the journal. Control characters of a caller's text are shown, not sent."""
+    sys.stderr.write("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,61 @@
+"""Where the time of a request goes: the verbs of its stacks, its records and the packet filter, counted and timed.
+
+Only for `cni-cnm serve --trace`, and only on the objects of the one request.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from types import SimpleNamespace
+from typing import TypeVar, cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+T = TypeVar("T")
+
+
+class Steps:
+    """Times by name, in order of first use. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, tuple[int, float]] = {}
+        self._inside = False
+
+    def watch(self, thing: T) -> T:
+        """The thing itself, its public methods timed from now on. One called by another counts as part of that."""
+        for name, method in _methods(thing):
+            setattr(thing, name, self._timed(name, method))
+        return thing
+
+    def view(self, thing: T, prefix: str) -> T:
+        """The public methods of a thing that others use too, timed."""
+        return cast("T", SimpleNamespace(**{name: self._timed(prefix + name, call) for name, call in _methods(thing)}))
+
+    def taken(self) -> tuple[tuple[str, float], ...]:
+        """Name (with the number of calls, if there were more than one) and seconds."""
+        return tuple(
+            (f"{name}({count})" if count > 1 else name, seconds) for name, (count, seconds) in self._taken.items()
+        )
+
+    def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                return method(*args, **kwargs)
+            self._inside = True
+            started = perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._inside = False
+                count, seconds = self._taken.get(name, (0, 0.0))
+                self._taken[name] = count + 1, seconds + perf_counter() - started
+
+        return timed
+
+
+def _methods(thing: object) -> list[tuple[str, Callable[..., Any]]]:
+    names = (name for name in dir(type(thing)) if not name.startswith("_"))
+    return [(name, getattr(thing, name)) for name in names if callable(getattr(type(thing), name))]

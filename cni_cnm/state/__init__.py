@@ -1,0 +1,1 @@
+"""Records on disk, the locks that guard them, and the epoch that voids them."""

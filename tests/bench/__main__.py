@@ -1,0 +1,241 @@
+"""Ours beside the reference plugins, in one run, taking turns. Run by scripts/bench, in own namespaces."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, NamedTuple
+
+from cni_cnm import __version__
+from tests.bench import host, report
+from tests.bench.measure import Contender, Failed, burst, call
+from tests.bench.report import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.bench.measure import Pod
+
+SOCKET = "/run/cni-cnm/service.sock"
+
+
+class Configuration(NamedTuple):
+    name: str
+    keys: dict[str, object]
+    masquerades: bool = False
+
+
+CONFIGURATIONS = (
+    Configuration("bare", {}),
+    Configuration("masquerade", {"ipMasq": True}, masquerades=True),
+)
+
+
+class Network(NamedTuple):
+    """A contender's network of one configuration."""
+
+    name: str
+    subnet: str
+    contenders: tuple[Contender, ...]
+    ours: bool
+
+
+def main() -> int:
+    options = _options()
+    cells: list[Cell] = []
+    with tempfile.TemporaryDirectory(dir="/run") as scratch:
+        theirs, ours = host.Host("theirs"), host.Host("ours")
+        service = _start_service(options.program, scratch)
+        try:
+            cells.extend(_measure(options, theirs, ours, scratch))
+        except Failed as failed:
+            sys.exit(f"bench: {failed}")
+        finally:
+            about = _about(options, service)
+            os.kill(service, 15)
+            os.waitpid(service, 0)
+    print("\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n")
+    print(report.table(cells))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(report.document(cells, about), file, indent=1)
+    if options.plot:
+        with open(options.plot, "w") as file:
+            file.write(report.plot(cells, about))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--relay", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--reference", default="/usr/lib/cni", metavar="DIR", help="reference plugins (%(default)s)")
+    names = [configuration.name for configuration in CONFIGURATIONS]
+    parser.add_argument("--configurations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {names}")
+    parser.add_argument(
+        "--present", nargs="+", type=int, default=[0, 1000, 5000], metavar="N", help="endpoints there already"
+    )
+    parser.add_argument(
+        "--calls", type=int, default=50, metavar="N", help="calls of each verb one at a time (%(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=60, metavar="S", help="fewer calls (5 at least) after so long")
+    parser.add_argument("--bursts", type=int, default=1, metavar="N", help="bursts of each contender (%(default)s)")
+    parser.add_argument("--pods", type=int, default=100, metavar="N", help="in a burst (%(default)s)")
+    parser.add_argument("--width", type=int, default=16, metavar="N", help="at once in a burst (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write all times")
+    parser.add_argument("--plot", metavar="FILE.svg", help="write a picture")
+    return parser.parse_args()
+
+
+def _start_service(program: str, scratch: str) -> int:
+    actions = [(os.POSIX_SPAWN_OPEN, 2, f"{scratch}/service.log", os.O_WRONLY | os.O_CREAT, 0o600)]
+    environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MALLOC_ARENA_MAX": "2"}
+    pid = os.posix_spawn(program, [program, "serve"], environ, file_actions=actions)
+    deadline = monotonic() + 30
+    while not os.path.exists(SOCKET):
+        if monotonic() > deadline or os.waitpid(pid, os.WNOHANG)[0]:
+            with open(f"{scratch}/service.log") as log:
+                sys.exit(f"bench: the service did not start: {log.read()}")
+        sleep(0.05)
+    return pid
+
+
+def _measure(options: argparse.Namespace, theirs: host.Host, ours: host.Host, scratch: str) -> Iterator[Cell]:
+    pods = host.pods(options.pods)
+    chosen = [each for each in CONFIGURATIONS if each.name in options.configurations]
+    networks = {
+        each.name: _networks(options, each, number, scratch, theirs, ours) for number, each in enumerate(chosen)
+    }
+    before = 0
+    for present in sorted(options.present):
+        print(f"{present} endpoints present", file=sys.stderr)
+        theirs.grow(present)
+        ours.grow(present)
+        for configuration in chosen:
+            _populate(networks[configuration.name], configuration, pods[0], scratch, before, present)
+            contenders = [each for network in networks[configuration.name] for each in network.contenders]
+            print(f"  {configuration.name}: one at a time", file=sys.stderr)
+            yield from _singles(options, configuration, present, contenders, pods, scratch)
+            print(f"  {configuration.name}: bursts", file=sys.stderr)
+            yield from _bursts(options, configuration, present, contenders, pods, scratch)
+        before = present
+
+
+def _networks(
+    options: argparse.Namespace, configuration: Configuration, number: int, scratch: str,
+    theirs: host.Host, ours: host.Host,
+) -> tuple[Network, Network]:  # fmt: skip
+    """The reference's network and ours: same keys, own bridge, subnet and leases."""
+    common = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CNI_PATH": options.reference}
+    relay = {**common, "CNI_CNM_PROGRAM": options.program}
+
+    def conf(kind: str, name: str, subnet: str) -> str:
+        path = f"{scratch}/{name}.conf"
+        ipam = {"type": "host-local", "subnet": subnet, "routes": [{"dst": "0.0.0.0/0"}]}
+        keys = {
+            "cniVersion": "1.0.0",
+            "name": name,
+            "type": kind,
+            "bridge": name,
+            "isGateway": True,
+            "ipam": ipam,
+        }
+        with open(path, "w") as file:
+            json.dump({**keys, **configuration.keys}, file)
+        return path
+
+    ref, our = f"ref{number}", f"our{number}"
+    subnets = f"10.{60 + 2 * number}.0.0/16", f"10.{61 + 2 * number}.0.0/16"
+    bridge = f"{options.reference}/bridge"
+    reference = Contender("reference", bridge, conf("bridge", ref, subnets[0]), common, theirs)
+    service = Contender("service", options.relay, conf("cni-cnm", our, subnets[1]), relay, ours)
+    program = service._replace(name="program", environ={**relay, "CNI_CNM_SOCKET": ""})
+    return Network(ref, subnets[0], (reference,), ours=False), Network(our, subnets[1], (service, program), ours=True)
+
+
+def _populate(
+    networks: Sequence[Network],
+    configuration: Configuration,
+    sample: Pod,
+    scratch: str,
+    before: int,
+    present: int,
+) -> None:
+    for network in networks:
+        first = network.contenders[0]
+        call(first, "ADD", sample, scratch)
+        added = host.addresses(network.subnet, before, present)
+        if added:
+            host.add_leases(network.name, added)
+            if network.ours:
+                host.add_records(network.name, sample, added)
+            if configuration.masquerades:
+                (host.add_elements if network.ours else host.add_chains)(network.name, network.subnet, added)
+        for contender in network.contenders:
+            call(contender, "DEL", sample, scratch)
+            call(contender, "ADD", sample, scratch)
+        call(first, "DEL", sample, scratch)
+
+
+def _singles(
+    options: argparse.Namespace, configuration: Configuration, present: int,
+    contenders: Sequence[Contender], pods: Sequence[Pod], scratch: str,
+) -> Iterator[Cell]:  # fmt: skip
+    times: dict[tuple[str, str], list[float]] = {}
+    deadline = monotonic() + options.seconds
+    for turn in range(options.calls):
+        if turn >= 5 and monotonic() > deadline:
+            break
+        for offset in range(len(contenders)):  # each leads as often as it follows
+            contender = contenders[(turn + offset) % len(contenders)]
+            for verb in ("ADD", "DEL"):
+                elapsed = call(contender, verb, pods[turn % len(pods)], scratch)
+                times.setdefault((verb, contender.name), []).append(elapsed * 1000)
+    for verb in ("ADD", "DEL"):
+        for contender in contenders:
+            yield Cell(configuration.name, present, "single", verb, contender.name, times[verb, contender.name])
+
+
+def _bursts(
+    options: argparse.Namespace, configuration: Configuration, present: int,
+    contenders: Sequence[Contender], pods: Sequence[Pod], scratch: str,
+) -> Iterator[Cell]:  # fmt: skip
+    walls: dict[tuple[str, str], list[float]] = {}
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(options.bursts):
+        for contender in contenders:
+            for verb in ("ADD", "DEL"):
+                wall, each = burst(contender, verb, pods, options.width, scratch)
+                walls.setdefault((verb, contender.name), []).append(wall * 1000)
+                times.setdefault((verb, contender.name), []).extend(one * 1000 for one in each)
+    for verb in ("ADD", "DEL"):
+        for contender in contenders:
+            key = verb, contender.name
+            if key in walls:
+                yield Cell(configuration.name, present, "burst", verb, contender.name, times[key], walls[key])
+
+
+def _about(options: argparse.Namespace, service: int) -> dict[str, object]:
+    """What the numbers hold for."""
+    with open(f"/proc/{service}/status") as file:
+        resident = next(line.split()[1] for line in file if line.startswith("VmRSS"))
+    with open("/proc/cpuinfo") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "?")
+    return {
+        "cni-cnm": __version__,
+        "reference": host.about(f"{options.reference}/bridge"),
+        "kernel": platform.release(),
+        "cpus": f"{os.cpu_count()} x {model}",
+        "python": platform.python_version(),
+        "iptables": host.run("iptables", "--version").strip(),
+        "service resident": f"{int(resident) / 1024:.1f} MiB",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

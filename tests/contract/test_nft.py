@@ -1,0 +1,245 @@
+"""The promises of `Nft`, kept alike by the kernel (library and executable) and by the memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from cni_cnm.errors import CnmError, KernelError
+from cni_cnm.kernel import Element, ElementTaken, Nft, Transaction, merge
+from cni_cnm.kernel.libnftables import Binary, Library, failure
+from cni_cnm.kernel.memory_nft import MemoryNft
+from cni_cnm.kernel.nft import KernelNft
+from tests.kernel.lab import Namespace
+
+TABLE = "inet cni_cnm"
+DECLARE = f"""\
+add table {TABLE}
+add map {TABLE} m {{ type ipv4_addr : verdict; }}
+add map {TABLE} m6 {{ type ipv6_addr : verdict; }}
+add set {TABLE} s {{ type ifname . ether_addr; }}
+add map {TABLE} ranges {{ type inet_proto . inet_service : ipv4_addr; flags interval; }}
+add map {TABLE} p {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+add chain {TABLE} a
+add chain {TABLE} b
+"""
+ONE = Element(TABLE, "m", "10.0.0.5", "goto a", "who")
+SIX = Element(TABLE, "m6", "fd00::5", "goto a", "who, else } ?")
+MEMBER = Element(TABLE, "s", '"veth1" . 02:00:00:00:00:01', comment="a b/c")
+PORT = Element(TABLE, "p", "6 . 8080", "10.0.0.5 . 80", "who")
+
+
+@pytest.fixture(params=["memory", "library", "binary"])
+def nft(request: pytest.FixtureRequest) -> Iterator[Nft]:
+    if request.param == "memory":
+        yield MemoryNft()
+        return
+    if os.geteuid():
+        pytest.skip("network namespaces need root")
+    namespace = Namespace()
+    kernel = KernelNft(namespace.fd)
+    try:
+        kernel._runner = Library() if request.param == "library" else Binary()
+    except OSError:
+        pytest.skip("this host has no libnftables")
+    yield kernel
+    namespace.close()
+
+
+def test_put_declares_what_is_missing(nft: Nft) -> None:
+    """The first put makes table, sets and chains; all kinds of elements are then there."""
+    elements = (ONE, SIX, MEMBER, PORT)
+    assert nft.missing(elements) == list(elements)
+    nft.commit(Transaction(DECLARE, elements))
+    assert nft.missing(elements) == []
+
+
+def test_put_without_declaration_fails_whole(nft: Nft) -> None:
+    """What is missing and not declared is ENOENT, and no other element of the transaction is put."""
+    nft.commit(Transaction(DECLARE, (MEMBER,)))
+    other = ONE._replace(key="10.0.0.6")
+    with pytest.raises(KernelError) as caught:
+        nft.commit(Transaction("", (other, ONE._replace(value="goto nowhere"))))
+    assert caught.value.errno == errno.ENOENT
+    assert nft.missing([other]) == [other]
+
+
+def test_new_chain_is_declared_in_old_table(nft: Nft) -> None:
+    """A second subnet needs its chain only; the put brings it."""
+    nft.commit(Transaction(DECLARE, (ONE,)))
+    nft.commit(Transaction(DECLARE + f"add chain {TABLE} c\n", (SIX._replace(value="goto c"),)))
+    assert nft.missing([ONE, SIX._replace(value="goto c")]) == []
+
+
+def test_put_replaces(nft: Nft) -> None:
+    """The same key again is replaced: same value, another comment, another value."""
+    for element in (ONE, ONE, ONE._replace(comment="another"), ONE._replace(value="goto b"), PORT, PORT):
+        nft.commit(Transaction(DECLARE, (element,)))
+        assert nft.missing([element]) == []
+    assert nft.missing([ONE]) == [ONE]
+
+
+def test_intervals(nft: Nft) -> None:
+    """A range is one element: put, replaced and removed by its bounds."""
+    some = Element(TABLE, "ranges", "6 . 8000-8100", "10.0.0.5", "who")
+    for element in (some, some, some._replace(comment="another"), some._replace(value="10.0.0.6")):
+        nft.commit(Transaction(DECLARE, (element,)))
+        assert nft.elements(TABLE, "ranges") == [element]
+    nft.commit(Transaction(remove=(some,)))
+    assert nft.elements(TABLE, "ranges") == []
+
+
+def test_remove_tolerates_missing(nft: Nft) -> None:
+    """No table, no set, no element: done. Present ones beside missing ones go."""
+    gone = ONE._replace(key="10.0.0.99")
+    nft.commit(Transaction(remove=(ONE, MEMBER)))
+    nft.commit(Transaction(DECLARE, (ONE, SIX, MEMBER)))
+    nft.commit(Transaction(remove=(gone, ONE, SIX, ONE._replace(set="never"))))
+    assert nft.missing([ONE, SIX, MEMBER]) == [ONE, SIX]
+    nft.commit(Transaction(remove=(ONE, SIX)))
+
+
+def test_remove_is_by_key(nft: Nft) -> None:
+    """Value and comment of what is removed do not count."""
+    nft.commit(Transaction(DECLARE, (ONE, PORT)))
+    nft.commit(Transaction(remove=(ONE._replace(value="goto b"), PORT._replace(value="1.2.3.4 . 1", comment="x"))))
+    assert nft.missing([ONE, PORT]) == [ONE, PORT]
+
+
+def test_put_and_remove_together(nft: Nft) -> None:
+    """Removal comes first, so a key in both is put; a missing one keeps no put from being declared."""
+    nft.commit(Transaction(DECLARE, (ONE,), (MEMBER, ONE)))
+    nft.commit(Transaction(DECLARE, (ONE._replace(value="goto b"), MEMBER), (ONE, SIX)))
+    assert nft.missing([ONE._replace(value="goto b"), MEMBER]) == []
+
+
+def test_claim(nft: Nft) -> None:
+    """A claim takes what is free or already its owner's; another owner's stays, and nothing else is done."""
+    mine, theirs = ONE._replace(comment="aaa me"), ONE._replace(comment="bbb them", value="goto b")
+    nft.commit(Transaction(DECLARE, claim=(mine, PORT)))
+    nft.commit(Transaction(DECLARE, claim=(mine._replace(comment="aaa renamed", value="goto b"),)))
+    assert nft.elements(TABLE, "m") == [mine._replace(comment="aaa renamed", value="goto b")]
+    with pytest.raises(ElementTaken) as caught:
+        nft.commit(Transaction(DECLARE, (SIX,), claim=(theirs,)))
+    assert [holder.owner for holder in caught.value.holders] == ["aaa"]
+    assert nft.missing([SIX]) == [SIX]
+    nft.commit(Transaction(DECLARE, claim=(theirs,), remove=(mine,)))
+    assert nft.elements(TABLE, "m") == [theirs]
+
+
+def test_release_is_by_owner(nft: Nft) -> None:
+    """What another owner has put in place meanwhile stays; missing is done."""
+    nft.commit(Transaction(release=(ONE,)))
+    theirs = ONE._replace(value="goto b", comment="new owner")
+    nft.commit(Transaction(DECLARE, (theirs, PORT)))
+    nft.commit(Transaction(release=(ONE, PORT, SIX)))
+    assert nft.elements(TABLE) == [theirs]
+    nft.commit(Transaction(release=(theirs, PORT)))
+    nft.commit(Transaction(release=(PORT,)))
+    assert nft.elements(TABLE) == []
+
+
+def test_elements(nft: Nft) -> None:
+    """Keys, values and comments as they were put; of one set, of the table, of what does not exist."""
+    assert nft.elements(TABLE) == nft.elements(TABLE, "m") == []
+    plain = MEMBER._replace(key=MEMBER.key.replace('"', ""))
+    nft.commit(merge(Transaction(DECLARE, (ONE, SIX)), Transaction(DECLARE, (MEMBER,), claim=(PORT,))))
+    assert nft.elements(TABLE, "m6") == [SIX]
+    assert nft.elements(TABLE, "never") == []
+    assert set(nft.elements(TABLE)) == {ONE, SIX, PORT, plain}
+
+
+def test_many_elements(nft: Nft) -> None:
+    """A thousand elements are one transaction, and found, replaced and removed alike."""
+    many = [ONE._replace(key=f"10.1.{i // 250}.{i % 250}", comment=f"pod {i}") for i in range(1000)]
+    nft.commit(Transaction(DECLARE, tuple(many[:-1])))
+    assert nft.missing(many) == [many[-1]]
+    nft.commit(Transaction(DECLARE, tuple(e._replace(value="goto b") for e in many)))
+    assert nft.missing(many[::100]) == many[::100]
+    nft.commit(Transaction(remove=tuple(many)))
+    assert len(nft.missing(many)) == 1000
+
+
+def test_declare_in_any_case(nft: Nft) -> None:
+    """Asked to, a commit runs the declaration though nothing is missing, also with nothing to put."""
+    nft.commit(Transaction(DECLARE, (ONE,)))
+    more = f"add set {TABLE} late {{ type ipv4_addr; }}\n"
+    nft.commit(Transaction(DECLARE + more, (ONE,)), declare=True)
+    nft.commit(Transaction("", (ONE._replace(set="late", value=""),)))
+    nft.commit(Transaction(more.replace("late", "later")), declare=True)
+    nft.commit(Transaction("", (ONE._replace(set="later", value=""),)))
+    nft.commit(Transaction(DECLARE, (ONE._replace(value="goto b"),)), declare=True)
+    assert nft.missing([ONE._replace(value="goto b")]) == []
+
+
+def test_delete_table(nft: Nft) -> None:
+    """A table goes with all it has; a missing one is done; the next put brings it back."""
+    nft.delete_table(TABLE)
+    nft.commit(Transaction(DECLARE, (ONE,)))
+    nft.delete_table(TABLE)
+    assert nft.missing([ONE]) == [ONE]
+    nft.commit(Transaction(DECLARE, (ONE,)))
+    assert nft.missing([ONE]) == []
+
+
+def test_threads(nft: Nft) -> None:
+    """Many threads put, look and remove at once, one of them declaring; nobody loses an element."""
+    errors: list[CnmError] = []
+
+    def work(number: int) -> None:
+        mine = [ONE._replace(key=f"10.{number}.0.{i}", comment=str(number)) for i in range(5)]
+        try:
+            for element in mine:
+                nft.commit(Transaction(DECLARE, (element,), (SIX,)))
+            assert nft.missing(mine) == []
+            nft.commit(Transaction(remove=tuple(mine[1:])))
+        except CnmError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    kept = [ONE._replace(key=f"10.{number}.0.0") for number in range(12)]
+    assert nft.missing(kept) == []
+    assert len(nft.missing([e._replace(key=e.key[:-1] + "1") for e in kept])) == 12
+
+
+def test_commit_leaves_namespace_alone() -> None:
+    """With a descriptor of another namespace, the thread is back afterwards, also after a failure."""
+    if os.geteuid():
+        pytest.skip("network namespaces need root")
+    namespace = Namespace()
+    before = os.readlink("/proc/thread-self/ns/net")
+    kernel = KernelNft(namespace.fd)
+    kernel.commit(Transaction(DECLARE, (ONE,)))
+    with pytest.raises(KernelError):
+        kernel.commit(Transaction("", (ONE._replace(set="nothing"),)))
+    assert os.readlink("/proc/thread-self/ns/net") == before
+    assert "10.0.0.5" in namespace.run("nft", "list", "map", *TABLE.split(), "m")
+    namespace.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ("Error: Could not process rule: File exists\nadd element…\n^^^^", errno.EEXIST),
+        ("/dev/stdin:1:1-3: Error: No such file or directory; did you mean set a?\n", errno.ENOENT),
+        ("Error: Could not process rule: Operation not supported\n", errno.EOPNOTSUPP),
+        ("netlink: Error: Could not process rule: Operation not permitted\n", errno.EPERM),
+        ("Error: syntax error, unexpected newline\n", errno.EINVAL),
+        ("", errno.EINVAL),
+    ],
+)
+def test_errno_of_nft_words(words: str, number: int) -> None:
+    """nft prints the kernel's errno as text; we give the number back, and one sentence with the cause."""
+    error = failure(words)
+    assert isinstance(error, KernelError)
+    assert error.errno == number
+    assert "\n" not in error.msg

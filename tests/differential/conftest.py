@@ -1,0 +1,31 @@
+"""`ours` and `reference`: two nodes, one implementation each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.program import program
+from tests.side import REFERENCE, Side, require_reference
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Side]:
+    if os.geteuid():
+        pytest.skip("network namespaces need root")
+    side = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
+    yield side
+    side.close()
+
+
+@pytest.fixture
+def reference() -> Iterator[Side]:
+    if os.geteuid():
+        pytest.skip("network namespaces need root")
+    require_reference()
+    side = Side(REFERENCE / "bridge", "bridge")
+    yield side
+    side.close()

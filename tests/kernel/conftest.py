@@ -1,0 +1,3 @@
+from tests.kernel.lab import lab
+
+__all__ = ["lab"]

@@ -1,0 +1,51 @@
+"""docs/firewall.md shows the ruleset as it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_interface
+
+from cni_cnm.firewall import isolation, masquerade, portmap, spoof
+from cni_cnm.firewall.portmap_options import parse_mappings
+from cni_cnm.kernel import merge
+from cni_cnm.kernel.nft import KernelNft
+from tests.kernel.lab import Lab
+
+DOCUMENT = os.path.join(os.path.dirname(__file__), "../../docs/firewall.md")
+ID, LABEL = "4f1c09aa7be2", "podnet/8d2e51/eth0"
+CLOSED_ID, CLOSED_LABEL = "b20e4d7716fa", "backend/77ce02/eth0"
+PODNET, BACKEND = "br-91d0c7ba3e55", "br-77aa01bc9d10"
+
+
+def _build(nft: KernelNft) -> None:
+    """The example of the document: a pod with ports in podnet; an internal, isolated network that podnet reaches."""
+    addresses = (ip_interface("10.88.0.5/16"), ip_interface("fd00:88::5/64"))
+    ports = parse_mappings(
+        [
+            {"hostPort": 8080, "containerPort": 80},
+            {"hostPort": 9000, "containerPort": 9000, "range": 100},
+            {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "192.0.2.1"},
+        ]
+    )
+    parts = [
+        masquerade.add(ID, LABEL, addresses),
+        portmap.publish(ID, LABEL, addresses, ports),
+        isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE),
+        isolation.add_network(BACKEND[3:], "backend", BACKEND, isolation.ISOLATED, internal=True),
+        isolation.allow(PODNET[3:], "podnet", PODNET, BACKEND),
+        spoof.add(ID, LABEL, "veth8d2e51", "02:42:0a:58:00:05"),
+        isolation.add_endpoint(CLOSED_ID, CLOSED_LABEL, "veth77ce02", "02:42:0a:63:00:07"),
+    ]
+    nft.commit(merge(*parts))
+
+
+def test_ruleset_of_the_document(lab: Lab) -> None:
+    """Loaded as written, it lists like what the code makes."""
+    with open(DOCUMENT) as file:
+        blocks = re.findall(r"```nft\n(.*?)```", file.read(), re.DOTALL)
+    _build(KernelNft(lab.host.fd))
+    ours = lab.host.run("nft", "list", "ruleset")
+    beside = lab.namespace()
+    beside.run("nft", "-f", "-", text="".join(blocks))
+    assert sorted(beside.run("nft", "list", "ruleset").splitlines()) == sorted(ours.splitlines())

@@ -1,0 +1,212 @@
+"""Isolation with real packets: between networks, inside a network, internal networks."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+
+import pytest
+
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.firewall import BRIDGE, INET, isolation, masquerade, portmap
+from cni_cnm.firewall.isolation import ISOLATED, OPEN, SAME_BRIDGE
+from cni_cnm.firewall.portmap_options import parse_mappings
+from cni_cnm.kernel.memory_nft import MemoryNft
+from cni_cnm.kernel.nft import KernelNft
+from tests.kernel.lab import Lab, Namespace
+
+ADDRESSES = {
+    "one": ("10.1.0.2/24", "fd00:1::2/64"),
+    "two": ("10.1.0.3/24", "fd00:1::3/64"),
+    "far": ("10.2.0.2/24", "fd00:2::2/64"),
+}
+
+
+class Host:
+    """Bridge br1 with the pods one and two, bridge br2 with the pod far, and another host with routes to both."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.host, self.nft = lab, lab.host, KernelNft(lab.host.fd)
+        lab.bridge("br1", "10.1.0.1/24", "fd00:1::1/64")
+        lab.bridge("br2", "10.2.0.1/24", "fd00:2::1/64")
+        self.pods: dict[str, Namespace] = {}
+        for name, addresses in ADDRESSES.items():
+            net = "2" if name == "far" else "1"
+            gateways = (f"10.{net}.0.1", f"fd00:{net}::1")
+            self.pods[name] = lab.pod(f"br{net}", f"veth{name}", *addresses, gateways=gateways)
+            self.pods[name].ip(f"link set eth0 address {self.mac(name)}")
+            for gateway in gateways:  # a new MAC address takes the default route along
+                self.pods[name].run("ip", "route", "replace", "default", "via", gateway)
+        self.outside = lab.outside("192.0.2.9/24", "2001:db8::9/64", here=("192.0.2.1/24", "2001:db8::1/64"))
+        for net in ("1", "2"):
+            self.outside.ip(f"route add 10.{net}.0.0/24 via 192.0.2.1")
+            self.outside.ip(f"route add fd00:{net}::/64 via 2001:db8::1")
+
+    @staticmethod
+    def mac(name: str) -> str:
+        return f"02:00:00:00:00:{list(ADDRESSES).index(name) + 1:02x}"
+
+    def network(self, bridge: str, policy: str = SAME_BRIDGE, *, internal: bool = False) -> None:
+        self.nft.commit(isolation.add_network(bridge * 16, bridge, bridge, policy, internal=internal))
+        if policy == ISOLATED:
+            for name in ("one", "two") if bridge == "br1" else ("far",):
+                self.nft.commit(isolation.add_endpoint(name * 16, name, f"veth{name}", self.mac(name)))
+
+    def bridge_nf(self, value: str) -> None:
+        try:
+            for key in ("iptables", "ip6tables", "arptables"):
+                self.host.sysctl(f"net/bridge/bridge-nf-call-{key}", value)
+        except FileNotFoundError:
+            pytest.skip("this kernel has no br_netfilter")
+
+    def reaches(self, source: str, target: str) -> bool:
+        """By both families, which must agree."""
+        client = self.outside if source == "outside" else self.pods[source]
+        if target == "outside":
+            server, addresses = self.outside, ("192.0.2.9", "2001:db8::9")
+        elif target == "host":
+            net = "2" if source == "far" else "1"
+            server, addresses = self.host, (f"10.{net}.0.1", f"fd00:{net}::1")
+        else:
+            server, addresses = self.pods[target], tuple(a.partition("/")[0] for a in ADDRESSES[target])  # type: ignore[assignment]
+        with server.serving(80):
+            answers = {client.ask(address, 80) is not None for address in addresses}
+        assert len(answers) == 1, f"the families differ from {source} to {target}"
+        return answers.pop()
+
+
+@pytest.fixture
+def at(lab: Lab) -> Host:
+    return Host(lab)
+
+
+@pytest.mark.parametrize("bridge_nf", ["0", "1"])
+def test_networks_do_not_reach_each_other(at: Host, bridge_nf: str) -> None:
+    """By default: not from network to network; within one, to the host and out, yes."""
+    at.bridge_nf(bridge_nf)
+    assert at.reaches("one", "far"), "without isolation this host routes between its bridges"
+    at.network("br1")
+    at.network("br2")
+    assert not at.reaches("one", "far")
+    assert not at.reaches("far", "one")
+    for source, target in (("one", "two"), ("one", "host"), ("one", "outside"), ("outside", "far")):
+        assert at.reaches(source, target)
+
+
+def test_allow_and_revoke(at: Host) -> None:
+    """Two networks are opened to each other as one operation, and closed again, also for a connection that exists."""
+    at.network("br1")
+    at.network("br2")
+    at.nft.commit(isolation.allow("a" * 64, "br1", "br1", "br2"))
+    assert at.reaches("one", "far")
+    assert at.reaches("far", "one")
+    at.nft.commit(isolation.revoke("br2", "br1"))
+    assert not at.reaches("one", "far")
+    assert not at.reaches("far", "one")
+    assert at.reaches("one", "two")
+
+
+def test_policy_open(at: Host) -> None:
+    """An open network reaches, and is reached by, one that is not, as with the reference plugin."""
+    at.network("br1", OPEN)
+    at.network("br2")
+    assert at.reaches("one", "far")
+    assert at.reaches("far", "one")
+
+
+@pytest.mark.parametrize("bridge_nf", ["0", "1"])
+def test_policy_isolated(at: Host, bridge_nf: str) -> None:
+    """icc false: endpoints of one network do not reach each other, but host, outside and published ports they do."""
+    at.bridge_nf(bridge_nf)
+    at.network("br1", ISOLATED)
+    at.network("br2")
+    assert not at.reaches("one", "two")
+    assert not at.reaches("two", "one")
+    assert not at.reaches("one", "far")
+    assert at.reaches("one", "host")
+    assert at.reaches("one", "outside")
+    wanted = parse_mappings([{"hostPort": 8080, "containerPort": 80}])
+    at.nft.commit(portmap.publish("b" * 64, "two", [ip_interface(a) for a in ADDRESSES["two"]], wanted))
+    with at.pods["two"].serving(80):
+        assert at.pods["one"].ask("192.0.2.1", 8080) == "10.1.0.1"
+        assert at.pods["one"].ask("2001:db8::1", 8080) == "fd00:1::1"
+        assert at.pods["far"].ask("192.0.2.1", 8080) == "10.2.0.2"
+
+
+def test_closed_links_see_no_foreign_frame(at: Host) -> None:
+    """Neither with a made-up neighbour entry, nor with another MAC address than the recorded one."""
+    at.bridge_nf("0")
+    at.network("br1", ISOLATED)
+    at.pods["one"].ip(f"neigh replace 10.1.0.3 lladdr {at.mac('two')} dev eth0")
+    at.pods["two"].ip(f"neigh replace 10.1.0.2 lladdr {at.mac('one')} dev eth0")
+    assert at.pods["one"].ask("10.1.0.3", 80) is None
+    assert not at.pods["one"].pings("10.1.0.3")
+    at.pods["two"].ip("link set eth0 address 02:00:00:00:00:77")
+    at.pods["two"].ip(f"neigh replace 10.1.0.2 lladdr {at.mac('one')} dev eth0")
+    at.pods["one"].ip("neigh replace 10.1.0.3 lladdr 02:00:00:00:00:77 dev eth0")
+    assert not at.pods["one"].pings("10.1.0.3")
+    at.nft.commit(isolation.remove_endpoint("e", "two", "vethtwo", at.mac("two")))
+    at.nft.commit(isolation.remove_endpoint("e", "one", "vethone", at.mac("one")))
+    assert at.pods["one"].pings("10.1.0.3")
+
+
+def test_published_ports_cross_networks(at: Host) -> None:
+    """By the host's address a published port is reached from an isolated network; the pod's own address is not."""
+    at.network("br1")
+    at.network("br2")
+    addresses = [ip_interface(a) for a in ADDRESSES["far"]]
+    at.nft.commit(
+        portmap.publish("f" * 64, "far", addresses, parse_mappings([{"hostPort": 8080, "containerPort": 80}]))
+    )
+    at.nft.commit(masquerade.add("1" * 64, "one", [ip_interface(a) for a in ADDRESSES["one"]]))
+    with at.pods["far"].serving(80):
+        assert at.pods["one"].ask("192.0.2.1", 8080) == "10.2.0.1"
+        assert at.pods["one"].ask("2001:db8::1", 8080) == "fd00:2::1"
+        assert at.pods["one"].ask("10.2.0.2", 80) is None
+
+
+@pytest.mark.parametrize("policy", [SAME_BRIDGE, OPEN])
+def test_internal(at: Host, policy: str) -> None:
+    """No way out or in, not even by a published port; inside and to the host's own address there is."""
+    at.network("br1", policy, internal=True)
+    at.network("br2")
+    for source, target in (("one", "outside"), ("outside", "one"), ("one", "far"), ("far", "one")):
+        assert not at.reaches(source, target)
+    assert at.reaches("one", "two")
+    assert at.reaches("one", "host")
+    addresses = [ip_interface(a) for a in ADDRESSES["far"]]
+    at.nft.commit(
+        portmap.publish("f" * 64, "far", addresses, parse_mappings([{"hostPort": 8080, "containerPort": 80}]))
+    )
+    with at.pods["far"].serving(80):
+        assert at.outside.ask("192.0.2.1", 8080) == "192.0.2.9"
+        assert at.pods["one"].ask("192.0.2.1", 8080) is None
+    at.nft.commit(isolation.allow("a" * 64, "br1", "br1", "br2"))
+    assert at.reaches("one", "far")
+    assert not at.reaches("one", "outside")
+
+
+def test_removed_with_the_network(at: Host) -> None:
+    """A network that goes leaves nothing, whatever its policy was, and other networks as they were."""
+    at.network("br1", SAME_BRIDGE, internal=True)
+    at.network("br2")
+    at.nft.commit(isolation.remove_network("br1"))
+    assert [element.key for element in at.nft.elements(INET)] == ["br2", "br2 . br2"]
+    at.nft.commit(isolation.remove_network("br2"))
+    at.nft.commit(isolation.remove_network("br2"))
+    assert at.nft.elements(INET) == at.nft.elements(BRIDGE) == []
+
+
+def test_no_rule_per_pair() -> None:
+    """A hundred networks are two elements each, under rules that were written once."""
+    nft = MemoryNft()
+    for number in range(100):
+        nft.commit(isolation.add_network("a" * 64, "n", f"br{number}", SAME_BRIDGE))
+    assert nft.declared == 1
+    assert len(nft.elements(INET)) == 200
+
+
+def test_policy_names() -> None:
+    """Those of the reference plugin; another is refused and not taken for one of them."""
+    assert [isolation.parse_policy(name) for name in ("open", "same-bridge", "isolated")] == list(isolation.POLICIES)
+    with pytest.raises(InvalidConfig, match="'close' is none of open, same-bridge, isolated"):
+        isolation.parse_policy("close")

@@ -1,0 +1,157 @@
+"""A machine of its own for a test or the demo: network, mount and process namespaces around one init.
+
+    Node()      a first process holds the namespaces; ending it ends containerd, its shims and every pod
+    FRESH       folders that start empty (tmpfs), like /run
+    COPIED      folders that start as the machine's, with every change kept in memory (overlay)
+
+Nothing of the machine's own network or state is visible from inside, and nothing made inside is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BIN = ROOT / "dist" / "bin"
+PLUGIN = BIN / "cni-cnm"
+COPIED = ("/etc", "/opt", "/var/lib")
+FRESH = ("/var/lib/cni", "/var/lib/cni-cnm", "/var/lib/containerd", "/etc/cni", "/etc/cni-cnm")
+
+UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+ENTER = ["--net", "--mount", "--pid", "--root", "--wd=/"]
+"""With the node's root: in a chroot the namespace's own would be the machine's."""
+INIT = r"""
+import os, signal, subprocess, sys
+def mount(kind, options, folder):
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run(["mount", "-t", kind, "-o", options, "node", folder], check=True)
+copied, fresh = (argument.split() for argument in sys.argv[1:])
+mount("tmpfs", "mode=0755", "/run")
+for folder in copied:
+    upper, work = "/run/node" + folder + "/upper", "/run/node" + folder + "/work"
+    os.makedirs(upper), os.makedirs(work)
+    mount("overlay", f"lowerdir={folder},upperdir={upper},workdir={work}", folder)
+for folder in fresh:
+    mount("tmpfs", "mode=0755", folder)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+os.write(1, b"ready\n")
+os.close(1)
+while signal.sigwait({signal.SIGCHLD}):
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+"""
+
+
+class Done(NamedTuple):
+    """A finished command: its exit status and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    def ok(self) -> Done:
+        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+class Node:
+    """Namespaces held by one init process, with commands run in them."""
+
+    def __init__(self) -> None:
+        self._init = subprocess.Popen(
+            [*UNSHARE, sys.executable, "-ISc", INIT, " ".join(COPIED), " ".join(FRESH)],
+            stdout=subprocess.PIPE,
+        )
+        stdout = self._init.stdout
+        assert stdout is not None
+        ready, _, _ = select.select([stdout], [], [], 30)
+        line = stdout.readline() if ready else b""
+        stdout.close()
+        if line != b"ready\n":
+            self.close()
+            raise RuntimeError("the node's namespaces could not be set up (root and CAP_SYS_ADMIN are needed)")
+        children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text(encoding="ascii")
+        self.pid = int(children.split()[0])
+        """The node's first process, as seen from outside."""
+
+    def close(self) -> None:
+        if self._init.poll() is None:
+            self._init.kill()
+        self._init.wait()
+
+    def command(self, *argv: str, netns: str = "") -> list[str]:
+        """The command line that runs argv in the node, or in a network namespace of it given by path."""
+        inside = ["nsenter", f"--net={netns}", "--", *argv] if netns else argv
+        return ["nsenter", "--target", str(self.pid), *ENTER, "--", *inside]
+
+    def run(
+        self,
+        *argv: str,
+        netns: str = "",
+        stdin: str = "",
+        env: dict[str, str] | None = None,
+        timeout: float = 60,
+    ) -> Done:
+        done = subprocess.run(
+            self.command(*argv, netns=netns),
+            input=stdin, env=None if env is None else {**os.environ, **env},
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def path(self, inside: str) -> Path:
+        """A file of the node, as a path outside."""
+        return Path(f"/proc/{self.pid}/root{inside}")
+
+    def write(self, inside: str, text: str) -> None:
+        target = self.path(inside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a link of the machine's (resolv.conf) would lead out of the node
+        target.write_text(text, encoding="utf-8")
+
+    def ip(self, *argv: str, netns: str = "") -> list[dict[str, Any]]:
+        """`ip -j …`, decoded."""
+        out = self.run("ip", "-j", *argv, netns=netns).ok().out
+        decoded: list[dict[str, Any]] = json.loads(out) if out.strip() else []
+        return decoded
+
+    def links(self, netns: str = "") -> set[str]:
+        return {str(link["ifname"]) for link in self.ip("link", "show", netns=netns)}
+
+    def addresses(self, ifname: str, *, netns: str = "") -> set[str]:
+        """Global addresses of a link as ADDRESS/PREFIX; link-local ones are left out."""
+        links = self.ip("address", "show", "dev", ifname, netns=netns)
+        return {
+            f"{entry['local']}/{entry['prefixlen']}"
+            for link in links
+            for entry in link.get("addr_info", ())
+            if entry.get("scope") == "global"
+        }
+
+    def add_netns(self, name: str) -> str:
+        """A named network namespace, loopback down as a runtime makes it; its path inside the node."""
+        self.run("ip", "netns", "add", name).ok()
+        return f"/run/netns/{name}"
+
+    def ping(self, address: str, *, netns: str = "", wait: int = 2) -> bool:
+        return self.run("busybox", "ping", "-c1", f"-W{wait}", address, netns=netns).code == 0
+
+    def files(self, *folders: str) -> set[str]:
+        """Every file below the folders, as paths inside the node."""
+        root = str(self.path(""))
+        found = (path for folder in folders for path in self.path(folder).rglob("*") if path.is_file())
+        return {str(path)[len(root) :] for path in found}
+
+    def kill(self, pid: int, sig: int = signal.SIGKILL) -> None:
+        os.kill(pid, sig)

@@ -1,0 +1,147 @@
+"""SIGKILL at any moment of an ADD: the DEL leaves nothing, and the next ADD of the same container works."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import form, program
+from tests.side import Side
+
+CONFIG = {
+    "cniVersion": "1.0.0",
+    "name": "net",
+    "bridge": "cni0",
+    "isDefaultGateway": True,
+    "ipMasq": True,
+    "macspoofchk": True,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}], [{"subnet": "fd00:88::/64"}]]},
+}
+CALLS = "sendto,sendmsg,rename,unlink,setns,flock,write,pwrite64,fcntl"
+"""What an ADD changes anything with."""
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Iterator[Side]:
+    if form() == "service":
+        pytest.skip("here the killed process is the relay; tests/system/test_service.py kills the service")
+    made = Side(program(tmp_path), "cni-cnm")
+    made.container("c1")
+    yield made
+    made.close()
+
+
+def environment(side: Side) -> dict[str, str]:
+    return {
+        "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
+        "CNI_PATH": side.path,
+    }  # fmt: skip
+
+
+def assert_nothing_left(side: Side) -> None:
+    state = side.state()
+    assert "VETH" not in state["host"]["links"]
+    assert state["c1"]["links"].keys() == {"lo"}
+    assert {name for name in side.leases("net") if not name.startswith("last")} == set()
+    assert side.node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes") == set()
+    ruleset = side.node.run("nft", "list", "ruleset").out
+    assert "10.88.0." not in ruleset.replace("10.88.0.0/24", "")
+    assert "fd00:88::2" not in ruleset
+
+
+def recover(side: Side) -> None:
+    """What a runtime does next: DEL; and later the container comes again."""
+    side.delete(CONFIG).ok()
+    assert_nothing_left(side)
+    side.add(CONFIG).ok()
+    side.delete(CONFIG).ok()
+    assert_nothing_left(side)
+
+
+def test_killed_at_every_call_that_changes_something(side: Side) -> None:
+    """The process dies entering its first, second, … such system call, until one ADD gets through."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    for number in range(1, 400):
+        inject = f"inject={CALLS}:signal=SIGKILL:when={number}"
+        done = side.node.run(
+            "strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={CALLS}", "-e", inject, str(side.executable),
+            stdin=json.dumps({**CONFIG, "type": "cni-cnm"}), env=environment(side),
+        )  # fmt: skip
+        if done.code == 0:
+            break
+        recover(side)
+    assert number > 15, "an ADD has more steps than that: did the injection work?"
+    side.delete(CONFIG).ok()
+    assert_nothing_left(side)
+
+
+def killed_at(side: Side, delay_s: float) -> bool:
+    process = subprocess.Popen(
+        side.node.command(str(side.executable)), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        env={**os.environ, **environment(side)}, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({**CONFIG, "type": "cni-cnm"}).encode())
+    process.stdin.close()
+    time.sleep(delay_s)
+    running = process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL) if running else None
+    process.wait()
+    return running
+
+
+def test_killed_at_random_moments(side: Side) -> None:
+    """Anywhere in time, some thirty times."""
+    storm(side, 30)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_killed_at_random_moments_often(side: Side) -> None:
+    """Anywhere in time, 300 times."""
+    storm(side, 300)
+
+
+def storm(side: Side, times: int) -> None:
+    begun = time.monotonic()
+    side.add(CONFIG).ok()
+    whole_s = time.monotonic() - begun
+    side.delete(CONFIG).ok()
+    randomness = random.Random(7)
+    killed = 0
+    for _ in range(times):
+        killed += killed_at(side, randomness.uniform(0.1, 1.1) * whole_s)
+        side.delete(CONFIG).ok()
+        assert_nothing_left(side)
+    side.add(CONFIG).ok()
+    assert killed > times / 3
+
+
+def test_killed_delete_is_finished_by_the_next(side: Side) -> None:
+    """The DEL itself dies anywhere; the runtime repeats it."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    delete: dict[str, Any] = {**environment(side), "CNI_COMMAND": "DEL"}
+    for number in range(1, 400):
+        side.add(CONFIG).ok()
+        inject = f"inject={CALLS}:signal=SIGKILL:when={number}"
+        done = side.node.run(
+            "strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={CALLS}", "-e", inject, str(side.executable),
+            stdin=json.dumps({**CONFIG, "type": "cni-cnm"}), env=delete,
+        )  # fmt: skip
+        side.delete(CONFIG).ok()
+        assert_nothing_left(side)
+        if done.code == 0:
+            break
+    assert number > 8

@@ -1,0 +1,120 @@
+"""The library's documentation, run as it stands."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.program import ROOT
+from tests.system.node import Node
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    made = Node()
+    yield made
+    made.close()
+
+
+def example() -> str:
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_example_of_the_documentation(node: Node) -> None:
+    """Two endpoints, two sandboxes, they talk, and everything is taken back."""
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{example()}"
+    done = node.run(sys.executable, "-I", "-c", script).ok()
+    assert "red has 172.30.0.2/16 and blue 172.30.0.3/16" in done.out
+    assert "0.0.0.0/0 via 172.30.0.1" in done.out
+    assert "1 received" in done.out or "1 packets received" in done.out
+    assert node.links() == {"lo"}
+    assert node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes", "/var/lib/cni-cnm") == set()
+
+
+RULES = """
+import subprocess
+from cni_cnm import errors, open_controller
+
+subprocess.run(["ip", "netns", "add", "a"], check=True)
+c = open_controller()
+
+def refused(kind, call):
+    try:
+        call()
+    except kind as error:
+        print(type(error).__name__)
+    else:
+        raise SystemExit(f"not refused: {kind.__name__}")
+
+n = c.new_network("n1", ipam_config={"subnet": "172.31.0.0/24"})
+m = c.new_network("m1")
+refused(errors.Conflict, lambda: c.new_network("n1"))
+refused(errors.InvalidConfig, lambda: c.new_network("../x"))
+refused(errors.InvalidConfig, lambda: n.create_endpoint(""))
+e = n.create_endpoint("e")
+refused(errors.Forbidden, lambda: n.create_endpoint("e"))
+refused(errors.ActiveEndpoints, n.delete)
+refused(errors.NamespaceGone, lambda: c.new_sandbox("a", "/run/netns/missing"))
+s = c.new_sandbox("a", "/run/netns/a")
+refused(errors.Forbidden, lambda: c.new_sandbox("a", "/run/netns/a"))
+refused(errors.Forbidden, e.leave)
+assert e.join(s).interfaces[2].name == "eth0"
+refused(errors.Forbidden, lambda: e.join(s))
+refused(errors.ActiveContainer, e.delete)
+refused(errors.ActiveContainer, s.delete)
+f = m.create_endpoint("f")
+f.join(s)
+
+def defaults():
+    show = ["ip", "-n", "a", "route", "show", "default"]
+    return subprocess.run(show, check=True, capture_output=True, text=True).stdout.split()[2]
+
+assert defaults() == str(f.addresses[0].gateway), "m1 comes before n1"
+f.leave()
+assert defaults() == "172.31.0.1", "the next one takes over"
+f.delete()
+e.delete(force=True)
+assert [x.name for x in c.networks()] == ["m1", "n1"]
+assert c.network(n.id[:9]).name == "n1"
+refused(errors.NoSuchNetwork, lambda: c.network("zz"))
+for network in list(c.networks()):
+    network.delete()
+refused(errors.NoSuchNetwork, n.delete)
+"""
+
+
+def test_the_rules_of_the_model(node: Node) -> None:
+    """Every refusal of libnetwork's life cycle, and the gateway's election, on the real kernel."""
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{RULES}"
+    node.run(sys.executable, "-I", "-c", script).ok()
+    assert node.links() == {"lo"}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_example_networks_do_not_touch_the_host(node: Node, family: int) -> None:
+    """Without a subnet one is chosen that overlaps no route of the host."""
+    taken = "172.17.0.0/16" if family == 4 else "fd00::/8"
+    node.run("ip", "link", "add", "up0", "type", "bridge").ok()
+    node.run("ip", "link", "set", "up0", "up").ok()
+    node.run("ip", "-4" if family == 4 else "-6", "route", "add", taken, "dev", "up0").ok()
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from ipaddress import ip_network\n"
+        "from cni_cnm import open_controller\n"
+        "c = open_controller()\n"
+        "n = c.new_network('n', options={'profile': 'cnm', 'enableipv6': True})\n"
+        "print(*[r[0]['subnet'] for r in n.record.ipam['ranges']])\n"
+    )
+    done = node.run(sys.executable, "-I", "-c", script)
+    if family == 6:
+        # Every ULA pool is inside fd00::/8: there is nothing left, and nothing was made.
+        assert done.code == 1
+        assert "AddressesExhausted" in done.err
+        return
+    assert not done.ok().out.startswith("172.17.")

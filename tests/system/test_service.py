@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cni_cnm.service.protocol import MAGIC, REQUEST, encode_request
+from cni_cnm.service.protocol import Request as WireRequest
+from tests.system.relay import ROOT, Ran, Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+FROM_SERVICE = Ran(0, b"service {}", b"")
+
+
+class Resident:
+    """A scripted service as a process of its own, and relays that call it."""
+
+    def __init__(self, relay: Relay, folder: Path) -> None:
+        self.relay = relay
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *args: str, **kept: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            address = f"{self.relay.socket}.notify"
+            manager.bind(address)
+            manager.settimeout(20)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.system.scripted_service", self.relay.socket, self.log, *args],
+                cwd=ROOT,
+                env={**os.environ, "NOTIFY_SOCKET": address},
+                **kept,  # type: ignore[call-overload]
+            )
+            assert manager.recv(100) == b"READY=1"
+            os.unlink(address)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(timeout=20)
+
+    def call(self, args: str = "", **changes: str) -> Ran:
+        return self.relay.run(environ=self.relay.environ(CNI_ARGS=args, **changes))
+
+    def together(self, *calls: Callable[[], Ran]) -> list[Ran]:
+        """Results of calls made at the same time, each begun 30 ms after the one before."""
+        results: list[Ran | None] = [None] * len(calls)
+
+        def run(index: int) -> None:
+            results[index] = calls[index]()
+
+        threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.03)
+        for thread in threads:
+            thread.join()
+        return [result for result in results if result is not None]
+
+    def wait_for(self, line: str) -> None:
+        deadline = time.monotonic() + 10
+        while line not in self.lines():
+            assert time.monotonic() < deadline, f"{line!r} never happened"
+            time.sleep(0.005)
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def resident(compiled_relay: Path, tmp_path: Path) -> Iterator[Resident]:
+    resident = Resident(Relay(compiled_relay, tmp_path), tmp_path)
+    yield resident
+    if resident.process is not None and resident.process.poll() is None:
+        resident.stop(signal.SIGKILL)
+
+
+def test_endpoints_are_served_side_by_side(resident: Resident) -> None:
+    """Eight requests of half a second each, for eight containers, take about half a second."""
+    resident.start()
+    started = time.monotonic()
+    calls = [lambda i=i: resident.call("sleep=0.5", CNI_CONTAINERID=f"c{i}") for i in range(8)]
+    assert resident.together(*calls) == [FROM_SERVICE] * 8
+    assert time.monotonic() - started < 2
+
+
+def test_one_endpoint_is_served_in_order(resident: Resident) -> None:
+    """A DEL that comes while an ADD of the same interface is under way begins when that has ended."""
+    resident.start()
+    resident.together(
+        lambda: resident.call("id=1;sleep=0.4"),
+        lambda: resident.call("id=2", CNI_COMMAND="DEL"),
+        lambda: resident.call("id=3"),
+        lambda: resident.call("id=other", CNI_IFNAME="eth1"),
+    )
+    lines = resident.lines()
+    assert [line for line in lines if "other" not in line] == [f"{w} {i}" for i in "123" for w in ("begin", "end")]
+    assert lines.index("end other") < lines.index("end 1")
+
+
+def test_requests_beyond_the_width_wait(resident: Resident) -> None:
+    """Two threads serve four half-second requests in a second, and none is lost."""
+    resident.start("--width", "2")
+    started = time.monotonic()
+    calls = [lambda i=i: resident.call("sleep=0.5", CNI_CONTAINERID=f"c{i}") for i in range(4)]
+    assert resident.together(*calls) == [FROM_SERVICE] * 4
+    assert 0.9 < time.monotonic() - started < 2.5
+
+
+def test_status_does_not_wait_behind_adds(resident: Resident) -> None:
+    """With every thread busy and more ADDs waiting, STATUS answers at once."""
+    resident.start("--width", "1")
+    busy = [lambda i=i: resident.call("sleep=0.6", CNI_CONTAINERID=f"c{i}") for i in range(2)]
+    took = []
+
+    def status() -> Ran:
+        started = time.monotonic()
+        ran = resident.call(CNI_COMMAND="STATUS", CNI_CONTAINERID="", CNI_IFNAME="", CNI_NETNS="")
+        took.append(time.monotonic() - started)
+        return ran
+
+    assert resident.together(*busy, status) == [FROM_SERVICE] * 3
+    assert took[0] < 0.3
+
+
+def test_sigterm_finishes_what_is_under_way(resident: Resident) -> None:
+    """The request begun, and the one waiting behind it, are answered; then the process ends with 0."""
+    resident.start("--width", "1")
+
+    def stop() -> Ran:
+        resident.wait_for("begin 1")
+        time.sleep(0.1)
+        return Ran(resident.stop(), b"", b"")
+
+    calls = (lambda: resident.call("id=1;sleep=0.5"), lambda: resident.call("id=2", CNI_IFNAME="eth1"), stop)
+    assert resident.together(*calls) == [FROM_SERVICE, FROM_SERVICE, Ran(0, b"", b"")]
+    assert not resident.relay.socket.exists()
+
+
+def test_after_sigterm_the_relay_goes_on_by_itself(resident: Resident) -> None:
+    """A request that comes while the service drains, and one after its end, get the full program."""
+    resident.start()
+
+    def late() -> Ran:
+        resident.wait_for("begin 1")
+        assert resident.process is not None
+        resident.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        return resident.call(CNI_CONTAINERID="late")
+
+    first, second = resident.together(lambda: resident.call("id=1;sleep=0.6"), late)
+    assert (first, second.code) == (FROM_SERVICE, 7)
+    assert resident.call().code == 7
+
+
+def test_killed_in_the_middle_the_relay_goes_on_by_itself(resident: Resident) -> None:
+    """kill -9 with a request under way: the full program gets the configuration and the id of the request."""
+    resident.start()
+    ran = resident.call("die;sleep=0.1")
+    assert ran.code == 7
+    assert ran.out.endswith(b"stdin={}")
+
+
+def test_a_killed_service_starts_again(resident: Resident) -> None:
+    """The socket a kill leaves behind does not hinder the next start."""
+    resident.start()
+    resident.stop(signal.SIGKILL)
+    assert resident.call().code == 7
+    resident.start()
+    assert resident.call() == FROM_SERVICE
+
+
+@pytest.mark.parametrize("what", ["refuse", "raise"])
+def test_what_the_service_does_not_answer_the_full_program_does(resident: Resident, what: str) -> None:
+    """ "Not mine", or a defect in the service: the relay goes on by itself, the service with the next."""
+    resident.start()
+    assert resident.call(what).code == 7
+    assert resident.call() == FROM_SERVICE
+
+
+def test_a_request_whose_relay_gave_up_is_not_begun(resident: Resident) -> None:
+    """The runtime was told to try again later, so what still waits for a thread then must not be done."""
+    resident.start("--width", "1")
+    resident.together(
+        lambda: resident.call("id=1;sleep=1.5"),
+        lambda: resident.call("id=2", CNI_CONTAINERID="c2", CNI_CNM_TIMEOUT="1"),
+        lambda: resident.call("id=3", CNI_CONTAINERID="c3"),
+    )
+    assert resident.lines() == ["begin 1", "end 1", "begin 3", "end 3"]
+
+
+def test_a_second_service_is_refused(resident: Resident) -> None:
+    """It says so and ends; the first one goes on."""
+    resident.start()
+    second = subprocess.run(
+        [sys.executable, "-m", "tests.system.scripted_service", resident.relay.socket, resident.log],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=20,
+    )
+    assert b"another service listens" in second.stderr
+    assert resident.call() == FROM_SERVICE
+
+
+def test_the_socket_is_roots_alone(resident: Resident) -> None:
+    """0600, in a folder made 0700."""
+    resident.relay.socket = resident.relay.socket.parent / "run" / "service.sock"
+    (resident.relay.socket.parent).mkdir(0o700)
+    resident.start()
+    assert resident.relay.socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_user_is_refused(resident: Resident, tmp_path: Path) -> None:
+    """Even where the socket's mode would let them in, the kernel's word on who connects decides."""
+    resident.start()
+    resident.relay.socket.chmod(0o666)
+    tmp_path.chmod(0o711)
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(resident.relay.socket.name)
+            os._exit(0 if connection.recv(1) == b"" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert resident.call() == FROM_SERVICE
+
+
+def test_a_socket_from_systemd_is_used(resident: Resident) -> None:
+    """sd_listen_fds(3): a connection made before the service runs is answered; the name outlives it."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(resident.relay.socket))
+        listener.listen(8)
+
+        def activate() -> Ran:
+            wrapper = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&"$FD"'
+            resident.process = subprocess.Popen(
+                ["bash", "-c", wrapper, sys.executable, "-m", "tests.system.scripted_service",
+                 "/nowhere/service.sock", resident.log],
+                cwd=ROOT, env={**os.environ, "FD": str(listener.fileno())}, pass_fds=[listener.fileno()],
+            )  # fmt: skip
+            return resident.call()
+
+        assert resident.together(resident.call, activate) == [FROM_SERVICE] * 2
+        assert resident.stop() == 0
+        assert resident.relay.socket.exists()
+
+
+def exchange(path: Path, data: bytes, descriptors: int) -> bytes:
+    """What the service answers to these bytes with so many descriptors."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(path))
+            if descriptors:
+                socket.send_fds(connection, [data], [own] * descriptors)
+            else:
+                connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            try:
+                return connection.recv(100)
+            except ConnectionResetError:
+                return b""
+    finally:
+        os.close(own)
+
+
+WHOLE = WireRequest({"CNI_COMMAND": "ADD"}, ["cni-cnm"], b"{}")
+
+
+def test_what_is_no_request_is_closed_without_a_word(resident: Resident) -> None:
+    """Another version or protocol, wrong counts, cut off, too long: closed, no descriptor stays behind."""
+    resident.start()
+    assert resident.process is not None
+    assert exchange(resident.relay.socket, encode_request(WHOLE, 1), 1)
+    open_before = len(os.listdir(f"/proc/{resident.process.pid}/fd"))
+    good = encode_request(WHOLE, 1)
+    for data, descriptors in (
+        (encode_request(WHOLE, 1, version="0.0.9"), 1),
+        (b"GET / HTTP/1.1\r\n\r\n" + bytes(REQUEST.size), 1),
+        (good, 0),
+        (good, 2),
+        (encode_request(WHOLE, 2), 3),
+        (encode_request(WHOLE, 0), 0),
+        (good[:-1], 1),
+        (good[:10], 1),
+        (good + b"x", 1),
+        (REQUEST.pack(MAGIC, good[8:40].rstrip(bytes(1)), 2**32 - 1, 2**32 - 1, 2**32 - 1, 1), 1),
+        (b"", 0),
+    ):
+        assert exchange(resident.relay.socket, data, descriptors) == b"", data
+    assert exchange(resident.relay.socket, good, 1)
+    time.sleep(0.1)
+    assert len(os.listdir(f"/proc/{resident.process.pid}/fd")) <= open_before
+
+
+def test_many_that_connect_and_say_nothing_do_not_stop_others(resident: Resident) -> None:
+    """A relay connects before it has read its stdin; the service waits for none of them."""
+    resident.start()
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+    try:
+        for one in silent:
+            one.connect(str(resident.relay.socket))
+        assert resident.call() == FROM_SERVICE
+    finally:
+        for one in silent:
+            one.close()
+
+
+def test_it_sleeps_while_nobody_calls(resident: Resident) -> None:
+    """No timer, no polling: not one context switch in a second, even with a connection open."""
+    resident.start()
+    resident.call()
+    assert resident.process is not None
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(resident.relay.socket))
+        time.sleep(0.3)
+        before = switches(resident.process.pid)
+        time.sleep(1)
+        assert switches(resident.process.pid) == before
+
+
+def switches(pid: int) -> int:
+    """Voluntary context switches of all threads of a process."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status") as status:
+            total += sum(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt"))
+    return total

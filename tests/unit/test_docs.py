@@ -1,0 +1,277 @@
+"""The documentation against the code: every key, code, variable and command there is, every example, every link."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_cnm import cli, errors, ipam
+from cni_cnm import settings as settings_module
+from cni_cnm.cni import conventions, environ, request, versions
+from cni_cnm.cni.document import Fields, decode
+from cni_cnm.cnm import shaping, tuning
+from cni_cnm.drivers import bridge_options, drivers
+from cni_cnm.drivers import options as readers
+from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
+from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
+from tests.program import ROOT
+from tests.unit.cni_engine import CONF, ENV
+
+PAGES = (ROOT / "README.md", ROOT / "conf" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+CODE_WORDS = {word.lower() for word in re.findall(r"`([^`\n]+)`", CONFIGURATION)}
+"""Everything set as code on the page, in lower case, as keys are matched."""
+CALL = environ.read(ENV)
+BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+class Recorder(dict[str, Any]):
+    """An object of a configuration that notes which keys are asked for, in nested objects too."""
+
+    def __init__(self, content: Mapping[str, Any], asked: set[str]) -> None:
+        super().__init__({key: _watched(value, asked) for key, value in content.items()})
+        self.asked = asked
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+def _watched(value: Any, asked: set[str]) -> Any:
+    if isinstance(value, dict):
+        return Recorder(value, asked)
+    return [_watched(item, asked) for item in value] if isinstance(value, list) else value
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Where it stands, and the text of each block of that language."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            if match[1] == language:
+                yield f"{page.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}", match[2]
+
+
+def examples() -> list[Any]:
+    """Every network configuration shown or shipped, as a runtime would hand its parts to plugins."""
+    found = [pytest.param(text, id=where) for where, text in blocks("json")]
+    shipped = sorted((ROOT / "conf").glob("cni-*/*.conflist"))
+    return found + [pytest.param(path.read_text(), id=str(path.relative_to(ROOT))) for path in shipped]
+
+
+def undocumented(keys: set[str] | frozenset[str]) -> set[str]:
+    return {key for key in keys if key.lower() not in CODE_WORDS}
+
+
+def test_keys_of_the_door_are_documented() -> None:
+    """Every key of a network configuration and of runtimeConfig that the CNI door reads is on the page."""
+    keys = request._OWN_KEYS | request._BRIDGE_KEYS | frozenset(request._RUNTIME_PREFIXES) | frozenset(request.VALID)
+    assert not undocumented(keys | conventions.RUNTIME_KEYS)
+
+
+def test_blocks_of_chained_plugins_are_documented_as_they_are() -> None:
+    """A block the plugin serves has a heading of its own; one that it refuses is listed as refused."""
+    for link in request._LINKS:
+        document = {**CONF, link: {"any": 1}}
+        try:
+            request.network_of(document, Fields(document), CALL)
+            served = True
+        except UnsupportedField:
+            served = False
+        except InvalidConfig:
+            served = True
+        assert served == bool(re.search(rf"^### `{link}`", CONFIGURATION, re.MULTILINE)), link
+        assert undocumented({link}) == set()
+
+
+def test_keys_of_the_bridge_are_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every option the bridge driver reads, in either profile, and its labels."""
+    asked = set(bridge_options.LABELS)
+
+    def noting(reader: Callable[..., Any]) -> Callable[..., Any]:
+        def read(raw: Mapping[str, Any], key: str, *rest: Any) -> Any:
+            asked.add(key)
+            return reader(raw, key, *rest)
+
+        return read
+
+    for name in ("boolean", "number", "text", "interface_name"):
+        monkeypatch.setattr(readers, name, noting(getattr(readers, name)))
+    for profile in (request.REFERENCE, request.CNM):
+        raw = {"profile": profile, "vlantrunk": [{"minid": 5, "maxid": 6, "id": 9}]}
+        bridge_options.parse(NetworkSpec("podnet", options=raw))
+    assert {"hairpinMode", "minID", "mtu"} <= asked
+    assert not undocumented(asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("host-local", {"ranges": [[{"subnet": "10.1.0.0/24"}]], "routes": [{"dst": "10.2.0.0/16"}]}),
+        ("host-local", {"subnet": "10.1.0.0/24"}),
+        ("static", {"addresses": [{"address": "10.1.0.2/24"}], "routes": [{"dst": "::/0"}], "dns": {}}),
+    ],
+)
+def test_keys_of_the_ipams_are_documented(kind: str, content: dict[str, Any]) -> None:
+    """Every key that the built-in IPAMs look for, in nested objects too."""
+    asked: set[str] = set()
+    spec = IpamSpec(kind, Recorder(content, asked))
+    ipam.configure("podnet", spec, EndpointSpec("c1", "eth0", "", "cni/test"), settings_module.Settings())
+    assert {"routes", "dst"} <= asked or "rangestart" in asked
+    assert not undocumented(asked)
+
+
+def test_keys_of_published_ports_are_documented() -> None:
+    """Every key of the block `portmap` and of a port mapping, as the parser spells them."""
+    source = (ROOT / "cni_cnm" / "firewall" / "portmap_options.py").read_text(encoding="utf-8")
+    keys = set(re.findall(r'(?:given\.get\(|_flag\(given, |_conditions\(given, )"(\w+)"', source))
+    assert {"snat", "hostip", "range", "conditionsV6"} <= keys
+    assert not undocumented(keys | {"hostPort", "containerPort"})
+
+
+def test_keys_of_bandwidth_and_tuning_are_documented() -> None:
+    """Every key of the two blocks."""
+    assert not undocumented({*shaping.KEYS, *tuning.KEYS, "shapedSubnets", "unshapedSubnets"})
+
+
+def test_built_in_names_and_versions_are_documented() -> None:
+    """Drivers, IPAM types, and the CNI versions that are spoken."""
+    names = {name for name in (*drivers, *ipam.ipams) if name not in ("", "pools")}
+    assert not undocumented(names)
+    assert all(version in CONFIGURATION for version in versions.SUPPORTED)
+
+
+def test_settings_are_documented() -> None:
+    """Every key of the settings file, and its default as it is."""
+    defaults = settings_module.Settings()
+    for key in settings_module.Settings._fields:
+        row = next(line for line in CONFIGURATION.splitlines() if line.startswith(f"| `{key}` |"))
+        default = getattr(defaults, key)
+        assert not isinstance(default, str) or f"`{default}`" in row
+
+
+def test_environment_variables_are_documented() -> None:
+    """Every CNI_* variable that the program or the relay names."""
+    sources = [*(ROOT / "cni_cnm").rglob("*.py"), ROOT / "build" / "relay.c"]
+    named = {name for path in sources for name in re.findall(r"\bCNI_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8"))}
+    assert {"CNI_CNM_TIMEOUT", "CNI_CNM_CONFIG", "CNI_NETNS"} <= named
+    assert not undocumented(named)
+
+
+def test_error_codes_are_documented() -> None:
+    """The table of errors is the tree: each class, its code and its HTTP status, nothing more."""
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (\d+) \|", CONFIGURATION, re.MULTILINE)
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, CnmError)]
+    assert sorted(rows) == sorted((str(c.code), c.__name__, str(c.http_status)) for c in classes)
+
+
+def test_every_code_has_advice() -> None:
+    """The operations page says for each code where to look first."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    advised = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE) for code in row.split(",")}
+    classes = (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, CnmError))
+    assert advised == {c.code for c in classes}
+
+
+def test_commands_are_in_the_manual() -> None:
+    """Every noun, verb, option and argument of the command line is in the man page."""
+    manual = (ROOT / "docs" / "cni-cnm.8.md").read_text(encoding="utf-8")
+    wanted = set(_command_line(cli._parser()))
+    assert {"**--gateway**", "**network ls**", "_ENDPOINT_"} <= wanted
+    missing = {text for text in wanted if text not in manual and text.replace("**", "", 2) not in manual}
+    assert not missing
+
+
+def _command_line(parser: argparse.ArgumentParser, path: str = "") -> Iterator[str]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield from _command_line(child, f"{path} {name}".strip())
+        elif action.option_strings:
+            yield from (f"**{option}**" for option in action.option_strings)
+        else:
+            yield f"_{action.dest.upper()}_"
+    if path and not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):
+        yield f"**{path}**"
+
+
+@pytest.mark.parametrize("text", examples())
+def test_examples_are_accepted(text: str) -> None:
+    """Every configuration shown is understood whole: by the door, the driver and the IPAM, without a warning."""
+    document = decode(text.encode())
+    plugins = document.get("plugins", [document])
+    ours = [plugin for plugin in plugins if plugin["type"] == "cni-cnm"]
+    assert ours
+    for plugin in ours:
+        whole = {**plugin, "cniVersion": document["cniVersion"], "name": document["name"]}
+        config = Fields(whole)
+        network = request.network_of(whole, config, CALL)
+        endpoint = request.endpoint_of(config, CALL, "cni/test")
+        versions.require("ADD", request.version_of(config))
+        drivers.get(network.driver).options(network)
+        assert not [*request.unknown(whole, config, network.driver), *request.notes(config)]
+        chosen_later = network.options["profile"] == request.CNM and not {"subnet", "ranges"} & set(network.ipam.config)
+        if not chosen_later:
+            ipam.configure(network.name, network.ipam, endpoint, settings_module.Settings()).validate(endpoint)
+
+
+def test_examples_of_settings_are_accepted(tmp_path: Path) -> None:
+    """Every TOML block is a settings file."""
+    texts = [text for _, text in blocks("toml")]
+    assert texts
+    for text in texts:
+        path = tmp_path / "config.toml"
+        path.write_text(text, encoding="utf-8")
+        assert set(tomllib.loads(text)) <= set(settings_module.load(str(path))._fields)
+
+
+def test_configurations_in_commands_are_accepted() -> None:
+    """A configuration inside a command that the pages show is one."""
+    found = [line for _, text in blocks("console") for line in re.findall(r"'(\{.*\})'", text)]
+    assert found
+    for text in found:
+        document = json.loads(text)
+        request.network_of(document, Fields(document), CALL)
+
+
+def _headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ +(.+?) *$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Of the headings, as forges make them: lower case, blanks to hyphens, punctuation dropped."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _headings(page)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_resolve(page: Path) -> None:
+    """Every relative link leads to a file that is there, and to a heading that is in it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path) if path else page
+        assert there.exists(), target
+        assert not anchor or anchor in _anchors(there), target
+
+
+def test_sections_named_in_the_code_exist() -> None:
+    """A comment that says `docs/PAGE.md, "Section"` is right."""
+    sources = [*(ROOT / "cni_cnm").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml"]
+    named = [
+        match for path in sources for match in re.findall(r"(docs/[\w.-]+\.md)`?, \"(.+?)\"", path.read_text("utf-8"))
+    ]
+    assert named
+    for page, section in named:
+        assert section in _headings(ROOT / page), f'{page}, "{section}"'

@@ -1,0 +1,123 @@
+"""Ranges: what is accepted, and in which order addresses come."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, ip_address, ip_network
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.ipam import ranges
+from cni_cnm.model import IPAddress
+
+
+def order(config: object, last: IPAddress | None = None, limit: int = 1000) -> list[str]:
+    (range_set,) = ranges.parse({"ranges": [config]})
+    return [str(member.address(number)) for member, number in islice(ranges.ring(range_set, last), limit)]
+
+
+@pytest.mark.parametrize(
+    ("subnet", "start", "end", "gateway"),
+    [
+        ("10.1.0.0/24", "10.1.0.1", "10.1.0.254", "10.1.0.1"),
+        ("10.1.0.0/30", "10.1.0.1", "10.1.0.2", "10.1.0.1"),
+        ("fd00::/64", "fd00::1", "fd00::ffff:ffff:ffff:ffff", "fd00::1"),
+        ("fd00::/126", "fd00::1", "fd00::3", "fd00::1"),
+    ],
+)
+def test_defaults(subnet: str, start: str, end: str, gateway: str) -> None:
+    """A range without ends spans its subnet, with the gateway first; IPv4 leaves the broadcast address out."""
+    ((found,),) = ranges.parse({"subnet": subnet})
+    assert (found.start, found.end) == (int(ip_address(start)), int(ip_address(end)))
+    assert found.gateway == ip_address(gateway)
+
+
+def test_order_of_sets() -> None:
+    """The runtime's sets come first, then the old-style subnet, then `ranges`."""
+    config = {"subnet": "10.2.0.0/24", "ranges": [[{"subnet": "10.3.0.0/24"}]]}
+    sets = ranges.parse(config, ([{"subnet": "10.1.0.0/24"}],))
+    assert [str(range_set[0].subnet) for range_set in sets] == ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"]
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({}, "no addresses"),
+        ({"subnet": "10.1.0.0/31"}, "too small"),
+        ({"subnet": "fd00::/127"}, "too small"),
+        ({"subnet": "10.1.0.5/24"}, "host bits"),
+        ({"subnet": "10.1.0.0"}, "no network in CIDR notation"),
+        ({"subnet": "10.1.0.0/255.255.255.0"}, "no network in CIDR notation"),
+        ({"subnet": 10}, "must be a string"),
+        ({"subnet": "10.1.0.0/24", "rangestart": "10.2.0.1"}, "rangeStart 10.2.0.1 is not in"),
+        ({"subnet": "10.1.0.0/24", "rangeend": "fd00::1"}, "rangeEnd fd00::1 is not in"),
+        ({"subnet": "10.1.0.0/24", "rangestart": "10.1.0.9", "rangeend": "10.1.0.8"}, "ends before it starts"),
+        ({"subnet": "10.1.0.0/24", "gateway": "router"}, "gateway is 'router'"),
+        ({"ranges": [[]]}, "ranges\\[0\\] is empty"),
+        ({"ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "fd00::/64"}]]}, "mixes"),
+        ({"ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "10.1.0.0/25"}]]}, "overlap"),
+        ({"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]]}, "overlaps with ipam.ranges\\[1\\]"),
+        ({"ranges": {"subnet": "10.1.0.0/24"}}, "must be a list"),
+        ({"ranges": [["10.1.0.0/24"]]}, "must be an object"),
+    ],
+)
+def test_refused(config: dict[str, object], named: str) -> None:
+    """A range that cannot be right is refused with a sentence that names the key."""
+    with pytest.raises(InvalidConfig, match=named):
+        ranges.parse(config)
+
+
+def test_order_across_ranges() -> None:
+    """After the end of a range comes the start of the next, after the last one the first; gateways are left out."""
+    config = [
+        {"subnet": "10.1.0.0/29", "rangestart": "10.1.0.1", "rangeend": "10.1.0.3"},
+        {"subnet": "10.2.0.0/29", "rangestart": "10.2.0.3", "rangeend": "10.2.0.4", "gateway": "10.2.0.4"},
+    ]
+    assert order(config) == ["10.1.0.2", "10.1.0.3", "10.2.0.3"]
+    assert order(config, ip_address("10.1.0.2")) == ["10.1.0.3", "10.2.0.3", "10.1.0.2"]
+    assert order(config, ip_address("10.1.0.3")) == ["10.2.0.3", "10.1.0.2", "10.1.0.3"]
+    assert order(config, ip_address("10.9.9.9")) == ["10.1.0.2", "10.1.0.3", "10.2.0.3"]
+
+
+def test_order_in_a_large_subnet() -> None:
+    """A range of 2^64 addresses begins at once, anywhere."""
+    last = ip_address("fd00::ffff:ffff:ffff:fffe")
+    assert order([{"subnet": "fd00::/64"}], last, 2) == ["fd00::ffff:ffff:ffff:ffff", "fd00::2"]
+
+
+@st.composite
+def range_sets(draw: st.DrawFn) -> ranges.RangeSet:
+    members: list[dict[str, str]] = []
+    for block in draw(st.lists(st.integers(0, 30), min_size=1, max_size=3, unique=True)):
+        subnet = ip_network(f"10.0.{block}.0/{draw(st.integers(24, 30))}")
+        hosts = list(map(str, subnet.hosts()))
+        start, end = sorted([draw(st.integers(0, len(hosts) - 1)), draw(st.integers(0, len(hosts) - 1))])
+        member = {"subnet": str(subnet), "rangestart": hosts[start], "rangeend": hosts[end]}
+        if draw(st.booleans()):
+            member["gateway"] = draw(st.sampled_from(hosts))
+        members.append(member)
+    return ranges.parse({"ranges": [members]})[0]
+
+
+@given(range_sets(), st.data())
+def test_ring_is_every_address_once(range_set: ranges.RangeSet, data: st.DataObject) -> None:
+    """From wherever it starts, the order has each address once, no gateway, and `last` at its very end."""
+    inside = [number for member in range_set for number in range(member.start, member.end + 1)]
+    last = data.draw(st.none() | st.sampled_from(inside).map(IPv4Address))
+    found = list(ranges.ring(range_set, last))
+    assert len(found) == len(set(found)) == sum(member.capacity for member in range_set)
+    assert all(number != int(member.gateway) and member.gives(number) for member, number in found)
+    if last is not None and any(number == int(last) for _, number in found):
+        assert found[-1][1] == int(last)
+
+
+@given(range_sets(), range_sets())
+def test_overlap_is_a_common_address(one: ranges.RangeSet, two: ranges.RangeSet) -> None:
+    """Two ranges overlap exactly when an address lies in both."""
+    for first in one:
+        for second in two:
+            common = set(range(first.start, first.end + 1)) & set(range(second.start, second.end + 1))
+            assert first.overlaps(second) == second.overlaps(first) == bool(common)

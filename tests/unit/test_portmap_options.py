@@ -1,0 +1,137 @@
+"""Published ports as configured: what is taken, what is refused and why, and when two overlap."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cni_cnm.errors import InvalidConfig, PortTaken
+from cni_cnm.firewall import claims, portmap
+from cni_cnm.firewall.portmap_options import parse_mappings, parse_options
+from cni_cnm.kernel.memory_nft import MemoryNft
+from cni_cnm.model import PortmapOptions, PortMapping
+
+ADDRESSES = (ip_interface("10.88.0.5/24"), ip_interface("fd00:88::5/64"))
+OTHERS = (ip_interface("10.88.0.6/24"),)
+
+
+def test_keys_in_any_case() -> None:
+    """Real runtimes send both spellings, and a hostIP that is empty."""
+    raw = [{"HostPort": 80, "ContainerPort": 8080, "Protocol": "TCP", "HostIP": ""}]
+    assert parse_mappings(raw) == (PortMapping("tcp", 80, 8080),)
+    assert parse_mappings([{"hostPort": 1, "containerPort": 2, "hostIP": "192.0.2.1", "range": 3}]) == (
+        PortMapping("tcp", 1, 2, ip_address("192.0.2.1"), 3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"hostPort": 0}, "hostPort 0 .* not between"),
+        ({"hostPort": 65536}, "hostPort 65536"),
+        ({"hostPort": "80"}, "hostPort '80'"),
+        ({"containerPort": None}, "containerPort None"),
+        ({"hostPort": 65000, "range": 1000}, "1000 ports from there"),
+        ({"range": -1}, "range -1"),
+        ({"protocol": "icmp"}, "none of tcp, udp, sctp"),
+        ({"hostIP": "localhost"}, "not an address"),
+        ({"hostIP": "::1"}, "::1"),
+        ({"hostIP": "224.0.0.1"}, "multicast"),
+    ],
+)
+def test_refused_mappings(wrong: dict[str, Any], reason: str) -> None:
+    """A wrong value is refused with its name before anything is touched."""
+    with pytest.raises(InvalidConfig, match=reason):
+        parse_mappings([{"hostPort": 80, "containerPort": 80, **wrong}])
+
+
+def test_overlap_within_one_request() -> None:
+    """Two mappings of one endpoint with a common port are a mistake; another protocol or address is not."""
+    base = {"hostPort": 8000, "containerPort": 80, "range": 10}
+    with pytest.raises(InvalidConfig, match="overlap"):
+        parse_mappings([base, {"hostPort": 8009, "containerPort": 80}])
+    others = ({"protocol": "udp"}, {"hostIP": "192.0.2.1"}, {"hostPort": 8010})
+    assert len(parse_mappings([base, *({**base, **other} for other in others)])) == 4
+
+
+def test_options() -> None:
+    """Keys of the reference plugin: what counts, what is only warned about."""
+    assert parse_options({}) == (PortmapOptions(), ())
+    assert parse_options({"SNAT": False, "masqAll": True})[0] == PortmapOptions(False, True)
+    assert parse_options({"conditionsV4": ["ip", "saddr", "10.0.0.0/8"]})[0].conditions4[-1] == "10.0.0.0/8"
+    assert len(parse_options({"markMasqBit": 13, "backend": "iptables"})[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ({"externalSetMarkChain": "KUBE-MARK-MASQ"}, "iptables chain"),
+        ({"markMasqBit": 32}, "0 to 31"),
+        ({"backend": "ipvs"}, "neither iptables nor nftables"),
+        ({"snat": "yes"}, "neither true nor false"),
+        ({"conditionsV4": ["!", "-d", "192.0.2.0/24"]}, "written for iptables"),
+        ({"conditionsV6": ["ip6", "saddr", "::1; flush ruleset"]}, "ends a match"),
+        ({"conditionsV6": "ip6"}, "list of words"),
+    ],
+)
+def test_refused_options(raw: dict[str, Any], reason: str) -> None:
+    """What cannot be done with nftables is refused, and the message says why."""
+    with pytest.raises(InvalidConfig, match=reason):
+        parse_options(raw)
+
+
+_MAPPING = st.builds(
+    PortMapping,
+    st.sampled_from(["tcp", "udp"]),
+    st.integers(100, 130),
+    st.sampled_from([100, 110, 120]),
+    st.sampled_from([None, ip_address("192.0.2.1"), ip_address("0.0.0.0")]),
+    st.integers(1, 12),
+)
+
+
+def _claimed(mapping: PortMapping) -> set[tuple[str, str, int]]:
+    where = "" if mapping.host_ip is None or mapping.host_ip.is_unspecified else str(mapping.host_ip)
+    return {(mapping.protocol, where, mapping.host_port + offset) for offset in range(mapping.size)}
+
+
+@given(_MAPPING, _MAPPING)
+def test_refused_exactly_where_ports_overlap(first: PortMapping, second: PortMapping) -> None:
+    """Two living endpoints: the second is refused if and only if one port of both is the same."""
+    nft = MemoryNft()
+    claims.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [first]), lambda _: True)
+    before = nft.elements("inet cni_cnm")
+    overlap = bool(_claimed(first) & _claimed(second))
+    try:
+        claims.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
+        assert not overlap
+    except PortTaken:
+        assert overlap
+        assert nft.elements("inet cni_cnm") == before
+
+
+@given(_MAPPING, _MAPPING)
+def test_unpublish_takes_back_what_publish_did(first: PortMapping, second: PortMapping) -> None:
+    """After unpublish nothing is left of the one endpoint, and all of the other, whoever came first."""
+    nft = MemoryNft()
+    claims.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
+    before = nft.elements("inet cni_cnm")
+    try:
+        claims.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [first]), lambda _: True)
+    except PortTaken:
+        pass
+    nft.commit(portmap.unpublish("a" * 64, "first", ADDRESSES, [first]))
+    assert nft.elements("inet cni_cnm") == before
+
+
+@given(_MAPPING)
+def test_dead_owner_makes_way(mapping: PortMapping) -> None:
+    """The same mapping again, by another endpoint after the first has vanished."""
+    nft = MemoryNft()
+    claims.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [mapping]), lambda _: True)
+    claims.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [mapping]), lambda _: False)
+    assert {element.owner for element in nft.elements("inet cni_cnm")} == {"b" * 12}

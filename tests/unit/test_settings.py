@@ -1,0 +1,58 @@
+"""Settings: every key checked, by file and name."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from cni_cnm.errors import InvalidConfig, IoFailed
+from cni_cnm.settings import AddressPool, Settings, load
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a file the defaults hold; a file that was named must exist."""
+    monkeypatch.delenv("CNI_CNM_CONFIG", raising=False)
+    monkeypatch.setattr("cni_cnm.settings.PATH", str(tmp_path / "config.toml"))
+    assert load() == Settings()
+    monkeypatch.setenv("CNI_CNM_CONFIG", str(tmp_path / "other.toml"))
+    with pytest.raises(IoFailed, match=r"other\.toml cannot be read"):
+        load()
+
+
+def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file's values replace the defaults, key by key."""
+    path = tmp_path / "config.toml"
+    path.write_text('run_dir = "/tmp/r"\nlog = "none"\ndefault_address_pools = [{base = "10.8.0.0/16", size = 24}]\n')
+    monkeypatch.setenv("CNI_CNM_CONFIG", str(path))
+    expected = Settings(
+        run_dir="/tmp/r", log="none", default_address_pools=(AddressPool(ip_network("10.8.0.0/16"), 24),)
+    )
+    assert load() == load(str(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("x = ", "are no TOML"),
+        ('rundir = "/x"', "unknown key 'rundir'"),
+        ("run_dir = 5", "run_dir in .* is 5"),
+        ('run_dir = "x"', "run_dir in .* must be an absolute path"),
+        ('log = "stdout"', "'syslog' or 'none'"),
+        ("default_address_pools = []", "must be a list"),
+        ("default_address_pools = [5]", "must have base and size"),
+        ('default_address_pools = [{base = "10.0.0.0/8"}]', "must have base and size"),
+        ("default_address_pools = [{base = 5, size = 24}]", "base 5"),
+        ('default_address_pools = [{base = "10.0.0.1/8", size = 24}]', "host bits"),
+        ('default_address_pools = [{base = "10.0.0.0/8", size = 7}]', "between 8 and 30"),
+        ('default_address_pools = [{base = "fd00::/48", size = "64"}]', "size '64'"),
+    ],
+)
+def test_refused(tmp_path: Path, text: str, named: str) -> None:
+    """A wrong value is refused with the file and the key."""
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidConfig, match=named) as caught:
+        load(str(path))
+    assert str(path) in caught.value.msg
