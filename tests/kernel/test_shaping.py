@@ -21,6 +21,7 @@ from cni_cnm.model import Bandwidth
 MBIT = 1_000_000
 RUNTIMES_BURST = 4294967295
 SECONDS = 2.5
+ATTEMPTS = 5
 HEADERS = 1514 / 1448
 """Bytes on the wire for each byte of TCP's payload, with full frames and time stamps."""
 HOST, POD = "10.99.0.1", "10.99.0.2"
@@ -93,6 +94,18 @@ class Stream:
             last = time.monotonic()
         return received * HEADERS * 8 / (last - start)
 
+    def keeps(self, rate: int) -> bool:
+        """True if it runs at that rate within 10 %. A busy machine can hold a stream up, but never make it faster:
+
+        faster is a failure at once, slower only if it stays so.
+        """
+        for _ in range(ATTEMPTS):
+            found = self.rate()
+            assert found < rate * 1.1
+            if found > rate * 0.9:
+                return True
+        return False
+
     def close(self) -> None:
         self._stop.set()
         self.receiver.close()
@@ -123,7 +136,7 @@ def test_rate_is_kept(pair: Pair, rate: int, burst: int, to_container: bool) -> 
     stream = pair.stream(to_container=to_container)
     try:
         stream.take(burst // 8 + rate // 8)
-        assert stream.rate() == pytest.approx(rate, rel=0.1)
+        assert stream.keeps(rate)
     finally:
         stream.close()
 
@@ -149,7 +162,7 @@ def test_bursts_of_runtimes_pass_and_end(pair: Pair) -> None:
         within = stream.take(int(burst // 8 / HEADERS * 0.9))
         assert within < burst / rate / 4
         stream.take(int(burst // 8 * 0.1) + rate // 8)
-        assert stream.rate() == pytest.approx(rate, rel=0.1)
+        assert stream.keeps(rate)
     finally:
         stream.close()
 
