@@ -5,10 +5,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.fixtures import bundle, containerd, libcni, libcni_client, node
+from tests.system.fixtures import bundle, containerd, dockerd, libcni, libcni_client, node
 from tests.system.relay import SANITIZED, Relay, compile_relay
 
-__all__ = ["bundle", "compiled_relay", "containerd", "libcni", "libcni_client", "node", "relay", "sanitized_relay"]
+__all__ = [
+    "bundle",
+    "compiled_relay",
+    "containerd",
+    "dockerd",
+    "libcni",
+    "libcni_client",
+    "node",
+    "relay",
+    "sanitized_relay",
+]
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,6 +4,7 @@ bundle       dist/, built from the sources as they are
 node         a machine of its own for one test
 libcni       a runtime's side of CNI: Debian's libcni, compiled, called in `node`
 containerd   a real containerd in `node`, calling the bundle
+dockerd      a real dockerd in a machine of its own, one for all tests of a module
 """
 
 from __future__ import annotations
@@ -106,3 +107,20 @@ def containerd(bundle: Path, node: Node) -> Iterator[Any]:
     containerd = Containerd(node)
     yield containerd
     containerd.close()
+
+
+@pytest.fixture(scope="module")
+def dockerd() -> Iterator[Any]:
+    """Skips where there is no root or no Docker."""
+    from tests.system.dockerd import Dockerd, missing
+
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network and mount namespaces")
+    if why := missing():
+        pytest.skip(why)
+    node = Node()
+    try:
+        with Dockerd(node) as dockerd:
+            yield dockerd
+    finally:
+        node.close()

@@ -1,0 +1,196 @@
+"""A real dockerd in a Node: Debian's docker.io with its own containerd, one image made of busybox, nothing of the machine.
+
+    with Dockerd(node) as dockerd:              or the fixture `dockerd`, one a module
+        dockerd("network", "create", "red")     `docker …`, Done.ok() or an AssertionError
+        dockerd.start("one", "--net=red")       a container of IMAGE that sleeps, by name
+        dockerd.execute("one", "ping", "-c1", "two")
+
+The node's /run is its own, so /run/docker/plugins is, too. Containers have their cgroups below one of their own, which
+goes with `close`; everything else ends with the node's first process.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.system.node import Done
+
+if TYPE_CHECKING:
+    from tests.system.node import Node
+
+IMAGE = "box"
+APPLETS = (
+    "sh",
+    "sleep",
+    "ping",
+    "ping6",
+    "ip",
+    "nc",
+    "wget",
+    "httpd",
+    "cat",
+    "ls",
+    "arping",
+    "nslookup",
+    "echo",
+    "true",
+)
+PROGRAMS = ("dockerd", "docker", "containerd", "runc", "busybox", "iptables")
+CLI = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
+_SOCKET = "unix:///run/docker.sock"
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def missing() -> str:
+    """Why no dockerd can run here; "" if one can."""
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"needs {', '.join(absent)}" if absent else ""
+
+
+class Dockerd:
+    """One dockerd; `restart` starts it again over the same state. `options` are dockerd's own."""
+
+    def __init__(self, node: Node, *options: str, limit: float = 60) -> None:
+        self.node = node
+        self._options = options
+        self._limit = limit
+        self._log = node.path("/run/dockerd.log")
+        self._cgroup = f"cni-cnm-test-{node.pid}"
+        node.write("/etc/docker/daemon.json", "{}")
+        node.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
+        node.run("sh", "-c", "mkdir -p /var/lib/docker && mount -t tmpfs -o mode=0711 node /var/lib/docker").ok()
+        self._process: subprocess.Popen[bytes]
+        self.start_daemon()
+        node.path("/run/image.tar").write_bytes(_image())
+        self("import", "--change", 'CMD ["sleep", "1000000"]', "/run/image.tar", IMAGE)
+
+    def __enter__(self) -> Dockerd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # the daemon ---------------------------------------------------------------
+
+    def start_daemon(self) -> None:
+        """Start dockerd and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.node.command(
+                    "dockerd", "--host", _SOCKET, "--data-root", "/var/lib/docker", "--exec-root", "/run/docker",
+                    "--pidfile", "/run/docker.pid", "--cgroup-parent", f"/{self._cgroup}", "--debug",
+                    "--storage-driver", "overlay2", *self._options,
+                ),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        end = time.monotonic() + self._limit
+        while self.try_("version").code != 0:
+            if time.monotonic() > end or self._process.poll() is not None:
+                raise RuntimeError(f"dockerd did not come up in {self._limit:.0f} s\n{self.log()[-3000:]}")
+            time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        """dockerd itself, as seen from outside (nsenter forks for the pid namespace)."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
+        return int(children.split()[0])
+
+    def stop_daemon(self, sig: int = signal.SIGTERM) -> None:
+        """SIGTERM ends the containers, too, unless `--live-restore` is among the options; SIGKILL never does."""
+        if self._process.poll() is None:
+            os.kill(self.pid, sig)
+            self._process.wait(timeout=self._limit)
+
+    def restart(self, sig: int = signal.SIGTERM) -> None:
+        self.stop_daemon(sig)
+        self.start_daemon()
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """Containers and dockerd end; the node is its maker's."""
+        if self._process.poll() is None:
+            containers = self.try_("ps", "-aq").out.split()
+            if containers:
+                self.try_("rm", "-f", *containers)
+            self.stop_daemon()
+        for controller in _CGROUPS.glob("*"):
+            for folder in (*(controller / self._cgroup).glob("*"), controller / self._cgroup):
+                if folder.is_dir():
+                    try:
+                        folder.rmdir()
+                    except OSError:
+                        pass  # a container that a test lost: its cgroup stays until its processes end with the node
+
+    # the command line -----------------------------------------------------------
+
+    def try_(self, *argv: str, timeout: float = 120) -> Done:
+        """`docker argv…`, whatever comes of it."""
+        return self.node.run(CLI, "--host", _SOCKET, *argv, timeout=timeout)
+
+    def __call__(self, *argv: str, timeout: float = 120) -> str:
+        """Its output, trimmed; AssertionError with what it said if it fails."""
+        return self.try_(*argv, timeout=timeout).ok().out.strip()
+
+    def refused(self, *argv: str) -> str:
+        """The error of a command that must fail."""
+        done = self.try_(*argv)
+        assert done.code != 0, f"docker {' '.join(argv)} succeeded: {done.out}"
+        return done.err.strip()
+
+    def start(self, name: str, *options: str, command: tuple[str, ...] = ()) -> str:
+        """`docker run -d --name NAME OPTIONS box COMMAND`: its id."""
+        return self("run", "-d", "--name", name, *options, IMAGE, *command)
+
+    def remove(self, *names: str) -> None:
+        self("rm", "-f", *names)
+
+    def execute(self, name: str, *argv: str) -> Done:
+        """A command in a container."""
+        return self.try_("exec", name, *argv)
+
+    def inspect(self, *argv: str) -> Any:
+        """`docker inspect` (or `docker network inspect` with `network` before the name), the one object of its list."""
+        noun = argv[:-1]
+        return json.loads(self(*noun, "inspect", argv[-1]))[0]
+
+    def address(self, container: str, network: str, *, family: int = 4) -> str:
+        """The container's address on a network as Docker knows it, without prefix."""
+        settings = self.inspect(container)["NetworkSettings"]["Networks"][network]
+        return str(settings["IPAddress" if family == 4 else "GlobalIPv6Address"])
+
+    def netns(self, container: str) -> str:
+        """The path of a running container's network namespace, inside the node."""
+        return str(self.inspect(container)["NetworkSettings"]["SandboxKey"])
+
+    def ping(self, container: str, address: str, *, wait: int = 2) -> bool:
+        return self.execute(container, "ping", "-c1", f"-W{wait}", address).code == 0
+
+
+def _image() -> bytes:
+    """A root file system with busybox under the names of its applets."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        busybox = Path("/bin/busybox").read_bytes()
+        entry = tarfile.TarInfo("bin/busybox")
+        entry.size, entry.mode = len(busybox), 0o755
+        tar.addfile(entry, io.BytesIO(busybox))
+        for applet in APPLETS:
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        for folder in ("etc", "proc", "sys", "dev", "tmp"):
+            made = tarfile.TarInfo(folder)
+            made.type, made.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(made)
+    return out.getvalue()
