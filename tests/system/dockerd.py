@@ -1,4 +1,4 @@
-"""A real dockerd in a Node: Debian's docker.io with its own containerd, one image made of busybox, nothing of the machine.
+"""A real dockerd in a Node: Debian's docker.io with its own containerd, an image made of busybox, nothing shared.
 
     with Dockerd(node) as dockerd:              or the fixture `dockerd`, one a module
         dockerd("network", "create", "red")     `docker …`, Done.ok() or an AssertionError
