@@ -1,7 +1,8 @@
 """The real server around a scripted engine: python -m tests.system.scripted_service SOCKET LOG [--width N].
 
-CNI_ARGS says what the engine does: `sleep=S` waits S seconds, `die` kills the process, `refuse` is
-"not mine", `raise` is a defect. It writes `begin ID` and `end ID` lines to LOG, ID being CNI_ARGS' `id`.
+CNI_ARGS says what the engine does: `until=WORD` waits for the file LOG.WORD, `meet=N` until N requests have begun,
+`sleep=S` waits S seconds, `die` kills the process, `refuse` is "not mine", `raise` is a defect. LOG gets a line
+`queued` for each request that is handed to a thread, and `begin ID` and `end ID`, ID being CNI_ARGS' `id`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ import signal
 import sys
 import time
 
+from cni_cnm.service import server as service_server
 from cni_cnm.service.activation import Listener, notify
+from cni_cnm.service.lanes import Lane
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.server import Answer, Call, Server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMIT_S = 30.0
 
 
 def main(path: str, log: str, width: int) -> None:
@@ -23,6 +32,10 @@ def main(path: str, log: str, width: int) -> None:
         asked = dict(part.partition("=")[::2] for part in call.request.environ.get("CNI_ARGS", "").split(";"))
         name = asked.get("id", "?")
         os.write(target, f"begin {name}\n".encode())
+        if "until" in asked:
+            _wait(lambda: os.path.exists(f"{log}.{asked['until']}"))
+        if "meet" in asked:
+            _wait(lambda: _lines(log, "begin") >= int(asked["meet"]))
         time.sleep(float(asked.get("sleep", "0")))
         if "die" in asked:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -33,10 +46,29 @@ def main(path: str, log: str, width: int) -> None:
         os.write(target, f"end {name}\n".encode())
         return Answer(0, b"service " + call.request.stdin)
 
+    class Told(Lane):
+        def submit(self, key: object, work: Callable[[], None]) -> None:
+            os.write(target, b"queued\n")
+            super().submit(key, work)
+
+    setattr(service_server, "Lane", Told)  # noqa: B010 - mypy lets no class be replaced
     server = Server(Listener(path, os.environ), answer, width=width)
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     notify(os.environ, "READY=1")
     server.serve()
+
+
+def _wait(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what the test promised did not happen")
+        time.sleep(0.005)
+
+
+def _lines(log: str, word: str) -> int:
+    with open(log, encoding="utf-8") as file:
+        return sum(line.startswith(word) for line in file)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import statistics
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -66,18 +63,6 @@ def test_what_it_starts_gets_the_environment_it_was_given(bundle: Path, tmp_path
     names = {line.partition("=")[0] for line in seen.read_text(encoding="utf-8").splitlines()}
     assert "CNI_COMMAND" in names
     assert not [name for name in names if name.startswith(("LD_LIBRARY_PATH", "_PYI"))]
-
-
-def test_it_starts_quickly(bundle: Path) -> None:
-    """VERSION, whole process: under four times a bare interpreter (twice is usual, untrimmed it is five)."""
-    commands: dict[str, list[str]] = {"ours": [str(bundle / "cni-cnm")], "bare": [sys.executable, "-ISc", ""]}
-    times: dict[str, list[float]] = {"ours": [], "bare": []}
-    for _ in range(15):
-        for name, command in commands.items():
-            start = time.perf_counter()
-            subprocess.run(command, env=CALL, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
-            times[name].append(time.perf_counter() - start)
-    assert statistics.median(times["ours"]) < 4 * statistics.median(times["bare"])
 
 
 def test_installed_it_runs_and_is_taken_back_whole(bundle: Path, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +20,10 @@ from tests.system.relay import ROOT, Ran, Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
+LIMIT_S = 30.0
 FROM_SERVICE = Ran(0, b"service {}", b"")
 
 
@@ -28,6 +33,7 @@ class Resident:
     def __init__(self, relay: Relay, folder: Path) -> None:
         self.relay = relay
         self.log = folder / "log"
+        self.pool = ThreadPoolExecutor(16)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *args: str, **kept: object) -> None:
@@ -52,25 +58,21 @@ class Resident:
     def call(self, args: str = "", **changes: str) -> Ran:
         return self.relay.run(environ=self.relay.environ(CNI_ARGS=args, **changes))
 
-    def together(self, *calls: Callable[[], Ran]) -> list[Ran]:
-        """Results of calls made at the same time, each begun 30 ms after the one before."""
-        results: list[Ran | None] = [None] * len(calls)
+    def begin(self, args: str = "", **changes: str) -> Future[Ran]:
+        """A call under way, handed to a thread or waiting for one when this returns."""
+        before = self.lines().count("queued")
+        future = self.pool.submit(self.call, args, **changes)
+        self.wait_until(lambda: self.lines().count("queued") > before)
+        return future
 
-        def run(index: int) -> None:
-            results[index] = calls[index]()
+    def open(self, gate: str) -> None:
+        """Let requests with `until=GATE` go on."""
+        self.log.with_name(f"{self.log.name}.{gate}").touch()
 
-        threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
-        for thread in threads:
-            thread.start()
-            time.sleep(0.03)
-        for thread in threads:
-            thread.join()
-        return [result for result in results if result is not None]
-
-    def wait_for(self, line: str) -> None:
-        deadline = time.monotonic() + 10
-        while line not in self.lines():
-            assert time.monotonic() < deadline, f"{line!r} never happened"
+    def wait_until(self, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + LIMIT_S
+        while not happened():
+            assert time.monotonic() < deadline, f"it never happened; so far: {self.lines()}"
             time.sleep(0.005)
 
     def lines(self) -> list[str]:
@@ -83,83 +85,75 @@ def resident(compiled_relay: Path, tmp_path: Path) -> Iterator[Resident]:
     yield resident
     if resident.process is not None and resident.process.poll() is None:
         resident.stop(signal.SIGKILL)
+    resident.pool.shutdown()
 
 
 def test_endpoints_are_served_side_by_side(resident: Resident) -> None:
-    """Eight requests of half a second each, for eight containers, take about half a second."""
+    """Eight requests for eight containers, each of which ends only when all have begun."""
     resident.start()
-    started = time.monotonic()
-    calls = [lambda i=i: resident.call("sleep=0.5", CNI_CONTAINERID=f"c{i}") for i in range(8)]
-    assert resident.together(*calls) == [FROM_SERVICE] * 8
-    assert time.monotonic() - started < 2
+    calls = [resident.begin("meet=8", CNI_CONTAINERID=f"c{i}") for i in range(8)]
+    assert [call.result() for call in calls] == [FROM_SERVICE] * 8
 
 
 def test_one_endpoint_is_served_in_order(resident: Resident) -> None:
     """A DEL that comes while an ADD of the same interface is under way begins when that has ended."""
     resident.start()
-    resident.together(
-        lambda: resident.call("id=1;sleep=0.4"),
-        lambda: resident.call("id=2", CNI_COMMAND="DEL"),
-        lambda: resident.call("id=3"),
-        lambda: resident.call("id=other", CNI_IFNAME="eth1"),
-    )
-    lines = resident.lines()
+    calls = [
+        resident.begin("id=1;until=go"),
+        resident.begin("id=2", CNI_COMMAND="DEL"),
+        resident.begin("id=3"),
+    ]
+    assert resident.call("id=other", CNI_IFNAME="eth1") == FROM_SERVICE
+    resident.open("go")
+    assert [call.result() for call in calls] == [FROM_SERVICE] * 3
+    lines = [line for line in resident.lines() if line != "queued"]
     assert [line for line in lines if "other" not in line] == [f"{w} {i}" for i in "123" for w in ("begin", "end")]
     assert lines.index("end other") < lines.index("end 1")
 
 
 def test_requests_beyond_the_width_wait(resident: Resident) -> None:
-    """Two threads serve four half-second requests in a second, and none is lost."""
+    """Two threads serve four requests two at a time, and none is lost."""
     resident.start("--width", "2")
-    started = time.monotonic()
-    calls = [lambda i=i: resident.call("sleep=0.5", CNI_CONTAINERID=f"c{i}") for i in range(4)]
-    assert resident.together(*calls) == [FROM_SERVICE] * 4
-    assert 0.9 < time.monotonic() - started < 2.5
+    calls = [resident.begin("until=go", CNI_CONTAINERID=f"c{i}") for i in range(4)]
+    resident.wait_until(lambda: resident.lines().count("begin ?") == 2)
+    resident.open("go")
+    assert [call.result() for call in calls] == [FROM_SERVICE] * 4
+    marks = [1 if line == "begin ?" else -1 for line in resident.lines() if line != "queued"]
+    assert max(accumulate(marks)) == 2
 
 
 def test_status_does_not_wait_behind_adds(resident: Resident) -> None:
-    """With every thread busy and more ADDs waiting, STATUS answers at once."""
+    """With every thread busy and more ADDs waiting, STATUS answers."""
     resident.start("--width", "1")
-    busy = [lambda i=i: resident.call("sleep=0.6", CNI_CONTAINERID=f"c{i}") for i in range(2)]
-    took = []
-
-    def status() -> Ran:
-        started = time.monotonic()
-        ran = resident.call(CNI_COMMAND="STATUS", CNI_CONTAINERID="", CNI_IFNAME="", CNI_NETNS="")
-        took.append(time.monotonic() - started)
-        return ran
-
-    assert resident.together(*busy, status) == [FROM_SERVICE] * 3
-    assert took[0] < 0.3
+    busy = [resident.begin("until=go", CNI_CONTAINERID=f"c{i}") for i in range(2)]
+    status = resident.call(CNI_COMMAND="STATUS", CNI_CONTAINERID="", CNI_IFNAME="", CNI_NETNS="")
+    assert status == FROM_SERVICE
+    assert not any(call.done() for call in busy)
+    resident.open("go")
+    assert [call.result() for call in busy] == [FROM_SERVICE] * 2
 
 
 def test_sigterm_finishes_what_is_under_way(resident: Resident) -> None:
     """The request begun, and the one waiting behind it, are answered; then the process ends with 0."""
     resident.start("--width", "1")
-
-    def stop() -> Ran:
-        resident.wait_for("begin 1")
-        time.sleep(0.1)
-        return Ran(resident.stop(), b"", b"")
-
-    calls = (lambda: resident.call("id=1;sleep=0.5"), lambda: resident.call("id=2", CNI_IFNAME="eth1"), stop)
-    assert resident.together(*calls) == [FROM_SERVICE, FROM_SERVICE, Ran(0, b"", b"")]
-    assert not resident.relay.socket.exists()
+    calls = [resident.begin("id=1;until=go"), resident.begin("id=2", CNI_IFNAME="eth1")]
+    ended = resident.pool.submit(resident.stop)
+    resident.wait_until(lambda: not resident.relay.socket.exists())
+    resident.open("go")
+    assert [call.result() for call in calls] == [FROM_SERVICE] * 2
+    assert ended.result() == 0
 
 
 def test_after_sigterm_the_relay_goes_on_by_itself(resident: Resident) -> None:
     """A request that comes while the service drains, and one after its end, get the full program."""
     resident.start()
-
-    def late() -> Ran:
-        resident.wait_for("begin 1")
-        assert resident.process is not None
-        resident.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        return resident.call(CNI_CONTAINERID="late")
-
-    first, second = resident.together(lambda: resident.call("id=1;sleep=0.6"), late)
-    assert (first, second.code) == (FROM_SERVICE, 7)
+    first = resident.begin("until=go")
+    ended = resident.pool.submit(resident.stop)
+    resident.wait_until(lambda: not resident.relay.socket.exists())
+    assert resident.call(CNI_CONTAINERID="late").code == 7
+    resident.open("go")
+    assert first.result() == FROM_SERVICE
+    assert ended.result() == 0
     assert resident.call().code == 7
 
 
@@ -191,12 +185,14 @@ def test_what_the_service_does_not_answer_the_full_program_does(resident: Reside
 def test_a_request_whose_relay_gave_up_is_not_begun(resident: Resident) -> None:
     """The runtime was told to try again later, so what still waits for a thread then must not be done."""
     resident.start("--width", "1")
-    resident.together(
-        lambda: resident.call("id=1;sleep=1.5"),
-        lambda: resident.call("id=2", CNI_CONTAINERID="c2", CNI_CNM_TIMEOUT="1"),
-        lambda: resident.call("id=3", CNI_CONTAINERID="c3"),
-    )
-    assert resident.lines() == ["begin 1", "end 1", "begin 3", "end 3"]
+    first = resident.begin("id=1;until=go")
+    gave_up = resident.call("id=2", CNI_CONTAINERID="c2", CNI_CNM_TIMEOUT="1")
+    third = resident.begin("id=3", CNI_CONTAINERID="c3")
+    resident.open("go")
+    assert [first.result(), third.result()] == [FROM_SERVICE] * 2
+    assert json.loads(gave_up.out)["code"] == 11
+    ran = [line for line in resident.lines() if line != "queued"]
+    assert ran == ["begin 1", "end 1", "begin 3", "end 3"]
 
 
 def test_a_second_service_is_refused(resident: Resident) -> None:
@@ -245,16 +241,15 @@ def test_a_socket_from_systemd_is_used(resident: Resident) -> None:
         listener.bind(str(resident.relay.socket))
         listener.listen(8)
 
-        def activate() -> Ran:
-            wrapper = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&"$FD"'
-            resident.process = subprocess.Popen(
-                ["bash", "-c", wrapper, sys.executable, "-m", "tests.system.scripted_service",
-                 "/nowhere/service.sock", resident.log],
-                cwd=ROOT, env={**os.environ, "FD": str(listener.fileno())}, pass_fds=[listener.fileno()],
-            )  # fmt: skip
-            return resident.call()
-
-        assert resident.together(resident.call, activate) == [FROM_SERVICE] * 2
+        early = resident.pool.submit(resident.call)
+        wrapper = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&"$FD"'
+        assert select.select([listener], [], [], LIMIT_S)[0]  # as systemd does, started by the first connection
+        resident.process = subprocess.Popen(
+            ["bash", "-c", wrapper, sys.executable, "-m", "tests.system.scripted_service",
+             "/nowhere/service.sock", resident.log],
+            cwd=ROOT, env={**os.environ, "FD": str(listener.fileno())}, pass_fds=[listener.fileno()],
+        )  # fmt: skip
+        assert [early.result(), resident.call()] == [FROM_SERVICE] * 2
         assert resident.stop() == 0
         assert resident.relay.socket.exists()
 
