@@ -40,11 +40,7 @@ if TYPE_CHECKING:
 def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
     key = EndpointKey(network.name, spec.container_id, spec.ifname)
     options = drivers.get(network.driver).options(network)
-    if network.internal and spec.ports:
-        raise InvalidConfig(
-            f"the network {network.name} is internal, so {spec.ports[0]} cannot be published on it",
-            hint="publish on a network that has a way in, or leave out internal",
-        )
+    networks.refuse_ports_inside(network, spec.ports)
     pool = None if _from_record(network, spec) else _pool(controller, network, spec)
     target = controller.namespaces.open(spec.netns)
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
-    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
+    from cni_cnm.model import Bandwidth, IPAddress, IPInterface, IPNetwork, Json, PortMapping, Tuning
 
 
 PUBLISHED_AS_USUAL = PortmapOptions()
@@ -70,13 +70,25 @@ class Network:
         return found[0]
 
     def create_endpoint(
-        self, name: str, *, mac: str = "", addresses: tuple[IPAddress | IPInterface, ...] = (), owner: str = "library"
+        self,
+        name: str,
+        *,
+        mac: str = "",
+        addresses: tuple[IPAddress | IPInterface, ...] = (),
+        ports: tuple[PortMapping, ...] = (),
+        bandwidth: Bandwidth | None = None,
+        tuning: Tuning | None = None,
+        owner: str = "library",
     ) -> Endpoint:
-        """An endpoint with its addresses reserved, not yet joined. Forbidden if the network has one of that name."""
+        """An endpoint with its addresses reserved, not yet joined. Forbidden if the network has one of that name.
+
+        Ports are published, limits and tuning applied while it is joined.
+        """
         if not name or "/" in name or "\0" in name:
             raise InvalidConfig(f"{name!r} is no endpoint name", hint="any text without '/' and NUL")
         key = EndpointKey(self.name, name, "cnm")
-        spec = EndpointSpec(name, "cnm", "", owner, mac=mac, addresses=addresses)
+        refuse_ports_inside(self.spec, ports)
+        spec = EndpointSpec(name, "cnm", "", owner, mac, addresses, ports=ports, bandwidth=bandwidth, tuning=tuning)
         controller = self._controller
         pool = ipam.configure(self.name, self.spec.ipam, spec, controller.settings)
         pool.validate(spec)
@@ -163,6 +175,14 @@ def new_record(
         bandwidth=spec.bandwidth,
         tuning=spec.tuning,
     )
+
+
+def refuse_ports_inside(network: NetworkSpec, ports: tuple[PortMapping, ...]) -> None:
+    if network.internal and ports:
+        raise InvalidConfig(
+            f"the network {network.name} is internal, so {ports[0]} cannot be published on it",
+            hint="publish on a network that has a way in, or leave out internal",
+        )
 
 
 def stable_mac(endpoint_id: str) -> str:

@@ -96,6 +96,40 @@ def test_the_rules_of_the_model(node: Node) -> None:
     assert node.links() == {"lo"}
 
 
+JOINED = """
+from ipaddress import ip_address
+web.join(controller.new_sandbox("red", "/run/netns/red"))
+def show(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def elements():
+    return show("nft", "list", "map", "inet", "cni_cnm", "ports4").count("tcp . 8080")
+assert elements() == 1
+assert "mtu 1400" in show("ip", "-n", "red", "link", "show", "eth0")
+assert show("ip", "netns", "exec", "red", "cat", "/proc/sys/net/core/somaxconn").strip() == "500"
+assert "rate 20Mbit" in show("tc", "qdisc", "show")
+web.leave()
+assert elements() == 0
+assert "20Mbit" not in show("tc", "qdisc", "show")
+web.delete()
+inside = controller.new_network("inside", internal=True)
+try:
+    inside.create_endpoint("e", ports=(PortMapping("tcp", 1, 1),))
+except Exception as error:
+    assert "internal" in str(error)
+else:
+    raise SystemExit("a port of an internal network was taken")
+"""
+
+
+def test_an_endpoint_with_ports_limits_and_tuning(node: Node) -> None:
+    """The documentation's second example: all of it is there while joined, and gone after."""
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2]
+    head = first[: first.index("red = network")]
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{head}{second}{JOINED}"
+    node.run(sys.executable, "-I", "-c", script).ok()
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_example_networks_do_not_touch_the_host(node: Node, family: int) -> None:
     """Without a subnet one is chosen that overlaps no route of the host."""
