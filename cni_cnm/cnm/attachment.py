@@ -19,7 +19,6 @@ from cni_cnm.errors import (
     ActiveEndpoints,
     CheckFailed,
     Conflict,
-    InvalidConfig,
     NoSuchNetwork,
     NotReady,
     raise_gathered,
