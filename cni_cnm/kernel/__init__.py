@@ -32,7 +32,7 @@ class Link(NamedTuple):
     up: bool = False
     master: int = 0
     peer: int = 0
-    """IFLA_LINK: for a veth the index of the other end (in the other end's namespace)."""
+    """IFLA_LINK: index, in its own namespace, of a veth's other end, or of what a macvlan, ipvlan or VLAN is on."""
     promisc: bool = False
     allmulti: bool = False
     txqlen: int = 0
@@ -40,6 +40,10 @@ class Link(NamedTuple):
     alias: str = ""
     vlan_filtering: bool = False
     """Bridges only."""
+    mode: str = ""
+    """Of a macvlan `bridge`, `private`, `vepa` or `passthru`, of an ipvlan `l2`, `l3` or `l3s`."""
+    flag: str = ""
+    """Of an ipvlan: `bridge`, `private` or `vepa`."""
 
 
 class RouteEntry(NamedTuple):
@@ -176,6 +180,28 @@ class Stack(Protocol):
         """A veth pair born in its two places in one request: `name` here, `peer` in `peer_stack`; both down.
 
         `mac` is of the end here, `peer_mac` of the peer; `master` enslaves the end here. EEXIST if a name is taken.
+        """
+
+    def add_macvlan(
+        self, name: str, parent: int, *, mode: str, to: Stack, mac: str = "", mtu: int = 0, bc_queue: int = 0
+    ) -> None:
+        """A macvlan on a link of this namespace, born down in another one under its final name (or here: `to` itself).
+
+        Without `mtu` it has the parent's; `passthru` has the parent's MAC, whatever is given. `bc_queue`: packets of
+        broadcast that may wait, 0 for the kernel's default. EINVAL on lo, beside a passthru or for a second link in
+        that mode, and for an MTU above the parent's; EBUSY on a bridge's port; EEXIST if the name is taken.
+        """
+
+    def add_ipvlan(self, name: str, parent: int, *, mode: str, flag: str = "bridge", to: Stack, mtu: int = 0) -> None:
+        """The same as an ipvlan, which has the parent's MAC. All ipvlans of a parent get the mode and flag of the last.
+
+        KernelFeatureMissing where the kernel has no ipvlan.
+        """
+
+    def add_vlan_link(self, name: str, parent: int, vid: int, *, mtu: int = 0) -> None:
+        """An 802.1Q sub-interface of a link, down. EEXIST if the name or the parent's VLAN is taken.
+
+        KernelFeatureMissing where the kernel has no 802.1Q.
         """
 
     def set_link(

@@ -20,6 +20,10 @@ _PVID, _UNTAGGED = 0x2, 0x4
 _ETHERNET_LENGTH = 4 + 6
 """Header and address. The length is known before the attribute is decoded."""
 
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+
 Attributes = list[tuple[str, Any]]
 
 
@@ -65,6 +69,29 @@ def ifb(name: str, mtu: int) -> Message:
     return result
 
 
+def macvlan(mode: str, bc_queue: int) -> Attributes:
+    """The data of a macvlan, for `upper`."""
+    data: Attributes = [("IFLA_MACVLAN_MODE", MACVLAN_MODES[mode])]
+    if bc_queue:
+        data.append(("IFLA_MACVLAN_BC_QUEUE_LEN", bc_queue))
+    return data
+
+
+def ipvlan(mode: str, flag: str) -> Attributes:
+    return [("IFLA_IPVLAN_MODE", IPVLAN_MODES[mode]), ("IFLA_IPVLAN_FLAGS", IPVLAN_FLAGS[flag])]
+
+
+def upper(
+    kind: str, data: Attributes, name: str, parent: int, *, mac: str = "", mtu: int = 0, namespace: int = -1
+) -> Message:
+    """A link on another one; `namespace` is a descriptor of where it is born, where that is not the parent's own."""
+    attributes = [*_born(name, mac, mtu), ("IFLA_LINK", parent)]
+    if namespace >= 0:
+        attributes.append(("IFLA_NET_NS_FD", namespace))
+    info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
+    return message(attributes=[*attributes, ("IFLA_LINKINFO", info)])
+
+
 def change(
     index: int,
     *,
@@ -102,10 +129,10 @@ def vlan_query() -> Message:
     return message(attributes=[("IFLA_EXT_MASK", _BRVLAN)], family=AF_BRIDGE)
 
 
-_INFO_KIND, _INFO_DATA, _VLAN_FILTERING = 1, 2, 7
+_INFO_KIND, _INFO_DATA, _MODE, _IPVLAN_FLAGS, _VLAN_FILTERING = 1, 2, 1, 2, 7
 WANTED: Wanted = {
     **dict.fromkeys((1, 3, 4, 5, 10, 13, 20, 27)),  # ADDRESS, IFNAME, MTU, LINK, MASTER, TXQLEN, IFALIAS, GROUP
-    18: {_INFO_KIND: None, _INFO_DATA: {_VLAN_FILTERING: None}},  # LINKINFO
+    18: {_INFO_KIND: None, _INFO_DATA: dict.fromkeys((_MODE, _IPVLAN_FLAGS, _VLAN_FILTERING))},  # LINKINFO
 }
 """Attributes (IFLA_*) that `link` reads."""
 
@@ -120,7 +147,7 @@ def link(found: Message) -> Link:
 
     info = value("IFLA_LINKINFO", None)
     kind = (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
-    data = info.get_attr("IFLA_INFO_DATA") if kind == "bridge" else None
+    data = info.get_attr("IFLA_INFO_DATA") if kind in _WITH_DATA else None
     # Tunnels have link addresses of other lengths, which pyroute2's decoder of six bytes gets wrong.
     ethernet = "IFLA_ADDRESS" in slots and slots["IFLA_ADDRESS"].cell[1].length == _ETHERNET_LENGTH
     flags = found["flags"]
@@ -138,8 +165,27 @@ def link(found: Message) -> Link:
         txqlen=value("IFLA_TXQLEN", 0),
         group=value("IFLA_GROUP", 0),
         alias=value("IFLA_IFALIAS", ""),
-        vlan_filtering=bool(data.get_attr("IFLA_BR_VLAN_FILTERING")) if data is not None else False,
+        vlan_filtering=kind == "bridge" and data is not None and bool(data.get_attr("IFLA_BR_VLAN_FILTERING")),
+        mode=_named(kind, data, "MODE"),
+        flag=_named(kind, data, "FLAGS"),
     )
+
+
+_WITH_DATA = ("bridge", "macvlan", "ipvlan")
+_NAMES = {
+    ("macvlan", "MODE"): MACVLAN_MODES,
+    ("ipvlan", "MODE"): IPVLAN_MODES,
+    ("ipvlan", "FLAGS"): IPVLAN_FLAGS,
+}
+
+
+def _named(kind: str, data: Any, attribute: str) -> str:
+    """The name of a mode or flag; "" for a kind without, or a value that has none."""
+    names = _NAMES.get((kind, attribute))
+    if names is None or data is None:
+        return ""
+    number = data.get_attr(f"IFLA_{kind.upper()}_{attribute}")
+    return next((name for name, known in names.items() if known == number or name == number), "")
 
 
 def port(found: Message) -> Port | None:

@@ -13,6 +13,7 @@ from typing import Any
 from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
 from cni_cnm.kernel.batch import Batch
 from cni_cnm.kernel.memory_space import MTU_MAX, MTU_MIN, Device, Space, refuse
+from cni_cnm.kernel.memory_uppers import place
 from cni_cnm.kernel.rates import kept
 from cni_cnm.kernel.route_defaults import MAIN, completed
 
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 class MemoryNamespaces:
     """Every Stack of it sees the same state.
 
-    `vlan_filtering` False is a kernel without it. While `read_only_proc` is set no sysctl can be written.
+    `vlan_filtering` False is a kernel without it, and so are `missing` kinds of links (`ipvlan`, `vlan`). While
+    `read_only_proc` is set no sysctl can be written.
     """
 
-    def __init__(self, *, vlan_filtering: bool = True) -> None:
+    def __init__(self, *, vlan_filtering: bool = True, missing: Sequence[str] = ()) -> None:
         self.vlan_filtering = vlan_filtering
+        self.missing = frozenset(missing)
         self.read_only_proc = False
         self._inodes = 4026531840
         self._macs = 0
@@ -148,6 +151,52 @@ class MemoryStack:
 
         self._write(add)
 
+    def add_macvlan(
+        self,
+        name: str,
+        parent: int,
+        *,
+        mode: str,
+        to: Stack,
+        mac: str = "",
+        mtu: int = 0,
+        bc_queue: int = 0,  # noqa: ARG002 - no packets here
+    ) -> None:
+        self._add_upper("macvlan", name, parent, to=to, mac=mac, mtu=mtu, mode=mode)
+
+    def add_ipvlan(self, name: str, parent: int, *, mode: str, flag: str = "bridge", to: Stack, mtu: int = 0) -> None:
+        self._add_upper("ipvlan", name, parent, to=to, mtu=mtu, mode=mode, flag=flag)
+
+    def add_vlan_link(self, name: str, parent: int, vid: int, *, mtu: int = 0) -> None:
+        self._add_upper("vlan", name, parent, to=self, mtu=mtu, vid=vid)
+
+    def _add_upper(
+        self,
+        kind: str,
+        name: str,
+        parent: int,
+        *,
+        to: Stack,
+        mac: str = "",
+        mtu: int = 0,
+        mode: str = "",
+        flag: str = "",
+        vid: int = 0,
+    ) -> None:
+        there = _memory_stack(to).space
+
+        def add() -> None:
+            if kind in self._namespaces.missing:
+                raise KernelFeatureMissing(
+                    f"adding the {kind} {name} failed: this kernel has no {kind} driver", hint="`modprobe` loads it"
+                )
+            there.require_free(name)
+            _check(name, mac, mtu)
+            lower = self.space.device(parent)
+            place(lower, there, name, kind, mac or self._namespaces.next_mac(), mtu, mode, flag, vid)
+
+        self._write(add)
+
     def set_link(
         self,
         index: int,
@@ -179,6 +228,8 @@ class MemoryStack:
             sizes = {"mac": mac.lower() if mac else None, "mtu": mtu}
             given.update((key, value) for key, value in sizes.items() if value is not None)
             device.link = device.link._replace(**given)
+            for upper in device.uppers if mtu is not None else ():
+                upper.link = upper.link._replace(mtu=min(upper.link.mtu, mtu or 0))
             if up is not None:
                 (self.space.up if up else self.space.down)(device)
 
@@ -374,7 +425,13 @@ def _check(name: str, mac: str, mtu: int) -> None:
 
 
 def _delete(device: Device) -> None:
-    """The device, and the other end if it is a veth."""
+    """The device, what is on it, and the other end if it is a veth. One that went with another is done."""
+    if device.space.devices.get(device.link.ifindex) is not device:
+        return
+    for upper in list(device.uppers):
+        _delete(upper)
+    if device.lower is not None:
+        device.lower.uppers.remove(device)
     device.space.remove(device)
     other = device.other_end
     if other is not None:
@@ -383,7 +440,7 @@ def _delete(device: Device) -> None:
 
 
 def _shown(device: Device) -> Link:
-    peer = device.other_end
+    peer = device.other_end or device.lower
     return device.link._replace(peer=peer.link.ifindex) if peer is not None else device.link
 
 

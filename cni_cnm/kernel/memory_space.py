@@ -47,6 +47,10 @@ class Device:
         self.space = space
         self.link = link
         self.other_end: Device | None = None
+        self.lower: Device | None = None
+        """What a macvlan, ipvlan or VLAN is on, in whatever namespace."""
+        self.uppers: list[Device] = []
+        self.vid = 0
         self.addresses: list[IPInterface] = []
         self.port = Port()
         self.vlans: list[Vlan] = []
@@ -148,6 +152,8 @@ class Space:
         device.port, device.vlans = Port(), []
 
     def up(self, device: Device) -> None:
+        if device.link.kind == "vlan" and device.lower is not None and not device.lower.link.up:
+            refuse(errno.ENETDOWN, device.link.name)
         if not device.link.up:
             device.link = device.link._replace(up=True)
             for address in device.addresses:

@@ -39,12 +39,32 @@ if "pyroute2" not in sys.modules:
     _stand_in()
 
 
-from pyroute2.netlink import nlmsg, nlmsgerr  # noqa: E402
+from pyroute2.netlink import nla, nlmsg, nlmsgerr  # noqa: E402
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
 
 __all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "rtmsg"]
+
+
+class _Macvlan(ifinfmsg.ifinfo.macvlan_data):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
+    """With what pyroute2 leaves out: IFLA_MACVLAN_BC_QUEUE_LEN (7)."""
+
+    nla_map = (*ifinfmsg.ifinfo.macvlan_data.nla_map, ("IFLA_MACVLAN_BC_QUEUE_LEN", "uint32"))
+
+
+class _Ipvlan(nla):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
+    """pyroute2's has no flags."""
+
+    prefix = "IFLA_"
+    nla_map = (
+        ("IFLA_IPVLAN_UNSPEC", "none"),
+        ("IFLA_IPVLAN_MODE", "uint16"),
+        ("IFLA_IPVLAN_FLAGS", "uint16"),
+    )
+
+
+ifinfmsg.ifinfo.register_link_kind(module={"macvlan": _Macvlan, "ipvlan": _Ipvlan})
 
 Message = Any
 """A message of pyroute2: a mapping of header fields, with `get_attr(name)`. It has no type information."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPInterface
 
 VLAN_FILTERING = "bridge VLAN filtering"
+MODULES = {"macvlan": "macvlan", "ipvlan": "ipvlan", "vlan": "8021q"}
+"""Kinds of links on other links: the kernel's module."""
 
 
 class KernelStack:
@@ -113,6 +115,39 @@ class KernelStack:
         request = links.veth(name, mac, mtu, master, peer=peer, peer_mac=peer_mac, peer_namespace=other.fd)
         port = f" on {self._name(master)}" if master else ""
         self._add_link(request, f"adding the veth {name}{port} with its peer {peer}{other.place}", "veth driver")
+
+    def add_macvlan(
+        self, name: str, parent: int, *, mode: str, to: Stack, mac: str = "", mtu: int = 0, bc_queue: int = 0
+    ) -> None:
+        self._add_upper("macvlan", links.macvlan(mode, bc_queue), name, parent, to=to, mac=mac, mtu=mtu)
+
+    def add_ipvlan(self, name: str, parent: int, *, mode: str, flag: str = "bridge", to: Stack, mtu: int = 0) -> None:
+        self._add_upper("ipvlan", links.ipvlan(mode, flag), name, parent, to=to, mtu=mtu)
+
+    def add_vlan_link(self, name: str, parent: int, vid: int, *, mtu: int = 0) -> None:
+        self._add_upper("vlan", [("IFLA_VLAN_ID", vid)], name, parent, mtu=mtu)
+
+    def _add_upper(
+        self,
+        kind: str,
+        data: list[tuple[str, Any]],
+        name: str,
+        parent: int,
+        *,
+        to: Stack | None = None,
+        mac: str = "",
+        mtu: int = 0,
+    ) -> None:
+        there = _kernel_stack(to) if to is not None else self
+        request = links.upper(
+            kind, data, name, parent, mac=mac, mtu=mtu, namespace=there.fd if there is not self else -1
+        )
+        place = there.place if there is not self else ""
+        try:
+            self._add_link(request, f"adding the {kind} {name}{place} on {self._name(parent)}", f"{kind} driver")
+        except KernelFeatureMissing as error:
+            error.hint = f"`modprobe {MODULES[kind]}` loads it where the kernel was built with it as a module"
+            raise
 
     def set_link(
         self,
