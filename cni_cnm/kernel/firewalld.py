@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 TRUSTED = "trusted"
 ZONE_NAME_MAX = 17
-_NOT_RUNNING, _UNKNOWN_INTERFACE = 252, 125
-"""Exit codes of firewall-cmd: NOT_RUNNING, UNKNOWN_INTERFACE."""
+_NOT_RUNNING, _DBUS_ERROR, _UNKNOWN_INTERFACE = 252, 251, 125
+"""Exit codes of firewall-cmd. It speaks D-Bus: with no bus to speak on, no firewalld can run."""
+_NO_BUS = "Failed to connect to socket"
 
 
 def parse_zone(name: object) -> str:
@@ -41,7 +42,7 @@ def trust(link: str, zone: str = TRUSTED) -> bool:
 def trusts(link: str, zone: str = TRUSTED) -> bool | None:
     """Whether the link is in the zone; None where no firewalld runs."""
     done = _run(zone, f"--query-interface={link}")
-    if done is None or done.returncode == _NOT_RUNNING:
+    if done is None:
         return None
     return done.returncode == 0
 
@@ -53,7 +54,7 @@ def forget(link: str, zone: str = TRUSTED) -> bool:
 
 def _zone(zone: str, change: str, fine: int = 0) -> bool:
     done = _run(zone, change)
-    if done is None or done.returncode == _NOT_RUNNING:
+    if done is None:
         return False
     if done.returncode not in (0, fine):
         said = (done.stderr.strip() or done.stdout.strip()).removeprefix("Error: ")
@@ -62,12 +63,15 @@ def _zone(zone: str, change: str, fine: int = 0) -> bool:
 
 
 def _run(zone: str, *arguments: str) -> CompletedProcess[str] | None:
+    """None where no firewalld runs."""
     if not any(os.access(f"{folder}/firewall-cmd", os.X_OK) for folder in PATH["PATH"].split(":")):
         return None
     from subprocess import DEVNULL, TimeoutExpired, run
 
     command = ["firewall-cmd", f"--zone={zone}", *arguments]
     try:
-        return run(command, stdin=DEVNULL, capture_output=True, text=True, env=PATH, timeout=TIMEOUT_S, check=False)
+        done = run(command, stdin=DEVNULL, capture_output=True, text=True, env=PATH, timeout=TIMEOUT_S, check=False)
     except TimeoutExpired as error:
         raise KernelError(f"firewalld did not answer within {TIMEOUT_S} s", ETIMEDOUT) from error
+    absent = done.returncode == _NOT_RUNNING or (done.returncode == _DBUS_ERROR and _NO_BUS in done.stderr)
+    return None if absent else done

@@ -11,6 +11,7 @@ from cni_cnm.kernel import firewalld, iptables
 
 STAND_IN = """\
 #!/bin/sh
+[ -e {folder}/bus ] || {{ echo "DBUS_ERROR: Failed to connect to socket /run/x: No such file" >&2; exit 251; }}
 [ -e {folder}/running ] || {{ echo "FirewallD is not running" >&2; exit 252; }}
 zone=${{1#--zone=}} link=${{2#*=}}
 case $zone in trusted|pods) ;; *) echo "Error: INVALID_ZONE: $zone" >&2; exit 112;; esac
@@ -29,7 +30,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command = tmp_path / "firewall-cmd"
     command.write_text(STAND_IN.format(folder=tmp_path))
     command.chmod(0o755)
-    (tmp_path / "running").touch()
+    for what in ("bus", "running"):
+        (tmp_path / what).touch()
     monkeypatch.setitem(iptables.PATH, "PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 
@@ -53,16 +55,18 @@ def test_zone_that_does_not_exist(host: Path) -> None:
         firewalld.trust("br-1", "nowhere")
 
 
-def test_not_running(host: Path) -> None:
-    """Installed and stopped is as not there."""
-    (host / "running").unlink()
+@pytest.mark.parametrize("what", ["bus", "running"])
+def test_not_running(host: Path, what: str) -> None:
+    """Installed and stopped is as not there; so is a host without the bus that firewalld speaks on."""
+    (host / what).unlink()
     assert firewalld.trust("br-1") is firewalld.forget("br-1") is False
     assert firewalld.trusts("br-1") is None
 
 
-def test_not_installed(host: Path) -> None:
+def test_not_installed(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is started on a host without it."""
     (host / "firewall-cmd").unlink()
+    monkeypatch.setitem(iptables.PATH, "PATH", str(host))
     assert firewalld.trust("br-1") is firewalld.forget("br-1") is False
     assert firewalld.trusts("br-1") is None
 
