@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TRUSTED = "trusted"
 ZONE_NAME_MAX = 17
-_NOT_RUNNING, _DBUS_ERROR, _UNKNOWN_INTERFACE = 252, 251, 125
+_NOT_RUNNING, _DBUS_ERROR, _UNKNOWN_INTERFACE = 252, 36, 125
 """Exit codes of firewall-cmd. It speaks D-Bus: with no bus to speak on, no firewalld can run."""
 _NO_BUS = "Failed to connect to socket"
 

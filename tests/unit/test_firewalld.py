@@ -11,7 +11,7 @@ from cni_cnm.kernel import firewalld, iptables
 
 STAND_IN = """\
 #!/bin/sh
-[ -e {folder}/bus ] || {{ echo "DBUS_ERROR: Failed to connect to socket /run/x: No such file" >&2; exit 251; }}
+[ -e {folder}/bus ] || {{ echo "DBUS_ERROR: Failed to connect to socket /run/x: No such file" >&2; exit 36; }}
 [ -e {folder}/running ] || {{ echo "FirewallD is not running" >&2; exit 252; }}
 zone=${{1#--zone=}} link=${{2#*=}}
 case $zone in trusted|pods) ;; *) echo "Error: INVALID_ZONE: $zone" >&2; exit 112;; esac
