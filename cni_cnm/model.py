@@ -97,6 +97,8 @@ class Attachment(NamedTuple):
     routes: tuple[Route, ...]
     dns: Dns
     container_index: int | None
+    warnings: tuple[str, ...] = ()
+    """What the caller should know though all went well."""
 
 
 class PortMapping(NamedTuple):

@@ -17,7 +17,7 @@ from cni_cnm.errors import CnmError, InvalidConfig, InvalidNamespace, IoFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     from cni_cnm.cni.engine import Engine
@@ -42,6 +42,7 @@ class Visit:
         self.config = Fields(document)
         self.controller = controller
         self.warnings: list[str] = []
+        self.logged: list[str] = []
         self.outcome = ""
         """What came of it, for the log."""
         self._caller = caller
@@ -89,6 +90,11 @@ class Visit:
                 hint="CNI_NETNS_OVERRIDE=1 permits it",
             )
 
+    def say(self, found: Sequence[str]) -> None:
+        """Warnings about this host: to stderr, and to the log, since runtimes throw a plugin's stderr away."""
+        self.warnings += found
+        self.logged += found
+
     @property
     def summary(self) -> str:
         call = self.call
@@ -131,7 +137,7 @@ def handle(
     except Exception as error:  # noqa: BLE001 - whatever a fault of ours is, the runtime gets one error object
         return _failed(internal(error), version, visit, trace=_trace(environ))
     summary = f"{visit.summary} {visit.outcome}".rstrip()
-    return Reply(0, out, warnings(visit.warnings), f"{summary} ok")
+    return Reply(0, out, warnings(visit.warnings), "; ".join((f"{summary} ok", *visit.logged)))
 
 
 def _failed(error: CnmError, version: str, visit: Visit | None, *, trace: str = "") -> Reply:
@@ -182,6 +188,7 @@ def _add(visit: Visit) -> bytes:
         result.refuse_unsayable(visit.version, families)
     visit.refuse_own_namespace(engine)
     attachment = engine.attach(network, endpoint)
+    visit.say(attachment.warnings)
     try:
         document = result.encode(attachment, visit.version)
     except CnmError as error:
@@ -209,6 +216,7 @@ def _add_to_chain(visit: Visit, network: NetworkSpec, endpoint: EndpointSpec) ->
     engine = visit.controller()
     visit.refuse_own_namespace(engine)
     made = engine.attach(network, endpoint._replace(previous=previous))
+    visit.say(made.warnings)
     visit.outcome = "chained"
     passed_on = visit.config.mapping("prevResult")
     if endpoint.tuning or endpoint.bandwidth:

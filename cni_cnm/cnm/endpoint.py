@@ -170,7 +170,8 @@ class Endpoint:
             controller.host.set_sysctls(portmap.sysctls(device.host[0].name, record.portmap))
         filtering.enforce(self._nft, record, self._policy, self._alive)
         self.write(state=READY)
-        return self._attachment(elected)
+        attachment = self._attachment(elected)
+        return attachment._replace(warnings=filtering.held(record.ports)) if record.ports else attachment
 
     def disconnect(self, gathered: Gathered, *, forget_empty_sandbox: bool) -> None:
         record, controller = self.record, self._controller

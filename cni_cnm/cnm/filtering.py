@@ -8,13 +8,13 @@ from cni_cnm.kernel import Transaction, merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.kernel import Nft
-    from cni_cnm.model import IPAddress
+    from cni_cnm.model import IPAddress, PortMapping
 
-__all__ = ["Policy", "check", "enforce", "forget", "withdraw"]
+__all__ = ["Policy", "check", "enforce", "forget", "held", "withdraw"]
 
 
 def enforce(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, alive: Callable[[str], bool]) -> None:
@@ -31,6 +31,23 @@ def enforce(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, aliv
         from cni_cnm.kernel.conntrack import Conntrack
 
         Conntrack().published(udp, _targets(record))
+
+
+def held(ports: Sequence[PortMapping]) -> tuple[str, ...]:
+    """A sentence for each port that a process of the host waits on: connections from now on are the endpoint's.
+
+    No error: the process may be of the container itself, a proxy that a runtime starts for the port.
+    """
+    from cni_cnm.kernel.listeners import listeners
+
+    found = {protocol: tuple(listeners(protocol)) for protocol in {port.protocol for port in ports}}
+    return tuple(
+        f"the published host port {port} is also held by a process of the host, on {listener}, "
+        "which gets no connections to it any more"
+        for port in ports
+        for listener in found[port.protocol]
+        if port.host_port <= listener.port < port.host_port + port.size and _meet(port.host_ip, listener.address)
+    )
 
 
 def withdraw(
@@ -58,6 +75,15 @@ def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy) -> Non
             f"the element {element.key} is missing from {element.set} in the nftables table {element.table}",
             hint="was the ruleset flushed? DEL and ADD the container to put it back",
         )
+
+
+def _meet(published: IPAddress | None, waiting: IPAddress) -> bool:
+    """Whether both are for some address; [::] takes IPv4 as well, as Linux has it by default."""
+    if published is None or waiting == published:
+        return True
+    if published.is_unspecified and waiting.version == published.version:
+        return True
+    return waiting.is_unspecified and (waiting.version == 6 or published.version == 4)
 
 
 def _targets(record: EndpointRecord) -> list[IPAddress]:

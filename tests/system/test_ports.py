@@ -73,7 +73,8 @@ def serve(side: Side, container: str, kind: str, number: int) -> None:
     import subprocess
     import sys
 
-    command = side.node.command(sys.executable, "-Ic", SERVE, kind, str(number), netns=f"/run/netns/{container}")
+    netns = f"/run/netns/{container}" if container else ""
+    command = side.node.command(sys.executable, "-Ic", SERVE, kind, str(number), netns=netns)
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 10)
@@ -162,6 +163,21 @@ def test_specific_host_address(side: Side) -> None:
     assert ask(side, "tcp", "192.0.2.1", 8080, "outside").startswith("no")
     serve(side, "c2", "tcp", 81)
     assert ask(side, "tcp", "192.0.2.1", 8080, "outside") == "192.0.2.2"
+
+
+@pytest.mark.parametrize(("kind", "number"), [("tcp", 8080), ("udp", 5353)])
+def test_a_port_that_a_process_of_the_host_holds(side: Side, kind: str, number: int) -> None:
+    """The port is published, with a warning that names it; on another port or protocol there is none."""
+    side.container("c1")
+    serve(side, "", kind, number)
+    published = conf(
+        port(number, 80, kind), port(number + 1, 80, kind), port(number, 80, "udp" if kind == "tcp" else "tcp")
+    )
+    added = side.add(published).ok()
+    assert f"port {number}/{kind} is also held by a process of the host, on [::]:{number}" in added.err
+    assert added.err.count("is also held") == 1
+    serve(side, "c1", kind, 80)
+    assert ask(side, kind, "192.0.2.1", number, "outside") == "192.0.2.2"
 
 
 def test_internal_network_publishes_nothing(side: Side) -> None:
