@@ -10,6 +10,7 @@ from cni_cnm.cni import conventions
 from cni_cnm.cni.document import Fields, lowered, shown
 from cni_cnm.cni.environ import NAME
 from cni_cnm.cni.versions import UNSTATED
+from cni_cnm.drivers import WITHOUT_ADDRESSES
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
 
@@ -47,6 +48,10 @@ _FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
 
 _BRIDGE = "bridge"
 _BRIDGE_KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
+_REFERENCE_KEYS_OF: Mapping[str, frozenset[str]] = {"null": frozenset()}
+"""Where they are not the bridge's."""
+_KEYS_OF: Mapping[str, frozenset[str]] = {_BRIDGE: _BRIDGE_KEYS, "null": frozenset()}
+"""What the built-in drivers read; another one may read any key."""
 _NAME_BYTES = 200
 """A network's name becomes a file name with suffixes; file systems take 255 bytes."""
 _OWNER_BYTES = 64
@@ -94,12 +99,12 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
             "driver is 'host', which gives a container no interface of its own",
             hint="run the pod in the host's network instead",
         )
-    profile = _profile(config)
+    profile = _profile(config, driver)
     return NetworkSpec(
         name=name_of(config),
         driver=driver,
         options={**_options(document, config, profile), **_firewall(config)},
-        ipam=_ipam(document, config, call, profile),
+        ipam=_ipam(document, config, call, profile, driver),
         internal=config.flag("internal"),
         dns=_dns(config.object("dns")),
         labels=_labels(config.object("labels"), config.mapping("labels")),
@@ -199,7 +204,12 @@ def refuse_repeated(raw: bytes) -> None:
 
 
 def is_chained(config: Fields) -> bool:
-    """An ADD behind an interface plugin: its result is given, and no `ipam`, which asks for an interface of our own."""
+    """An ADD behind an interface plugin: its result is given, and no `ipam`, which asks for an interface of our own.
+
+    So does a driver that is named, the bridge apart, which is the default.
+    """
+    if config.text("driver") not in ("", _BRIDGE):
+        return False
     return not config.mapping("ipam") and bool(config.object("prevResult").objects("interfaces"))
 
 
@@ -221,7 +231,8 @@ def leaving(call: Call) -> EndpointSpec:
 
 def ipam_of(document: Mapping[str, Json], config: Fields, call: Call) -> IpamSpec:
     """The IPAM alone: InvalidConfig concerns nothing else."""
-    return _ipam(document, config, call, _profile(config))
+    driver = config.text("driver") or _BRIDGE
+    return _ipam(document, config, call, _profile(config, driver), driver)
 
 
 def owner_of(config: Fields, environ: Mapping[str, str]) -> str:
@@ -264,10 +275,9 @@ def states_valid(document: Mapping[str, Json]) -> bool:
 
 
 def unknown(document: Mapping[str, Json], config: Fields, driver: str) -> Sequence[str]:
-    """Keys nobody reads, as they were written. A driver other than the bridge may have any."""
-    top = [
-        key for key in document if driver == _BRIDGE and not _is_ours(key.lower()) and key.lower() not in _BRIDGE_KEYS
-    ]
+    """Keys nobody reads, as they were written. A driver that is not built in may have any."""
+    known = _KEYS_OF.get(driver)
+    top = [key for key in document if known is not None and not _is_ours(key.lower()) and key.lower() not in known]
     runtime = [key for key in config.mapping("runtimeConfig") if key.lower() not in conventions.RUNTIME_KEYS]
     top += [f"firewall.{key}" for key in config.mapping("firewall") if key.lower() not in _LOWERED_FIREWALL_KEYS]
     return [*top, *(f"runtimeConfig.{key}" for key in runtime)]
@@ -281,11 +291,13 @@ def notes(config: Fields) -> Sequence[str]:
     return [*unused, *_portmap(config)[1]]
 
 
-def _profile(config: Fields) -> str:
+def _profile(config: Fields, driver: str) -> str:
     stated = config.text("profile")
     if stated not in ("", CNM, REFERENCE):
         raise InvalidConfig(f"profile is {shown(stated)}, it must be '{CNM}' or '{REFERENCE}'")
-    return stated or (REFERENCE if any(key in config for key in REFERENCE_KEYS) else CNM)
+    return stated or (
+        REFERENCE if any(key in config for key in _REFERENCE_KEYS_OF.get(driver, REFERENCE_KEYS)) else CNM
+    )
 
 
 def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict[str, Json]:
@@ -307,14 +319,15 @@ def _is_ours(key: str) -> bool:
     return key in _OWN_KEYS or key in _LINKS or key.startswith(_RUNTIME_PREFIXES)
 
 
-def _ipam(document: Mapping[str, Json], config: Fields, call: Call, profile: str) -> IpamSpec:
-    """Without `type` the reference profile has no addresses, the other has host-local's."""
+def _ipam(document: Mapping[str, Json], config: Fields, call: Call, profile: str, driver: str) -> IpamSpec:
+    """Without `type` the reference profile has no addresses, the other has host-local's, if the driver takes any."""
     ipam = config.object("ipam")
     kind = ipam.text("type")
     if kind and not NAME.fullmatch(kind):
         raise InvalidConfig(f"ipam.type is {shown(kind)}, it must be the plain name of a plugin")
     given = lowered(config.mapping("ipam"), "ipam")
-    return IpamSpec(kind or ("host-local" if profile == CNM else ""), given, document, call.cni_path)
+    default = "host-local" if profile == CNM and driver not in WITHOUT_ADDRESSES else ""
+    return IpamSpec(kind or default, given, document, call.cni_path)
 
 
 def _dns(given: Fields) -> Dns | None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
     key = EndpointKey(network.name, spec.container_id, spec.ifname)
     options = drivers.get(network.driver).options(network)
-    networks.refuse_ports_inside(network, spec.ports)
+    networks.refuse_wishes(network, drivers.get(network.driver).role(options), spec)
     pool = None if _from_record(network, spec) else _pool(controller, network, spec)
     target = controller.namespaces.open(spec.netns)
     try:
@@ -151,7 +151,7 @@ def _settle_previous(controller: Controller, key: EndpointKey, spec: EndpointSpe
         record.state == READY
         and record.epoch == controller.epoch
         and record.netns_inode == target.inode()
-        and target.link(spec.ifname) is not None
+        and target.link(record.device.container.name if record.device else spec.ifname) is not None
     ):
         if record.request_id and record.request_id == spec.request_id:
             return endpoint.attachment

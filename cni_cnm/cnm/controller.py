@@ -15,7 +15,7 @@ from cni_cnm.cnm.network import Network
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchNetwork, NoSuchSandbox
 from cni_cnm.model import IpamSpec, NetworkSpec
 from cni_cnm.state.files import NETWORKS, SANDBOXES
@@ -70,16 +70,21 @@ class Controller:
         *,
         driver: str = "bridge",
         options: Mapping[str, Json] | None = None,
-        ipam_type: str = "host-local",
+        ipam_type: str | None = None,
         ipam_config: Mapping[str, Json] | None = None,
         internal: bool = False,
         labels: Mapping[str, str] | None = None,
     ) -> Network:
-        """Make a network. Conflict if the name is taken. Without a subnet one is chosen from the default pools."""
+        """Make a network. Conflict if the name is taken. Without a subnet one is chosen from the default pools.
+
+        `ipam_type` None: host-local, or none for a driver whose networks have no addresses.
+        """
         if not name or not name[0].isalnum() or not all(c.isalnum() or c in "_.-" for c in name) or not name.isascii():
             raise InvalidConfig(
                 f"{name!r} is no network name", hint="letters, digits, '_', '.', '-', beginning with the first two"
             )
+        if ipam_type is None:
+            ipam_type = "" if driver in WITHOUT_ADDRESSES else "host-local"
         spec = NetworkSpec(
             name, driver, options or {}, IpamSpec(ipam_type, ipam_config or {}), internal, labels=labels or {}
         )

@@ -16,12 +16,13 @@ from cni_cnm.cnm import filtering, plumbing
 from cni_cnm.cnm.records import CREATED, PENDING, READY, EndpointRecord
 from cni_cnm.cnm.rollback import Gathered, Rollback
 from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import EndpointPlan, Place, drivers
+from cni_cnm.drivers import EndpointPlan, Leaves, Place, drivers
 from cni_cnm.errors import (
     ActiveContainer,
     CheckFailed,
     DriverFailed,
     Forbidden,
+    NamespaceGone,
     NoSuchEndpoint,
     raise_gathered,
 )
@@ -85,7 +86,7 @@ class Endpoint:
                 self.write(
                     state=PENDING,
                     container_id=sandbox.container_id,
-                    ifname=ifname or _free_name(stack),
+                    ifname=(ifname or _free_name(stack)) if self._role.interface else "",
                     netns=sandbox.key,
                     netns_inode=stack.inode(),
                 )
@@ -149,11 +150,12 @@ class Endpoint:
     def connect(self, sandbox: Sandbox, stack: Stack, undo: Rollback) -> Attachment:
         controller, record, driver = self._controller, self.record, self._driver
         lease = record.lease or Lease()
-        device = driver.create_endpoint(
-            record.options, self.plan, controller.host, Place(stack, record.ifname, record.netns)
-        )
+        place = Place(stack, record.ifname, record.netns)
+        device = driver.create_endpoint(record.options, self.plan, controller.host, place)
         undo.push(lambda: driver.delete_endpoint(record.options, self.plan, controller.host))
-        self.record = record = record._replace(device=device)
+        if isinstance(driver, Leaves):
+            undo.push(lambda: driver.leave(record.options, self.plan, place))
+        self.record = record = record._replace(device=device, mac=record.mac or device.container.mac)
         plain = tuple(route for route in lease.routes if route not in record.default_routes)
         role = driver.role(record.options)
         if role.makes_device:
@@ -180,10 +182,26 @@ class Endpoint:
 
             stays = not self._driver.role(record.options).makes_device
             adjusting.release(record, controller.host, controller.namespaces, gathered, link_stays=stays)
+        gathered.attempt(self._take_out)
         gathered.attempt(lambda: self._driver.delete_endpoint(record.options, self.plan, controller.host))
         if record.container_id:
             sandbox = Sandbox(self._controller, record.container_id, record.netns)
             gathered.attempt(lambda: sandbox.dismiss(record.id, forget_empty=forget_empty_sandbox))
+
+    def _take_out(self) -> None:
+        """A device that only exists in the sandbox goes there; with the namespace it is gone, and another is not it."""
+        driver, record = self._driver, self.record
+        if not isinstance(driver, Leaves) or not record.netns:
+            return
+        try:
+            stack = self._controller.namespaces.open(record.netns)
+        except NamespaceGone:
+            return
+        try:
+            if stack.inode() == record.netns_inode:
+                driver.leave(record.options, self.plan, Place(stack, record.ifname, record.netns))
+        finally:
+            stack.close()
 
     def release(self, environ: Mapping[str, str]) -> None:
         """Addresses back to the pool, and what is keyed by them out of the packet filter while they are still ours."""
@@ -246,6 +264,10 @@ class Endpoint:
         return drivers.get(self.record.driver)
 
     @property
+    def _role(self) -> Role:
+        return self._driver.role(self.record.options)
+
+    @property
     def _policy(self) -> filtering.Policy:
         return self._driver.policy(self.record.options)
 
@@ -283,7 +305,10 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
         routes.append(route)
     for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
         gateway = _gateway(lease, version)
-        if role.default_route and gateway is not None and version not in offers:
+        reached = (
+            any(a.interface.version == version for a in lease.addresses) if role.connected else gateway is not None
+        )
+        if role.default_route and reached and version not in offers:
             offers[version] = Route(ip_network(default), gateway)
             routes.append(offers[version])
     return tuple(routes), tuple(offers[version] for version in sorted(offers))
@@ -295,6 +320,8 @@ def _gateway(lease: Lease, version: int) -> IPAddress | None:
 
 def _with_gateway(address: Address, role: Role) -> Address:
     """The reference's rule: where the bridge is the gateway and IPAM names none, it is the subnet's first address."""
+    if role.connected:
+        return address._replace(gateway=None)
     if not role.gateway or address.gateway is not None:
         return address
     return address._replace(gateway=address.interface.network.network_address + 1)
@@ -307,11 +334,10 @@ def _free_name(stack: Stack) -> str:
 
 def _compare(record: EndpointRecord, previous: Attachment) -> None:
     """What the caller's earlier result lists for this interface must be what is on record."""
-    mine = [i for i, link in enumerate(previous.interfaces) if link.name == record.ifname and link.sandbox]
+    name = record.device.container.name if record.device else record.ifname
+    mine = [i for i, link in enumerate(previous.interfaces) if link.name == name and link.sandbox]
     if previous.interfaces and not mine:
-        raise CheckFailed(
-            f"prevResult does not list the interface {record.ifname}", hint="is it of another attachment?"
-        )
+        raise CheckFailed(f"prevResult does not list the interface {name}", hint="is it of another attachment?")
     if previous.container_index is not None and previous.container_index not in mine:
         return
     known = {address.interface for address in record.addresses}

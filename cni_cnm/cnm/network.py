@@ -11,6 +11,7 @@ from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import ActiveEndpoints, Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
+from cni_cnm.ipam.pools import host_id
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions, digest
 from cni_cnm.state.files import ENDPOINTS, NETWORKS
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.drivers import Role
     from cni_cnm.model import Bandwidth, IPAddress, IPInterface, IPNetwork, Json, PortMapping, Tuning
 
 
@@ -87,8 +89,8 @@ class Network:
         if not name or "/" in name or "\0" in name:
             raise InvalidConfig(f"{name!r} is no endpoint name", hint="any text without '/' and NUL")
         key = EndpointKey(self.name, name, "cnm")
-        refuse_ports_inside(self.spec, ports)
         spec = EndpointSpec(name, "cnm", "", owner, mac, addresses, ports=ports, bandwidth=bandwidth, tuning=tuning)
+        refuse_wishes(self.spec, drivers.get(self.driver).role(self.record.options), spec)
         controller = self._controller
         pool = ipam.configure(self.name, self.spec.ipam, spec, controller.settings)
         pool.validate(spec)
@@ -166,7 +168,7 @@ def new_record(
         holder=(key.container_id, key.ifname),
         request_id=spec.request_id,
         host_ifname=f"veth{key.id[:8]}",
-        mac=spec.mac or stable_mac(key.id),
+        mac=spec.mac or _mac(network, key.id),
         ipam_type=network.ipam_type,
         priority=priority,
         aliases=spec.aliases,
@@ -177,12 +179,37 @@ def new_record(
     )
 
 
-def refuse_ports_inside(network: NetworkSpec, ports: tuple[PortMapping, ...]) -> None:
-    if network.internal and ports:
+def refuse_wishes(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
+    """InvalidConfig for what an endpoint of this network cannot have, whoever asks for it."""
+    if spec.ports and (network.internal or not role.host_end):
+        why = "is internal" if network.internal else f"has the driver {network.driver}"
         raise InvalidConfig(
-            f"the network {network.name} is internal, so {ports[0]} cannot be published on it",
-            hint="publish on a network that has a way in, or leave out internal",
+            f"the network {network.name} {why}, so {spec.ports[0]} cannot be published on it",
+            hint="publish on a network that has a way in by the host, as one of the driver bridge",
         )
+    if not role.interface and (spec.mac or spec.addresses or spec.bandwidth or spec.tuning):
+        raise InvalidConfig(
+            f"the network {network.name} has the driver {network.driver}, which gives no interface: "
+            f"it cannot have a MAC, addresses, bandwidth or tuning"
+        )
+    if spec.mac and not role.own_mac:
+        raise InvalidConfig(
+            f"the MAC {spec.mac} cannot be given on the network {network.name}: its interfaces have their parent's",
+            hint="leave out the MAC",
+        )
+    if spec.bandwidth and not role.host_end:
+        raise InvalidConfig(
+            f"bandwidth cannot be limited on the network {network.name}: its interfaces have no end on the host",
+            hint="leave out bandwidth, or use a network of the driver bridge",
+        )
+
+
+def _mac(network: NetworkRecord, endpoint_id: str) -> str:
+    """ "" where the device brings its own. On a physical network the same name on two hosts must not be one MAC."""
+    role = drivers.get(network.driver).role(network.options)
+    if not role.own_mac:
+        return ""
+    return stable_mac(endpoint_id if role.host_end else digest(host_id(), endpoint_id))
 
 
 def stable_mac(endpoint_id: str) -> str:

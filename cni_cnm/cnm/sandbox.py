@@ -159,5 +159,5 @@ def _to_record(elected: Mapping[int, str]) -> dict[str, str]:
 
 
 def _loosen_reverse_path(members: Sequence[EndpointRecord], stack: Stack) -> None:
-    keys = [f"net/ipv4/conf/{member.ifname}/rp_filter" for member in members]
+    keys = [f"net/ipv4/conf/{member.ifname}/rp_filter" for member in members if member.ifname]
     stack.set_sysctls([(key, LOOSE_REVERSE_PATH) for key in keys if stack.sysctl(key) == "1"], tolerate=True)

@@ -6,7 +6,7 @@ enters a namespace, and keeps nothing of its own: what it must remember is in th
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from cni_cnm.registry import Registry
 
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Address, Device, IPInterface, Json, NetworkSpec
 
-BUILT_IN = {"bridge": "cni_cnm.drivers.bridge", "chained": "cni_cnm.drivers.chained"}
+BUILT_IN = {
+    "bridge": "cni_cnm.drivers.bridge",
+    "chained": "cni_cnm.drivers.chained",
+    "host": "cni_cnm.drivers.host",
+    "null": "cni_cnm.drivers.null",
+}
+WITHOUT_ADDRESSES = ("host", "null")
+"""Drivers whose networks have no IPAM unless one is named, which they then refuse."""
 
 
 class Place(NamedTuple):
@@ -59,6 +66,14 @@ class Role(NamedTuple):
     container_up: bool = True
     makes_device: bool = True
     """False: the interface is another plugin's, and so are its addresses, routes and its end."""
+    interface: bool = True
+    """False: the sandbox gets none, so there is nothing to publish, limit or tune."""
+    host_end: bool = True
+    """A link on the host leads to the endpoint: by it ports are published and bandwidth is limited."""
+    own_mac: bool = True
+    """False: the device has another link's MAC, and a requested one is refused."""
+    connected: bool = False
+    """The default route is the device itself; gateways have no meaning."""
 
 
 class Driver(Protocol):
@@ -101,6 +116,14 @@ class Driver(Protocol):
 
     def status(self, options: Mapping[str, Json], host: Stack) -> str:
         """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
+
+
+@runtime_checkable
+class Leaves(Protocol):
+    """A driver whose devices have no end on the host: they are taken out where they are."""
+
+    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place) -> None:
+        """Remove the device from a sandbox that is still there, before `delete_endpoint`; missing is success."""
 
 
 drivers: Registry[Driver] = Registry("network driver", BUILT_IN)
