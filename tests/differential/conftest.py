@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.differential.paths import Party
 from tests.program import program
 from tests.side import REFERENCE, Side, require_reference
 
@@ -29,3 +30,9 @@ def reference() -> Iterator[Side]:
     side = Side(REFERENCE / "bridge", "bridge")
     yield side
     side.close()
+
+
+@pytest.fixture
+def parties(ours: Side, reference: Side) -> tuple[Party, Party]:
+    """Both, each with another host beside it: ours, the reference."""
+    return Party(ours), Party(reference)
