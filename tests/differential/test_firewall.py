@@ -81,7 +81,6 @@ def test_policies(parties: Parties, policy: str) -> None:
 
 def test_add_check_and_clean_up(parties: Parties) -> None:
     """CHECK passes after ADD; DEL takes the container's out and leaves its neighbour's, which goes on working."""
-    one, _ = lists()
     config = conflist(firewall(ingressPolicy="same-bridge"), name="one")
     for party in parties:
         start(party, firewall(ingressPolicy="same-bridge"))
@@ -182,7 +181,7 @@ def test_policy_is_checked(parties: Parties) -> None:
 
 
 def test_isolation_goes_with_the_network(parties: Parties) -> None:
-    """After the last container and the network: nothing of ours; the reference's isolation of a bridge stays for ever."""
+    """After the last container and the network: nothing of ours; the reference's isolation stays for ever."""
     config = conflist(firewall(ingressPolicy="same-bridge"))
     for party in parties:
         party.container("c1")

@@ -279,7 +279,7 @@ def test_deleted_again_and_at_once(parties: Parties) -> None:
 
 
 def test_udp_to_the_next_container(parties: Parties) -> None:
-    """A client that keeps sending from one port: forwarded to the second container that publishes it as to the first."""
+    """A client that keeps sending from one port is forwarded to the second container as it was to the first."""
     mapping = [{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}]
     for party in parties:
         party.container("c1", "c2")
@@ -316,7 +316,7 @@ def streams(party: Party, seconds: int = 10) -> str:
 
 
 def test_stream_to_a_port_that_is_gone(parties: Parties) -> None:
-    """After DEL the host's own service gets the stream; the reference keeps sending it to an address without owner."""
+    """After DEL the host's own service gets the stream; the reference keeps sending it to nobody."""
     mapping = [{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}]
     for party, expected in zip(parties, ("answered", ""), strict=True):
         party.container("c1")
@@ -360,7 +360,7 @@ def test_added_again_with_another_address(parties: Parties) -> None:
 
 
 def test_two_networks_of_one_container(parties: Parties) -> None:
-    """Ports on two networks: leaving one leaves the other's. (Plugins before 1.4 know no nftables, which loses them.)"""
+    """Ports on two networks: leaving one leaves the other's. (The reference's later nftables loses them.)"""
     other = conflist(PORTMAP, name="other", number=78)
     for party in parties:
         party.container("c1")
@@ -391,7 +391,7 @@ def test_check(parties: Parties) -> None:
 
 
 def test_loopback_from_a_neighbour(parties: Parties) -> None:
-    """route_localnet opens 127.0.0.1 to whoever is on the bridge: with the reference a pod reaches it, not with ours."""
+    """route_localnet opens 127.0.0.1 to whoever is on the bridge: a pod reaches it with the reference only."""
     for party, said in zip(parties, (None, "10.77.0.3"), strict=True):
         party.container("c1", "c2")
         party.add(conflist(PORTMAP), portMappings=ports()).ok()
