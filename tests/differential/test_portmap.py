@@ -95,7 +95,10 @@ def test_versions(parties: Parties) -> None:
             config = conflist(PORTMAP, version=version)
             answer = party.add(config, portMappings=ports()).ok().json
             address = answer["ips"][0]["address"].partition("/")[0]
-            seen = {("", "127.0.0.1", 8080): "10.77.0.1", ("", address, 80): "10.77.0.1"}
+            seen: dict[tuple[str, str, int], str | None] = {
+                ("", "127.0.0.1", 8080): "10.77.0.1",
+                ("", address, 80): "10.77.0.1",
+            }
             party.expect(both(seen))
             party.delete(config, portMappings=ports()).ok()
             assert "8080" not in party.rules()
@@ -108,7 +111,8 @@ def test_passes_through_without_mappings(parties: Parties) -> None:
     config = conflist(PORTMAP)
     for party in parties:
         party.container("c1")
-        for runtime in ({}, {"portMappings": []}):
+        given: tuple[dict[str, Any], ...] = ({}, {"portMappings": []})
+        for runtime in given:
             party.add(config, **runtime).ok()
             party.check(config, **runtime).ok()
             party.delete(config, **runtime).ok()
