@@ -16,9 +16,14 @@ from ctypes import CDLL, get_errno
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cni_cnm.kernel.netns import CLONE_NEWNET, KernelNamespaces, own_fd, setns
 from cni_cnm.kernel.stack import KernelStack
+
+if not os.environ.get("CI"):  # there hypothesis has a profile of its own: no deadline, the same examples every time
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
