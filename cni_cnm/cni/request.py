@@ -48,9 +48,20 @@ _FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
 
 _BRIDGE = "bridge"
 _BRIDGE_KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
-_REFERENCE_KEYS_OF: Mapping[str, frozenset[str]] = {"null": frozenset()}
+_IPVLAN_KEYS = frozenset(("master", "mode", "linkincontainer"))
+_MACVLAN_KEYS = _IPVLAN_KEYS | {"bcqueuelen"}
+_REFERENCE_KEYS_OF: Mapping[str, frozenset[str]] = {
+    "ipvlan": _IPVLAN_KEYS,
+    "macvlan": _MACVLAN_KEYS,
+    "null": frozenset(),
+}
 """Where they are not the bridge's."""
-_KEYS_OF: Mapping[str, frozenset[str]] = {_BRIDGE: _BRIDGE_KEYS, "null": frozenset()}
+_KEYS_OF: Mapping[str, frozenset[str]] = {
+    _BRIDGE: _BRIDGE_KEYS,
+    "ipvlan": _IPVLAN_KEYS | {"mtu", "enableipv6", "enabledad"},
+    "macvlan": _MACVLAN_KEYS | {"mtu", "enableipv6", "enabledad"},
+    "null": frozenset(),
+}
 """What the built-in drivers read; another one may read any key."""
 _NAME_BYTES = 200
 """A network's name becomes a file name with suffixes; file systems take 255 bytes."""

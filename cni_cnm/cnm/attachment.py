@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm import network as networks
-from cni_cnm.cnm import unrecorded
+from cni_cnm.cnm import sharing, unrecorded
 from cni_cnm.cnm.endpoint import Endpoint
 from cni_cnm.cnm.network import Network
 from cni_cnm.cnm.records import READY, EndpointRecord, NetworkRecord
@@ -208,6 +208,7 @@ def _claim(
                     merged = networks.update(old, new, in_use=in_use)
                     if not in_use:
                         Network(controller, old).unisolate()
+                        sharing.replace(controller, old, merged)
                     controller.store.put(NETWORKS, network.name, merged.to_json())
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm import network as networks
+from cni_cnm.cnm import sharing
 from cni_cnm.cnm.network import Network
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
@@ -132,11 +133,13 @@ class Controller:
         driver = drivers.get(spec.driver)
         gateways = ipam.configure(spec.name, spec.ipam._replace(config=config), None, self.settings).gateways()
         driver.validate(options, self.host)
-        with Rollback() as undo:
+        record = networks.describe(spec, options, config)
+        with sharing.lock(self, record), Rollback() as undo:
+            sharing.refuse_clash(self, record)
             made = driver.create_network(options, gateways, self.host)
-            record = networks.describe(spec, options, config)._replace(made=made)
+            record = record._replace(made=made)
             if made:
-                undo.push(lambda: driver.delete_network(options, self.host))
+                undo.push(lambda: sharing.dismantle(self, record))
             self.store.put(NETWORKS, spec.name, record.to_json())
         return Network(self, record)
 

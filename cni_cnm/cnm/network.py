@@ -5,11 +5,11 @@ from __future__ import annotations
 from time import time
 
 from cni_cnm import ipam
-from cni_cnm.cnm import filtering
+from cni_cnm.cnm import filtering, sharing
 from cni_cnm.cnm.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import Shares, drivers
 from cni_cnm.errors import ActiveEndpoints, Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.ipam.pools import host_id
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions, digest
@@ -121,9 +121,10 @@ class Network:
                     hint="remove their containers first",
                 )
             self.unisolate()
-            if record.made:
-                drivers.get(record.driver).delete_network(record.options, controller.host)
-            controller.store.delete(NETWORKS, self.name)
+            with sharing.lock(controller, record):
+                if record.made:
+                    sharing.dismantle(controller, record)
+                controller.store.delete(NETWORKS, self.name)
 
     def unisolate(self) -> None:
         """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
@@ -262,6 +263,9 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
     for what, before, after in (
         ("driver", old.driver, new.driver),
         ("bridge", old.options.get("bridge"), new.options.get("bridge")),
+        ("parent", old.options.get("parent"), new.options.get("parent")),
+        ("mode", old.options.get("mode"), new.options.get("mode")),
+        ("flag", old.options.get("flag"), new.options.get("flag")),
         ("internal", old.internal, new.internal),
         ("ingressPolicy", old.options.get("ingress", new.options.get("ingress")), new.options.get("ingress")),
     ):
@@ -270,7 +274,8 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
                 f"the network {old.name} was made with {what} {before!r}, the configuration now says {after!r}",
                 hint="give the edited configuration another network name, or remove the network's containers first",
             )
-    return new._replace(created=old.created, labels=new.labels or old.labels, made=old.made)
+    made = old.made if new.driver == old.driver else isinstance(drivers.get(new.driver), Shares)
+    return new._replace(created=old.created, labels=new.labels or old.labels, made=made)
 
 
 def same(old: NetworkRecord, new: NetworkRecord) -> bool:

@@ -22,6 +22,8 @@ BUILT_IN = {
     "bridge": "cni_cnm.drivers.bridge",
     "chained": "cni_cnm.drivers.chained",
     "host": "cni_cnm.drivers.host",
+    "ipvlan": "cni_cnm.drivers.ipvlan",
+    "macvlan": "cni_cnm.drivers.macvlan",
     "null": "cni_cnm.drivers.null",
 }
 WITHOUT_ADDRESSES = ("host", "null")
@@ -124,6 +126,17 @@ class Leaves(Protocol):
 
     def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place) -> None:
         """Remove the device from a sandbox that is still there, before `delete_endpoint`; missing is success."""
+
+
+@runtime_checkable
+class Shares(Protocol):
+    """A driver whose networks may stand on one link of the host together."""
+
+    def shared(self, options: Mapping[str, Json], host: Stack) -> str:
+        """Name of that link, "" for none. `delete_network` is called for the last network on it only."""
+
+    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
+        """Why a network of the one options cannot share a link with one of the other; "" if it can."""
 
 
 drivers: Registry[Driver] = Registry("network driver", BUILT_IN)

@@ -6,6 +6,7 @@ import errno
 from ipaddress import ip_interface
 
 from cni_cnm.drivers import bridge_vlan as vlans
+from cni_cnm.drivers.uplink import uplink
 from cni_cnm.errors import CheckFailed, Conflict, KernelError
 from cni_cnm.model import Interface
 
@@ -57,10 +58,7 @@ def of(addresses: Sequence[Address]) -> list[IPInterface]:
 
 def uplink_mtu(host: Stack) -> int:
     """MTU of the link of the host's preferred default route; 0 (the kernel's) where there is none."""
-    ways = [route for route in host.routes() if route.dst.prefixlen == 0 and route.link]
-    if not ways:
-        return 0
-    link = host.link_at(min(ways, key=lambda route: (route.dst.version, route.priority or 0)).link)
+    link = uplink(host)
     return link.mtu if link is not None else 0
 
 

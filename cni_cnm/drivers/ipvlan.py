@@ -1,0 +1,36 @@
+"""The ipvlan driver: containers share the parent's MAC and are told apart by their addresses.
+
+Modes: `l2` (they answer ARP themselves), `l3` (the host routes for them, without ARP or broadcast), `l3s` (the same
+through the host's packet filter). Flags: `bridge`, `private`, `vepa`, as macvlan's modes. The kernel keeps both with
+the parent, for all of its ipvlans: two networks of one parent have the same.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.drivers.upper import UpperDriver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.drivers import EndpointPlan, Place
+    from cni_cnm.drivers.upper_options import UpperOptions
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Json
+
+
+class IpvlanDriver(UpperDriver):
+    name = "ipvlan"
+
+    def add(self, options: UpperOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
+        below.add_ipvlan(
+            place.ifname, parent.ifindex, mode=options.mode, flag=options.flag, to=place.stack, mtu=options.mtu
+        )
+
+    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
+        if (options["mode"], options["flag"]) != (other["mode"], other["flag"]):
+            return f"that one is in mode {other['mode']} {other['flag']}, and a parent has one for all of its ipvlans"
+        return ""
+
+
+DRIVER = IpvlanDriver()

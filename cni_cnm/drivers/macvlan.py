@@ -1,0 +1,41 @@
+"""The macvlan driver: each container is a host of its own on the parent's physical network, with its own MAC.
+
+Modes: `bridge` (containers of one parent reach each other), `private` (they do not), `vepa` (by the switch outside),
+`passthru` (one container has the parent, and its MAC, for itself; the kernel makes the parent promiscuous then).
+"""
+
+from __future__ import annotations
+
+from cni_cnm.drivers.upper import UpperDriver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.drivers import EndpointPlan, Place
+    from cni_cnm.drivers.upper_options import UpperOptions
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Json
+
+
+class MacvlanDriver(UpperDriver):
+    name = "macvlan"
+
+    def add(self, options: UpperOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
+        below.add_macvlan(
+            place.ifname,
+            parent.ifindex,
+            mode=options.mode,
+            to=place.stack,
+            mac=plan.mac if options.mode != "passthru" else "",
+            mtu=options.mtu,
+            bc_queue=options.bc_queue,
+        )
+
+    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
+        if "passthru" in (options["mode"], other["mode"]):
+            return "a network in mode passthru must be alone on its parent"
+        return ""
+
+
+DRIVER = MacvlanDriver()
