@@ -107,7 +107,12 @@ KEYS: dict[str, dict[str, Any]] = {
     "mac by args": {"args": {"cni": {"mac": "c2:11:22:33:44:55"}}},
     "mac by runtimeConfig": {"capabilities": {"mac": True}, "runtimeConfig": {"mac": "c2:11:22:33:44:66"}},
     "dns": {"dns": {"nameservers": ["10.1.1.1"], "search": ["s"]}},
-    "routes": {"ipam": {"ranges": V4, "routes": [{"dst": "0.0.0.0/0", "gw": "10.77.0.1"}, {"dst": "10.9.0.0/16", "gw": "10.77.0.9"}]}},
+    "routes": {
+        "ipam": {
+            "ranges": V4,
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.77.0.1"}, {"dst": "10.9.0.0/16", "gw": "10.77.0.9"}],
+        }
+    },
     "static": {"ipam": {"type": "static", "addresses": [{"address": "10.77.5.5/24", "gateway": "10.77.5.1"}]}},
 }
 

@@ -29,6 +29,11 @@ def test_every_example_is_added_checked_and_taken_back(libcni: Libcni, example: 
     """ADD gives the interface its addresses, CHECK agrees, DEL leaves no link, lease or record; twice is fine."""
     node, network = libcni.node, json.loads(example.read_text())
     netns = node.add_netns("pod")
+    node.run(
+        "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far0"
+    ).ok()  # what macvlan's example stands on
+    for end in ("eth0", "far0"):
+        node.run("ip", "link", "set", end, "up").ok()
     before = node.links()
     result = libcni("ADD", network, netns)
     assert "eth0" in node.links(netns)

@@ -17,7 +17,7 @@ from cni_cnm import settings as settings_module
 from cni_cnm.cni import conventions, environ, request, versions
 from cni_cnm.cni.document import Fields, decode
 from cni_cnm.cnm import shaping, tuning
-from cni_cnm.drivers import bridge_options, drivers
+from cni_cnm.drivers import bridge_options, drivers, upper_options
 from cni_cnm.drivers import options as readers
 from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
@@ -113,6 +113,13 @@ def test_keys_of_the_bridge_are_documented(monkeypatch: pytest.MonkeyPatch) -> N
         bridge_options.parse(NetworkSpec("podnet", options=raw))
     assert {"hairpinMode", "minID", "mtu"} <= asked
     assert not undocumented(asked)
+
+
+def test_keys_of_macvlan_and_ipvlan_are_documented() -> None:
+    """Every option of the two, by Docker's names and the reference plugins'; and their modes and flags."""
+    for table in (upper_options.LABELS, upper_options.REFERENCE_ONLY, upper_options.MODES):
+        assert not undocumented({word for words in table.values() for word in words})
+    assert not undocumented(request._MACVLAN_KEYS | set(upper_options.FLAGS))
 
 
 @pytest.mark.parametrize(
