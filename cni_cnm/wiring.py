@@ -25,6 +25,7 @@ def open_controller(
     `nft` given: how nftables is opened, for a caller that keeps it open between requests.
     """
     from cni_cnm.kernel.netns import KernelNamespaces
+    from cni_cnm.kernel.others import KernelOthers
 
     chosen = settings or settings_module.load()
     return Controller(
@@ -33,6 +34,7 @@ def open_controller(
         namespaces or KernelNamespaces(),
         nft or _nft,
         epoch.current(),
+        KernelOthers(),
     )
 
 

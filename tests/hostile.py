@@ -209,8 +209,8 @@ def _values() -> Iterator[tuple[str, dict[str, Any], int]]:
     yield "portmap with iptables conditions", {"portmap": {"conditionsV4": ["-s", "10.0.0.0/8"]}}, 7
     yield "a rate without burst", {"runtimeConfig": {"bandwidth": {"IngressRate": 8000}}}, 7
     yield "a rate that is text", {"runtimeConfig": {"bandwidth": {"ingressRate": "fast"}}}, 7
-    yield "a firewall's zone", {"firewall": {"firewalldZone": "trusted"}}, 2
-    yield "a firewall's chain", {"firewall": {"iptablesAdminChainName": "CNI-ADMIN"}}, 2
+    yield "a firewall's zone", {"firewall": {"firewalldZone": "../zone"}}, 7
+    yield "a firewall's chain", {"firewall": {"iptablesAdminChainName": "-j"}}, 7
     for wrong in (1, [], {"backend": "pf"}, {"backend": 1}, {"ingressPolicy": "closed"}, {"ingressPolicy": []}):
         yield f"firewall {wrong!r}", {"firewall": wrong}, 7
     for wrong in (1, [], {"egressBurst": 8000}, {"ingressRate": -1, "ingressBurst": 1}, {"egressRate": 1.5}):

@@ -45,6 +45,23 @@ def configure(nouns: Any) -> None:
     rm.add_argument("network", nargs="+", help="name, id or the beginning of an id")
     rm.set_defaults(verb=remove_networks)
 
+    for name, help_text, verb in (
+        ("allow", "open two networks to each other", allow_networks),
+        ("revoke", "close two networks to each other again", revoke_networks),
+    ):
+        pair = verbs.add_parser(name, help=help_text)
+        pair.add_argument("network", help="name, id or the beginning of an id")
+        pair.add_argument("other", help="likewise")
+        pair.set_defaults(verb=verb)
+
+
+def allow_networks(arguments: argparse.Namespace) -> None:
+    open_controller().allow(arguments.network, arguments.other)
+
+
+def revoke_networks(arguments: argparse.Namespace) -> None:
+    open_controller().revoke(arguments.network, arguments.other)
+
 
 def list_networks(arguments: argparse.Namespace) -> None:
     found = list(open_controller().networks())

@@ -124,7 +124,7 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
 
 
 def _firewall(config: Fields) -> dict[str, Json]:
-    """The block `firewall`: its policy, for the driver."""
+    """The block `firewall`: its policy and the names other firewalls have, for the driver."""
     if "firewall" not in config:
         return {}
     block = config.object("firewall")
@@ -133,18 +133,16 @@ def _firewall(config: Fields) -> dict[str, Json]:
             f"firewall.backend is {shown(block.raw('backend'))}, it must be one of "
             f"{', '.join(repr(name) for name in _FIREWALL_BACKENDS if name)}"
         )
-    for key in ("firewalldZone", "iptablesAdminChainName"):
-        if block.text(key):
-            raise UnsupportedField(
-                f"firewall.{key} is given, rules are kept in nftables tables of their own here",
-                hint="leave it out, or chain the firewall plugin behind this one instead",
-            )
-    policy = block.text("ingressPolicy")
-    if not policy:
-        return {}
-    from cni_cnm.firewall.isolation import parse_policy
+    found = {key: value for key in _FIREWALL_KEYS[1:] if (value := block.text(key))}
+    if found:
+        from cni_cnm.firewall import coexist, isolation
+        from cni_cnm.kernel import firewalld
 
-    return {"ingresspolicy": parse_policy(policy)}
+        parsers = (isolation.parse_policy, firewalld.parse_zone, coexist.parse_chain)
+        for key, parse in zip(_FIREWALL_KEYS[1:], parsers, strict=True):
+            if key in found:
+                found[key] = parse(found[key])
+    return {key.lower(): value for key, value in found.items()}
 
 
 def _portmap(config: Fields) -> tuple[PortmapOptions, Sequence[str]]:
@@ -226,12 +224,13 @@ def is_chained(config: Fields) -> bool:
 
 def chained(network: NetworkSpec) -> NetworkSpec:
     """InvalidConfig for what only an interface of our own can have."""
-    policy = network.options.get("ingresspolicy", "open")
-    if policy != "open":
-        raise InvalidConfig(
-            f"firewall.ingressPolicy is {shown(policy)}, which goes by bridges, and the bridge is another plugin's",
-            hint="make the interface with this plugin, or chain the firewall plugin behind this one",
-        )
+    for key in _FIREWALL_KEYS[1:]:
+        value = network.options.get(key.lower())
+        if value is not None and value != "open":
+            raise InvalidConfig(
+                f"firewall.{key} is {shown(value)}, which goes by bridges, and the bridge is another plugin's",
+                hint="make the interface with this plugin, or chain the firewall plugin behind this one",
+            )
     return network._replace(driver="chained", options={}, ipam=IpamSpec(""))
 
 

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from cni_cnm.kernel import Namespaces, Nft, Stack
+    from cni_cnm.kernel import Namespaces, Nft, Others, Stack
     from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IPNetwork, Json
     from cni_cnm.settings import Settings
     from cni_cnm.state.files import FileStore
@@ -35,12 +35,20 @@ class Controller:
     """Made by `wiring.open_controller`, which picks the real kernel and store; tests hand in others."""
 
     def __init__(
-        self, settings: Settings, store: FileStore, namespaces: Namespaces, nft: Callable[[], Nft], epoch: str
+        self,
+        settings: Settings,
+        store: FileStore,
+        namespaces: Namespaces,
+        nft: Callable[[], Nft],
+        epoch: str,
+        others: Others | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.namespaces = namespaces
         self.epoch = epoch
+        self.others = others
+        """Other programs' firewalls; None: there are none."""
         self._open_nft = nft
         self._nft: Nft | None = None
         self._host: Stack | None = None
@@ -121,6 +129,18 @@ class Controller:
         if not found:
             raise NoSuchNetwork(f"there is no network {name_or_id!r}", hint="`cni-cnm network ls` lists them")
         return found[0]
+
+    def allow(self, one: str, other: str) -> None:
+        """Open two networks to each other (names, ids, id prefixes), until `revoke` or until one is deleted."""
+        from cni_cnm.cnm import upkeep
+
+        upkeep.allow(self, self.network(one).record, self.network(other).record)
+
+    def revoke(self, one: str, other: str) -> None:
+        """Close them to each other again, at once also for connections that exist; not open is done."""
+        from cni_cnm.cnm import upkeep
+
+        upkeep.revoke(self, self.network(one).record, self.network(other).record)
 
     def realize(self, spec: NetworkSpec, options: Mapping[str, Json]) -> Network:
         """Make what a specification asks for, on the host and on record. The caller holds the network's lock."""

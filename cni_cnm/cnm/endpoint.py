@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from cni_cnm import ipam
-from cni_cnm.cnm import filtering, plumbing
+from cni_cnm.cnm import filtering, plumbing, upkeep
 from cni_cnm.cnm.records import CREATED, PENDING, READY, EndpointRecord
 from cni_cnm.cnm.rollback import Gathered, Rollback
 from cni_cnm.cnm.sandbox import Sandbox
@@ -100,9 +100,10 @@ class Endpoint:
                 raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
             gathered = Gathered()
             self.disconnect(gathered, forget_empty_sandbox=False)
-            gathered.attempt(lambda: filtering.withdraw(self._nft, self.record, self._policy, None))
-            raise_gathered(gathered.errors)
-            self.write(state=CREATED, device=None, container_id="", ifname="", netns="", netns_inode=0)
+            with upkeep.lock(self._controller, shared=True):
+                gathered.attempt(lambda: filtering.withdraw(self._nft, self.record, self._policy, None))
+                raise_gathered(gathered.errors)
+                self.write(state=CREATED, device=None, container_id="", ifname="", netns="", netns_inode=0)
 
     def delete(self, *, force: bool = False) -> None:
         """Give the addresses back and forget the endpoint. Joined and not `force`: ActiveContainer."""
@@ -170,10 +171,24 @@ class Endpoint:
         undo.push(lambda: filtering.withdraw(self._nft, record, self._policy, None))
         if record.ports and device.host:
             controller.host.set_sysctls(portmap.sysctls(device.host[0].name, record.portmap))
-        filtering.enforce(self._nft, record, self._policy, self._alive)
+        self._enforce()
         self.write(state=READY)
         attachment = self._attachment(elected)
         return attachment._replace(warnings=filtering.held(record.ports)) if record.ports else attachment
+
+    def _enforce(self) -> None:
+        """The endpoint's part of the packet filter, where everybody else's is in place."""
+        record, policy, controller = self.record, self._policy, self._controller
+        if not policy.bridge and not record.ports:
+            return
+        state = upkeep.ensure(controller, record.network_id, policy)
+        wanted = filtering.wanted(record, policy)
+        if not (wanted.put or wanted.claim):
+            return
+        declared = upkeep.is_declared(state, wanted.declare)
+        filtering.enforce(self._nft, record, wanted, self._alive, declare=not declared)
+        if not declared:
+            upkeep.remember(controller, wanted.declare)
 
     def disconnect(self, gathered: Gathered, *, forget_empty_sandbox: bool) -> None:
         record, controller = self.record, self._controller
@@ -217,9 +232,10 @@ class Endpoint:
         """Every step, whatever fails; the record goes last, and only when nothing is left that it names."""
         gathered = Gathered()
         self.disconnect(gathered, forget_empty_sandbox=True)
-        gathered.attempt(lambda: self.release(environ))
-        if not gathered.errors:
-            gathered.attempt(lambda: self._controller.store.delete(ENDPOINTS, self.record.id))
+        with upkeep.lock(self._controller, shared=True):
+            gathered.attempt(lambda: self.release(environ))
+            if not gathered.errors:
+                gathered.attempt(lambda: self._controller.store.delete(ENDPOINTS, self.record.id))
         return gathered
 
     def check(self, stack: Stack, previous: Attachment | None, environ: Mapping[str, str]) -> None:
@@ -239,7 +255,7 @@ class Endpoint:
             from cni_cnm.cnm import adjusting
 
             adjusting.check(record, stack, self._controller.host)
-        filtering.check(self._nft, record, self._policy)
+        upkeep.check(self._controller, record, self._policy)
         self._pool.check(record.key, record.lease, environ)
 
     @property

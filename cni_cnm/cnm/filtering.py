@@ -2,35 +2,88 @@
 
 from __future__ import annotations
 
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import CheckFailed
 from cni_cnm.firewall import Policy, claims, masquerade, portmap, spoof
-from cni_cnm.kernel import Transaction, merge
+from cni_cnm.kernel import ElementTaken, Transaction, merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.kernel import Nft
     from cni_cnm.model import IPAddress, PortMapping
 
-__all__ = ["Policy", "check", "enforce", "forget", "held", "withdraw"]
+__all__ = [
+    "Policy", "check", "enforce", "forget", "held", "of_endpoints", "of_network", "put_back", "wanted", "withdraw",
+]  # fmt: skip
+
+_HINT = "was the ruleset flushed? The next ADD puts it back"
 
 
-def enforce(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, alive: Callable[[str], bool]) -> None:
-    """An unused nftables costs nothing: without elements it is not even opened.
+def wanted(record: EndpointRecord, policy: Policy) -> Transaction:
+    """An endpoint's part of the packet filter, and its network's."""
+    return merge(_of_network(record, policy), _wanted(record, policy))
+
+
+def enforce(
+    nft: Callable[[], Nft],
+    record: EndpointRecord,
+    transaction: Transaction,
+    alive: Callable[[str], bool],
+    *,
+    declare: bool,
+) -> None:
+    """Put in what is `wanted`; with `declare` the rules again, too.
 
     PortTaken if another endpoint that is `alive` (by the first 12 digits of its id) has published one of the ports.
     """
-    transaction = merge(_of_network(record, policy), _wanted(record, policy))
     if transaction.claim:
-        claims.commit(nft(), transaction, alive)
-    elif transaction.put:
-        nft().commit(transaction)
-    if udp := portmap.udp_ports(record.ports):
-        from cni_cnm.kernel.conntrack import Conntrack
+        claims.commit(nft(), transaction, alive, declare=declare)
+    else:
+        nft().commit(transaction, declare=declare)
+    _forget_streams([record])
 
-        Conntrack().published(udp, _targets(record))
+
+def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
+    """Declarations and elements again, after somebody flushed them. A port that another endpoint got since is left."""
+    while True:
+        try:
+            nft.commit(transaction, declare=True)
+            break
+        except ElementTaken as taken:
+            held = {(holder.table, holder.set, holder.key) for holder in taken.holders}
+            kept = tuple(one for one in transaction.claim if (one.table, one.set, one.key) not in held)
+            if len(kept) == len(transaction.claim):
+                raise
+            transaction = transaction._replace(claim=kept)
+    _forget_streams(records)
+
+
+def of_network(record: NetworkRecord, policy: Policy, allowed: Sequence[str] = ()) -> Transaction:
+    """What a network has in the packet filter by itself; `allowed`: bridges of networks it was opened to."""
+    if not policy.bridge:
+        return Transaction()
+    from cni_cnm.firewall import isolation
+
+    parts = [isolation.allow(record.id, record.name, policy.bridge, other) for other in allowed]
+    if policy.isolates:
+        own = isolation.add_network(record.id, record.name, policy.bridge, policy.ingress, internal=policy.internal)
+        parts.append(own)
+    return merge(*parts)
+
+
+def of_endpoints(records: Sequence[EndpointRecord]) -> Transaction:
+    return merge(*(_wanted(record, drivers.get(record.driver).policy(record.options)) for record in records))
+
+
+def _forget_streams(records: Sequence[EndpointRecord]) -> None:
+    for record in records:
+        if udp := portmap.udp_ports(record.ports):
+            from cni_cnm.kernel.conntrack import Conntrack
+
+            Conntrack().published(udp, _targets(record))
 
 
 def held(ports: Sequence[PortMapping]) -> tuple[str, ...]:
@@ -57,9 +110,9 @@ def withdraw(
 
     A port is keyed by its number: of those only what the element's owner says is ours.
     """
-    wanted = _wanted(record, policy, still_ours)
-    if wanted.put or wanted.claim:
-        nft().commit(Transaction(remove=wanted.put, release=wanted.claim))
+    put_in = _wanted(record, policy, still_ours)
+    if put_in.put or put_in.claim:
+        nft().commit(Transaction(remove=put_in.put, release=put_in.claim))
     if udp := portmap.udp_ports(record.ports):
         # A client that goes on sending keeps its stream alive, and would never reach the port's next owner.
         from cni_cnm.kernel.conntrack import Conntrack
@@ -67,14 +120,39 @@ def withdraw(
         Conntrack().unpublished(udp, _targets(record))
 
 
-def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy) -> None:
-    transaction = merge(_of_network(record, policy), _wanted(record, policy))
-    wanted = transaction.put + transaction.claim
-    for element in nft().missing(wanted) if wanted else ():
+def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, network: Transaction) -> None:
+    """CheckFailed naming the first rule or element that is missing, of the endpoint's or of its `network`'s."""
+    transaction = merge(network, _wanted(record, policy))
+    elements = transaction.put + transaction.claim
+    if not elements:
+        return
+    declared = _rules(transaction.declare)
+    there = {table: nft().rules(table) for table in dict.fromkeys(table for table, _ in declared)}
+    for (table, chain), count in declared.items():
+        if (found := there[table].get(chain, 0)) < count:
+            raise CheckFailed(
+                f"{count - found} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
+            )
+    for element in nft().missing(elements):
         raise CheckFailed(
-            f"the element {element.key} is missing from {element.set} in the nftables table {element.table}",
-            hint="was the ruleset flushed? DEL and ADD the container to put it back",
+            f"the element {element.key} is missing from {element.set} in the nftables table {element.table}", hint=_HINT
         )
+
+
+def _rules(declare: str) -> dict[tuple[str, str], int]:
+    """How many rules each chain of a declaration has."""
+    counts: dict[tuple[str, str], int] = {}
+    for words in map(str.split, declare.splitlines()):
+        place = " ".join(words[2:4]), words[4] if len(words) > 4 else ""
+        if words[:2] == ["flush", "chain"]:
+            counts[place] = 0
+        elif words[:2] == ["add", "rule"]:
+            counts[place] = counts.get(place, 0) + 1
+    return counts
+
+
+def _targets(record: EndpointRecord) -> list[IPAddress]:
+    return [address.interface.ip for address in record.addresses]
 
 
 def _meet(published: IPAddress | None, waiting: IPAddress) -> bool:
@@ -84,10 +162,6 @@ def _meet(published: IPAddress | None, waiting: IPAddress) -> bool:
     if published.is_unspecified and waiting.version == published.version:
         return True
     return waiting.is_unspecified and (waiting.version == 6 or published.version == 4)
-
-
-def _targets(record: EndpointRecord) -> list[IPAddress]:
-    return [address.interface.ip for address in record.addresses]
 
 
 def forget(nft: Callable[[], Nft], policy: Policy) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 
 from cni_cnm import ipam
-from cni_cnm.cnm import filtering, sharing
+from cni_cnm.cnm import filtering, sharing, upkeep
 from cni_cnm.cnm.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.rollback import Rollback
@@ -120,22 +120,20 @@ class Network:
                     f"the network {self.name} has {len(labels)} endpoints: {shown}",
                     hint="remove their containers first",
                 )
-            self.unisolate()
-            with sharing.lock(controller, record):
-                if record.made:
-                    sharing.dismantle(controller, record)
+            with upkeep.lock(controller):
+                upkeep.withdraw(controller, record, upkeep.policy_of(record))
+                upkeep.close_to_all(controller, record)
+                self.unisolate()
+                with sharing.lock(controller, record):
+                    if record.made:
+                        sharing.dismantle(controller, record)
                 controller.store.delete(NETWORKS, self.name)
 
     def unisolate(self) -> None:
         """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
         controller, record = self._controller, self.record
-        policy = drivers.get(record.driver).policy(record.options)
-        shares = (
-            other.record.options.get("bridge") == policy.bridge
-            for other in controller.networks()
-            if other.id != self.id
-        )
-        if policy.isolates and not any(shares):
+        policy = upkeep.policy_of(record)
+        if policy.isolates and not upkeep.shared(controller, record, policy):
             filtering.forget(lambda: controller.nft, policy)
 
 
@@ -275,11 +273,17 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
                 hint="give the edited configuration another network name, or remove the network's containers first",
             )
     made = old.made if new.driver == old.driver else isinstance(drivers.get(new.driver), Shares)
-    return new._replace(created=old.created, labels=new.labels or old.labels, made=made)
+    labels = new.labels or old.labels
+    return new._replace(created=old.created, labels=labels, made=made)
 
 
 def same(old: NetworkRecord, new: NetworkRecord) -> bool:
-    return old._replace(created=0.0, labels={}, made=True) == new._replace(created=0.0, labels={}, made=True)
+    return _configured(old) == _configured(new)
+
+
+def _configured(record: NetworkRecord) -> NetworkRecord:
+    """What of a record follows from the configuration."""
+    return record._replace(created=0.0, labels={}, made=True)
 
 
 def duplicate(name: str) -> Conflict:

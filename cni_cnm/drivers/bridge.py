@@ -41,7 +41,15 @@ class BridgeDriver:
 
     def policy(self, options: Mapping[str, Json]) -> Policy:
         parsed = BridgeOptions.from_json(options)
-        return Policy(parsed.masquerade, parsed.guard_mac, parsed.bridge, parsed.ingress, parsed.internal)
+        return Policy(
+            parsed.masquerade,
+            parsed.guard_mac,
+            parsed.bridge,
+            parsed.ingress,
+            parsed.internal,
+            parsed.zone,
+            parsed.admin_chain,
+        )
 
     def role(self, options: Mapping[str, Json]) -> Role:
         parsed = BridgeOptions.from_json(options)

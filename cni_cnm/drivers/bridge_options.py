@@ -54,6 +54,9 @@ class BridgeOptions(NamedTuple):
     internal: bool = False
     ingress: str = "open"
     """Who reaches the endpoints unasked (firewall/isolation.py)."""
+    zone: str = ""
+    admin_chain: str = ""
+    """`firewalldZone`, `iptablesAdminChainName` (firewall/coexist.py)."""
 
     @property
     def vlan_filtering(self) -> bool:
@@ -110,6 +113,7 @@ def _reference(network: NetworkSpec) -> BridgeOptions:
         promisc=read.boolean(raw, "promiscMode", False),
         internal=network.internal,
         ingress=_ingress(raw, "open"),
+        **_others(raw),
         **_port(raw),
     )
 
@@ -137,6 +141,7 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
         mtu=_mtu(labels, LABEL_MTU) or _mtu(raw, "mtu"),
         internal=network.internal,
         ingress=_ingress(raw, "same-bridge" if read.boolean(labels, LABEL_ICC, True) else "isolated"),
+        **_others(raw),
         **_port(raw),
     )
 
@@ -155,6 +160,17 @@ def _ingress(raw: Mapping[str, Json], default: str) -> str:
             hint="leave out one of the two",
         )
     return policy
+
+
+def _others(raw: Mapping[str, Json]) -> dict[str, Json]:
+    """What other firewalls call things, which the door takes out of the block `firewall`."""
+    zone, chain = raw.get("firewalldzone"), raw.get("iptablesadminchainname")
+    if not zone and not chain:
+        return {}
+    from cni_cnm.firewall.coexist import parse_chain
+    from cni_cnm.kernel.firewalld import parse_zone
+
+    return {"zone": parse_zone(zone) if zone else "", "admin_chain": parse_chain(chain)}
 
 
 def _port(raw: Mapping[str, Json]) -> dict[str, Json]:

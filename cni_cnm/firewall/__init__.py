@@ -34,6 +34,10 @@ class Policy(NamedTuple):
     ingress: str = "open"
     """Of `isolation.POLICIES`."""
     internal: bool = False
+    zone: str = ""
+    """Of firewalld; "": trusted."""
+    admin_chain: str = ""
+    """Of iptables, that the network's packets go through where they are accepted; "": none."""
 
     @property
     def isolates(self) -> bool:

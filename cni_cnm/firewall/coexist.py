@@ -17,17 +17,35 @@ The rules of a network are told by their comment, `cni-cnm:` and 12 digits of it
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from cni_cnm.errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from cni_cnm.model import Json
 
 _FORWARD = "FORWARD"
 _DROPS = ("DROP", "REJECT")
 CHAIN_NAME_MAX = 28
 """Bytes of a chain's name that iptables takes."""
+
+
+class Accepted(NamedTuple):
+    """What is accepted of a network, and where; `accept` has the rules."""
+
+    network_id: str
+    bridge: str
+    admin_chain: str = ""
+    inbound: bool = False
+    internal: bool = False
+    zone: str = ""
+    """Of firewalld; "": trusted."""
+
+    def options(self) -> dict[str, Json]:
+        return {"admin_chain": self.admin_chain, "inbound": self.inbound, "internal": self.internal}
 
 
 def parse_chain(name: object) -> str:
@@ -70,9 +88,54 @@ def accept(
     return _script([*map(_delete, present), *inserts])
 
 
+def accept_all(saved: str, networks: Sequence[Accepted]) -> str:
+    """One script for many networks, "" if all is as it should be."""
+    lines: list[str] = []
+    for network in networks:
+        script = accept(saved, *network[:2], **network.options())
+        if script:
+            saved = applied(saved, script)
+            lines += script.splitlines()[1:-1]
+    return _script(lines)
+
+
+def applied(saved: str, script: str) -> str:
+    """The filter table as it is after one of our scripts: `-I` by number, `-D` of an equal rule."""
+    rules = _Filter(saved).rules
+    for line in script.splitlines():
+        verb, _, rest = line.partition(" ")
+        chain, _, rule = rest.partition(" ")
+        if verb == "-I":
+            number, _, rule = rule.partition(" ")
+            rules[chain].insert(int(number) - 1, f"-A {chain} {rule}")
+        elif verb == "-D":
+            rules[chain].remove(f"-A {rest}")
+    heads = [line for line in _filter_lines(saved) if line.startswith(":")]
+    return "\n".join(("*filter", *heads, *(rule for chain in rules.values() for rule in chain), "COMMIT", ""))
+
+
+def entered(saved: str) -> list[str]:
+    """FORWARD and the chains it always enters: only a change there can make a new drop, or take our rules away."""
+    rules = _Filter(saved).rules
+    found = [_FORWARD] if _FORWARD in rules else []
+    for chain in found:
+        targets = (_unconditional(rule) for rule in rules[chain])
+        found += dict.fromkeys(target for target in targets if target in rules and target not in found)
+    return found
+
+
 def withdraw(saved: str, network_id: str) -> str:
     """Removes what `accept` put there, wherever it stands now."""
     return _script([_delete(rule) for rule in _Filter(saved).marked(_mark(network_id))])
+
+
+def _filter_lines(saved: str) -> Iterator[str]:
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif table == "filter":
+            yield line
 
 
 class _Filter:
@@ -81,13 +144,8 @@ class _Filter:
     def __init__(self, saved: str) -> None:
         self.rules: dict[str, list[str]] = {}
         self.drops = False
-        table = ""
-        for line in saved.splitlines():
-            if line.startswith("*"):
-                table = line[1:]
-            elif table != "filter":
-                continue
-            elif line.startswith(":"):
+        for line in _filter_lines(saved):
+            if line.startswith(":"):
                 name, policy = line[1:].split()[:2]
                 self.rules[name] = []
                 self.drops |= name == _FORWARD and policy in _DROPS

@@ -32,12 +32,12 @@ def _lines(name: str) -> list[str]:
         return []
 
 
-def rewrite(family: str, change: Callable[[str], str]) -> bool:
-    """Read all tables of `family` (of FAMILIES or `variants`), let `change` write a script of what to alter, run it.
+def rewrite(family: str, change: Callable[[str], str], table: str = "") -> bool:
+    """Read all tables of `family` (of FAMILIES or `variants`) or one, let `change` write a script of changes, run it.
 
     False if the family's programs are not there, or there was nothing to change. IoFailed with iptables' own words.
     """
-    saved = _call([f"{family}-save"], None)
+    saved = _call([f"{family}-save", *(("-t", table) if table else ())], None)
     script = change(saved) if saved else ""
     if not script:
         return False

@@ -1,7 +1,7 @@
 """`Nft` in a dict: the same promises as the kernel's tables, for tests without root.
 
 It knows of a declaration what elements need, `add set|map|chain FAMILY TABLE NAME …`, one command a line.
-Rules are not kept; what packets would meet is tested against the kernel.
+Of rules only the number is kept; what packets would meet is tested against the kernel.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 from _thread import allocate_lock
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import ElementTaken
+from cni_cnm.kernel import ElementTaken, Seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class MemoryNft:
-    """`sets` maps (table, set) to {key: element}; `chains` holds (table, chain); for tests to look into."""
+    """`sets` maps (table, set) to {key: element}, `chains` holds (table, chain), `counts` how many rules each has."""
 
     def __init__(self) -> None:
         self.sets: dict[tuple[str, str], dict[str, Element]] = {}
         self.chains: set[tuple[str, str]] = set()
+        self.counts: dict[tuple[str, str], int] = {}
         self.declared = 0
         """How often a declaration was needed."""
         self._lock = allocate_lock()
@@ -66,6 +67,17 @@ class MemoryNft:
         with self._lock:
             self.sets = {place: elements for place, elements in self.sets.items() if place[0] != table}
             self.chains = {place for place in self.chains if place[0] != table}
+            self.counts = {place: count for place, count in self.counts.items() if place[0] != table}
+
+    def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
+        with self._lock:
+            there = {f"{table} {chain}" for table, chain in self.chains}
+            there |= {table for table, _ in (*self.chains, *self.sets)}
+            return [Seen(1, 1) if name in there else None for name in names]
+
+    def rules(self, table: str) -> dict[str, int]:
+        with self._lock:
+            return {chain: count for (home, chain), count in self.counts.items() if home == table and count}
 
     def _check_claims(self, claim: Sequence[Element]) -> None:
         owners = {element.owner for element in claim}
@@ -95,6 +107,10 @@ class MemoryNft:
                     self.sets.setdefault((table, name), {})
                 elif words[1] == "chain":
                     self.chains.add((table, name))
+                elif words[1] == "rule":
+                    self.counts[table, name] = self.counts.get((table, name), 0) + 1
+            elif words[:2] == ["flush", "chain"]:
+                self.counts[f"{words[2]} {words[3]}", words[4]] = 0
 
     def _lacks(self, element: Element) -> str:
         """What this element needs and is not there; "" if it can be put."""

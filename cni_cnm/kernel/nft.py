@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import errno
 import re
+from typing import TypeVar
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import Element, ElementTaken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from cni_cnm.kernel import Transaction
+    from cni_cnm.kernel import Seen, Transaction
     from cni_cnm.kernel.libnftables import Runner
 
 
+T = TypeVar("T")
 _Place = tuple[str, str, str]
 """Table, set and key of an element, spelled as `_plain` spells them."""
 
@@ -77,6 +79,24 @@ class KernelNft:
     def delete_table(self, table: str) -> None:
         self._run([f"add table {table}", f"delete table {table}"])
 
+    def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
+        from cni_cnm.kernel.glance import glance
+
+        try:
+            return glance(names) if self._netns is None else self._entered(lambda: glance(names))
+        except OSError as error:
+            raise KernelError(f"nftables cannot be asked: {error.strerror}", error.errno or errno.EIO) from error
+
+    def rules(self, table: str) -> dict[str, int]:
+        from cni_cnm.kernel.glance import rules
+
+        try:
+            return rules(table) if self._netns is None else self._entered(lambda: rules(table))
+        except OSError as error:
+            raise KernelError(
+                f"the rules of {table} cannot be read: {error.strerror}", error.errno or errno.EIO
+            ) from error
+
     def _attempt(self, lines: Sequence[str]) -> KernelError | None:
         try:
             self._run(lines)
@@ -121,11 +141,13 @@ class KernelNft:
         return self._in_namespace(self._runner, script)
 
     def _in_namespace(self, runner: Runner, script: str) -> str:
-        if self._netns is None:
-            return runner.run(script)
+        return runner.run(script) if self._netns is None else self._entered(lambda: runner.run(script))
+
+    def _entered(self, action: Callable[[], T]) -> T:
         from cni_cnm.kernel.netns import entered
 
-        return entered(self._netns, lambda: runner.run(script))
+        assert self._netns is not None
+        return entered(self._netns, action)
 
 
 def _by_set(elements: Iterable[Element]) -> Iterable[tuple[tuple[str, str], list[Element]]]:

@@ -1,8 +1,10 @@
 """The embedded store: one JSON file a record, readable with `ls` and `cat`.
 
     STATE_DIR/networks/NAME.json        kept over reboots
+    STATE_DIR/allowed/pairs.json        networks opened to each other
     RUN_DIR/endpoints/ID.json           void after a reboot, like the kernel objects they describe
     RUN_DIR/sandboxes/ID.json
+    RUN_DIR/firewall/state.json         what the packet filters looked like when all was well (cnm/upkeep.py)
     RUN_DIR/locks                       see lock.py
 
 A file is replaced by rename, so a reader sees the old record or the new one, and a kill leaves one of them.
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 NETWORKS = "networks"
 ENDPOINTS = "endpoints"
 SANDBOXES = "sandboxes"
+FIREWALL = "firewall"
+ALLOWED = "allowed"
 
 
 class FileStore:
@@ -35,6 +39,8 @@ class FileStore:
             NETWORKS: f"{state_dir}/{NETWORKS}",
             ENDPOINTS: f"{run_dir}/{ENDPOINTS}",
             SANDBOXES: f"{run_dir}/{SANDBOXES}",
+            FIREWALL: f"{run_dir}/{FIREWALL}",
+            ALLOWED: f"{state_dir}/{ALLOWED}",
         }
         self._lock_file = f"{run_dir}/locks"
 
@@ -62,7 +68,7 @@ class FileStore:
         temporary = f"{path}.tmp"  # one writer at a time: a record is written under its lock, and deleted with this
         data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
         try:
-            self._write(temporary, data, durable=kind == NETWORKS)
+            self._write(temporary, data, durable=kind in (NETWORKS, ALLOWED))
             os.rename(temporary, path)
         except OSError as error:
             try:

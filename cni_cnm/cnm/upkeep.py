@@ -1,0 +1,330 @@
+"""Keeps the packet filter as the records say: puts back what others flushed, and is accepted where others drop.
+
+What everything looked like when it was last well is on record (`State`). A glance at the kernel that finds it so is
+all that a pod pays, 0.1 ms; any difference is put right under the lock `firewall`, for all networks and endpoints.
+Whoever takes an endpoint's or a network's part out holds that lock shared until the record is gone, too: so nothing
+is put back for what is on its way out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cni_cnm.cnm import filtering
+from cni_cnm.cnm.records import READY, EndpointRecord, NetworkRecord
+from cni_cnm.drivers import drivers
+from cni_cnm.errors import CheckFailed, InvalidConfig
+from cni_cnm.firewall import isolation
+from cni_cnm.kernel import Transaction, merge
+from cni_cnm.model import digest
+from cni_cnm.state.files import ALLOWED, ENDPOINTS, FIREWALL, NETWORKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.firewall import Policy
+    from cni_cnm.firewall.coexist import Accepted
+    from cni_cnm.kernel import Seen
+    from cni_cnm.model import Json
+    from cni_cnm.state.lock import Lock
+
+_STATE = "state"
+_PAIRS = "pairs"
+_BATCH = 500
+"""Endpoints in one transaction of a restore."""
+
+
+class State(NamedTuple):
+    epoch: str = ""
+    tables: Mapping[str, int] = {}
+    """Our tables and their handles: a table that was deleted and made again has another one."""
+    chains: tuple[str, ...] = ()
+    """Our chains with a hook, as `FAMILY TABLE CHAIN`."""
+    declared: tuple[str, ...] = ()
+    """Digests of the declarations that were run since these tables were made."""
+    others: Json = ()
+    """The stamp of other firewalls; `[]`: there are none."""
+    watched: tuple[str, ...] = ()
+    """Their chains that the stamp is of."""
+    accepted: Mapping[str, Json] = {}
+    """By id of the network: what was accepted of it there (firewall/coexist.py)."""
+
+
+def lock(controller: Controller, *, shared: bool = False) -> Lock:
+    return controller.store.lock("firewall", shared=shared)
+
+
+def ensure(controller: Controller, network_id: str = "", policy: Policy | None = None) -> State:
+    """All as it was when it was well; with `policy` the network is accepted by other firewalls, too."""
+    state = _load(controller)
+    if _is_well(controller, state, network_id, policy):
+        return state
+    with lock(controller):
+        state = _load(controller)
+        if not _is_well(controller, state, network_id, policy):
+            state = _repair(controller, state)
+    return state
+
+
+def is_declared(state: State, declare: str) -> bool:
+    """Whether the kernel has the rules of a declaration. One that was not run since a flush may have lost them."""
+    return _digest(declare) in state.declared
+
+
+def remember(controller: Controller, declare: str) -> None:
+    """After a commit: the chains that it brought belong to what is looked at from now on."""
+    with lock(controller):
+        known = _load(controller)
+        _store(controller, known, (*known.chains, *base_chains(declare)), (*known.declared, _digest(declare)))
+
+
+def withdraw(controller: Controller, network: NetworkRecord, policy: Policy) -> None:
+    """Take back what other firewalls accept of a network that goes. The caller holds the lock."""
+    others = controller.others
+    if others is None or not policy.bridge:
+        return
+    state = _load(controller)
+    if others.stamp(state.watched):
+        from cni_cnm.firewall import coexist
+
+        others.rewrite(lambda _, saved: coexist.withdraw(saved, network.id))
+        if others.firewalld() and not shared(controller, network, policy):
+            others.forget(policy.bridge, policy.zone)
+    if network.id in state.accepted:
+        accepted = {key: value for key, value in state.accepted.items() if key != network.id}
+        _store(controller, state._replace(accepted=accepted), state.chains, state.declared)
+
+
+def shared(controller: Controller, network: NetworkRecord, policy: Policy) -> bool:
+    """Whether another network has the same bridge."""
+    others = (other for other in network_records(controller) if other.id != network.id)
+    return any(policy_of(other).bridge == policy.bridge for other in others)
+
+
+def allow(controller: Controller, one: NetworkRecord, other: NetworkRecord) -> None:
+    """Open two networks to each other, until `revoke` or until one of them goes; on record, so that it comes back."""
+    bridges = _bridges(one, other)
+    ensure(controller)
+    with lock(controller):
+        pair = sorted((one.name, other.name))
+        controller.store.put(ALLOWED, _PAIRS, sorted([*(known for known in pairs(controller) if known != pair), pair]))
+        transaction = isolation.allow(one.id, one.name, *bridges)
+        controller.nft.commit(transaction, declare=True)
+    remember(controller, transaction.declare)
+
+
+def revoke(controller: Controller, one: NetworkRecord, other: NetworkRecord) -> None:
+    """The reverse, at once also for connections that exist. Not allowed is done."""
+    bridges = _bridges(one, other)
+    with lock(controller):
+        _forget_pairs(controller, {one.name, other.name})
+        controller.nft.commit(isolation.revoke(*bridges))
+
+
+def close_to_all(controller: Controller, network: NetworkRecord) -> None:
+    """Revoke all that a network that goes was opened to. The caller holds the lock."""
+    bridge = policy_of(network).bridge
+    for pair in pairs(controller):
+        for friend in pair if network.name in pair else ():
+            if friend != network.name and (raw := controller.store.get(NETWORKS, friend)):
+                controller.nft.commit(isolation.revoke(bridge, policy_of(NetworkRecord.from_json(raw)).bridge))
+    _forget_pairs(controller, {network.name})
+
+
+def pairs(controller: Controller) -> list[list[str]]:
+    """Names of the networks that are open to each other, two by two, each two sorted."""
+    return list(controller.store.get(ALLOWED, _PAIRS) or ())
+
+
+def _forget_pairs(controller: Controller, names: set[str]) -> None:
+    """Those that have all of these names."""
+    known = pairs(controller)
+    kept = [pair for pair in known if not names <= set(pair)]
+    if kept != known:
+        controller.store.put(ALLOWED, _PAIRS, kept)
+
+
+def _bridges(one: NetworkRecord, other: NetworkRecord) -> tuple[str, str]:
+    bridges = policy_of(one).bridge, policy_of(other).bridge
+    for record, bridge in zip((one, other), bridges, strict=True):
+        if not bridge:
+            raise InvalidConfig(f"the network {record.name} has no bridge, so nothing isolates it")
+    if one.name == other.name:
+        raise InvalidConfig(f"{one.name} is one network, two are opened to each other")
+    return bridges
+
+
+def check(controller: Controller, record: EndpointRecord, policy: Policy) -> None:
+    """CheckFailed naming what is missing of an endpoint, its network, or their accept elsewhere. Writes nothing."""
+    raw = controller.store.get(NETWORKS, record.network)
+    network = _of_network(controller, NetworkRecord.from_json(raw)) if raw else Transaction()
+    filtering.check(lambda: controller.nft, record, policy, network)
+    others = controller.others
+    if others is None or not policy.bridge:
+        return
+    if _is_accepted(controller, _load(controller), record.network_id, policy):
+        return
+    from cni_cnm.firewall import coexist
+
+    wanted = accepted_of(record.network_id, policy)
+    missing: list[str] = []
+
+    def look(_: str, saved: str) -> str:
+        if coexist.accept(saved, *wanted[:2], **wanted.options()):
+            missing.append(f"iptables drops what {policy.bridge} forwards: the accept of it is missing from FORWARD")
+        return ""
+
+    others.rewrite(look)
+    if others.firewalld() and others.trusts(policy.bridge, policy.zone) is False:
+        missing.append(f"{policy.bridge} is not in the zone {policy.zone or 'trusted'} of firewalld")
+    if missing:
+        raise CheckFailed(missing[0], hint="the next ADD puts it back")
+
+
+def accepted_of(network_id: str, policy: Policy) -> Accepted:
+    """An open network takes unasked traffic; of an internal one only what stays within is accepted."""
+    from cni_cnm.firewall.coexist import Accepted
+
+    inbound = policy.ingress == "open"
+    return Accepted(network_id, policy.bridge, policy.admin_chain, inbound, policy.internal, policy.zone)
+
+
+def base_chains(declare: str) -> list[str]:
+    """The chains with a hook that a declaration makes, as `FAMILY TABLE CHAIN`."""
+    lines = (line.split() for line in declare.splitlines())
+    return [" ".join(words[2:5]) for words in lines if words[:2] == ["add", "chain"] and "hook" in words]
+
+
+def _is_well(controller: Controller, state: State, network_id: str, policy: Policy | None) -> bool:
+    if state.epoch != controller.epoch or not _stands(controller, state):
+        return False
+    return _is_accepted(controller, state, network_id, policy)
+
+
+def _stands(controller: Controller, state: State) -> bool:
+    if not state.tables:
+        return True
+    seen = controller.nft.glance([*state.tables, *state.chains])
+    tables, chains = seen[: len(state.tables)], seen[len(state.tables) :]
+    handles = zip(tables, state.tables.values(), strict=True)
+    return all(one and one.handle == handle for one, handle in handles) and all(one and one.use for one in chains)
+
+
+def _is_accepted(controller: Controller, state: State, network_id: str, policy: Policy | None) -> bool:
+    if controller.others is None:
+        return True
+    stamp = controller.others.stamp(state.watched)
+    if not stamp and not state.others:
+        return True
+    wanted = list(accepted_of(network_id, policy)) if policy and policy.bridge else None
+    return bool(stamp == state.others) and (wanted is None or state.accepted.get(network_id) == wanted)
+
+
+def _repair(controller: Controller, state: State) -> State:
+    """The caller holds the lock."""
+    chains, declared = state.chains, state.declared
+    if state.epoch != controller.epoch or not _stands(controller, state):
+        chains, declared = _restore(controller), ()
+        state = State()
+    networks = {record.id: policy_of(record) for record in network_records(controller)}
+    accepted = {key: accepted_of(key, policy) for key, policy in networks.items() if policy.bridge}
+    watched = _accept(controller, list(accepted.values()))
+    state = state._replace(watched=watched, accepted={key: list(value) for key, value in accepted.items()})
+    return _store(controller, state, chains, declared)
+
+
+def _store(controller: Controller, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:
+    """Record how things are now, of what was known and what is new."""
+    chains = tuple(dict.fromkeys(chains))
+    tables = tuple(dict.fromkeys(" ".join(chain.split(" ")[:2]) for chain in chains))
+    seen: Sequence[Seen | None] = controller.nft.glance([*tables, *chains]) if tables else ()
+    there = {name: one for name, one in zip((*tables, *chains), seen, strict=True) if one}
+    state = state._replace(
+        epoch=controller.epoch,
+        tables={table: there[table].handle for table in tables if table in there},
+        chains=tuple(chain for chain in chains if chain in there),
+        declared=tuple(dict.fromkeys(declared)),
+        others=controller.others.stamp(state.watched) if controller.others else (),
+    )
+    controller.store.put(FIREWALL, _STATE, state._asdict())
+    return state
+
+
+def _load(controller: Controller) -> State:
+    raw = controller.store.get(FIREWALL, _STATE)
+    if not raw or raw.get("epoch") != controller.epoch:
+        return State()
+    lists = {field: tuple(raw[field]) for field in ("chains", "declared", "watched")}
+    return State(raw["epoch"], raw["tables"], others=raw["others"], accepted=raw["accepted"], **lists)
+
+
+def _accept(controller: Controller, networks: Sequence[Accepted]) -> tuple[str, ...]:
+    """Accepted wherever others drop; the chains to watch from now on."""
+    others = controller.others
+    if others is None or not others.stamp(()):
+        return ()
+    from cni_cnm.firewall import coexist
+
+    watched: dict[str, None] = {}
+
+    def accept(family: str, saved: str) -> str:
+        script = coexist.accept_all(saved, networks)
+        if family:
+            names = [*coexist.entered(saved), *(one.admin_chain for one in networks if one.admin_chain)]
+            watched.update(dict.fromkeys(f"{family} {name}" for name in names))
+        return script
+
+    others.rewrite(accept)
+    if others.firewalld():
+        for network in networks:
+            if not others.trusts(network.bridge, network.zone):
+                others.trust(network.bridge, network.zone)
+    return tuple(watched)
+
+
+def _restore(controller: Controller) -> tuple[str, ...]:
+    """Every network's and every ready endpoint's part again, declarations too; the chains with a hook among them."""
+    chains: dict[str, None] = {}
+    for transaction, records in _parts(controller):
+        if not (transaction.put or transaction.claim):
+            continue
+        filtering.put_back(controller.nft, transaction, records)
+        chains.update(dict.fromkeys(base_chains(transaction.declare)))
+    return tuple(chains)
+
+
+def _digest(declare: str) -> str:
+    return digest(declare)[:12]
+
+
+def _parts(controller: Controller) -> Iterator[tuple[Transaction, Sequence[EndpointRecord]]]:
+    yield merge(*(_of_network(controller, record) for record in network_records(controller))), ()
+    records: list[EndpointRecord] = []
+    for name in controller.store.names(ENDPOINTS):
+        raw = controller.store.get(ENDPOINTS, name)
+        if raw and raw["state"] == READY and raw["epoch"] == controller.epoch:
+            records.append(EndpointRecord.from_json(raw))
+        if len(records) == _BATCH:
+            yield filtering.of_endpoints(records), records
+            records = []
+    yield filtering.of_endpoints(records), records
+
+
+def _of_network(controller: Controller, record: NetworkRecord) -> Transaction:
+    names = [other for first, other in pairs(controller) if first == record.name]
+    friends = (controller.store.get(NETWORKS, name) for name in names)
+    bridges = [policy_of(NetworkRecord.from_json(friend)).bridge for friend in friends if friend]
+    return filtering.of_network(record, policy_of(record), [bridge for bridge in bridges if bridge])
+
+
+def network_records(controller: Controller) -> Iterator[NetworkRecord]:
+    for name in controller.store.names(NETWORKS):
+        raw = controller.store.get(NETWORKS, name)
+        if raw:
+            yield NetworkRecord.from_json(raw)
+
+
+def policy_of(record: NetworkRecord) -> Policy:
+    return drivers.get(record.driver).policy(record.options)

@@ -1,0 +1,142 @@
+"""A glance at nftables: are these tables and chains still what they were? One socket, one send, 0.1 ms for all.
+
+A table that was deleted and made again has another handle; a chain that was flushed has no use. That is all that is
+read, so the few attributes are packed here: with pyroute2's classes the same takes ten times as long, on every pod.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from errno import EINTR
+
+from cni_cnm.kernel import Seen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_NETLINK_NETFILTER = 12
+_GET_TABLE, _GET_CHAIN, _GET_RULE = 0xA01, 0xA04, 0xA07
+"""NFNL_SUBSYS_NFTABLES with NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE."""
+_ANSWERS = {0xA00: "table", 0xA03: "chain"}
+_ERROR, _DONE = 2, 3
+_REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
+_FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
+_HEADER = struct.Struct("=IHHIIBBH")
+"""struct nlmsghdr, struct nfgenmsg."""
+_ATTRIBUTE = struct.Struct("=HH")
+_TABLE_HANDLE, _RULE_CHAIN = 4, 2
+_CHAIN_HANDLE, _CHAIN_POLICY, _CHAIN_USE = 2, 5, 6
+_BATCH = 64
+_TIMEOUT_S = 5
+_TRIES = 20
+_BYTES = 65536
+
+
+def glance(names: Sequence[str]) -> list[Seen | None]:
+    """Of each `FAMILY TABLE` or `FAMILY TABLE CHAIN` what there is in the calling thread's namespace; None: nothing.
+
+    OSError where nftables cannot be asked at all.
+    """
+    with _open() as wire:
+        found: list[Seen | None] = []
+        for start in range(0, len(names), _BATCH):
+            found += _ask(wire, names[start : start + _BATCH])
+    return found
+
+
+def rules(table: str) -> dict[str, int]:
+    """How many rules each chain of `FAMILY TABLE` has. OSError (EINTR) if it changes all the time."""
+    for _ in range(_TRIES):
+        with _open() as wire:
+            found = _rules(wire, table)
+        if found is not None:
+            return found
+    raise InterruptedError(EINTR, f"the rules of {table} were changed {_TRIES} times while they were read")
+
+
+def _open() -> socket.socket:
+    wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_S, 0))
+    wire.connect((0, 0))
+    return wire
+
+
+def _rules(wire: socket.socket, table: str) -> dict[str, int] | None:
+    family, name = table.split(" ")
+    body = _text(1, name)
+    wire.send(_HEADER.pack(_HEADER.size + len(body), _GET_RULE, _REQUEST | _DUMP, 1, 0, _FAMILIES[family], 0, 0) + body)
+    found: dict[str, int] = {}
+    while True:
+        data = wire.recv(_BYTES)
+        offset = 0
+        while offset + 16 <= len(data):
+            length, kind, flags, _ = struct.unpack_from("=IHHI", data, offset)
+            if flags & _INTERRUPTED:
+                return None
+            if kind in (_DONE, _ERROR):
+                return found
+            for attribute, begin, end in _attributes(data, offset + _HEADER.size, offset + length):
+                if attribute == _RULE_CHAIN:
+                    chain = data[begin : end - 1].decode()
+                    found[chain] = found.get(chain, 0) + 1
+                    break
+            offset += (length + 3) & ~3
+
+
+def _ask(wire: socket.socket, names: Sequence[str]) -> list[Seen | None]:
+    wire.send(b"".join(_request(name, number) for number, name in enumerate(names)))
+    found: list[Seen | None] = [None] * len(names)
+    left = len(names)
+    while left:
+        data = wire.recv(_BYTES)
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, _, number = struct.unpack_from("=IHHI", data, offset)
+            if kind in _ANSWERS and number < len(found):
+                found[number] = _read(data, offset, length, _ANSWERS[kind])
+                left -= 1
+            elif kind == _ERROR:
+                left -= 1
+                code = -struct.unpack_from("=i", data, offset + 16)[0]
+                if code == EINTR:
+                    raise InterruptedError(code, "the ruleset changed meanwhile")
+            offset += (length + 3) & ~3
+    return found
+
+
+def _request(name: str, number: int) -> bytes:
+    family, table, *chain = name.split(" ")
+    body = _text(1, table) + (_text(3, chain[0]) if chain else b"")
+    kind = _GET_CHAIN if chain else _GET_TABLE
+    return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST, number, 0, _FAMILIES[family], 0, 0) + body
+
+
+def _text(kind: int, text: str) -> bytes:
+    raw = text.encode() + b"\0"
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(raw), kind) + raw + b"\0" * (-len(raw) % 4)
+
+
+def _read(data: bytes, offset: int, length: int, what: str) -> Seen:
+    handle, use, policy = 0, 0, -1
+    for kind, begin, end in _attributes(data, offset + _HEADER.size, offset + length):
+        value = data[begin:end]
+        if what == "table":
+            handle = int.from_bytes(value, "big") if kind == _TABLE_HANDLE else handle
+        elif kind == _CHAIN_HANDLE:
+            handle = int.from_bytes(value, "big")
+        elif kind == _CHAIN_USE:
+            use = int.from_bytes(value, "big")
+        elif kind == _CHAIN_POLICY:
+            policy = int.from_bytes(value, "big")
+    return Seen(handle, use, policy)
+
+
+def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+    while offset + _ATTRIBUTE.size <= end:
+        size, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if size < _ATTRIBUTE.size:
+            return
+        yield kind & 0x3FFF, offset + _ATTRIBUTE.size, offset + size
+        offset += (size + 3) & ~3

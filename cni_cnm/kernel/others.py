@@ -1,0 +1,66 @@
+"""The packet filters of other programs on this host: iptables in nf_tables and legacy, and firewalld.
+
+Whether anything changed there is seen without starting a process (kernel/glance.py, kernel/xtables.py); only what has
+changed is read with the programs' own tools.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cni_cnm.kernel import xtables
+from cni_cnm.kernel.glance import glance
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cni_cnm.model import Json
+
+_FORWARD = ("ip FORWARD", "ip6 FORWARD")
+_FIREWALLD = "inet firewalld"
+_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
+
+
+class KernelOthers:
+    """Of the calling thread's namespace."""
+
+    def stamp(self, chains: Sequence[str]) -> Json:
+        names = [*_FORWARD, *(name for name in chains if name not in _FORWARD)]
+        try:
+            seen = glance([_FIREWALLD, *(name.replace(" ", " filter ", 1) for name in names)])
+        except OSError:  # no nf_tables at all
+            seen = [None] * (1 + len(names))
+        legacy = xtables.stamps()
+        if not any(seen) and not any(legacy):
+            return []
+        return [*(list(one) if one else None for one in seen), *legacy]
+
+    def rewrite(self, change: Callable[[str, str], str]) -> None:
+        from cni_cnm.kernel import iptables
+
+        nft, legacy = glance([f"{family} filter FORWARD" for family in _FAMILIES.values()]), xtables.stamps()
+        there = {family: (nft[number], legacy[number]) for number, family in enumerate(_FAMILIES)}
+        for variant in iptables.variants():
+            family = variant.removesuffix("-legacy")
+            if any(there[family]):
+                name = "" if variant != family or not there[family][0] else _FAMILIES[family]
+                iptables.rewrite(variant, partial(change, name), "filter")
+
+    def firewalld(self) -> bool:
+        return glance([_FIREWALLD])[0] is not None
+
+    def trust(self, link: str, zone: str) -> None:
+        from cni_cnm.kernel import firewalld
+
+        firewalld.trust(link, zone or firewalld.TRUSTED)
+
+    def trusts(self, link: str, zone: str) -> bool | None:
+        from cni_cnm.kernel import firewalld
+
+        return firewalld.trusts(link, zone or firewalld.TRUSTED)
+
+    def forget(self, link: str, zone: str) -> None:
+        from cni_cnm.kernel import firewalld
+
+        firewalld.forget(link, zone or firewalld.TRUSTED)

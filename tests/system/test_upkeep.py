@@ -1,0 +1,222 @@
+"""Through the plugin: what others flush comes back with the next ADD, what others drop by default is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import program
+from tests.side import Side
+from tests.system.test_ports import ask, port, serve
+
+DOCKER = """\
+*filter
+:FORWARD DROP
+:DOCKER-USER -
+-A FORWARD -j DOCKER-USER
+-A DOCKER-USER -j RETURN
+COMMIT
+"""
+FLUSHES = [
+    "nft flush ruleset",
+    "nft delete table inet cni_cnm",
+    "nft flush table inet cni_cnm",
+    "nft flush chain inet cni_cnm publish",
+    "nft delete table bridge cni_cnm",
+    "nft flush table bridge cni_cnm",
+]
+BACKENDS = ["nft", "legacy"]
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Iterator[Side]:
+    made = Side(program(tmp_path), "cni-cnm")
+    made.container("c1")
+    made.container("c2")
+    node = made.node
+    node.add_netns("outside")
+    node.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "outside").ok()
+    for netns, link, address in (("", "up0", "192.0.2.1/24"), ("/run/netns/outside", "eth0", "192.0.2.9/24")):
+        node.run("ip", "addr", "add", address, "dev", link, netns=netns).ok()
+        node.run("ip", "link", "set", link, "up", netns=netns).ok()
+    node.run("ip", "route", "add", "10.61.0.0/24", "via", "192.0.2.1", netns="/run/netns/outside").ok()
+    yield made
+    made.close()
+
+
+def conf(name: str = "net", subnet: str = "10.61.0.0/24", **keys: Any) -> dict[str, Any]:
+    return {"cniVersion": "1.0.0", "name": name, "ipam": {"subnet": subnet}, **keys}
+
+
+PUBLISHED: dict[str, Any] = {"runtimeConfig": {"portMappings": [port(8080, 80)]}, "macspoofchk": True, "profile": "cnm"}
+
+
+def run(side: Side, command: str) -> str:
+    return side.node.run(*command.split()).ok().out
+
+
+def ruleset(side: Side) -> list[str]:
+    """Our tables, without what a container comes and goes with."""
+    listed = run(side, "nft list ruleset")
+    return sorted(line.strip() for line in listed.splitlines())
+
+
+def published(side: Side) -> bool:
+    return not ask(side, "tcp", "192.0.2.1", 8080, "outside").startswith("no")
+
+
+def out(side: Side, container: str = "c1") -> bool:
+    return side.node.ping("192.0.2.9", netns=f"/run/netns/{container}", wait=1)
+
+
+def load(side: Side, backend: str, script: str) -> None:
+    for family in ("iptables", "ip6tables"):
+        side.node.run(f"{family}-{backend}-restore", "--noflush", stdin=script).ok()
+
+
+def saved(side: Side, backend: str) -> str:
+    lines = run(side, f"iptables-{backend}-save -t filter").splitlines()
+    return "\n".join(line.partition(" [")[0] for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("flush", FLUSHES)
+def test_the_next_add_puts_everything_back(side: Side, flush: str) -> None:
+    """Rules and elements of all containers and networks, whatever was flushed; CHECK names it, and then passes."""
+    config = conf(**PUBLISHED)
+    result = side.add(config).ok().json
+    side.add(conf("other", "10.62.0.0/24"), "c2").ok()
+    side.delete(conf("other", "10.62.0.0/24"), "c2").ok()
+    serve(side, "c1", "tcp", 80)
+    assert published(side)
+    before = ruleset(side)
+    side.check(config, result).ok()
+    run(side, flush)
+    broken = side.check(config, result)
+    assert broken.code == 1
+    assert "missing" in broken.json["msg"]
+    assert ruleset(side) != before
+    side.add(conf("other", "10.62.0.0/24"), "c2").ok()
+    side.check(config, result).ok()
+    assert published(side)
+    assert side.node.ping("192.0.2.9", netns="/run/netns/c2", wait=1), "masqueraded again, too"
+    side.delete(conf("other", "10.62.0.0/24"), "c2").ok()
+    assert ruleset(side) == before
+
+
+def test_nothing_of_the_dead_comes_back(side: Side) -> None:
+    """After a flush only what is on record is put back, not what was deleted before or meanwhile."""
+    config = conf(**PUBLISHED)
+    side.add(config).ok()
+    side.add(conf(), "c2").ok()
+    run(side, "nft flush ruleset")
+    side.delete(config).ok()
+    side.container("c3")
+    side.add(conf(), "c3").ok()
+    assert "net/c1" not in run(side, "nft list ruleset")
+    assert "net/c2" in run(side, "nft list ruleset")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_beside_a_firewall_that_drops(side: Side, backend: str, first: bool) -> None:
+    """Docker's policy, made before our network or after: traffic passes with the next ADD, and all is taken back."""
+    config = conf(**PUBLISHED)
+    if first:
+        load(side, backend, DOCKER)
+        clean = saved(side, backend)
+    result = side.add(config).ok().json
+    serve(side, "c1", "tcp", 80)
+    if not first:
+        load(side, backend, DOCKER)
+        clean = saved(side, backend)
+        assert not out(side)
+        broken = side.check(config, result)
+        assert broken.code == 1
+        assert "iptables" in broken.json["msg"]
+        side.add(conf(), "c2").ok()
+    assert out(side)
+    assert published(side)
+    side.check(config, result).ok()
+    for family in ("iptables", "ip6tables"):
+        run(side, f"{family}-{backend} -F FORWARD")
+    assert not out(side)
+    side.container("c3")
+    side.add(conf(), "c3").ok()
+    assert out(side)
+    once = saved(side, backend)
+    side.container("c4")
+    side.add(conf(), "c4").ok()
+    assert saved(side, backend) == once
+    for container in ("c1", "c2", "c3", "c4"):
+        side.delete(config, container).ok()
+    assert saved(side, backend) == once, "the network is still there"
+    run(side, f"{side.executable} network rm net")
+    assert saved(side, backend) == clean.replace("-A FORWARD -j DOCKER-USER\n", "")
+
+
+def test_an_admin_chain(side: Side) -> None:
+    """`iptablesAdminChainName` decides before the accept, from when it exists."""
+    load(side, "nft", DOCKER)
+    config = conf(firewall={"iptablesAdminChainName": "CNI-ADMIN"})
+    side.add(config).ok()
+    assert out(side)
+    load(side, "nft", "*filter\n:CNI-ADMIN -\n-A CNI-ADMIN -o up0 -j DROP\nCOMMIT\n")
+    side.add(config, "c2").ok()
+    assert not out(side)
+
+
+@pytest.mark.parametrize("keys", [{"firewalldZone": "no zone"}, {"iptablesAdminChainName": "-x"}])
+def test_names_that_are_none(side: Side, keys: dict[str, str]) -> None:
+    """Refused with code 7 before anything is touched."""
+    refused = side.add(conf(firewall=keys))
+    assert (refused.code, refused.json["code"]) == (1, 7)
+    assert side.node.links() == {"lo", "up0"}
+
+
+def test_unasked_traffic(side: Side) -> None:
+    """Through a policy DROP: from outside to a container only where the network is open."""
+    load(side, "nft", DOCKER)
+    addresses = []
+    for name, subnet, policy, container in (
+        ("net", "10.61.0.0/24", "open", "c1"),
+        ("other", "10.62.0.0/24", "same-bridge", "c2"),
+    ):
+        made = side.add(conf(name, subnet, firewall={"ingressPolicy": policy}), container).ok().json
+        addresses.append(made["ips"][0]["address"].partition("/")[0])
+    side.node.run("ip", "route", "add", "10.62.0.0/24", "via", "192.0.2.1", netns="/run/netns/outside").ok()
+    reached: Callable[[str], bool] = lambda address: side.node.ping(address, netns="/run/netns/outside", wait=1)  # noqa: E731
+    assert [reached(address) for address in addresses] == [True, False]
+    assert out(side, "c1")
+    assert out(side, "c2")
+
+
+def test_allow_and_revoke(side: Side) -> None:
+    """Two networks opened to each other stay so over a flush; closed at once, and with one of them gone."""
+    made = {}
+    for name, subnet, container in (("net", "10.61.0.0/24", "c1"), ("other", "10.62.0.0/24", "c2")):
+        result = side.add(conf(name, subnet), container).ok().json
+        made[container] = result["ips"][0]["address"].partition("/")[0]
+
+    def reached() -> set[bool]:
+        ways = (("c1", "c2"), ("c2", "c1"))
+        return {side.node.ping(made[to], netns=f"/run/netns/{one}", wait=1) for one, to in ways}
+
+    program = side.executable
+    assert reached() == {False}
+    run(side, f"{program} network allow net other")
+    assert reached() == {True}
+    run(side, "nft flush ruleset")
+    side.container("c3")
+    side.add(conf(), "c3").ok()
+    assert reached() == {True}
+    run(side, f"{program} network revoke other net")
+    assert reached() == {False}
+    run(side, f"{program} network allow other net")
+    side.delete(conf("other", "10.62.0.0/24"), "c2").ok()
+    run(side, f"{program} network rm other")
+    listed = run(side, "nft list set inet cni_cnm allowed")
+    assert listed.count(' . "') == 1, "net with itself"
+    assert side.node.run(str(program), "network", "allow", "net", "net").code == 1
