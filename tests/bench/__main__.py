@@ -8,32 +8,71 @@ import os
 import platform
 import sys
 import tempfile
+from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from cni_cnm import __version__
 from tests.bench import host, report
-from tests.bench.measure import Contender, Failed, burst, call
+from tests.bench.measure import Contender, Failed, Link, burst, call
 from tests.bench.report import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from tests.bench.measure import Pod
 
+CONTENDERS = ["reference", "service", "program"]
 SOCKET = "/run/cni-cnm/service.sock"
 
 
 class Configuration(NamedTuple):
     name: str
     keys: dict[str, object]
-    masquerades: bool = False
+    """Of the bridge."""
+    behind: tuple[dict[str, object], ...] = ()
+    """The reference's plugins behind it; blocks of our one configuration."""
+    ports: int = 0
+    """Published by each pod."""
+    bandwidth: dict[str, int] | None = None
+    reference: bool = True
+    """Whether the reference takes part, and bursts are measured."""
+
+    @property
+    def masquerades(self) -> bool:
+        return bool(self.keys.get("ipMasq"))
+
+    def runtime(self, pod: Pod) -> dict[str, object]:
+        """What a runtime hands over for the capabilities. Pods that are there at once have ports of their own."""
+        given: dict[str, object] = {}
+        if self.ports:
+            first = FIRST_PORT + (pod.number if self.ports == 1 else 0)
+            numbers = range(first, first + self.ports)
+            given["portMappings"] = [{"hostPort": n, "containerPort": n - 8000, "protocol": "tcp"} for n in numbers]
+        if self.bandwidth:
+            given["bandwidth"] = self.bandwidth
+        return given
 
 
+FIRST_PORT = 10000
+MASQUERADE: dict[str, object] = {"ipMasq": True}
+PORTMAP: dict[str, object] = {"type": "portmap", "capabilities": {"portMappings": True}}
+CHAIN: tuple[dict[str, object], ...] = (
+    PORTMAP,
+    {"type": "firewall", "ingressPolicy": "same-bridge"},
+    {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+    {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}},
+)
+LIMITS = {"ingressRate": 10**9, "ingressBurst": 10**8, "egressRate": 10**9, "egressBurst": 10**8}
 CONFIGURATIONS = (
     Configuration("bare", {}),
-    Configuration("masquerade", {"ipMasq": True}, masquerades=True),
+    Configuration("masquerade", MASQUERADE),
+    Configuration("port", MASQUERADE, (PORTMAP,), ports=1),
+    Configuration("chain", MASQUERADE, CHAIN, ports=1, bandwidth=LIMITS),
+    Configuration("1000 ports", MASQUERADE, (PORTMAP,), ports=1000, reference=False),
 )
+"""`1000 ports` is to be held against `port`: the reference would start four thousand processes a pod."""
 
 
 class Network(NamedTuple):
@@ -78,6 +117,9 @@ def _options() -> argparse.Namespace:
     names = [configuration.name for configuration in CONFIGURATIONS]
     parser.add_argument("--configurations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {names}")
     parser.add_argument(
+        "--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS, metavar="NAME", help=f"of {CONTENDERS}"
+    )
+    parser.add_argument(
         "--present", nargs="+", type=int, default=[0, 1000, 5000], metavar="N", help="endpoints there already"
     )
     parser.add_argument(
@@ -109,7 +151,12 @@ def _measure(options: argparse.Namespace, theirs: host.Host, ours: host.Host, sc
     pods = host.pods(options.pods)
     chosen = [each for each in CONFIGURATIONS if each.name in options.configurations]
     networks = {
-        each.name: _networks(options, each, number, scratch, theirs, ours) for number, each in enumerate(chosen)
+        each.name: [
+            network
+            for network in _networks(options, each, number, scratch, theirs, ours)
+            if network.ours or each.reference
+        ]
+        for number, each in enumerate(chosen)
     }
     before = 0
     for present in sorted(options.present):
@@ -119,8 +166,11 @@ def _measure(options: argparse.Namespace, theirs: host.Host, ours: host.Host, sc
         for configuration in chosen:
             _populate(networks[configuration.name], configuration, pods[0], scratch, before, present)
             contenders = [each for network in networks[configuration.name] for each in network.contenders]
+            contenders = [each for each in contenders if each.name in options.contenders]
             print(f"  {configuration.name}: one at a time", file=sys.stderr)
             yield from _singles(options, configuration, present, contenders, pods, scratch)
+            if not configuration.reference:
+                continue
             print(f"  {configuration.name}: bursts", file=sys.stderr)
             yield from _bursts(options, configuration, present, contenders, pods, scratch)
         before = present
@@ -134,28 +184,33 @@ def _networks(
     common = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CNI_PATH": options.reference}
     relay = {**common, "CNI_CNM_PROGRAM": options.program}
 
-    def conf(kind: str, name: str, subnet: str) -> str:
-        path = f"{scratch}/{name}.conf"
+    def links(folder: str, name: str, subnet: str, *, ours: bool) -> tuple[Link, ...]:
         ipam = {"type": "host-local", "subnet": subnet, "routes": [{"dst": "0.0.0.0/0"}]}
-        keys = {
-            "cniVersion": "1.0.0",
-            "name": name,
-            "type": kind,
-            "bridge": name,
-            "isGateway": True,
-            "ipam": ipam,
-        }
-        with open(path, "w") as file:
-            json.dump({**keys, **configuration.keys}, file)
-        return path
+        base: dict[str, object] = {"cniVersion": "1.0.0", "name": name}
+        bridge = {**base, "type": "bridge", "bridge": name, "isGateway": True, "ipam": ipam, **configuration.keys}
+        if ours:
+            blocks = {str(block["type"]): _without(block, "type", "capabilities") for block in configuration.behind}
+            return (Link(options.relay, {**bridge, "type": "cni-cnm", **blocks}, configuration.runtime),)
+        behind = [
+            Link(f"{folder}/{block['type']}", {**base, **block}, partial(_runtime_of, configuration, block))
+            for block in configuration.behind
+        ]
+        return (Link(f"{folder}/bridge", bridge), *behind)
 
     ref, our = f"ref{number}", f"our{number}"
     subnets = f"10.{60 + 2 * number}.0.0/16", f"10.{61 + 2 * number}.0.0/16"
-    bridge = f"{options.reference}/bridge"
-    reference = Contender("reference", bridge, conf("bridge", ref, subnets[0]), common, theirs)
-    service = Contender("service", options.relay, conf("cni-cnm", our, subnets[1]), relay, ours)
+    reference = Contender("reference", links(options.reference, ref, subnets[0], ours=False), common, theirs)
+    service = Contender("service", links("", our, subnets[1], ours=True), relay, ours)
     program = service._replace(name="program", environ={**relay, "CNI_CNM_SOCKET": ""})
     return Network(ref, subnets[0], (reference,), ours=False), Network(our, subnets[1], (service, program), ours=True)
+
+
+def _without(block: Mapping[str, object], *names: str) -> dict[str, object]:
+    return {key: value for key, value in block.items() if key not in names}
+
+
+def _runtime_of(configuration: Configuration, block: Mapping[str, Any], pod: Pod) -> dict[str, object]:
+    return {key: value for key, value in configuration.runtime(pod).items() if key in block.get("capabilities", ())}
 
 
 def _populate(
@@ -176,6 +231,8 @@ def _populate(
                 host.add_records(network.name, sample, added)
             if configuration.masquerades:
                 (host.add_elements if network.ours else host.add_chains)(network.name, network.subnet, added)
+            if configuration.ports and (network.ours or configuration.reference):
+                (host.add_port_elements if network.ours else host.add_port_chains)(network.name, added)
         for contender in network.contenders:
             call(contender, "DEL", sample, scratch)
             call(contender, "ADD", sample, scratch)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LEASES = "/var/lib/cni/networks"
 RECORDS = "/run/cni-cnm"
 PORTS_OF_A_BRIDGE = 1000
+PORTS_OF_OTHERS = 20000
+"""The first port of the host that a stand-in has published."""
 
 
 def run(*command: str, stdin: str = "") -> str:
@@ -47,7 +49,7 @@ def pods(count: int) -> list[Pod]:
     """Containers with a network namespace each."""
     for number in range(count):
         run("ip", "netns", "add", f"pod{number}")
-    return [Pod(f"pod{number:060d}", f"/run/netns/pod{number}") for number in range(count)]
+    return [Pod(f"pod{number:060d}", f"/run/netns/pod{number}", number) for number in range(count)]
 
 
 class Host:
@@ -137,6 +139,41 @@ def add_chains(network: str, subnet: str, found: Iterable[str]) -> None:
             f"-A {chain} ! -d 224.0.0.0/4 {comment} -j MASQUERADE",
         ]
     run("iptables-restore", "--noflush", stdin="\n".join(["*nat", *chains, *rules, "COMMIT", ""]))
+
+
+def add_port_elements(network: str, found: Iterable[str]) -> None:
+    """A published port each, as elements of our maps."""
+    for name, value in (("ports4", "tcp . {port}"), ("hairpin4", "{address}")):
+        elements = ", ".join(
+            value.format(port=PORTS_OF_OTHERS + number, address=address)
+            + f' comment "{digest(address)[:12]} {network}/{_container(network, address)[:20]}/eth0" : '
+            + (f"{address} . 80" if name == "ports4" else "goto hairpin_all")
+            for number, address in _numbered(found)
+        )
+        script = f"add chain inet cni_cnm hairpin_all\nadd element inet cni_cnm {name} {{ {elements} }}\n"
+        run("nft", "-f", "-", stdin=script)
+
+
+def add_port_chains(network: str, found: Iterable[str]) -> None:
+    """A published port each, as the reference portmap's chains."""
+    chains, rules = [], []
+    for number, address in _numbered(found):
+        container = _container(network, address)
+        chain, port = f"CNI-DN-{digest(container)[:21]}", PORTS_OF_OTHERS + number
+        comment = f'-m comment --comment "dnat name: \\"{network}\\" id: \\"{container}\\""'
+        chains.append(f":{chain} - [0:0]")
+        rules += [
+            f"-A CNI-HOSTPORT-DNAT -p tcp {comment} -m multiport --dports {port} -j {chain}",
+            f"-A {chain} -s {address}/32 -p tcp -m tcp --dport {port} -j CNI-HOSTPORT-SETMARK",
+            f"-A {chain} -s 127.0.0.1/32 -p tcp -m tcp --dport {port} -j CNI-HOSTPORT-SETMARK",
+            f"-A {chain} -p tcp -m tcp --dport {port} -j DNAT --to-destination {address}:80",
+        ]
+    run("iptables-restore", "--noflush", stdin="\n".join(["*nat", *chains, *rules, "COMMIT", ""]))
+
+
+def _numbered(found: Iterable[str]) -> list[tuple[int, str]]:
+    """Addresses with their numbers among the stand-ins."""
+    return [(int(ip_address(address)) & ((1 << 15) - 1), address) for address in found]
 
 
 def _container(network: str, address: str) -> str:

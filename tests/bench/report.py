@@ -36,15 +36,16 @@ class Cell(NamedTuple):
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """One line a cell; the ratio is to the reference in the same situation."""
+    """One line a cell; the ratio is to the reference in the same situation, where it was measured."""
     head = f"{'configuration':<14}{'present':>8}  {'mode':<7}{'verb':<5}{'contender':<11}"
     lines = [f"{head}{'median ms':>11}{'p99 ms':>10}{'ratio':>8}{'calls':>7}"]
     against = _references(cells)
     for cell in cells:
-        ratio = cell.typical_ms / against[cell[:4]]
+        reference = against.get(cell[:4])
+        ratio = f"{cell.typical_ms / reference:.2f}" if reference else "-"
         lines.append(
             f"{cell.configuration:<14}{cell.present:>8}  {cell.mode:<7}{cell.verb:<5}{cell.contender:<11}"
-            f"{cell.typical_ms:>11.2f}{cell.p99_ms:>10.2f}{ratio:>8.2f}{len(cell.times_ms):>7}"
+            f"{cell.typical_ms:>11.2f}{cell.p99_ms:>10.2f}{ratio:>8}{len(cell.times_ms):>7}"
         )
     lines.append("median: of the calls; in a burst, of the time for all its pods. p99: of the calls.")
     return "\n".join(lines)

@@ -7,11 +7,10 @@ detach N      the pods of `attach`
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
-from tests.bench.measure import Contender, Pod, burst
+from tests.bench.measure import Contender, Link, Pod, burst
 
 SCRATCH = "/run/soak"
 ROUND = 100
@@ -23,10 +22,8 @@ CONF = {
 
 def main(relay: str, pid: int, steps: list[str]) -> None:
     subprocess.run(["mkdir", "-p", SCRATCH], check=True)
-    with open(f"{SCRATCH}/conf", "w") as file:
-        json.dump(CONF, file)
     environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CNI_PATH": "/nowhere", "CNI_CNM_PROGRAM": "/bin/false"}
-    contender = Contender("service", relay, f"{SCRATCH}/conf", environ)
+    contender = Contender("service", (Link(relay, CONF),), environ)
     for step, count in zip(steps[::2], map(int, steps[1::2]), strict=True):
         if step == "cycle":
             cycled = pods("cycle", ROUND)
@@ -43,7 +40,7 @@ def main(relay: str, pid: int, steps: list[str]) -> None:
 def pods(name: str, count: int) -> list[Pod]:
     for number in range(count):
         subprocess.run(["ip", "netns", "add", f"{name}{number}"], stderr=subprocess.DEVNULL)
-    return [Pod(f"{name}{number:050d}", f"/run/netns/{name}{number}") for number in range(count)]
+    return [Pod(f"{name}{number:050d}", f"/run/netns/{name}{number}", number) for number in range(count)]
 
 
 def resident_kib(pid: int) -> int:
