@@ -21,14 +21,13 @@ def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
     if not isinstance(raw, list | tuple):
         raise InvalidConfig("portMappings is not a list")
     mappings = tuple(map(_mapping, raw))
-    seen: dict[tuple[str, str], list[PortMapping]] = {}
-    for mapping in mappings:
-        others = seen.setdefault((mapping.protocol, str(mapping.host_ip or "")), [])
-        for other in others:
-            first, last = mapping.host_port, mapping.host_port + mapping.size - 1
-            if first <= other.host_port + other.size - 1 and other.host_port <= last:
-                raise InvalidConfig(f"the port mappings {other} and {mapping} overlap")
-        others.append(mapping)
+    last: dict[tuple[str, str], PortMapping] = {}
+    for mapping in sorted(mappings, key=lambda one: one.host_port):  # by port: only the one before can overlap
+        where = (mapping.protocol, str(mapping.host_ip or ""))
+        other = last.get(where)
+        if other is not None and mapping.host_port < other.host_port + other.size:
+            raise InvalidConfig(f"the port mappings {other} and {mapping} overlap")
+        last[where] = mapping
     return mappings
 
 
