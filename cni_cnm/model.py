@@ -183,6 +183,9 @@ class NetworkSpec(NamedTuple):
     """Replaces the IPAM's DNS entirely when given."""
     portmap: PortmapOptions = PortmapOptions()
     labels: Mapping[str, str] = {}
+    guests: tuple[str, ...] = ()
+    owner: str = ""
+    """As in the network's record."""
 
 
 class EndpointSpec(NamedTuple):

@@ -1,4 +1,7 @@
-"""`cni-cnm serve`: the resident service. Runs until SIGTERM or SIGINT, then finishes what is under way."""
+"""`cni-cnm serve`: the resident service, for pods and as Docker's plugin.
+
+Runs until SIGTERM or SIGINT, then finishes what is under way.
+"""
 
 from __future__ import annotations
 
@@ -28,26 +31,47 @@ def main(argv: list[str]) -> int:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    from cni_cnm.service.activation import Listener, notify
+    from cni_cnm.service.activation import Listener, notify, passed
     from cni_cnm.service.server import Server
 
     listener = Listener(arguments.socket, os.environ)
+    docker_listener = None
+    if arguments.docker or passed(os.environ, docker=True) is not None:
+        docker_listener = Listener(arguments.docker_socket, os.environ, docker=True)
     door = _warm(arguments.trace)
     server = Server(listener, door, trace=arguments.trace)
+    docker = None
+    if docker_listener is not None:
+        from cni_cnm.docker.server import Server as DockerServer
+
+        docker = DockerServer(docker_listener.socket, door.engine, door.note)
+        docker.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(server))
     _settle()
     notify(os.environ, "READY=1")
-    sys.stderr.write(f"answering on {'the socket of systemd' if listener.passed else arguments.socket}\n")
+    places = [(listener, arguments.socket), (docker_listener, arguments.docker_socket)]
+    shown = ["the socket of systemd" if one.passed else path for one, path in places if one is not None]
+    sys.stderr.write(f"answering on {' and '.join(dict.fromkeys(shown))}\n")
     sys.stderr.flush()
     server.serve()
+    if docker is not None and docker_listener is not None:
+        docker.stop()
+        docker_listener.close()
     return 0
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from cni_cnm.service.activation import SOCKET_PATH
+    from cni_cnm.service.activation import DOCKER_SOCKET_PATH, SOCKET_PATH
 
     parser.add_argument("--socket", default=SOCKET_PATH, metavar="PATH", help="where to listen (default: %(default)s)")
+    parser.add_argument(
+        "--docker-socket",
+        default=DOCKER_SOCKET_PATH,
+        metavar="PATH",
+        help="Docker's plugin socket (default: %(default)s)",
+    )
+    parser.add_argument("--docker", action="store_true", help="answer as Docker's network and IPAM plugin, too")
     parser.add_argument("--trace", action="store_true", help="one line a request on stderr, with the time of each step")
 
 

@@ -9,6 +9,8 @@ same networks at once, and a restart has nothing to restore.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from cni_cnm import ipam
 from cni_cnm.cnm import network as networks
 from cni_cnm.cnm import sharing
@@ -166,10 +168,18 @@ class Controller:
     def _choose_subnets(self, spec: NetworkSpec) -> dict[str, Json]:
         """A subnet a family that overlaps no other network's and no route of the host."""
         families = (4, 6) if spec.options.get("enableipv6") else (4,)
+        return {"ranges": [[{"subnet": str(self.choose_subnet(family))}] for family in families]}
+
+    def choose_subnet(self, family: int) -> IPNetwork:
+        """From the default pools, used by nobody yet. The caller holds the lock `pools` until it is on record."""
+        from cni_cnm.state.files import POOLS
+
         used: list[IPNetwork] = [subnet for network in self.networks() for subnet in networks.subnets(network.record)]
+        for name in self.store.names(POOLS):
+            raw = self.store.get(POOLS, name)
+            used += [ip_network(raw["subnet"])] if raw else []
         used += [route.dst for route in self.host.routes() if route.dst.prefixlen]
-        chosen = [ipam.choose_subnet(family, self.settings, used) for family in families]
-        return {"ranges": [[{"subnet": str(subnet)}] for subnet in chosen]}
+        return ipam.choose_subnet(family, self.settings, used)
 
     # attachments, for doors that speak in one breath ------------------------
 

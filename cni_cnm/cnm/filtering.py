@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, PortMapping
 
 __all__ = [
-    "Policy", "check", "enforce", "forget", "held", "of_endpoints", "of_network", "put_back", "wanted", "withdraw",
+    "Policy", "check", "enforce", "forget", "held", "of_endpoints", "of_network", "put_back", "unpublish",
+    "wanted", "withdraw",
 ]  # fmt: skip
 
 _HINT = "was the ruleset flushed? The next ADD puts it back"
@@ -115,6 +116,18 @@ def withdraw(
         nft().commit(Transaction(remove=put_in.put, release=put_in.claim))
     if udp := portmap.udp_ports(record.ports):
         # A client that goes on sending keeps its stream alive, and would never reach the port's next owner.
+        from cni_cnm.kernel.conntrack import Conntrack
+
+        Conntrack().unpublished(udp, _targets(record))
+
+
+def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
+    """Take out the record's ports alone."""
+    if not record.ports or not record.addresses:
+        return
+    addresses = [address.interface for address in record.addresses]
+    nft().commit(portmap.unpublish(record.id, record.label, addresses, record.ports, record.portmap))
+    if udp := portmap.udp_ports(record.ports):
         from cni_cnm.kernel.conntrack import Conntrack
 
         Conntrack().unpublished(udp, _targets(record))

@@ -11,13 +11,14 @@ from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import Shares, drivers
 from cni_cnm.errors import ActiveEndpoints, Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
+from cni_cnm.ipam.leases import DOCKER
 from cni_cnm.ipam.pools import host_id
-from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions, digest
+from cni_cnm.model import Address, EndpointKey, EndpointSpec, IpamSpec, Lease, NetworkSpec, PortmapOptions, digest
 from cni_cnm.state.files import ENDPOINTS, NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.drivers import Role
@@ -71,6 +72,13 @@ class Network:
             raise NoSuchEndpoint(f"{kind} endpoint of the network {self.name} is called {name_or_id!r}")
         return found[0]
 
+    def lodger(self, endpoint_id: str) -> Endpoint:
+        """The endpoint of exactly that id, without looking at any other."""
+        raw = self._controller.store.get(ENDPOINTS, endpoint_id) if endpoint_id.isalnum() else None
+        if raw is None or raw["network_id"] != self.id:
+            raise NoSuchEndpoint(f"the network {self.name} has no endpoint {endpoint_id[:12]!r}")
+        return Endpoint(self._controller, EndpointRecord.from_json(raw))
+
     def create_endpoint(
         self,
         name: str,
@@ -107,12 +115,62 @@ class Network:
             endpoint.write(state=CREATED)
         return endpoint
 
+    def lodge_endpoint(
+        self, endpoint_id: str, *, addresses: Sequence[IPInterface], mac: str = "", guest: str = ""
+    ) -> Endpoint:
+        """An endpoint under another engine's id, at addresses that engine has already. Asked again, the same one.
+
+        Conflict if the id is another endpoint's, or an address of a shared store is not the engine's.
+        """
+        from cni_cnm.ipam.host_local import HostLocal
+        from cni_cnm.ipam.single import Single
+
+        controller, record = self._controller, self.record
+        holder = (DOCKER, endpoint_id)
+        with controller.store.lock(f"endpoint/{endpoint_id}"), Rollback() as undo:
+            raw = controller.store.get(ENDPOINTS, endpoint_id)
+            if raw is not None:
+                found = Endpoint(controller, EndpointRecord.from_json(raw))
+                if found.record.network_id == self.id and [a.interface for a in found.addresses] == list(addresses):
+                    return found
+                raise Conflict(
+                    f"there is an endpoint {endpoint_id[:12]} already, on the network {found.record.network}"
+                )
+            pool = ipam.configure(self.name, self.spec.ipam, None, controller.settings)
+            key = EndpointKey(self.name, *holder)
+            spec = EndpointSpec(*holder, "", DOCKER, mac or stable_mac(f"{self.id} {addresses[0].ip}"))
+            endpoint = Endpoint(controller, new_record(controller, record, key, spec))
+            with controller.store.lock(f"network/{self.name}", shared=True):
+                if controller.store.get(NETWORKS, self.name) is None:
+                    raise NoSuchNetwork(f"the network {self.name} was deleted")
+                undo.push(lambda: controller.store.delete(ENDPOINTS, endpoint_id))
+                endpoint.write(
+                    id=endpoint_id,
+                    name=endpoint_id[:12],
+                    host_ifname=f"veth{endpoint_id[:11]}",
+                    ipam_type="given",
+                    ipam={"addresses": [str(address.ip) for address in addresses]},
+                    lease=_lodging(addresses, pool.gateways()),
+                    guest=guest,
+                )
+            if isinstance(pool, HostLocal):
+                for address in addresses:
+                    Single(self.name, pool, address.network).assign(address.ip, endpoint_id)
+            endpoint.write(state=CREATED)
+        return endpoint
+
     def delete(self) -> None:
         """ActiveEndpoints while it has any, whoever made them."""
-        controller, record = self._controller, self.record
+        controller = self._controller
         with controller.store.lock(f"network/{self.name}"):
             if controller.store.get(NETWORKS, self.name) is None:
                 raise NoSuchNetwork(f"the network {self.name} does not exist any more")
+            guests = NetworkRecord.from_json(controller.store.get(NETWORKS, self.name)).guests
+            if guests:
+                raise ActiveEndpoints(
+                    f"the network {self.name} is Docker's network {', '.join(guest[:12] for guest in guests)}, too",
+                    hint=f"docker network rm {guests[0][:12]}",
+                )
             labels = [endpoint.record.label for endpoint in self.endpoints()]
             if labels:
                 shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
@@ -120,14 +178,19 @@ class Network:
                     f"the network {self.name} has {len(labels)} endpoints: {shown}",
                     hint="remove their containers first",
                 )
-            with upkeep.lock(controller):
-                upkeep.withdraw(controller, record, upkeep.policy_of(record))
-                upkeep.close_to_all(controller, record)
-                self.unisolate()
-                with sharing.lock(controller, record):
-                    if record.made:
-                        sharing.dismantle(controller, record)
-                controller.store.delete(NETWORKS, self.name)
+            self.erase()
+
+    def erase(self) -> None:
+        """The data path and the record. The caller holds the network's lock and has looked for endpoints."""
+        controller, record = self._controller, self.record
+        with upkeep.lock(controller):
+            upkeep.withdraw(controller, record, upkeep.policy_of(record))
+            upkeep.close_to_all(controller, record)
+            self.unisolate()
+            with sharing.lock(controller, record):
+                if record.made:
+                    sharing.dismantle(controller, record)
+            controller.store.delete(NETWORKS, self.name)
 
     def unisolate(self) -> None:
         """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
@@ -135,6 +198,11 @@ class Network:
         policy = upkeep.policy_of(record)
         if policy.isolates and not upkeep.shared(controller, record, policy):
             filtering.forget(lambda: controller.nft, policy)
+
+
+def _lodging(addresses: Sequence[IPInterface], gateways: Sequence[IPInterface]) -> Lease:
+    by_subnet = {gateway.network: gateway.ip for gateway in gateways}
+    return Lease(tuple(Address(address, by_subnet.get(address.network)) for address in addresses))
 
 
 def endpoint_records(controller: Controller) -> Iterator[EndpointRecord]:
@@ -230,6 +298,8 @@ def describe(spec: NetworkSpec, options: Mapping[str, Json], ipam_config: Mappin
         internal=spec.internal,
         labels=spec.labels,
         created=time(),
+        guests=spec.guests,
+        owner=spec.owner,
     )
 
 
@@ -266,15 +336,20 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
         ("flag", old.options.get("flag"), new.options.get("flag")),
         ("internal", old.internal, new.internal),
         ("ingressPolicy", old.options.get("ingress", new.options.get("ingress")), new.options.get("ingress")),
+        *([("subnets", _shown(old), _shown(new)), ("ipam", old.ipam_type, new.ipam_type)] if old.guests else ()),
     ):
-        if before != after and in_use:
+        if before != after and (in_use or old.guests):
             raise InvalidConfig(
                 f"the network {old.name} was made with {what} {before!r}, the configuration now says {after!r}",
                 hint="give the edited configuration another network name, or remove the network's containers first",
             )
     made = old.made if new.driver == old.driver else isinstance(drivers.get(new.driver), Shares)
     labels = new.labels or old.labels
-    return new._replace(created=old.created, labels=labels, made=made)
+    return new._replace(created=old.created, labels=labels, made=made, guests=old.guests, owner=old.owner)
+
+
+def _shown(record: NetworkRecord) -> str:
+    return ", ".join(str(subnet) for subnet in subnets(record)) or "none"
 
 
 def same(old: NetworkRecord, new: NetworkRecord) -> bool:
@@ -283,7 +358,7 @@ def same(old: NetworkRecord, new: NetworkRecord) -> bool:
 
 def _configured(record: NetworkRecord) -> NetworkRecord:
     """What of a record follows from the configuration."""
-    return record._replace(created=0.0, labels={}, made=True)
+    return record._replace(created=0.0, labels={}, made=True, guests=(), owner="")
 
 
 def duplicate(name: str) -> Conflict:

@@ -51,12 +51,40 @@ class NetworkRecord(NamedTuple):
     created: float = 0.0
     made: bool = True
     """False: the data path was there before the network, and stays when it goes."""
+    guests: Sequence[str] = ()
+    """Ids of networks of another engine (Docker) that are this one there."""
+    owner: str = ""
+    """`docker`: made for its guest, and goes with it."""
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **self._asdict()}
 
     @classmethod
     def from_json(cls, raw: Json) -> NetworkRecord:
+        known = {field: raw[field] for field in cls._fields if field in raw}
+        return cls(**{**known, "guests": tuple(raw.get("guests", ()))})
+
+
+class PoolRecord(NamedTuple):
+    """A subnet that another engine (Docker) has requested, before it says for which network."""
+
+    id: str
+    subnet: str
+    part: str = ""
+    """The part of it that addresses are chosen from."""
+    gateway: str = ""
+    network: str = ""
+    """The network whose addresses these are: one it named, or from when it is made."""
+    named: bool = False
+    """The network was named with the request: its leases are shared with all that are on it."""
+    guest: str = ""
+    """Its id of the network, from when that is made."""
+
+    def to_json(self) -> Json:
+        return {"schema": SCHEMA, **self._asdict()}
+
+    @classmethod
+    def from_json(cls, raw: Json) -> PoolRecord:
         return cls(**{field: raw[field] for field in cls._fields if field in raw})
 
 
@@ -114,6 +142,10 @@ class EndpointRecord(NamedTuple):
     tuning: Tuning | None = None
     before: Tuning | None = None
     """What was there in place of `tuning`."""
+    guest: str = ""
+    """Docker's id of its network."""
+    wanted: tuple[PortMapping, ...] = ()
+    """Ports to publish once the endpoint is its sandbox's way out: of `size` ports from `host_port` on one, 0: any."""
 
     @property
     def key(self) -> EndpointKey:
@@ -134,7 +166,8 @@ class EndpointRecord(NamedTuple):
             **self._asdict(),
             "lease": _lease_to_json(self.lease),
             "device": self.device,
-            "ports": [(*port[:3], str(port.host_ip) if port.host_ip else None, port.size) for port in self.ports],
+            "ports": [_port_to_json(port) for port in self.ports],
+            "wanted": [_port_to_json(port) for port in self.wanted],
             "default_routes": [_route_to_json(route) for route in self.default_routes],
         }
 
@@ -150,6 +183,7 @@ class EndpointRecord(NamedTuple):
                 "holder": tuple(raw["holder"]),
                 "aliases": tuple(raw.get("aliases", ())),
                 "ports": tuple(_port_from_json(*port) for port in raw.get("ports", ())),
+                "wanted": tuple(_port_from_json(*port) for port in raw.get("wanted", ())),
                 "portmap": _portmap_from_json(*raw.get("portmap", ())),
                 "bandwidth": Bandwidth(*raw["bandwidth"]) if raw.get("bandwidth") else None,
                 "tuning": _tuning_from_json(raw.get("tuning")),
@@ -185,6 +219,10 @@ def _route_to_json(route: Route) -> Json:
 
 def _route_from_json(raw: Json) -> Route:
     return Route(**{**raw, "dst": ip_network(raw["dst"]), "gw": ip_address(raw["gw"]) if raw["gw"] else None})
+
+
+def _port_to_json(port: PortMapping) -> Json:
+    return (*port[:3], str(port.host_ip) if port.host_ip else None, port.size)
 
 
 def _port_from_json(protocol: str, host_port: int, container_port: int, host_ip: str | None, size: int) -> PortMapping:

@@ -4,6 +4,8 @@
     pools        a subnet from the default address pools for a network that names none
     static       addresses written in the configuration
     none         no addresses (L2)
+    given        addresses that another engine (Docker) has allocated
+    single       host-local's addresses one by one, for an engine that asks before it names the endpoint
     delegated    any other CNI IPAM executable, by CNI_PATH
 
 A module offers `configure`, `restore` and `release_unrecorded`, which the functions of those names here
@@ -37,6 +39,7 @@ BUILT_IN = {
     "none": "cni_cnm.ipam.none",
     "host-local": "cni_cnm.ipam.host_local",
     "static": "cni_cnm.ipam.static",
+    "given": "cni_cnm.ipam.given",
 }
 
 

@@ -92,6 +92,14 @@ class HostLocal:
         self._resolv_conf = resolv_conf
         self._held = held
 
+    @property
+    def leases(self) -> Leases:
+        return self._leases
+
+    @property
+    def sets(self) -> Sequence[RangeSet]:
+        return self._sets
+
     def gateways(self) -> Sequence[IPInterface]:
         found = [
             ip_interface(f"{member.gateway}/{member.subnet.prefixlen}")

@@ -6,7 +6,8 @@
 
 A crash can leave an empty file, a reboot leaves all of them; the reference counts both as taken for ever.
 Here an empty file, or one older than this epoch that no endpoint record of this epoch names, is void: it is
-replaced when an allocation meets it, under the lock. Anything else of that name (a folder, a pipe, a file of
+replaced when an allocation meets it, under the lock. A reservation of Docker's (`docker`, `reserved`) is never
+void: nobody makes it again after a reboot. Anything else of that name (a folder, a pipe, a file of
 somebody else) is taken, and never opened in a way that could block.
 """
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress
 
 _LONGEST_OWNER = 4096
+
+DOCKER = "docker"
+"""Container id in a lease that Docker requested; in the place of the interface is the id of Docker's endpoint, or:"""
+RESERVED, REQUESTED = "reserved", "requested"
+"""For no endpoint, until Docker gives it back; for one that Docker has not named yet."""
 
 
 def owner_text(key: EndpointKey) -> str:
@@ -95,7 +101,7 @@ class Leases:
                 os.unlink(path)
                 descriptor = os.open(path, flags, 0o600)
             self._changed = True
-            self._was_valid = self._was_valid and self._index.leaves_out(key)
+            self._was_valid = self._was_valid and (key.container_id == DOCKER or self._index.leaves_out(key))
             try:
                 os.write(descriptor, owner_text(key).encode())
             except OSError:
@@ -106,6 +112,18 @@ class Leases:
         except OSError as error:
             raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
         return True
+
+    def hand_on(self, address: IPAddress, key: EndpointKey) -> None:
+        """Give a lease another owner, whose text is not shorter: in one write, so no reader sees half of it."""
+        path = f"{self.folder}/{address}"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, owner_text(key).encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
 
     def remove(self, address: IPAddress) -> None:
         """Missing is done."""
@@ -128,7 +146,10 @@ class Leases:
             return False
         if status.st_size == 0:
             return True
-        return status.st_mtime < self._epoch_started() and not self._on_record(self.owner(name))
+        if status.st_mtime >= self._epoch_started():
+            return False
+        owner = self.owner(name)
+        return owner != f"{DOCKER}{SEPARATOR}{RESERVED}" and not self._on_record(owner)
 
     def _epoch_started(self) -> float:
         if self._epoch_start is None:
@@ -142,7 +163,8 @@ class Leases:
         from cni_cnm.state import epoch
 
         container_id, _, ifname = owner.partition(SEPARATOR)
-        record = FileStore(self._run_dir, "").get(ENDPOINTS, EndpointKey(self._network, container_id, ifname).id)
+        key = EndpointKey(self._network, container_id, ifname)
+        record = FileStore(self._run_dir, "").get(ENDPOINTS, ifname if container_id == DOCKER else key.id)
         return isinstance(record, dict) and record.get("epoch") == epoch.current()
 
     # the cursor -----------------------------------------------------------

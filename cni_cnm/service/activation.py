@@ -1,8 +1,10 @@
-"""The listening socket, from systemd (sd_listen_fds(3)) or of our own, and readiness (sd_notify(3)).
+"""The listening sockets, from systemd (sd_listen_fds(3)) or of our own, and readiness (sd_notify(3)).
 
 RUN_DIR/               0700 root
 RUN_DIR/service.sock   0600 root
 RUN_DIR/service.lock   held while a service listens on a socket of its own
+
+systemd names what it passes (FileDescriptorName=): `docker` is the socket for Docker's requests, any other the pods'.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SOCKET_PATH = "/run/cni-cnm/service.sock"
+DOCKER_SOCKET_PATH = "/run/docker/plugins/cni-cnm.sock"
+DOCKER = "docker"
 _FIRST_PASSED = 3
 _BACKLOG = 1024
 
@@ -25,12 +29,13 @@ _BACKLOG = 1024
 class Listener:
     """The socket connections come in by. `close` removes its name if it is ours."""
 
-    def __init__(self, path: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, path: str, environ: Mapping[str, str], *, docker: bool = False) -> None:
         """IoFailed if the socket cannot be made, Conflict if another service listens there."""
         self._path = os.path.abspath(path)
         self._lock = -1
-        self.passed = passed(environ)
-        self.socket = socket.socket(fileno=_FIRST_PASSED) if self.passed else self._listen()
+        descriptor = passed(environ, docker=docker)
+        self.passed = descriptor is not None
+        self.socket = self._listen() if descriptor is None else socket.socket(fileno=descriptor)
         self.socket.setblocking(False)
         os.set_inheritable(self.socket.fileno(), False)
 
@@ -77,9 +82,14 @@ class Listener:
         return listener
 
 
-def passed(environ: Mapping[str, str]) -> bool:
-    """Whether systemd gave this very process one listening socket."""
-    return environ.get("LISTEN_PID") == str(os.getpid()) and environ.get("LISTEN_FDS") == "1"
+def passed(environ: Mapping[str, str], *, docker: bool = False) -> int | None:
+    """The listening socket that systemd gave this very process for pods, or for Docker; None if it gave none."""
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
+        return None
+    names = [*environ.get("LISTEN_FDNAMES", "").split(":"), *([""] * int(count))][: int(count)]
+    found = [_FIRST_PASSED + number for number, name in enumerate(names) if (name == DOCKER) is docker]
+    return found[0] if found else None
 
 
 def notify(environ: Mapping[str, str], state: str) -> None:

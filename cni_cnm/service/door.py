@@ -8,6 +8,7 @@ runtime has.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from time import perf_counter
 
 from cni_cnm import settings as settings_module
@@ -25,7 +26,7 @@ from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.service.server import Call
@@ -83,6 +84,19 @@ class Door:
             ("log", perf_counter() - ended),
         )
         return Answer(reply.code, reply.out, reply.err.encode(errors="backslashreplace"), steps)
+
+    @contextmanager
+    def engine(self) -> Iterator[Controller]:
+        """A controller for one of Docker's calls. Docker's networks are those of the service's own namespace."""
+        namespaces = CallNamespaces(self._own, {}, self._reaper, None)
+        try:
+            yield open_controller(self._read_settings(os.environ), namespaces, lambda: self._nft)
+        finally:
+            namespaces.close()
+
+    def note(self, line: str, duration_ms: float) -> None:
+        """A line about a call of Docker's, to where those about pods go."""
+        log(line, duration_ms, self._settings[1] if self._settings else None)
 
     def _read_settings(self, environ: Mapping[str, str]) -> Settings:
         """The caller's settings, read again only when the file has changed."""

@@ -2,6 +2,7 @@
 
     STATE_DIR/networks/NAME.json        kept over reboots
     STATE_DIR/allowed/pairs.json        networks opened to each other
+    STATE_DIR/pools/ID.json             the same: subnets that Docker has requested
     RUN_DIR/endpoints/ID.json           void after a reboot, like the kernel objects they describe
     RUN_DIR/sandboxes/ID.json
     RUN_DIR/firewall/state.json         what the packet filters looked like when all was well (cnm/upkeep.py)
@@ -29,6 +30,7 @@ ENDPOINTS = "endpoints"
 SANDBOXES = "sandboxes"
 FIREWALL = "firewall"
 ALLOWED = "allowed"
+POOLS = "pools"
 
 
 class FileStore:
@@ -41,6 +43,7 @@ class FileStore:
             SANDBOXES: f"{run_dir}/{SANDBOXES}",
             FIREWALL: f"{run_dir}/{FIREWALL}",
             ALLOWED: f"{state_dir}/{ALLOWED}",
+            POOLS: f"{state_dir}/{POOLS}",
         }
         self._lock_file = f"{run_dir}/locks"
 
@@ -68,7 +71,7 @@ class FileStore:
         temporary = f"{path}.tmp"  # one writer at a time: a record is written under its lock, and deleted with this
         data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
         try:
-            self._write(temporary, data, durable=kind in (NETWORKS, ALLOWED))
+            self._write(temporary, data, durable=kind in (NETWORKS, ALLOWED, POOLS))
             os.rename(temporary, path)
         except OSError as error:
             try:

@@ -1,0 +1,312 @@
+"""The Docker door on networks that are Docker's alone, driven by a real dockerd: what the seed's plugin got wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.system.docker_host import OURS, DockerHost, docker_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerHost]:
+    with docker_host(tmp_path_factory.mktemp("docker")) as host:
+        yield host
+
+
+@pytest.fixture
+def clean(host: DockerHost) -> Iterator[DockerHost]:
+    """Afterwards nothing may be left of what the test removed from Docker, and of what it did not."""
+    yield host
+    containers = host.dockerd("ps", "-aq").split()
+    if containers:
+        host.dockerd.remove(*containers)
+    for network in host.dockerd("network", "ls", "-q", "--filter", "type=custom").split():
+        host.dockerd("network", "rm", network)
+    assert not host.records()
+    assert not host.elements()
+    assert not {link for link in host.node.links() if link.startswith(("veth", "br-", "tmp"))}
+
+
+def reaches(host: DockerHost, container: str, url: str) -> bool:
+    """Whether a web server answers, even if only that it has no such page."""
+    done = host.dockerd.execute(container, "wget", "-O-", url)
+    return done.code == 0 or "404" in done.err
+
+
+def from_host(host: DockerHost, url: str) -> bool:
+    done = host.node.run("busybox", "wget", "-O-", url)
+    return done.code == 0 or "404" in done.err
+
+
+def until(holds: Any, limit: float = 30) -> bool:
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_containers_reach_each_other_and_the_gateway_by_one_interface(clean: DockerHost) -> None:
+    """Faults 1, 2, 3: the host's end is up, the gateway is the bridge's address, the default route is ours."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.0.0/24", "mynet")
+    assert "cni-cnm" in docker("network", "ls", "--filter", "name=mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet")
+    assert docker.ping("one", "two")
+    assert docker.ping("two", "172.30.0.1")
+    netns = docker.netns("one")
+    assert clean.node.links(netns=netns) == {"lo", "eth0"}
+    assert clean.node.ip("route", "show", "default", netns=netns)[0]["gateway"] == "172.30.0.1"
+    bridge = f"br-{docker.inspect('network', 'mynet')['Id'][:12]}"
+    assert clean.node.addresses(bridge) == {"172.30.0.1/24"}
+
+
+def test_inspect_shows_mac_and_addresses(clean: DockerHost) -> None:
+    """Fault 4."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.1.0/24", "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet", "--ip", "172.30.1.77", "--mac-address", "02:42:0a:0b:0c:0d")
+    attached = {c["Name"]: c for c in docker.inspect("network", "mynet")["Containers"].values()}
+    link = clean.node.ip("link", "show", "eth0", netns=docker.netns("one"))[0]
+    assert attached["one"]["MacAddress"] == link["address"]
+    assert attached["two"]["MacAddress"] == "02:42:0a:0b:0c:0d"
+    assert attached["two"]["IPv4Address"] == "172.30.1.77/24"
+    assert "taken" in docker.refused("run", "--rm", "--net=mynet", "--ip", "172.30.1.77", "box", "true")
+
+
+def test_a_container_keeps_its_mac_and_address_when_it_is_started_again(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.2.0/24", "mynet")
+    docker.start("one", "--net=mynet", "--ip", "172.30.2.9")
+    before = docker.inspect("one")["NetworkSettings"]["Networks"]["mynet"]
+    docker("restart", "-t0", "one")
+    after = docker.inspect("one")["NetworkSettings"]["Networks"]["mynet"]
+    assert before["EndpointID"] != after["EndpointID"]
+    assert (before["MacAddress"], before["IPAddress"]) == (after["MacAddress"], after["IPAddress"])
+
+
+def test_published_ports_are_reached_and_reported(clean: DockerHost) -> None:
+    """From the host, from a neighbour and from the container itself; chosen ones too; none after the container."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.3.0/24", "mynet")
+    docker.start("web", "--net=mynet", "-p", "8080:80", "-p", "81", command=("httpd", "-f", "-p", "80"))
+    docker.start("other", "--net=mynet")
+    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+    assert reaches(clean, "other", "http://172.30.3.1:8080/")
+    assert reaches(clean, "web", "http://172.30.3.1:8080/")
+    network = docker.inspect("network", "mynet")["Id"]
+    endpoint = docker.inspect("web")["NetworkSettings"]["Networks"]["mynet"]["EndpointID"]
+    info = clean.call("NetworkDriver.EndpointOperInfo", {"NetworkID": network, "EndpointID": endpoint})["Value"]
+    ports = {port["Port"]: port["HostPort"] for port in info["com.docker.network.portmap"]}
+    assert ports[80] == 8080
+    assert ports[81] > 1023
+    error = docker.refused("run", "-d", "--name", "late", "--net=mynet", "-p", "8080:80", "box")
+    assert "8080/tcp is already published" in error
+    docker.remove("web", "late")
+    assert not from_host(clean, "http://127.0.0.1:8080/")
+
+
+def test_a_port_that_a_process_of_the_host_holds_is_refused(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.4.0/24", "mynet")
+    holder = clean.popen("busybox", "nc", "-ll", "-p", "9090", "-e", "cat")
+    try:
+        assert until(lambda: clean.node.run("ss", "-Hltn", "sport = :9090").out.strip())
+        assert "9090/tcp is in use" in docker.refused("run", "-d", "--net=mynet", "-p", "9090:80", "box")
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_options_of_the_bridge_driver_are_honoured(clean: DockerHost) -> None:
+    """Fault 10: mtu, the bridge's name, icc."""
+    docker = clean.dockerd
+    options = {"driver.mtu": "1400", "bridge.name": "br-mine", "bridge.enable_icc": "false"}
+    flags = [text for key, value in options.items() for text in ("-o", f"com.docker.network.{key}={value}")]
+    docker("network", "create", *OURS, "--subnet", "172.30.5.0/24", *flags, "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet")
+    assert clean.node.addresses("br-mine") == {"172.30.5.1/24"}
+    assert clean.node.ip("link", "show", "eth0", netns=docker.netns("one"))[0]["mtu"] == 1400
+    assert docker.ping("one", "172.30.5.1")
+    assert not docker.ping("one", docker.address("two", "mynet"), wait=1)
+    error = docker.refused("network", "create", *OURS, "-o", "colour=red", "other")
+    assert "colour is not known" in error
+    assert "bridge.nonsense" in docker.refused(
+        "network", "create", *OURS, "-o", "com.docker.network.bridge.nonsense=1", "other"
+    )
+
+
+def test_an_internal_network_has_no_way_out(clean: DockerHost) -> None:
+    """No default route, no second interface, nothing published; neighbours and the host are reached."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--internal", "--subnet", "172.30.6.0/24", "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet")
+    netns = docker.netns("one")
+    assert clean.node.links(netns=netns) == {"lo", "eth0"}
+    assert not clean.node.ip("route", "show", "default", netns=netns)
+    assert docker.ping("one", "two")
+
+
+def test_ipv6(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    subnets = ("--subnet", "172.30.7.0/24", "--subnet", "fd00:7::/64")
+    docker("network", "create", *OURS, "--ipv6", *subnets, "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet", "--ip6", "fd00:7::99")
+    assert docker.address("two", "mynet", family=6) == "fd00:7::99"
+    assert docker.execute("one", "ping6", "-c1", "-W3", "fd00:7::99").code == 0
+    assert docker.execute("one", "ping6", "-c1", "-W3", "fd00:7::1").code == 0
+    assert clean.node.ip("-6", "route", "show", "default", netns=docker.netns("one"))[0]["gateway"] == "fd00:7::1"
+
+
+def test_connect_and_disconnect_a_running_container(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.8.0/24", "red")
+    docker("network", "create", *OURS, "--subnet", "172.30.9.0/24", "blue")
+    docker.start("one", "--net=red")
+    docker.start("two", "--net=blue")
+    assert not docker.ping("one", docker.address("two", "blue"), wait=1), "networks are isolated from each other"
+    docker("network", "connect", "blue", "one")
+    assert clean.node.links(netns=docker.netns("one")) == {"lo", "eth0", "eth1"}
+    assert docker.ping("one", docker.address("two", "blue"))
+    docker("network", "disconnect", "blue", "one")
+    assert clean.node.links(netns=docker.netns("one")) == {"lo", "eth0"}
+
+
+def test_without_a_subnet_each_network_gets_another_one(clean: DockerHost) -> None:
+    """An IPAM that answers the same pool again makes Docker ask for ever; two at once get different ones, too."""
+    docker = clean.dockerd
+    names = [f"net{n}" for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: docker("network", "create", *OURS, name), names))
+    subnets = {docker.inspect("network", name)["IPAM"]["Config"][0]["Subnet"] for name in names}
+    assert len(subnets) == 4
+
+
+def test_a_subnet_that_a_network_has_is_refused(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.10.0/24", "mynet")
+    assert "overlaps" in docker.refused("network", "create", *OURS, "--subnet", "172.30.10.128/25", "other")
+    ours = ("--driver", "cni-cnm", "--subnet", "172.30.10.0/24")
+    assert "overlaps" in docker.refused("network", "create", *ours, "other")
+
+
+def test_gateway_range_and_reserved_addresses(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    subnet = ("--subnet", "172.30.11.0/24", "--gateway", "172.30.11.254", "--ip-range", "172.30.11.64/28")
+    docker("network", "create", *OURS, *subnet, "--aux-address", "printer=172.30.11.65", "mynet")
+    for name in ("one", "two"):
+        docker.start(name, "--net=mynet")
+    given = [docker.address(name, "mynet") for name in ("one", "two")]
+    assert given == ["172.30.11.64", "172.30.11.66"]
+    assert docker.ping("one", "172.30.11.254")
+    network = f"docker-{docker.inspect('network', 'mynet')['Id'][:12]}"
+    assert clean.leases(network)["172.30.11.65"] == "docker\r\nreserved"
+
+
+def test_our_driver_with_dockers_own_addresses(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", "--driver", "cni-cnm", "--subnet", "172.30.12.0/24", "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet")
+    assert docker.ping("one", "two")
+    assert docker.ping("one", "172.30.12.1")
+
+
+def test_our_addresses_with_dockers_own_driver(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", "--ipam-driver", "cni-cnm", "--subnet", "172.30.13.0/24", "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet", "--ip", "172.30.13.50")
+    assert docker.ping("one", "two")
+    assert set(clean.leases("docker-172.30.13.0-24")) == {docker.address("one", "mynet"), "172.30.13.50"}
+
+
+def test_an_address_pool_of_zero_is_refused(clean: DockerHost) -> None:
+    error = clean.dockerd.refused("network", "create", "--driver", "cni-cnm", "--ipam-driver", "null", "mynet")
+    assert "needs a subnet" in error
+
+
+def test_many_containers_at_once_get_different_addresses(clean: DockerHost) -> None:
+    """Fault 8."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.14.0/24", "mynet")
+    names = [f"c{n}" for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: docker.start(name, "--net=mynet"), names))
+    addresses = {docker.address(name, "mynet") for name in names}
+    assert len(addresses) == 8
+    network = f"docker-{docker.inspect('network', 'mynet')['Id'][:12]}"
+    holders = clean.leases(network)
+    assert set(holders) == addresses
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(docker.remove, names))
+    assert not clean.leases(network)
+
+
+def test_two_at_once_for_one_host_port(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.15.0/24", "mynet")
+    with ThreadPoolExecutor(2) as pool:
+        run = ("run", "-d", "--net=mynet", "-p", "7070:80", "box")
+        done = list(pool.map(lambda _: docker.try_(*run), range(2)))
+    assert sorted(bool(one.code) for one in done) == [False, True]
+
+
+def test_a_deleted_network_that_docker_forgets_is_reconciled(clean: DockerHost) -> None:
+    """Docker takes no no for an answer to DeleteNetwork: what its endpoints left goes with it."""
+    network, endpoint = "a" * 64, "b" * 64
+    options = {"com.docker.network.enable_ipv6": False, "com.docker.network.generic": {}}
+    data = [{"AddressSpace": "LocalDefault", "Pool": "172.30.16.0/24", "Gateway": "172.30.16.1/24"}]
+    clean.call("NetworkDriver.CreateNetwork", {"NetworkID": network, "Options": options, "IPv4Data": data})
+    interface = {"Address": "172.30.16.5/24", "AddressIPv6": "", "MacAddress": ""}
+    where = {"NetworkID": network, "EndpointID": endpoint}
+    clean.call("NetworkDriver.CreateEndpoint", {**where, "Interface": interface, "Options": {}})
+    clean.call("NetworkDriver.Join", {**where, "SandboxKey": "/run/docker/netns/gone", "Options": {}})
+    assert clean.records()
+    clean.call("NetworkDriver.DeleteNetwork", {"NetworkID": network})
+    for _ in range(2):
+        for call in ("RevokeExternalConnectivity", "Leave", "DeleteEndpoint"):
+            clean.call(f"NetworkDriver.{call}", where)
+        clean.call("NetworkDriver.DeleteNetwork", {"NetworkID": network})
+
+
+def test_steps_that_come_twice_are_the_same_step(clean: DockerHost) -> None:
+    """Program on a role change, Join and CreateEndpoint after a broken connection."""
+    network, endpoint = "c" * 64, "d" * 64
+    data = [{"AddressSpace": "LocalDefault", "Pool": "172.30.17.0/24", "Gateway": "172.30.17.1/24"}]
+    where = {"NetworkID": network, "EndpointID": endpoint}
+    ports = [{"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 0, "HostPortEnd": 0}]
+    options = {"com.docker.network.portmap": ports}
+    seen = []
+    for _ in range(2):
+        clean.call("NetworkDriver.CreateNetwork", {"NetworkID": network, "Options": {}, "IPv4Data": data})
+    for _ in range(2):
+        body = {**where, "Interface": {"Address": "172.30.17.5/24"}, "Options": options}
+        seen.append(clean.call("NetworkDriver.CreateEndpoint", body))
+    assert seen[0] == seen[1]
+    for _ in range(2):
+        joined = clean.call("NetworkDriver.Join", {**where, "SandboxKey": "/run/docker/netns/x", "Options": options})
+        assert joined["InterfaceName"]["SrcName"] in clean.node.links()
+    for _ in range(2):
+        clean.call("NetworkDriver.ProgramExternalConnectivity", {**where, "Options": options})
+        seen.append(clean.call("NetworkDriver.EndpointOperInfo", where))
+    assert seen[2] == seen[3]
+    assert json.dumps(seen[2]).count('HostPort":') == 1
+    clean.call("NetworkDriver.Leave", where)
+    assert "com.docker.network.portmap" not in clean.call("NetworkDriver.EndpointOperInfo", where)["Value"]
+    clean.call("NetworkDriver.DeleteEndpoint", where)
+    clean.call("NetworkDriver.DeleteNetwork", {"NetworkID": network})

@@ -1,0 +1,64 @@
+"""One network for Docker's containers and CNI's pods: one bridge, one address store, nobody harms the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.docker_host import OURS, DockerHost, docker_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHARED = (*OURS, "-o", "cni-cnm.network=podnet", "--ipam-opt", "cni-cnm.network=podnet")
+SUBNET = {"ipam": {"type": "host-local", "subnet": "10.88.0.0/24"}}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerHost]:
+    with docker_host(tmp_path_factory.mktemp("docker")) as host:
+        yield host
+
+
+def test_docker_joins_a_network_of_pods_and_leaves_it_whole(host: DockerHost) -> None:
+    docker = host.dockerd
+    pod = host.add("podnet", "pod1", **SUBNET)
+    assert "--subnet 10.88.0.0/24" in docker.refused("network", "create", *SHARED, "shared")
+    foreign = ("--driver", "cni-cnm", "--subnet", "10.88.0.0/24", "-o", "cni-cnm.network=podnet")
+    assert "--ipam-driver cni-cnm" in docker.refused("network", "create", *foreign, "shared")
+    docker("network", "create", *SHARED, "--subnet", "10.88.0.0/24", "shared")
+    docker.start("one", "--net=shared")
+    address = docker.address("one", "shared")
+    assert docker.ping("one", pod)
+    assert host.node.ping(address, netns="/run/netns/pod1")
+    assert "taken" in docker.refused("run", "--rm", "--net=shared", "--ip", pod, "box", "true")
+    another = host.add("podnet", "pod2", **SUBNET)
+    assert len({pod, address, another}) == 3
+    refused = host.node.run(str(host.program), "network", "rm", "podnet")
+    assert refused.code == 1
+    docker.remove("one")
+    assert set(host.leases("podnet")) == {pod, another}
+    docker("network", "rm", "shared")
+    assert set(host.leases("podnet")) == {pod, another}
+    assert host.node.ping(another, netns="/run/netns/pod1")
+    for name in ("pod1", "pod2"):
+        host.delete("podnet", name, **SUBNET)
+    assert not host.leases("podnet")
+    host.node.run(str(host.program), "network", "rm", "podnet").ok()
+
+
+def test_the_service_and_dockerd_restart(host: DockerHost) -> None:
+    docker = host.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.20.0/24", "mynet")
+    docker.start("one", "--net=mynet")
+    host.stop_service()
+    host.serve()
+    docker.start("two", "--net=mynet")
+    assert docker.ping("two", "one")
+    docker.restart()
+    docker("start", "one", "two")
+    assert docker.ping("two", "one")
+    docker.remove("one", "two")
+    docker("network", "rm", "mynet")
+    assert not host.records()
