@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.activation import Listener, notify, passed
     from cni_cnm.service.server import Server
+    from cni_cnm.service.upkeep import Upkeep
 
     listener = Listener(arguments.socket, os.environ)
     docker_listener = None
@@ -46,6 +47,8 @@ def serve(arguments: argparse.Namespace) -> int:
 
         docker = DockerServer(docker_listener.socket, door.engine, door.note)
         docker.start()
+    upkeep = Upkeep(door.engine)
+    upkeep.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(server))
     _settle()
@@ -55,6 +58,7 @@ def serve(arguments: argparse.Namespace) -> int:
     sys.stderr.write(f"answering on {' and '.join(dict.fromkeys(shown))}\n")
     sys.stderr.flush()
     server.serve()
+    upkeep.stop()
     if docker is not None and docker_listener is not None:
         docker.stop()
         docker_listener.close()

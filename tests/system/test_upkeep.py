@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,35 @@ def conf(name: str = "net", subnet: str = "10.61.0.0/24", **keys: Any) -> dict[s
 
 
 PUBLISHED: dict[str, Any] = {"runtimeConfig": {"portMappings": [port(8080, 80)]}, "macspoofchk": True, "profile": "cnm"}
+
+
+@contextmanager
+def serving(side: Side) -> Iterator[None]:
+    """A service in the node, which nobody calls."""
+    shell = 'echo $$ >/run/serving; exec "$0" serve'
+    process = subprocess.Popen(side.node.command("sh", "-c", shell, str(side.executable)), stdin=subprocess.DEVNULL)
+    try:
+        wait(side.node.path("/run/cni-cnm/service.sock").exists, "the service")
+        yield
+        run(side, f"kill {side.node.path('/run/serving').read_text()}")
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def comes_back(side: Side, before: list[str]) -> None:
+    deadline = time.monotonic() + 30
+    while (now := ruleset(side)) != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert now == before
+
+
+def wait(happened: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline, f"{what} never came"
+        time.sleep(0.05)
 
 
 def run(side: Side, command: str) -> str:
@@ -104,6 +136,34 @@ def test_the_next_add_puts_everything_back(side: Side, flush: str) -> None:
     assert side.node.ping("192.0.2.9", netns="/run/netns/c2", wait=1), "masqueraded again, too"
     side.delete(conf("other", "10.62.0.0/24"), "c2").ok()
     assert ruleset(side) == before
+
+
+@pytest.mark.parametrize("flush", [*FLUSHES, "docker"])
+def test_the_service_puts_everything_back(side: Side, flush: str) -> None:
+    """With nobody asking for anything: what was flushed is there again, and what drops by default lets through."""
+    config = conf(**PUBLISHED)
+    side.add(config).ok()
+    serve(side, "c1", "tcp", 80)
+    before = ruleset(side)
+    with serving(side):
+        run(side, "nft add table inet unrelated")
+        run(side, "nft delete table inet unrelated")
+        if flush == "docker":
+            load(side, "nft", DOCKER)
+            wait(lambda: out(side), "the way out")
+        else:
+            run(side, flush)
+            comes_back(side, before)
+        assert published(side)
+
+
+def test_the_service_looks_when_it_starts(side: Side) -> None:
+    """What was flushed while no service ran."""
+    side.add(conf(**PUBLISHED)).ok()
+    before = ruleset(side)
+    run(side, "nft flush ruleset")
+    with serving(side):
+        comes_back(side, before)
 
 
 def test_nothing_of_the_dead_comes_back(side: Side) -> None:

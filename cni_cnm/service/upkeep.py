@@ -1,0 +1,93 @@
+"""Puts the packet filter right as soon as somebody changed it, without waiting for the next pod.
+
+A thread sleeps until the kernel tells of a changed table, chain or rule, waits until whoever changes them is done, and
+has the engine look (cnm/upkeep.py: 0.1 ms if all is well). Programs of old iptables change nothing that is told of:
+those are noticed by the next ADD.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from threading import Thread
+from time import monotonic
+
+from cni_cnm.cnm import upkeep
+from cni_cnm.errors import CnmError
+from cni_cnm.kernel.changes import Changes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.cnm.controller import Controller
+
+QUIET_MS = 100
+"""A firewall that starts makes its changes one by one: it is done when none has come for so long,"""
+LIMIT_S = 2.0
+"""or it is not waited for any longer."""
+
+
+class Upkeep:
+    """`engine` gives a controller for one look."""
+
+    def __init__(self, engine: Callable[[], AbstractContextManager[Controller]]) -> None:
+        self._engine = engine
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._changes: Changes | None = None
+        self._thread = Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """From the thread whose namespace is watched; everything is looked at once."""
+        try:
+            self._changes = Changes()
+        except OSError as error:
+            _say(f"changes of the packet filter are not seen: {error.strerror}; each ADD looks by itself")
+            return
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What is under way is finished."""
+        os.eventfd_write(self._wake, 1)
+        if self._changes is not None:
+            self._thread.join()
+            self._changes.close()
+        os.close(self._wake)
+
+    def _run(self) -> None:
+        if self._changes is None:
+            return
+        self._look()
+        while self._await(self._changes):
+            self._look()
+
+    def _await(self, changes: Changes) -> bool:
+        """True when something changed and is quiet again; False to stop."""
+        poll = select.poll()
+        poll.register(changes, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        since = 0.0
+        while True:
+            ready = poll.poll(QUIET_MS if since else None)
+            if any(descriptor == self._wake for descriptor, _ in ready):
+                return False
+            if ready and changes.take() and not since:
+                since = monotonic()
+            if since and (not ready or monotonic() - since > LIMIT_S):
+                return True
+
+    def _look(self) -> None:
+        try:
+            with self._engine() as controller:
+                upkeep.ensure(controller)
+        except CnmError as error:
+            _say(f"the packet filter is not as it should be: {error}")
+        except Exception as error:  # noqa: BLE001 - a defect here must not end the watching
+            _say(f"the packet filter could not be looked at: {type(error).__name__}: {error}")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write("".join(c if c.isprintable() else " " for c in line) + "\n")
+    sys.stderr.flush()
