@@ -23,8 +23,11 @@ DAD_LIMIT_S = 10.0
 """The kernel's detection takes about 2 s; a link that never finishes must not hold the pod for ever."""
 
 
-def configure(stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> None:
-    """Addresses, link up, routes. The link goes away with its driver, so nothing here needs undoing."""
+def configure(stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> Link:
+    """Addresses, link up, routes. The link goes away with its driver, so nothing here needs undoing.
+
+    Gives the link as it was found.
+    """
     link = require_link(stack, ifname)
     versions: set[int] = {address.interface.version for address in addresses}
     stack.set_sysctls(_hygiene(ifname, versions, role), tolerate=True)
@@ -44,10 +47,14 @@ def configure(stack: Stack, ifname: str, addresses: Sequence[Address], routes: S
     with stack.batch():
         for route in routes:
             stack.add_route(entry(route, link, addresses))
+    return link
 
 
-def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address]) -> None:
-    link = require_link(stack, ifname)
+def add_default(
+    stack: Stack, ifname: str, route: Route, addresses: Sequence[Address], link: Link | None = None
+) -> None:
+    """`link` is the one of that name, from whoever has looked it up already."""
+    link = link or require_link(stack, ifname)
     try:
         stack.add_route(entry(route, link, addresses))
     except KernelError as error:

@@ -91,7 +91,7 @@ class BridgeDriver:
         mtu = parsed.mtu or (bridge.mtu if parsed.profile == "cnm" else 0)
         mac = _mac("host", plan.id)
         try:
-            host.add_veth(
+            made = host.add_veth(
                 plan.host_ifname,
                 peer=place.ifname,
                 peer_stack=place.stack,
@@ -102,7 +102,7 @@ class BridgeDriver:
             )
         except KernelError as error:
             raise _explain(error, parsed.bridge, place) from error
-        port = _find(host, plan.host_ifname)
+        port = made or _find(host, plan.host_ifname)
         try:
             # A router takes no advice from its containers: SLAAC on the host's ends would give the host their prefixes.
             host.set_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], tolerate=True)

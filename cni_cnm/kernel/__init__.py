@@ -176,10 +176,11 @@ class Stack(Protocol):
         mac: str = "",
         peer_mac: str = "",
         master: int = 0,
-    ) -> None:
+    ) -> Link | None:
         """A veth pair born in its two places in one request: `name` here, `peer` in `peer_stack`; both down.
 
         `mac` is of the end here, `peer_mac` of the peer; `master` enslaves the end here. EEXIST if a name is taken.
+        Gives the end here as `link` would, or None: in a batch, and where the kernel does not tell (before 6.2).
         """
 
     def add_macvlan(

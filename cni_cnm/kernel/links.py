@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cni_cnm.kernel import Link, Port, Vlan
+from cni_cnm.kernel import Link, Port, Vlan, trim
+from cni_cnm.kernel.encoding import Tail
 from cni_cnm.kernel.messages import AF_BRIDGE, Message, ifinfmsg
 
 TYPE_CHECKING = False
@@ -17,6 +18,8 @@ IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 _BRVLAN, _SKIP_STATS = 0x2, 0x8
 _SELF = 2
 _PVID, _UNTAGGED = 0x2, 0x4
+_HEADER_BYTES, _FIXED_BYTES = 16, 16
+"""struct nlmsghdr and struct ifinfomsg."""
 _ETHERNET_LENGTH = 4 + 6
 """Header and address. The length is known before the attribute is decoded."""
 
@@ -54,7 +57,7 @@ def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> Message:
 
 def veth(name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int) -> Message:
     """Both ends in one request; `peer_namespace` is a descriptor."""
-    other = {"attrs": [*_born(peer, peer_mac, mtu), ("IFLA_NET_NS_FD", peer_namespace)]}
+    other = Tail(attrs=[*_born(peer, peer_mac, mtu), ("IFLA_NET_NS_FD", peer_namespace)])
     data = {"attrs": [("VETH_INFO_PEER", other)]}
     attributes = _born(name, mac, mtu)
     if master:
@@ -135,6 +138,24 @@ WANTED: Wanted = {
     18: {_INFO_KIND: None, _INFO_DATA: dict.fromkeys((_MODE, _IPVLAN_FLAGS, _VLAN_FILTERING))},  # LINKINFO
 }
 """Attributes (IFLA_*) that `link` reads."""
+
+
+_kept: dict[bytes, Link] = {}
+_KEPT_MAX = 256
+
+
+def read(data: bytes, offset: int) -> Link:
+    """The link of a message as the kernel sent it. The same bytes, a bridge's that did not change, are decoded once."""
+    trimmed = trim.message(data, offset, _FIXED_BYTES, WANTED)
+    body = trimmed[_HEADER_BYTES:]
+    known = _kept.get(body)
+    if known is None:
+        found = ifinfmsg(trimmed)
+        found.decode()
+        if len(_kept) >= _KEPT_MAX:
+            _kept.clear()
+        known = _kept[body] = link(found)
+    return known
 
 
 def link(found: Message) -> Link:

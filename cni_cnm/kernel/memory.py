@@ -128,7 +128,7 @@ class MemoryStack:
         mac: str = "",
         peer_mac: str = "",
         master: int = 0,
-    ) -> None:
+    ) -> Link | None:
         there = _memory_stack(peer_stack).space
 
         def add() -> None:
@@ -149,7 +149,9 @@ class MemoryStack:
                     _delete(this)
                     raise
 
+        batched = self._depth > 0
         self._write(add)
+        return None if batched else self.link(name)
 
     def add_macvlan(
         self,

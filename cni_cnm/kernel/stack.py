@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni_cnm.kernel import Link, Port, Rate, RouteEntry, Stack, Vlan
-    from cni_cnm.kernel.trim import Wanted
     from cni_cnm.model import IPInterface
 
 VLAN_FILTERING = "bridge VLAN filtering"
@@ -64,9 +63,7 @@ class KernelStack:
         if not name:
             return None
         try:
-            found = self._wire.get(
-                links.query(name=name), messages.RTM_GETLINK, f"looking for {name}{self.place}", links.WANTED
-            )
+            found = self._wire.ask(links.query(name=name), messages.RTM_GETLINK, f"looking for {name}{self.place}")
         except KernelError as error:
             if error.errno != ERANGE:
                 raise
@@ -74,7 +71,10 @@ class KernelStack:
         return self._seen(found)
 
     def link_at(self, index: int) -> Link | None:
-        return self._seen(self._get(index, links.WANTED)) if index > 0 else None
+        if index <= 0:
+            return None
+        sentence = f"looking for {self._name(index)}{self.place}"
+        return self._seen(self._wire.ask(links.query(index), messages.RTM_GETLINK, sentence))
 
     def links(self, *, master: int = 0) -> Sequence[Link]:
         query = links.query(master=master)
@@ -109,12 +109,14 @@ class KernelStack:
         mac: str = "",
         peer_mac: str = "",
         master: int = 0,
-    ) -> None:
+    ) -> Link | None:
         # With EXFULL (a bridge is full) or any other failure the kernel takes both ends back.
         other = _kernel_stack(peer_stack)
         request = links.veth(name, mac, mtu, master, peer=peer, peer_mac=peer_mac, peer_namespace=other.fd)
         port = f" on {self._name(master)}" if master else ""
-        self._add_link(request, f"adding the veth {name}{port} with its peer {peer}{other.place}", "veth driver")
+        sentence = f"adding the veth {name}{port} with its peer {peer}{other.place}{self.place}"
+        made = self._wire.make(request, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="veth driver")
+        return self._seen(made)
 
     def add_macvlan(
         self, name: str, parent: int, *, mode: str, to: Stack, mac: str = "", mtu: int = 0, bc_queue: int = 0
@@ -353,18 +355,18 @@ class KernelStack:
         request = links.vlan_change(index, vlan, on_bridge=link is not None and link.kind == "bridge")
         self._write(request, kind, sentence, feature=VLAN_FILTERING)
 
-    def _get(self, index: int, wanted: Wanted | None = None) -> Any:
+    def _get(self, index: int) -> Any:
         sentence = f"looking for {self._name(index)}{self.place}"
-        return self._wire.get(links.query(index), messages.RTM_GETLINK, sentence, wanted)
+        return self._wire.get(links.query(index), messages.RTM_GETLINK, sentence)
 
     def _dump_addresses(self, index: int) -> list[Any]:
         sentence = f"listing the addresses of {self._name(index)}{self.place}"
         return self._wire.dump(addresses.query(index), messages.RTM_GETADDR, sentence)
 
-    def _seen(self, found: Any) -> Link | None:
+    def _seen(self, found: tuple[bytes, int] | None) -> Link | None:
         if found is None:
             return None
-        link = links.link(found)
+        link = links.read(*found)
         self._names[link.ifindex] = link.name
         return link
 

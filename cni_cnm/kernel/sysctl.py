@@ -32,10 +32,8 @@ def write_differing(values: Sequence[tuple[str, str]], *, tolerate: bool) -> Non
     """
     for key, value in values:
         path = _path(key)
-        if _same(path, value):
-            continue
         try:
-            _write(path, value)
+            _write_differing(path, value)
         except OSError as error:
             if tolerate and error.errno in (ENOENT, EROFS, EACCES, EPERM):
                 continue
@@ -53,14 +51,6 @@ def _path(key: str) -> str:
     return f"/proc/sys/{key}"
 
 
-def _same(path: str, value: str) -> bool:
-    # Some keys can only be written (net/ipv4/route/flush) or fail to read while unset (stable_secret).
-    try:
-        return _read(path).split() == value.split()
-    except OSError:
-        return False
-
-
 def _read(path: str) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -69,10 +59,29 @@ def _read(path: str) -> str:
         os.close(fd)
 
 
-def _write(path: str, value: str) -> None:
-    # No O_CREAT, no O_TRUNC: the key is there or it is an error.
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _write_differing(path: str, value: str) -> None:
+    # No O_CREAT, no O_TRUNC: the key is there or it is an error. Offset 0: the kernel ignores writes further on.
     try:
-        os.write(fd, value.encode())
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (EROFS, EACCES, EPERM) and _same(path, value):
+            return
+        if error.errno != EACCES:
+            raise
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # net/ipv4/route/flush can only be written
+    try:
+        try:
+            if os.pread(fd, SIZE_MAX, 0).decode().split() == value.split():
+                return
+        except OSError:
+            pass  # stable_secret fails to be read while it is unset
+        os.pwrite(fd, value.encode(), 0)
     finally:
         os.close(fd)
+
+
+def _same(path: str, value: str) -> bool:
+    try:
+        return _read(path).split() == value.split()
+    except OSError:
+        return False

@@ -12,7 +12,7 @@ from errno import EINTR, EINVAL, ENODEV, EOPNOTSUPP, ETIMEDOUT
 from typing import Any, NamedTuple
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
-from cni_cnm.kernel import trim
+from cni_cnm.kernel import encoding, trim
 from cni_cnm.kernel.messages import Refusal
 
 TYPE_CHECKING = False
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+_ECHO = 0x8
+"""Links are echoed from kernel 6.2 on."""
 CREATE_NEW = 0x600
 """NLM_F_CREATE | NLM_F_EXCL."""
 _DUMP_INTR = 0x10
@@ -118,6 +120,11 @@ class Wire:
 
     def get(self, message: Message, kind: int, sentence: str, wanted: Wanted | None = None) -> Message | None:
         """The one object a request names, with the `wanted` attributes (None: all); None if there is none (ENODEV)."""
+        found = self.ask(message, kind, sentence)
+        return None if found is None else _decode(type(message), *found, wanted)
+
+    def ask(self, message: Message, kind: int, sentence: str) -> tuple[bytes, int] | None:
+        """As `get`, but what the kernel answered as it is: a datagram and where in it the object begins."""
         self.flush()
         request = self._encode(message, kind, REQUEST, sentence)
         self._send(request.data, sentence)
@@ -126,11 +133,34 @@ class Wire:
                 if sequence != request.sequence:
                     continue
                 if answer != _ERROR:
-                    return _decode(type(message), data, offset, wanted)
-                failure = _failure(data, offset, sentence)
-                if isinstance(failure, KernelError) and failure.errno == ENODEV:
+                    return data, offset
+                if _errno(data, offset) == ENODEV:
                     return None
+                failure = _failure(data, offset, sentence)
                 raise failure or KernelError(f"{sentence} was answered with nothing", EINVAL)
+
+    def make(
+        self, message: Message, kind: int, sentence: str, *, flags: int = 0, feature: str = ""
+    ) -> tuple[bytes, int] | None:
+        """As `write`, and what was made, as the kernel echoes it; None in a batch, and where the kernel does not."""
+        if self._depth:
+            self.write(message, kind, sentence, flags=flags, feature=feature)
+            return None
+        self.flush()
+        request = self._encode(message, kind, REQUEST | ACK | _ECHO | flags, sentence, feature)
+        self._send(request.data, sentence)
+        echo = None
+        while True:
+            for data, offset, answer, _, sequence in self._receive(sentence):
+                if sequence != request.sequence:
+                    continue
+                if answer != _ERROR:
+                    echo = data, offset
+                    continue
+                failure = _failure(data, offset, sentence, feature)
+                if failure is not None:
+                    raise failure
+                return echo
 
     def dump(self, message: Message, kind: int, sentence: str, wanted: Wanted | None = None) -> list[Message]:
         """All objects a filter lets through, from one consistent walk: an interrupted one is done again."""
@@ -167,12 +197,11 @@ class Wire:
 
     def _encode(self, message: Message, kind: int, flags: int, sentence: str, feature: str = "") -> _Request:
         self._sequence = self._sequence % 0xFFFFFFFF + 1
-        message["header"] = {"type": kind, "flags": flags, "sequence_number": self._sequence, "pid": 0}
         try:
-            message.encode()
+            data = encoding.request(message, kind, flags, self._sequence)
         except (ValueError, struct.error, OSError) as error:
             raise KernelError(f"{sentence} failed: a value cannot be encoded ({error})", EINVAL) from error
-        return _Request(self._sequence, bytes(message.data), sentence, feature)
+        return _Request(self._sequence, data, sentence, feature)
 
     def _send(self, data: bytes, sentence: str) -> None:
         try:
@@ -226,16 +255,19 @@ def _decode(cls: Any, data: bytes, offset: int, wanted: Wanted | None = None) ->
     return message
 
 
+def _errno(data: bytes, offset: int) -> int:
+    """Of an acknowledgement or the end of a dump: 0 for success."""
+    length = _HEADER.unpack_from(data, offset)[0]
+    return -int(_INT.unpack_from(data, offset + _HEADER.size)[0]) if length >= _HEADER.size + _INT.size else 0
+
+
 def _failure(data: bytes, offset: int, sentence: str, feature: str = "") -> KernelError | KernelFeatureMissing | None:
     """The exception an acknowledgement (or the end of a dump) stands for, None for success."""
-    length = _HEADER.unpack_from(data, offset)[0]
-    if length < _HEADER.size + _INT.size:
-        return None
-    number = -_INT.unpack_from(data, offset + _HEADER.size)[0]
+    number = _errno(data, offset)
     if not number:
         return None
     words = ""
-    if length > 2 * _HEADER.size + _INT.size:
+    if _HEADER.unpack_from(data, offset)[0] > 2 * _HEADER.size + _INT.size:
         words = _decode(Refusal, data, offset).get_attr("NLMSGERR_ATTR_MSG") or ""
     cause = f"{os.strerror(number)} ({words})" if words else os.strerror(number)
     if feature and number == EOPNOTSUPP:
