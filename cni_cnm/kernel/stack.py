@@ -116,7 +116,8 @@ class KernelStack:
         port = f" on {self._name(master)}" if master else ""
         sentence = f"adding the veth {name}{port} with its peer {peer}{other.place}{self.place}"
         made = self._wire.make(request, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="veth driver")
-        return self._seen(made)
+        link = self._seen(made)
+        return link._replace(master=master) if link is not None else None  # the echo is from before it was enslaved
 
     def add_macvlan(
         self, name: str, parent: int, *, mode: str, to: Stack, mac: str = "", mtu: int = 0, bc_queue: int = 0

@@ -35,7 +35,7 @@ def test_bridge_is_born_down_with_its_mac(world: World) -> None:
 def test_veth_is_born_in_its_two_places(world: World) -> None:
     """One request makes both ends, each with its name and MAC, down, the near one on its bridge."""
     bridge = world.bridge()
-    world.host.add_veth(
+    made = world.host.add_veth(
         "veth0",
         peer="eth0",
         peer_stack=world.container,
@@ -46,12 +46,23 @@ def test_veth_is_born_in_its_two_places(world: World) -> None:
     )
     near, far = world.host.link("veth0"), world.container.link("eth0")
     assert near is not None
+    assert made in (near, None)  # kernels before 6.2 do not tell
     assert far is not None
     assert (near.kind, near.mac, near.mtu, near.up, near.master) == ("veth", MAC, 1400, False, bridge.ifindex)
     assert (far.kind, far.mac, far.mtu, far.up, far.master) == ("veth", PEER_MAC, 1400, False, 0)
     assert (near.peer, far.peer) == (far.ifindex, near.ifindex)
     assert world.host.link("eth0") is None
     assert world.host.links(master=bridge.ifindex) == [near]
+
+
+def test_a_veth_in_a_batch_is_not_known_before_its_end(world: World) -> None:
+    """Nothing is given for it, and a name that is taken is an error of the batch."""
+    with world.host.batch():
+        assert world.host.add_veth("veth0", peer="eth0", peer_stack=world.container) is None
+    assert world.host.link("veth0") is not None
+    with pytest.raises(KernelError, match="veth0") as error:
+        world.host.add_veth("veth0", peer="eth1", peer_stack=world.container)
+    assert error.value.errno == errno.EEXIST
 
 
 def test_veth_without_macs_gets_two(world: World) -> None:

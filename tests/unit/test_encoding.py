@@ -51,7 +51,10 @@ MESSAGES = st.one_of(
     VETHS,
     st.builds(links.ifb, NAMES, MTUS),
     CHANGES,
-    st.builds(lambda index, hairpin, isolated: links.port_change(index, Port(hairpin, isolated)), INDEXES, st.booleans(), st.booleans()),
+    st.builds(
+        lambda index, hairpin, isolated: links.port_change(index, Port(hairpin, isolated)),
+        INDEXES, st.booleans(), st.booleans(),
+    ),
     st.builds(
         lambda index, vid, pvid, on: links.vlan_change(index, Vlan(vid, pvid, not pvid), on_bridge=on),
         INDEXES, st.integers(1, 4094), st.booleans(), st.booleans(),
