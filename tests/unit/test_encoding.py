@@ -87,7 +87,9 @@ def test_a_wrong_value_is_refused_as_by_pyroute2() -> None:
 
 
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names and addresses come by."""
     monkeypatch.setattr(encoding, "_KEPT_MAX", 10)
+    monkeypatch.setattr(encoding, "_kept", {})
     for number in range(100):
         encoding.request(links.query(name=f"veth{number}"), 18, 1, number)
         assert len(encoding._kept) <= 10
