@@ -1,0 +1,173 @@
+"""One call of a plugin: POST over a unix socket or TCP, JSON both ways, and never longer than `LIMIT_S`.
+
+Docker waits for a plugin without limit, and hangs with it. A runtime that waits for a pod must not: a call ends after
+LIMIT_S whatever the plugin does, drip a byte a second included. A connection that is refused is tried again for
+`RETRY_S`, which is a plugin's restart; Docker goes on for 15 s, and kubelet would start the pod again before that.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from cni_cnm.errors import DriverFailed, TryAgain
+from cni_cnm.plugins import failure_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+    from threading import Event
+
+    from cni_cnm.model import Json
+    from cni_cnm.plugins.discovery import Location, Tls
+
+LIMIT_S = 20.0
+RETRY_S = 3.0
+_FIRST_WAIT_S = 0.05
+_ANSWER_MAX = 4 * 1024 * 1024
+_SAID_MAX = 300
+_HEADERS = {"Host": "plugin", "Accept": "application/vnd.docker.plugins.v1.2+json", "User-Agent": "cni-cnm"}
+
+
+class PluginFailed(DriverFailed):
+    """The plugin answered that it failed; `status` is HTTP's."""
+
+    def __init__(self, msg: str, status: int, *, hint: str = "") -> None:
+        super().__init__(msg, hint=hint)
+        self.status = status
+
+    @property
+    def unsupported(self) -> bool:
+        """It does not know the call: 404 is how a plugin says so."""
+        return self.status == 404
+
+
+class Unreachable(TryAgain):
+    """No answer at all: nobody listens, or it took too long. What the plugin did of the call is not known."""
+
+
+def post(name: str, location: Location, call: str, body: Json | None = None) -> Json:
+    """The decoded answer. PluginFailed with the plugin's own words; DriverFailed for rubbish; Unreachable."""
+    from http.client import HTTPException, IncompleteRead
+    from threading import Event, Timer
+
+    data = b"" if body is None else json.dumps(body).encode()
+    connection = _connect(name, location)
+    late = Event()
+    timer = Timer(LIMIT_S, _cut, (connection, late))
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.request("POST", f"/{call}", data, _HEADERS)
+        response = connection.getresponse()
+        answer = response.read(_ANSWER_MAX + 1)
+        if response.length and len(answer) <= _ANSWER_MAX:  # a short read is no error to the library
+            raise IncompleteRead(answer, response.length)
+    except (HTTPException, OSError, ValueError) as error:
+        if late.is_set() or isinstance(error, TimeoutError):
+            raise Unreachable(
+                f"the plugin {name} did not answer {call} within {LIMIT_S:g} s",
+                hint="does it hang? restart it, then try again",
+            ) from error
+        raise DriverFailed(
+            f"the plugin {name} broke off its answer to {call}: {str(error) or type(error).__name__}",
+            hint="see the plugin's own log",
+        ) from error
+    finally:
+        timer.cancel()
+        connection.close()
+    if len(answer) > _ANSWER_MAX:
+        raise DriverFailed(f"the plugin {name} answered {call} with more than {_ANSWER_MAX} bytes")
+    return _decoded(name, call, response.status, answer)
+
+
+def _decoded(name: str, call: str, status: int, answer: bytes) -> Json:
+    try:
+        found: Json = json.loads(answer)
+    except (ValueError, RecursionError):
+        found = None
+        if status == 200:
+            shown = _printable(answer) or "nothing"
+            raise DriverFailed(f"the plugin {name} answered {call} with no JSON: {shown}") from None
+    said = failure_of(found)
+    if status != 200 or said:
+        words = _printable(said.encode(errors="replace")) or _printable(answer) or "no reason given"
+        raise PluginFailed(f"the plugin {name} failed in {call}: {words}", status, hint="see the plugin's own log")
+    return found
+
+
+def _connect(name: str, location: Location) -> HTTPConnection:
+    """A connection, tried again while nobody listens."""
+    from time import monotonic, sleep
+
+    deadline, wait = monotonic() + RETRY_S, _FIRST_WAIT_S
+    while True:
+        connection = _connection(location)
+        try:
+            connection.connect()
+            return connection
+        except (OSError, ValueError) as error:
+            connection.close()
+            again = isinstance(error, ConnectionRefusedError | FileNotFoundError)
+            if not again or monotonic() + wait > deadline:
+                raise Unreachable(
+                    f"the plugin {name} cannot be reached at {location.address}: {error}",
+                    hint=f"is it running? {location.source} says that it is there",
+                ) from error
+        sleep(wait)
+        wait *= 2
+
+
+def _connection(location: Location) -> HTTPConnection:
+    from http.client import HTTPConnection, HTTPSConnection
+
+    if location.scheme == "unix":
+        made = HTTPConnection("plugin", timeout=LIMIT_S)
+        # Connected by ourselves: its own connect() sets an option of TCP, which a unix socket refuses.
+        made.connect = lambda: setattr(made, "sock", _unix(location.address))  # type: ignore[method-assign]
+        return made
+    if location.encrypted:
+        from cni_cnm.plugins.discovery import Tls
+
+        return HTTPSConnection(location.address, timeout=LIMIT_S, context=_context(location.tls or Tls()))
+    return HTTPConnection(location.address, timeout=LIMIT_S)
+
+
+def _unix(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        made.settimeout(LIMIT_S)
+        made.connect(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _context(tls: Tls) -> Any:
+    import ssl
+
+    context = ssl.create_default_context(cafile=tls.ca or None)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.certificate:
+        context.load_cert_chain(tls.certificate, tls.key or None)
+    return context
+
+
+def _cut(connection: HTTPConnection, late: Event) -> None:
+    """End a call from outside: whoever reads gets an error at once."""
+    late.set()
+    if connection.sock is not None:
+        try:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def _printable(said: bytes) -> str:
+    text = said.decode(errors="replace").strip()
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= _SAID_MAX else f"{text[: _SAID_MAX - 3]}..."
