@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _HEADER = Struct("=IHHII")
 _ATTRIBUTE = Struct("=HH")
-_KEPT_MAX = 4096
-"""About a MiB. Names and addresses of pods fill it, so it is emptied at times."""
+_KEPT_MAX = 1024
+"""A third of a MiB. Names and addresses of pods fill it, so it is emptied at times."""
 
 
 class Tail(dict[str, Any]):
