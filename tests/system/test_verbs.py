@@ -44,7 +44,7 @@ BREAKAGES = {
     "gateway address": ("", "ip addr del 10.90.0.1/24 dev cni0", "gateway address 10.90.0.1/24"),
     "forwarding": ("", "sysctl -w net.ipv4.ip_forward=0", "forwarding"),
     "masquerade": ("", "nft flush map inet cni_cnm masquerade4", "masquerade4"),
-    "spoof check": ("", "nft flush ruleset", "missing"),
+    "spoof check": ("", "nft flush set bridge cni_cnm senders", "senders"),
     "lease": ("", "rm /var/lib/cni/networks/net/10.90.0.2", "10.90.0.2"),
 }
 
