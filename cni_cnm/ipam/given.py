@@ -8,7 +8,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface
 
 from cni_cnm.errors import NotReady
-from cni_cnm.ipam import PoolStatus, ranges
+from cni_cnm.ipam import ranges
+from cni_cnm.ipam.none import NoAddresses, release_unrecorded
 from cni_cnm.model import Lease
 
 TYPE_CHECKING = False
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from cni_cnm.settings import Settings
 
 
+__all__ = ["configure", "release_unrecorded", "restore"]
+
+
 def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Given:  # noqa: ARG001
     return Given(ranges.parse(spec.config))
 
@@ -28,18 +32,7 @@ def restore(network: str, record: Mapping[str, Json], settings: Settings) -> Giv
     return Given(held=tuple(ip_address(text) for text in record.get("addresses", ())))
 
 
-def release_unrecorded(
-    network: str,  # noqa: ARG001
-    spec: IpamSpec,  # noqa: ARG001
-    key: EndpointKey,  # noqa: ARG001
-    environ: Mapping[str, str],  # noqa: ARG001
-    last: Callable[[frozenset[IPAddress]], None],
-    settings: Settings,  # noqa: ARG001
-) -> None:
-    last(frozenset())
-
-
-class Given:
+class Given(NoAddresses):
     type = "given"
 
     def __init__(self, sets: Sequence[RangeSet] = (), held: tuple[IPAddress, ...] = ()) -> None:
@@ -68,15 +61,6 @@ class Given:
     ) -> None:
         """They are released after this, by whoever gave them."""
         last(frozenset(self._held))
-
-    def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:
-        """Whose they are only the other engine knows."""
-
-    def collect(self, valid: Sequence[EndpointKey], environ: Mapping[str, str]) -> None:
-        """Nothing is reserved here."""
-
-    def status(self) -> PoolStatus:
-        return PoolStatus(None)
 
     def record(self) -> Mapping[str, Json]:
         return {"addresses": [str(address) for address in self._held]}

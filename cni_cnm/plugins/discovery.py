@@ -17,7 +17,7 @@ from cni_cnm.plugins import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from cni_cnm.model import Json
 
@@ -68,22 +68,6 @@ def find(name: str, sockets: str = SOCKETS, specs: Sequence[str] = SPECS) -> Loc
                 if text is not None:
                     return parse(path, text)
     return None
-
-
-def names(sockets: str = SOCKETS, specs: Sequence[str] = SPECS) -> Iterator[str]:
-    """Of the plugins that can be found, each once."""
-    found = set()
-    for folder, suffixes in ((sockets, (".sock",)), *((folder, (".spec", ".json")) for folder in specs)):
-        try:
-            entries = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            name, suffix = os.path.splitext(entry)
-            candidate = name if suffix in suffixes else entry
-            if candidate not in found and find(candidate, sockets, specs) is not None:
-                found.add(candidate)
-                yield candidate
 
 
 def named(name: str) -> bool:

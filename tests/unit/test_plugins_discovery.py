@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.errors import InvalidConfig, IoFailed
-from cni_cnm.plugins.discovery import Location, Tls, find, names
+from cni_cnm.plugins.discovery import Location, Tls, find
 
 
 class Host:
@@ -38,9 +38,6 @@ class Host:
 
     def find(self, name: str) -> Location | None:
         return find(name, str(self.sockets), [str(folder) for folder in self.specs])
-
-    def names(self) -> list[str]:
-        return list(names(str(self.sockets), [str(folder) for folder in self.specs]))
 
     def close(self) -> None:
         for one in self._open:
@@ -75,7 +72,6 @@ def test_order(host: Host) -> None:
         assert found is not None
         assert found.source == str(made)
         assert found.address == (address.removeprefix("tcp://") or str(made))
-    assert host.names() == ["p"]
 
 
 def test_a_file_is_no_socket(host: Host) -> None:
@@ -148,14 +144,3 @@ def test_unreadable(host: Host) -> None:
     (host.specs[0] / "q.spec").mkdir()
     with pytest.raises(IoFailed, match=r"q\.spec"):
         host.find("q")
-
-
-def test_all_names(host: Host) -> None:
-    """Each once, whatever else is in the folders; folders that are missing hold none."""
-    host.listen("b.sock")
-    host.listen("a/a.sock")
-    host.write(0, "b.spec", "tcp://h:1")
-    host.write(1, "c.json", '{"Addr": "tcp://h:1"}')
-    host.write(1, "README", "")
-    assert host.names() == ["a", "b", "c"]
-    assert list(names("/nowhere", ["/nowhere"])) == []
