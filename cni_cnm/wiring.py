@@ -28,17 +28,25 @@ def open_controller(
     from cni_cnm.kernel.others import KernelOthers
 
     chosen = settings or settings_module.load()
+    shared = nft or _Kept().nft
     return Controller(
         chosen,
         FileStore(chosen.run_dir, chosen.state_dir),
         namespaces or KernelNamespaces(),
-        nft or _nft,
+        shared,
         epoch.current(),
-        KernelOthers(),
+        KernelOthers(shared),
     )
 
 
-def _nft() -> Nft:
-    from cni_cnm.kernel.nft import KernelNft
+class _Kept:
+    """One for all who ask: its sockets cost more to close than to use (kernel/glance.py)."""
 
-    return KernelNft()
+    _nft: Nft | None = None
+
+    def nft(self) -> Nft:
+        if self._nft is None:
+            from cni_cnm.kernel.nft import KernelNft
+
+            self._nft = KernelNft()
+        return self._nft

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cni_cnm.kernel import Seen, Transaction
+    from cni_cnm.kernel.glance import Glance
     from cni_cnm.kernel.libnftables import Runner
 
 
@@ -36,6 +37,7 @@ class KernelNft:
     def __init__(self, netns: int | None = None) -> None:
         self._netns = netns
         self._runner: Runner | None = None
+        self._glance: Glance | None = None
 
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
@@ -80,22 +82,26 @@ class KernelNft:
         self._run([f"add table {table}", f"delete table {table}"])
 
     def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
-        from cni_cnm.kernel.glance import glance
-
         try:
-            return glance(names) if self._netns is None else self._entered(lambda: glance(names))
+            return self._looked(lambda glance: glance.seen(names))
         except OSError as error:
             raise KernelError(f"nftables cannot be asked: {error.strerror}", error.errno or errno.EIO) from error
 
     def rules(self, table: str) -> dict[str, int]:
-        from cni_cnm.kernel.glance import rules
-
         try:
-            return rules(table) if self._netns is None else self._entered(lambda: rules(table))
+            return self._looked(lambda glance: glance.rules(table))
         except OSError as error:
             raise KernelError(
                 f"the rules of {table} cannot be read: {error.strerror}", error.errno or errno.EIO
             ) from error
+
+    def _looked(self, question: Callable[[Glance], T]) -> T:
+        if self._glance is None:
+            from cni_cnm.kernel.glance import Glance
+
+            self._glance = Glance()
+        glance = self._glance
+        return self._in_namespace(lambda: question(glance))
 
     def _attempt(self, lines: Sequence[str]) -> KernelError | None:
         try:
@@ -128,25 +134,24 @@ class KernelNft:
 
     def _run(self, lines: Iterable[str]) -> str:
         if self._runner is None:
-            from cni_cnm.kernel.libnftables import runner
+            from cni_cnm.kernel import libnftables
 
-            self._runner = runner()
+            self._runner = libnftables.runner()
         script = "\n".join(lines) + "\n"
+        runner = self._runner
         try:
-            return self._in_namespace(self._runner, script)
+            return self._in_namespace(lambda: runner.run(script))
         except KernelError as error:
             if error.errno != errno.EINTR:
                 raise
         # Once more: a script that has been applied after all fails or repeats itself harmlessly.
-        return self._in_namespace(self._runner, script)
+        return self._in_namespace(lambda: runner.run(script))
 
-    def _in_namespace(self, runner: Runner, script: str) -> str:
-        return runner.run(script) if self._netns is None else self._entered(lambda: runner.run(script))
-
-    def _entered(self, action: Callable[[], T]) -> T:
+    def _in_namespace(self, action: Callable[[], T]) -> T:
+        if self._netns is None:
+            return action()
         from cni_cnm.kernel.netns import entered
 
-        assert self._netns is not None
         return entered(self._netns, action)
 
 

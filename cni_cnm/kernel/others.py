@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from cni_cnm.errors import KernelError
 from cni_cnm.kernel import xtables
-from cni_cnm.kernel.glance import glance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cni_cnm.kernel import Nft, Seen
     from cni_cnm.model import Json
 
 _FORWARD = ("ip FORWARD", "ip6 FORWARD")
@@ -23,13 +24,17 @@ _FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 
 
 class KernelOthers:
-    """Of the calling thread's namespace."""
+    """Of the calling thread's namespace, which is that of `nft`."""
+
+    def __init__(self, nft: Callable[[], Nft]) -> None:
+        self._nft = nft
 
     def stamp(self, chains: Sequence[str]) -> Json:
         names = [*_FORWARD, *(name for name in chains if name not in _FORWARD)]
+        seen: Sequence[Seen | None]
         try:
-            seen = glance([_FIREWALLD, *(name.replace(" ", " filter ", 1) for name in names)])
-        except OSError:  # no nf_tables at all
+            seen = self._nft().glance([_FIREWALLD, *(name.replace(" ", " filter ", 1) for name in names)])
+        except KernelError:  # no nf_tables at all
             seen = [None] * (1 + len(names))
         legacy = xtables.stamps()
         if not any(seen) and not any(legacy):
@@ -39,7 +44,8 @@ class KernelOthers:
     def rewrite(self, change: Callable[[str, str], str]) -> None:
         from cni_cnm.kernel import iptables
 
-        nft, legacy = glance([f"{family} filter FORWARD" for family in _FAMILIES.values()]), xtables.stamps()
+        nft = self._nft().glance([f"{family} filter FORWARD" for family in _FAMILIES.values()])
+        legacy = xtables.stamps()
         there = {family: (nft[number], legacy[number]) for number, family in enumerate(_FAMILIES)}
         for variant in iptables.variants():
             family = variant.removesuffix("-legacy")
@@ -48,7 +54,7 @@ class KernelOthers:
                 iptables.rewrite(variant, partial(change, name), "filter")
 
     def firewalld(self) -> bool:
-        return glance([_FIREWALLD])[0] is not None
+        return self._nft().glance([_FIREWALLD])[0] is not None
 
     def trust(self, link: str, zone: str) -> None:
         from cni_cnm.kernel import firewalld
