@@ -259,17 +259,22 @@ class Endpoint:
             upkeep.remember(controller, wanted.declare)
 
     def disconnect(self, gathered: Gathered, *, forget_empty_sandbox: bool) -> None:
-        record, controller = self.record, self._controller
-        if record.tuning or record.bandwidth:
-            from cni_cnm.cnm import adjusting
-
-            stays = not self._driver.role(record.options).makes_device
-            adjusting.release(record, controller.host, controller.namespaces, gathered, link_stays=stays)
-        gathered.attempt(self._take_out)
-        gathered.attempt(lambda: self._driver.delete_endpoint(record.options, self.plan, controller.host))
+        record = self.record
+        gathered.attempt(lambda: self._remove_links(gathered))
         if record.container_id:
             sandbox = Sandbox(self._controller, record.container_id, record.netns)
             gathered.attempt(lambda: sandbox.dismiss(record.id, forget_empty=forget_empty_sandbox))
+
+    def _remove_links(self, gathered: Gathered) -> None:
+        record, controller = self.record, self._controller
+        with controller.host.deleting():  # the kernel's wait for the ifb and the veth is one
+            if record.tuning or record.bandwidth:
+                from cni_cnm.cnm import adjusting
+
+                stays = not self._driver.role(record.options).makes_device
+                adjusting.release(record, controller.host, controller.namespaces, gathered, link_stays=stays)
+            gathered.attempt(self._take_out)
+            gathered.attempt(lambda: self._driver.delete_endpoint(record.options, self.plan, controller.host))
 
     def _take_out(self) -> None:
         """A device that only exists in the sandbox goes there; with the namespace it is gone, and another is not it."""

@@ -69,7 +69,7 @@ def remove(host: Stack, ifb_name: str) -> None:
     """The host's end goes, and all that was put on it with it: the ifb is what stays. Missing is done."""
     ifb = host.link(ifb_name)
     if ifb is not None and ifb.kind == "ifb":
-        _unless_gone(lambda: host.delete_link(ifb.ifindex))
+        host.delete_link(ifb.ifindex)
 
 
 def withdraw(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:

@@ -82,7 +82,7 @@ class BridgeDriver:
         """The bridge goes only if nothing is attached: with ports it is somebody's (another program shares it)."""
         link = host.link(options["bridge"])
         if link is not None and link.kind == "bridge" and not host.links(master=link.ifindex):
-            _delete(host, link)
+            host.delete_link(link.ifindex)
 
     def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
         parsed = BridgeOptions.from_json(options)
@@ -113,7 +113,7 @@ class BridgeDriver:
                 vlans.tag(parsed, port, host)
             host.set_link(port.ifindex, up=True)
         except BaseException:
-            _delete(host, port)
+            host.delete_link(port.ifindex)
             raise
         return Device(
             container=Interface(place.ifname, plan.mac, port.mtu, place.sandbox),
@@ -124,7 +124,7 @@ class BridgeDriver:
     def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
         link = host.link(plan.host_ifname)
         if link is not None and link.kind == "veth":
-            _delete(host, link)
+            host.delete_link(link.ifindex)
 
     def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
         parsed = BridgeOptions.from_json(options)
@@ -202,14 +202,6 @@ def _find(host: Stack, name: str) -> Link:
     if link is None:
         raise DriverFailed(f"{name} vanished while it was being set up", hint="is another program deleting links?")
     return link
-
-
-def _delete(host: Stack, link: Link) -> None:
-    try:
-        host.delete_link(link.ifindex)
-    except KernelError as error:
-        if error.errno != errno.ENODEV:
-            raise
 
 
 def _mac(*parts: str) -> str:

@@ -94,13 +94,8 @@ class UpperDriver:
 
     def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place) -> None:
         link = place.stack.link(place.ifname)
-        if link is None or link.kind != self.name:
-            return
-        try:
+        if link is not None and link.kind == self.name:
             place.stack.delete_link(link.ifindex)
-        except KernelError as error:
-            if error.errno != errno.ENODEV:
-                raise
 
     def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
         """Nothing of it is on the host."""

@@ -73,13 +73,8 @@ def remove(options: UpperOptions, host: Stack) -> None:
     ours = link is not None and (
         link.kind == "ifb" if options.private else options.vlan and link.kind == "vlan" and link.alias == ALIAS
     )
-    if link is None or not ours:
-        return
-    try:
+    if link is not None and ours:
         host.delete_link(link.ifindex)
-    except KernelError as error:
-        if error.errno != errno.ENODEV:
-            raise
 
 
 def _there(options: UpperOptions, stack: Stack) -> Link | None:

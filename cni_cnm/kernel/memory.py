@@ -11,7 +11,7 @@ from os import strerror
 from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
-from cni_cnm.kernel.batch import Batch
+from cni_cnm.kernel.batch import Batch, Deleting
 from cni_cnm.kernel.memory_space import MTU_MAX, MTU_MIN, Device, Space, refuse
 from cni_cnm.kernel.memory_uppers import place
 from cni_cnm.kernel.rates import kept
@@ -81,6 +81,7 @@ class MemoryStack:
         self._namespaces = namespaces
         self._queue: list[Callable[[], None]] = []
         self._depth = 0
+        self.leaving: list[int] | None = None
 
     def close(self) -> None:
         self._queue.clear()
@@ -253,13 +254,22 @@ class MemoryStack:
         self._write(move)
 
     def delete_link(self, index: int) -> None:
-        def delete() -> None:
-            device = self.space.device(index)
-            if device.link.name == "lo":
-                refuse(errno.EOPNOTSUPP, "lo")
-            _delete(device)
+        if self.leaving is None:
+            self.delete_links([index])
+        else:
+            self.leaving.append(index)
 
-        self._write(delete)
+    def deleting(self) -> Deleting:
+        return Deleting(self)
+
+    def delete_links(self, indexes: Sequence[int]) -> None:
+        self.flush()
+        found = [device for index in indexes if (device := self.space.devices.get(index)) is not None]
+        for device in found:
+            if device.link.name != "lo":
+                _delete(device)
+        if any(device.link.name == "lo" for device in found):
+            refuse(errno.EOPNOTSUPP, "lo")
 
     # bridge ports ----------------------------------------------------------
     def set_port(self, index: int, port: Port) -> None:

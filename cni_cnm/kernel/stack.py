@@ -12,7 +12,7 @@ from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import addresses, links, messages, routes, sysctl
-from cni_cnm.kernel.batch import Batch
+from cni_cnm.kernel.batch import Batch, Deleting
 from cni_cnm.kernel.netns import entered
 from cni_cnm.kernel.wire import CREATE_NEW, Wire
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 VLAN_FILTERING = "bridge VLAN filtering"
 MODULES = {"macvlan": "macvlan", "ipvlan": "ipvlan", "vlan": "8021q"}
 """Kinds of links on other links: the kernel's module."""
+LEAVING = 0x636E6D
+"""Reserved link group: what is in it is about to be deleted, by whoever comes first."""
 
 
 class KernelStack:
@@ -37,6 +39,7 @@ class KernelStack:
         self.place = f" in {path}" if path else ""
         self._opened: Wire | None = None
         self._names: dict[int, str] = {}
+        self.leaving: list[int] | None = None
 
     @property
     def _wire(self) -> Wire:
@@ -192,12 +195,53 @@ class KernelStack:
         self._write(links.message(index, attributes), messages.RTM_SETLINK, sentence)
 
     def delete_link(self, index: int) -> None:
-        self._write(links.message(index), messages.RTM_DELLINK, f"deleting {self._name(index)}")
+        if self.leaving is None:
+            self.delete_links([index])
+        else:
+            self.leaving.append(index)
+
+    def deleting(self) -> Deleting:
+        return Deleting(self)
+
+    def delete_links(self, indexes: Sequence[int]) -> None:
+        """Several go as a link group, in one request. Those that are gone are done; the first failure is raised."""
+        self._settle()
+        if len(indexes) > 1 and self._delete_as_group(indexes):
+            return
+        failures = [error for index in indexes if (error := self._attempt_delete(index)) is not None]
+        if failures:
+            raise failures[0]
 
     def delete_group(self, group: int) -> None:
-        """Delete all links of a link group: one wait in the kernel (15 ms) for all of them together."""
+        """Delete all links of a link group; ENODEV if there are none."""
         request = links.message(0, [("IFLA_GROUP", group)])
-        self._write(request, messages.RTM_DELLINK, f"deleting the link group {group:#x}")
+        self._control(request, messages.RTM_DELLINK, f"deleting the link group {group:#x}")
+
+    def _delete_as_group(self, indexes: Sequence[int]) -> bool:
+        """False if one among them, or another one in the group, cannot be deleted at all."""
+        self._put_in_group(indexes, LEAVING)
+        try:
+            self.delete_group(LEAVING)
+        except KernelError as error:
+            if error.errno != ENODEV:  # ENODEV: all gone, or gone with the group that another program deletes
+                self._put_in_group(indexes, 0)
+                return False
+        return True
+
+    def _put_in_group(self, indexes: Sequence[int], group: int) -> None:
+        try:
+            with self.batch():
+                for index in indexes:
+                    self.set_link(index, group=group)
+        except KernelError:
+            pass  # of one that is gone; all were tried
+
+    def _attempt_delete(self, index: int) -> KernelError | None:
+        try:
+            self._control(links.message(index), messages.RTM_DELLINK, f"deleting {self._name(index)}")
+        except KernelError as error:
+            return error if error.errno != ENODEV else None
+        return None
 
     # bridge ports ----------------------------------------------------------
     def set_port(self, index: int, port: Port) -> None:
@@ -338,7 +382,8 @@ class KernelStack:
         self._wire.write(message, kind, f"{sentence}{self.place}", flags=flags, feature=feature)
 
     def _control(self, message: Any, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
-        # Of disciplines and filters it does not have the kernel says ENOENT, too late to tell in a batch.
+        # What its answer means would be too late to tell in a batch: of disciplines and filters that it does not have
+        # the kernel says ENOENT.
         self._wire.flush()
         try:
             self._write(message, kind, sentence, flags=flags, feature=feature)

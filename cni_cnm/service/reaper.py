@@ -1,9 +1,11 @@
-"""Deletions gathered: links that are to go at the same time go in one kernel request.
+"""Deletions gathered: links that are to go at the same time go in one kernel request, whoever asked for them.
 
-Deleting a link is 15-25 ms of waiting in the kernel, with the lock held that every other change of links
+Deleting a link is 15-25 ms of waiting in the kernel, part of it with the lock held that every other change of links
 needs; deleting a whole link group is one such wait. Whoever comes first deletes at once; those who come
-meanwhile queue, and the next of them puts all that are queued into the reserved group and deletes the
-group for everybody. Alone, a deletion is what it always was.
+meanwhile queue, and the next of them deletes for everybody. Alone, a deletion is what it always was.
+
+Sixteen threads that delete for themselves are a quarter faster where nothing else goes on; but pods that come while
+others go (a rollout, a node's drain) then take twice as long, since each deletion holds that lock on its own.
 """
 
 from __future__ import annotations
@@ -15,15 +17,12 @@ from cni_cnm.kernel.stack import KernelStack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-GROUP = 0x636E6D
-"""Reserved: a link in this group is about to be deleted."""
+    from collections.abc import Sequence
 
 
 class _Deletion:
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self, indexes: Sequence[int]) -> None:
+        self.indexes = indexes
         self.done = False
         self.error: KernelError | None = None
 
@@ -37,9 +36,9 @@ class Reaper:
         self._queue = Lock()
         self._kernel = Lock()
 
-    def delete(self, index: int) -> None:
-        """Returns when the link is gone. Raises as `Stack.delete_link` does."""
-        mine = _Deletion(index)
+    def delete(self, indexes: Sequence[int]) -> None:
+        """Returns when the links are gone. Raises as `KernelStack.delete_links` does."""
+        mine = _Deletion(indexes)
         with self._queue:
             self._queued.append(mine)
         with self._kernel:
@@ -53,33 +52,14 @@ class Reaper:
     def _delete(self, gathered: Sequence[_Deletion]) -> None:
         for deletion in gathered:
             deletion.done = True
-        if len(gathered) > 1:
-            marked = [deletion for deletion in gathered if self._attempt(deletion, self._mark)]
-            try:
-                if marked:
-                    self._stack.delete_group(GROUP)
-                return
-            except KernelError:  # one among them cannot be deleted at all: each for itself then, with its own error
-                for deletion in marked:
-                    self._attempt(deletion, self._unmark)
-                gathered = [deletion for deletion in marked if deletion.error is None]
-        for deletion in gathered:
-            self._attempt(deletion, self._stack.delete_link)
-
-    def _mark(self, index: int) -> None:
-        self._stack.set_link(index, group=GROUP)
-
-    def _unmark(self, index: int) -> None:
-        self._stack.set_link(index, group=0)
-
-    @staticmethod
-    def _attempt(deletion: _Deletion, action: Callable[[int], None]) -> bool:
         try:
-            action(deletion.index)
-        except KernelError as error:
-            deletion.error = error
-            return False
-        return True
+            self._stack.delete_links([index for deletion in gathered for index in deletion.indexes])
+        except KernelError:  # everything that could go is gone: whose was it that could not?
+            for deletion in gathered:
+                try:
+                    self._stack.delete_links(deletion.indexes)
+                except KernelError as error:
+                    deletion.error = error
 
 
 class ReapedStack(KernelStack):
@@ -89,6 +69,6 @@ class ReapedStack(KernelStack):
         super().__init__(fd, "")
         self._reaper = reaper
 
-    def delete_link(self, index: int) -> None:
+    def delete_links(self, indexes: Sequence[int]) -> None:
         self._settle()
-        self._reaper.delete(index)
+        self._reaper.delete(indexes)

@@ -108,14 +108,37 @@ def test_bridge_takes_1023_ports(world: World) -> None:
 
 
 def test_deleting_one_end_deletes_the_other(world: World) -> None:
-    """Whichever end is deleted, both are gone; deleting again is ENODEV."""
+    """Whichever end is deleted, both are gone; deleting again is done already."""
     near, far = world.pair()
     world.container.delete_link(far.ifindex)
     assert world.host.link("veth0") is None
     assert world.container.link_at(far.ifindex) is None
-    with pytest.raises(KernelError) as error:
-        world.host.delete_link(near.ifindex)
-    assert error.value.errno == errno.ENODEV
+    world.host.delete_link(near.ifindex)
+
+
+def test_links_deleted_in_a_block_go_at_its_end(world: World) -> None:
+    """All that can, whatever fails in the block or is gone meanwhile; what cannot go is raised, and stays as it was."""
+    near, far = world.pair()
+    bridge = world.bridge()
+    with pytest.raises(KernelError) as error, world.host.deleting():  # noqa: PT012 - the whole block
+        for index in (near.ifindex, 999, 1, bridge.ifindex):
+            world.host.delete_link(index)
+        assert world.host.link("veth0") is not None
+        world.container.delete_link(far.ifindex)
+    assert error.value.errno == errno.EOPNOTSUPP
+    (loopback,) = world.host.links()
+    assert (loopback.name, loopback.group) == ("lo", 0)
+    world.bridge("br1")
+    with pytest.raises(ValueError, match="in the block"), world.host.deleting():  # noqa: PT012 - the whole block
+        world.host.delete_link(_index(world, "br1"))
+        raise ValueError("in the block")
+    assert world.host.link("br1") is None
+
+
+def _index(world: World, name: str) -> int:
+    link = world.host.link(name)
+    assert link is not None
+    return link.ifindex
 
 
 def test_deleting_a_bridge_releases_its_ports(world: World) -> None:
@@ -238,8 +261,8 @@ def test_batch_tries_all_and_raises_the_first_failure(world: World) -> None:
     """Requests behind a failed one are tried; the first failure is the one raised."""
     with pytest.raises(KernelError, match="998") as error, world.host.batch():  # noqa: PT012 - the whole block
         world.host.add_bridge("br0", mac=MAC)
-        world.host.delete_link(998)
-        world.host.delete_link(1)
+        world.host.set_link(998, up=True)
+        world.host.set_link(999, up=True)
         world.host.add_bridge("br1", mac=PEER_MAC)
     assert error.value.errno == errno.ENODEV
     assert {link.name for link in world.host.links()} == {"lo", "br0", "br1"}
@@ -251,7 +274,7 @@ def test_reading_sends_a_batch_first(world: World) -> None:
         world.host.add_bridge("br0", mac=MAC)
         assert world.host.link("br0") is not None
         assert world.host.sysctl("net/ipv4/conf/br0/forwarding") is not None
-        world.host.delete_link(998)
+        world.host.set_link(998, up=True)
         with pytest.raises(KernelError):
             world.host.links()
         world.host.set_link(1, mtu=1400)
@@ -272,7 +295,7 @@ def test_batch_left_by_an_exception_sends_nothing(world: World) -> None:
 def test_nested_batches_end_with_the_outermost(world: World) -> None:
     """A failed inner batch forgets its own requests only; nothing is sent before the outer one ends."""
     with world.host.batch():
-        world.host.delete_link(998)
+        world.host.set_link(998, up=True)
         with pytest.raises(ZeroDivisionError), world.host.batch():  # noqa: PT012 - the whole block
             world.host.add_bridge("br0", mac=MAC)
             raise ZeroDivisionError
