@@ -8,11 +8,10 @@ Doors that speak in one breath (CNI) run the steps in a row under one lock; othe
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import Any
 
 from cni_cnm import ipam
-from cni_cnm.cnm import filtering, plumbing, upkeep
+from cni_cnm.cnm import filtering, plumbing, routing, upkeep
 from cni_cnm.cnm.records import CREATED, PENDING, READY, EndpointRecord
 from cni_cnm.cnm.rollback import Gathered, Rollback
 from cni_cnm.cnm.sandbox import Sandbox
@@ -27,18 +26,18 @@ from cni_cnm.errors import (
     raise_gathered,
 )
 from cni_cnm.firewall import portmap
-from cni_cnm.model import Address, Attachment, Lease, Route
+from cni_cnm.model import Attachment, Lease
 from cni_cnm.state.files import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.drivers import Driver, Role
     from cni_cnm.ipam import Ipam
     from cni_cnm.kernel import Nft, Stack
-    from cni_cnm.model import Device, Dns, EndpointSpec, IPAddress, PortMapping
+    from cni_cnm.model import Address, Dns, EndpointSpec, IPAddress
     from cni_cnm.state.lock import Lock
 
 
@@ -116,73 +115,6 @@ class Endpoint:
                 )
             raise_gathered(self.take_down({}).errors)
 
-    # for an engine that moves the device into the sandbox itself (Docker) ------
-
-    def hand_over(self, sandbox_key: str, wanted: tuple[PortMapping, ...]) -> Device:
-        """Make the device on the host, for the sandbox at a path that need not exist yet. Asked again, a new one."""
-        with self.lock(), Rollback() as undo:
-            self.refresh()
-            controller, driver = self._controller, self._driver
-            driver.delete_endpoint(self.record.options, self.plan, controller.host)
-            undo.push(lambda: self.write(state=CREATED, device=None, ifname="", netns="", wanted=()))
-            self.write(state=PENDING, ifname=f"tmp{self.id[:12]}", netns=sandbox_key, wanted=wanted, ports=())
-            record = self.record
-            place = Place(controller.host, record.ifname)
-            device = driver.create_endpoint(record.options, self.plan, controller.host, place)
-            undo.push(lambda: driver.delete_endpoint(record.options, self.plan, controller.host))
-            self.record = record = record._replace(device=device)
-            undo.push(lambda: filtering.withdraw(self._nft, record, self._policy, None))
-            self._enforce()
-            self.write(state=READY)
-        return device
-
-    def take_back(self) -> None:
-        """It has left its sandbox, and publishes nothing any more. The device goes with `delete`: it is still moved."""
-        with self.lock():
-            self.refresh()
-            filtering.withdraw(self._nft, self.record, self._policy, None)
-            self.write(state=CREATED, ports=(), wanted=(), netns="")
-
-    def publish(self, wanted: tuple[PortMapping, ...], families: Sequence[int] = (4, 6)) -> tuple[PortMapping, ...]:
-        """It is its sandbox's way out: publish its ports, and none that were asked for earlier and are not wanted now.
-
-        What another endpoint of the same sandbox publishes already, being the way out of the other family, stays there.
-        """
-        from cni_cnm.cnm import publishing
-
-        with self.lock(), Rollback() as undo:
-            self.refresh()
-            controller, before = self._controller, self.record
-            if before.state != READY or before.device is None:
-                raise Forbidden(f"the endpoint {before.label} is not joined to a sandbox")
-            mine = [v for v in (4, 6) if v in families and any(a.interface.version == v for a in before.addresses)]
-            for sibling in self._siblings():
-                mine = [version for version in mine if version not in _published(sibling)]
-            ports = publishing.choose(wanted, before.ports, mine, controller.nft, controller.host)
-            filtering.unpublish(self._nft, before._replace(ports=tuple(p for p in before.ports if p not in ports)))
-            undo.push(lambda: self.write(ports=tuple(port for port in before.ports if port in ports)))
-            self.write(ports=ports, wanted=wanted)
-            added = self.record._replace(ports=tuple(port for port in ports if port not in before.ports))
-            undo.push(lambda: filtering.unpublish(self._nft, added))
-            if ports and before.device.host:
-                controller.host.set_sysctls(portmap.sysctls(before.device.host[0].name, before.portmap))
-            self._enforce()
-        return ports
-
-    def unpublish(self) -> None:
-        """Nothing published is done."""
-        with self.lock():
-            self.refresh()
-            filtering.unpublish(self._nft, self.record)
-            self.write(ports=())
-
-    def _siblings(self) -> Iterator[EndpointRecord]:
-        """Other endpoints in the same sandbox that publish ports."""
-        for name in self._controller.store.names(ENDPOINTS):
-            raw = self._controller.store.get(ENDPOINTS, name)
-            if raw and name != self.id and raw.get("ports") and raw.get("netns") == self.record.netns:
-                yield EndpointRecord.from_json(raw)
-
     # the steps; callers hold the lock ---------------------------------------
 
     def lock(self) -> Lock:
@@ -207,8 +139,8 @@ class Endpoint:
             self.write(lease=Lease(there.addresses, there.routes, there.dns))
             return
         leased = pool.acquire(self.record.key, spec)
-        addresses = tuple(_with_gateway(address, role) for address in leased.addresses)
-        routes, offers = default_routes(leased._replace(addresses=addresses), role)
+        addresses = tuple(routing.with_gateway(address, role) for address in leased.addresses)
+        routes, offers = routing.default_routes(leased._replace(addresses=addresses), role)
         self.write(
             ipam=pool.record(),
             lease=Lease(addresses, routes, spec.dns or dns or leased.dns),
@@ -381,51 +313,6 @@ class Endpoint:
             dns=record.lease.dns,
             container_index=len(device.host),
         )
-
-
-def _published(record: EndpointRecord) -> set[int]:
-    """Families it publishes ports of."""
-    own = {address.interface.version for address in record.addresses}
-    return {v for port in record.ports for v in ((port.host_ip.version,) if port.host_ip is not None else own)}
-
-
-def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
-    """All routes of an endpoint, and those of them that are offers for the sandbox's way out.
-
-    A default route of the configuration without gateway is the network's own: the reference adds a second one beside it
-    and fails with "file exists". With a metric or in a table of its own it is no offer but a route like any other.
-    """
-    routes: list[Route] = []
-    offers: dict[int, Route] = {}
-    for route in lease.routes:
-        version = route.dst.version
-        plain = route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
-        if plain and version not in offers:
-            route = route._replace(gw=route.gw or _gateway(lease, version))
-            offers[version] = route
-        routes.append(route)
-    for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
-        gateway = _gateway(lease, version)
-        reached = (
-            any(a.interface.version == version for a in lease.addresses) if role.connected else gateway is not None
-        )
-        if role.default_route and reached and version not in offers:
-            offers[version] = Route(ip_network(default), gateway)
-            routes.append(offers[version])
-    return tuple(routes), tuple(offers[version] for version in sorted(offers))
-
-
-def _gateway(lease: Lease, version: int) -> IPAddress | None:
-    return next((a.gateway for a in lease.addresses if a.gateway and a.gateway.version == version), None)
-
-
-def _with_gateway(address: Address, role: Role) -> Address:
-    """The reference's rule: where the bridge is the gateway and IPAM names none, it is the subnet's first address."""
-    if role.connected:
-        return address._replace(gateway=None)
-    if not role.gateway or address.gateway is not None:
-        return address
-    return address._replace(gateway=address.interface.network.network_address + 1)
 
 
 def _free_name(stack: Stack) -> str:

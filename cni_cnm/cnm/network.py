@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.lodger import Lodger
     from cni_cnm.drivers import Role
     from cni_cnm.model import Bandwidth, IPAddress, IPInterface, IPNetwork, Json, PortMapping, Tuning
 
@@ -72,12 +73,14 @@ class Network:
             raise NoSuchEndpoint(f"{kind} endpoint of the network {self.name} is called {name_or_id!r}")
         return found[0]
 
-    def lodger(self, endpoint_id: str) -> Endpoint:
+    def lodger(self, endpoint_id: str) -> Lodger:
         """The endpoint of exactly that id, without looking at any other."""
+        from cni_cnm.cnm.lodger import Lodger
+
         raw = self._controller.store.get(ENDPOINTS, endpoint_id) if endpoint_id.isalnum() else None
         if raw is None or raw["network_id"] != self.id:
             raise NoSuchEndpoint(f"the network {self.name} has no endpoint {endpoint_id[:12]!r}")
-        return Endpoint(self._controller, EndpointRecord.from_json(raw))
+        return Lodger(self._controller, EndpointRecord.from_json(raw))
 
     def create_endpoint(
         self,

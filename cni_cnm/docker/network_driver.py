@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni_cnm.cnm.controller import Controller
-    from cni_cnm.cnm.endpoint import Endpoint
+    from cni_cnm.cnm.lodger import Lodger
     from cni_cnm.cnm.records import PoolRecord
     from cni_cnm.model import Json
     from cni_cnm.plugins.options import EndpointOptions
@@ -199,7 +199,7 @@ def _range(data: messages.IpamData, pools: Sequence[PoolRecord]) -> dict[str, Js
     return {"subnet": str(data.pool), **({"gateway": gateway or known} if gateway or known else {})}
 
 
-def _endpoint(controller: Controller, network_id: str, endpoint_id: str) -> Endpoint:
+def _endpoint(controller: Controller, network_id: str, endpoint_id: str) -> Lodger:
     return guests.find(controller, network_id).lodger(endpoint_id)
 
 

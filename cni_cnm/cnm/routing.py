@@ -1,0 +1,51 @@
+"""An endpoint's routes from its lease: its gateways, and which default routes it offers its sandbox as the way out."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from cni_cnm.model import Route
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.drivers import Role
+    from cni_cnm.model import Address, IPAddress, Lease
+
+
+def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """All routes of an endpoint, and those of them that are offers for the sandbox's way out.
+
+    A default route of the configuration without gateway is the network's own: the reference adds a second one beside it
+    and fails with "file exists". With a metric or in a table of its own it is no offer but a route like any other.
+    """
+    routes: list[Route] = []
+    offers: dict[int, Route] = {}
+    for route in lease.routes:
+        version = route.dst.version
+        plain = route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
+        if plain and version not in offers:
+            route = route._replace(gw=route.gw or _gateway(lease, version))
+            offers[version] = route
+        routes.append(route)
+    for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
+        gateway = _gateway(lease, version)
+        reached = (
+            any(a.interface.version == version for a in lease.addresses) if role.connected else gateway is not None
+        )
+        if role.default_route and reached and version not in offers:
+            offers[version] = Route(ip_network(default), gateway)
+            routes.append(offers[version])
+    return tuple(routes), tuple(offers[version] for version in sorted(offers))
+
+
+def _gateway(lease: Lease, version: int) -> IPAddress | None:
+    return next((a.gateway for a in lease.addresses if a.gateway and a.gateway.version == version), None)
+
+
+def with_gateway(address: Address, role: Role) -> Address:
+    """The reference's rule: where the bridge is the gateway and IPAM names none, it is the subnet's first address."""
+    if role.connected:
+        return address._replace(gateway=None)
+    if not role.gateway or address.gateway is not None:
+        return address
+    return address._replace(gateway=address.interface.network.network_address + 1)
