@@ -24,6 +24,7 @@ class Registry(Generic[T]):
         self._what = what
         self._attribute = attribute
         self._modules = dict(built_in)
+        self._loaded: dict[str, T] = {}
         self._registered: dict[str, T] = {}
 
     def register(self, name: str, implementation: T) -> None:
@@ -35,7 +36,7 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The implementation; NoSuchDriver names the ones there are."""
-        found = self._registered.get(name)
+        found = self._loaded.get(name) or self._registered.get(name)
         if found is not None:
             return found
         module = self._modules.get(name)
@@ -45,6 +46,7 @@ class Registry(Generic[T]):
 
         loaded: Any = import_module(module)
         implementation: T = getattr(loaded, self._attribute) if self._attribute else loaded
+        self._loaded[name] = implementation
         return implementation
 
     def __iter__(self) -> Iterator[str]:

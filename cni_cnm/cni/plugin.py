@@ -180,11 +180,11 @@ def _add(visit: Visit) -> bytes:
     network, endpoint, key = visit.network(), visit.endpoint(), visit.key()
     if request.is_chained(visit.config):
         return _add_to_chain(visit, request.chained(network), endpoint)
-    if network.ipam.type in ("", "none"):
+    old = versions.shape(visit.version) == versions.PER_FAMILY
+    if old and network.ipam.type in ("", "none"):
         result.refuse_unsayable(visit.version, ())
     engine = visit.controller()
-    families = engine.families(network, endpoint)
-    if families is not None:
+    if old and (families := engine.families(network, endpoint)) is not None:
         result.refuse_unsayable(visit.version, families)
     visit.refuse_own_namespace(engine)
     attachment = engine.attach(network, endpoint)

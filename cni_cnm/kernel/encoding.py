@@ -7,6 +7,7 @@ message class, family, name and value; only what was never there before goes thr
 
 from __future__ import annotations
 
+from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
 from typing import Any
 
@@ -14,10 +15,12 @@ from cni_cnm.kernel.messages import Message, ifaddrmsg, ifinfmsg, rtmsg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 _HEADER = Struct("=IHHII")
 _ATTRIBUTE = Struct("=HH")
+_NUMBER = Struct("=I")
+_MAC = Struct("6B")
 _KEPT_MAX = 1024
 """A third of a MiB. Names and addresses of pods fill it, so it is emptied at times."""
 
@@ -60,6 +63,7 @@ _FIXED = {cls: _fixed(cls) for cls in (ifinfmsg, ifaddrmsg, rtmsg)}
 
 _kept: dict[Hashable, bytes] = {}
 _frames: dict[Hashable, _Frame] = {}
+_tables: dict[Any, Mapping[str, tuple[int, str]]] = {}
 
 
 def request(message: Message, kind: int, flags: int, sequence: int) -> bytes:
@@ -99,11 +103,33 @@ def _attribute(cls: Any, family: int, name: str, value: Any) -> bytes:
 
 
 def _encode(cls: Any, family: int, name: str, value: Any) -> bytes:
+    number, kind = _kinds(cls).get(name, (0, ""))
+    if kind in _PLAIN:
+        data = _PLAIN[kind](value)
+        return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), number) + data + bytes(-len(data) % 4)
     alone = cls()
     alone["family"] = family
     alone["attrs"] = [(name, value)]
     alone.encode()
     return bytes(alone.data[_HEADER.size + _FIXED[cls][1].size :])
+
+
+_PLAIN: Mapping[str, Callable[[Any], bytes]] = {
+    "asciiz": lambda value: value.encode() + b"\0",
+    "l2addr": lambda value: _MAC.pack(*bytes.fromhex(value.replace(":", ""))),
+    "ipaddr": lambda value: inet_pton(AF_INET6 if ":" in value else AF_INET, value),
+    "uint32": _NUMBER.pack,
+}
+"""pyroute2's names of what a pod's own attributes are (its links' names, MACs and addresses), packed without it."""
+
+
+def _kinds(cls: Any) -> Mapping[str, tuple[int, str]]:
+    """The number and the kind of each attribute, of pyroute2's own table."""
+    found = _tables.get(cls)
+    if found is None:
+        rows = [row if isinstance(row[0], int) else (number, *row) for number, row in enumerate(cls.nla_map)]
+        found = _tables[cls] = {row[1]: (row[0], row[2]) for row in rows}
+    return found
 
 
 def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], Sequence[tuple[str, Any]], int] | None:

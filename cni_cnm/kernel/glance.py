@@ -16,10 +16,11 @@ from errno import EINTR
 from typing import TypeVar
 
 from cni_cnm.kernel import Seen
+from cni_cnm.kernel.attributes import HEADER, number, places, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -33,7 +34,6 @@ _REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
 _FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
 _HEADER = struct.Struct("=IHHIIBBH")
 """struct nlmsghdr, struct nfgenmsg."""
-_ATTRIBUTE = struct.Struct("=HH")
 _TABLE_HANDLE, _RULE_CHAIN = 4, 2
 _CHAIN_HANDLE, _CHAIN_POLICY, _CHAIN_USE = 2, 5, 6
 _BATCH = 64
@@ -112,11 +112,8 @@ def _rules(wire: socket.socket, table: str) -> dict[str, int]:
                 raise InterruptedError(EINTR, f"the rules of {table} were changed {_TRIES} times while they were read")
             if kind in (_DONE, _ERROR):
                 return found
-            for attribute, begin, end in _attributes(data, offset + _HEADER.size, offset + length):
-                if attribute == _RULE_CHAIN:
-                    chain = data[begin : end - 1].decode()
-                    found[chain] = found.get(chain, 0) + 1
-                    break
+            chain = text(data, places(data, offset + _HEADER.size, offset + length).get(_RULE_CHAIN))
+            found[chain] = found.get(chain, 0) + 1
             offset += (length + 3) & ~3
 
 
@@ -148,30 +145,15 @@ def _request(name: str, number: int) -> bytes:
     return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST, number, 0, _FAMILIES[family], 0, 0) + body
 
 
-def _text(kind: int, text: str) -> bytes:
-    raw = text.encode() + b"\0"
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(raw), kind) + raw + b"\0" * (-len(raw) % 4)
+def _text(kind: int, value: str) -> bytes:
+    raw = value.encode() + b"\0"
+    return HEADER.pack(HEADER.size + len(raw), kind) + raw + b"\0" * (-len(raw) % 4)
 
 
 def _read(data: bytes, offset: int, length: int, what: str) -> Seen:
-    handle, use, policy = 0, 0, -1
-    for kind, begin, end in _attributes(data, offset + _HEADER.size, offset + length):
-        value = data[begin:end]
-        if what == "table":
-            handle = int.from_bytes(value, "big") if kind == _TABLE_HANDLE else handle
-        elif kind == _CHAIN_HANDLE:
-            handle = int.from_bytes(value, "big")
-        elif kind == _CHAIN_USE:
-            use = int.from_bytes(value, "big")
-        elif kind == _CHAIN_POLICY:
-            policy = int.from_bytes(value, "big")
+    found = places(data, offset + _HEADER.size, offset + length)
+    if what == "table":
+        return Seen(number(data, found.get(_TABLE_HANDLE), "big"), 0, -1)
+    policy = number(data, found[_CHAIN_POLICY], "big") if _CHAIN_POLICY in found else -1
+    handle, use = (number(data, found.get(kind), "big") for kind in (_CHAIN_HANDLE, _CHAIN_USE))
     return Seen(handle, use, policy)
-
-
-def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
-    while offset + _ATTRIBUTE.size <= end:
-        size, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if size < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, offset + _ATTRIBUTE.size, offset + size
-        offset += (size + 3) & ~3

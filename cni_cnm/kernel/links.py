@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
 
-from cni_cnm.kernel import Link, Port, Vlan, trim
+from cni_cnm.kernel import Link, Port, Vlan
+from cni_cnm.kernel.attributes import number, places, text
 from cni_cnm.kernel.encoding import Tail
 from cni_cnm.kernel.messages import AF_BRIDGE, Message, ifinfmsg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cni_cnm.kernel.trim import Wanted
+    from collections.abc import Mapping, Sequence
 
 IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 _BRVLAN, _SKIP_STATS = 0x2, 0x8
 _SELF = 2
 _PVID, _UNTAGGED = 0x2, 0x4
-_HEADER_BYTES, _FIXED_BYTES = 16, 16
-"""struct nlmsghdr and struct ifinfomsg."""
-_ETHERNET_LENGTH = 4 + 6
-"""Header and address. The length is known before the attribute is decoded."""
+_HEADER_BYTES, _LENGTH = 16, Struct("=I")
+"""struct nlmsghdr, and the first of it."""
+_FIXED = Struct("=Ii2I")
+"""struct ifinfomsg: family and type, index, flags, change."""
+_ETHERNET_BYTES = 6
+"""Tunnels have link addresses of other lengths."""
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
@@ -132,81 +134,48 @@ def vlan_query() -> Message:
     return message(attributes=[("IFLA_EXT_MASK", _BRVLAN)], family=AF_BRIDGE)
 
 
-_INFO_KIND, _INFO_DATA, _MODE, _IPVLAN_FLAGS, _VLAN_FILTERING = 1, 2, 1, 2, 7
-WANTED: Wanted = {
-    **dict.fromkeys((1, 3, 4, 5, 10, 13, 20, 27)),  # ADDRESS, IFNAME, MTU, LINK, MASTER, TXQLEN, IFALIAS, GROUP
-    18: {_INFO_KIND: None, _INFO_DATA: dict.fromkeys((_MODE, _IPVLAN_FLAGS, _VLAN_FILTERING))},  # LINKINFO
-}
-"""Attributes (IFLA_*) that `link` reads."""
-
-
-_kept: dict[bytes, Link] = {}
-_KEPT_MAX = 256
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _TXQLEN, _LINKINFO, _IFALIAS, _GROUP = 1, 3, 4, 5, 10, 13, 18, 20, 27
+_KIND, _DATA, _MODE, _FLAGS, _VLAN_FILTERING = 1, 2, 1, 2, 7
+"""Of IFLA_LINKINFO; and of its data, as macvlan, ipvlan and bridge number it."""
 
 
 def read(data: bytes, offset: int) -> Link:
-    """The link of a message as the kernel sent it. The same bytes, a bridge's that did not change, are decoded once."""
-    trimmed = trim.message(data, offset, _FIXED_BYTES, WANTED)
-    body = trimmed[_HEADER_BYTES:]
-    known = _kept.get(body)
-    if known is None:
-        found = ifinfmsg(trimmed)
-        found.decode()
-        if len(_kept) >= _KEPT_MAX:
-            _kept.clear()
-        known = _kept[body] = link(found)
-    return known
-
-
-def link(found: Message) -> Link:
-    # One pass: get_attr goes through all fifty attributes each time, and decodes only what is asked for.
-    slots = {slot.cell[0]: slot for slot in found["attrs"]}
-
-    def value(name: str, default: Any) -> Any:
-        slot = slots.get(name)
-        return default if slot is None else slot.value
-
-    info = value("IFLA_LINKINFO", None)
-    kind = (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
-    data = info.get_attr("IFLA_INFO_DATA") if kind in _WITH_DATA else None
-    # Tunnels have link addresses of other lengths, which pyroute2's decoder of six bytes gets wrong.
-    ethernet = "IFLA_ADDRESS" in slots and slots["IFLA_ADDRESS"].cell[1].length == _ETHERNET_LENGTH
-    flags = found["flags"]
+    """The link of a message, as the kernel sent it, at `offset` of a datagram."""
+    length = _LENGTH.unpack_from(data, offset)[0]
+    _, index, flags, _ = _FIXED.unpack_from(data, offset + _HEADER_BYTES)
+    found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
+    info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
+    kind = text(data, info.get(_KIND))
+    inside = places(data, *info[_DATA]) if kind in _WITH_DATA and _DATA in info else {}
+    begin, end = found.get(_ADDRESS, (0, 0))
     return Link(
-        ifindex=found["index"],
-        name=value("IFLA_IFNAME", ""),
+        ifindex=index,
+        name=text(data, found.get(_IFNAME)),
         kind=kind,
-        mac=value("IFLA_ADDRESS", "") if ethernet else "",
-        mtu=value("IFLA_MTU", 0),
+        mac=data[begin:end].hex(":") if end - begin == _ETHERNET_BYTES else "",
+        mtu=number(data, found.get(_MTU)),
         up=bool(flags & IFF_UP),
-        master=value("IFLA_MASTER", 0),
-        peer=value("IFLA_LINK", 0),
+        master=number(data, found.get(_MASTER)),
+        peer=number(data, found.get(_LINK)),
         promisc=bool(flags & IFF_PROMISC),
         allmulti=bool(flags & IFF_ALLMULTI),
-        txqlen=value("IFLA_TXQLEN", 0),
-        group=value("IFLA_GROUP", 0),
-        alias=value("IFLA_IFALIAS", ""),
-        vlan_filtering=kind == "bridge" and data is not None and bool(data.get_attr("IFLA_BR_VLAN_FILTERING")),
-        mode=_named(kind, data, "MODE"),
-        flag=_named(kind, data, "FLAGS"),
+        txqlen=number(data, found.get(_TXQLEN)),
+        group=number(data, found.get(_GROUP)),
+        alias=text(data, found.get(_IFALIAS)),
+        vlan_filtering=kind == "bridge" and bool(number(data, inside.get(_VLAN_FILTERING))),
+        mode=_named(_MODES, kind, number(data, inside[_MODE])) if _MODE in inside else "",
+        flag=_named(_FLAG_NAMES, kind, number(data, inside[_FLAGS])) if _FLAGS in inside else "",
     )
 
 
 _WITH_DATA = ("bridge", "macvlan", "ipvlan")
-_NAMES = {
-    ("macvlan", "MODE"): MACVLAN_MODES,
-    ("ipvlan", "MODE"): IPVLAN_MODES,
-    ("ipvlan", "FLAGS"): IPVLAN_FLAGS,
-}
+_MODES = {"macvlan": MACVLAN_MODES, "ipvlan": IPVLAN_MODES}
+_FLAG_NAMES = {"ipvlan": IPVLAN_FLAGS}
 
 
-def _named(kind: str, data: Any, attribute: str) -> str:
+def _named(names: Mapping[str, Mapping[str, int]], kind: str, wanted: int) -> str:
     """The name of a mode or flag; "" for a kind without, or a value that has none."""
-    names = _NAMES.get((kind, attribute))
-    if names is None or data is None:
-        return ""
-    number = data.get_attr(f"IFLA_{kind.upper()}_{attribute}")
-    return next((name for name, known in names.items() if known == number or name == number), "")
+    return next((name for name, known in names.get(kind, {}).items() if known == wanted), "")
 
 
 def port(found: Message) -> Port | None:

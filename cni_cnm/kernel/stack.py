@@ -81,8 +81,7 @@ class KernelStack:
 
     def links(self, *, master: int = 0) -> Sequence[Link]:
         query = links.query(master=master)
-        found = self._wire.dump(query, messages.RTM_GETLINK, f"listing the links{self.place}", links.WANTED)
-        listed = [links.link(one) for one in found]
+        listed: list[Link] = self._wire.dump(query, messages.RTM_GETLINK, f"listing the links{self.place}", links.read)
         self._names.update((link.ifindex, link.name) for link in listed)
         return listed
 

@@ -9,18 +9,18 @@ import os
 import socket
 import struct
 from errno import EINTR, EINVAL, ENODEV, EOPNOTSUPP, ETIMEDOUT
+from functools import partial
 from typing import Any, NamedTuple
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
-from cni_cnm.kernel import encoding, trim
+from cni_cnm.kernel import encoding
 from cni_cnm.kernel.messages import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cni_cnm.kernel.messages import Message
-    from cni_cnm.kernel.trim import Wanted
 
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
@@ -118,10 +118,10 @@ class Wire:
         if failures:
             raise failures[min(failures)]
 
-    def get(self, message: Message, kind: int, sentence: str, wanted: Wanted | None = None) -> Message | None:
-        """The one object a request names, with the `wanted` attributes (None: all); None if there is none (ENODEV)."""
+    def get(self, message: Message, kind: int, sentence: str) -> Message | None:
+        """The one object a request names; None if there is none (ENODEV)."""
         found = self.ask(message, kind, sentence)
-        return None if found is None else _decode(type(message), *found, wanted)
+        return None if found is None else _decode(type(message), *found)
 
     def ask(self, message: Message, kind: int, sentence: str) -> tuple[bytes, int] | None:
         """As `get`, but what the kernel answered as it is: a datagram and where in it the object begins."""
@@ -162,23 +162,31 @@ class Wire:
                     raise failure
                 return echo
 
-    def dump(self, message: Message, kind: int, sentence: str, wanted: Wanted | None = None) -> list[Message]:
-        """All objects a filter lets through, from one consistent walk: an interrupted one is done again."""
+    def dump(
+        self, message: Message, kind: int, sentence: str, read: Callable[[bytes, int], Any] | None = None
+    ) -> list[Any]:
+        """All objects a filter lets through, from one consistent walk: an interrupted one is done again.
+
+        `read` makes a value of each datagram and offset; without it they are messages of pyroute2's.
+        """
+        read = read or partial(_decode, type(message))
         self.flush()
         fields = {name: message[name] for name, _ in message.fields}
         attributes = list(message["attrs"])
         for _ in range(DUMP_TRIES):
             again = type(message)()
             again.update(fields, attrs=list(attributes))
-            found = self._dump_once(again, kind, sentence, wanted)
+            found = self._dump_once(again, kind, sentence, read)
             if found is not None:
                 return found
         raise KernelError(f"{sentence} was interrupted by changes {DUMP_TRIES} times in a row", EINTR)
 
-    def _dump_once(self, message: Message, kind: int, sentence: str, wanted: Wanted | None) -> list[Message] | None:
+    def _dump_once(
+        self, message: Message, kind: int, sentence: str, read: Callable[[bytes, int], Any]
+    ) -> list[Any] | None:
         request = self._encode(message, kind, REQUEST | DUMP, sentence)
         self._send(request.data, sentence)
-        found: list[Message] = []
+        found: list[Any] = []
         consistent = True
         while True:
             for data, offset, answer, flags, sequence in self._receive(sentence):
@@ -193,7 +201,7 @@ class Wire:
                     if failure is not None:
                         raise failure
                     return found if consistent else None
-                found.append(_decode(type(message), data, offset, wanted))
+                found.append(read(data, offset))
 
     def _encode(self, message: Message, kind: int, flags: int, sentence: str, feature: str = "") -> _Request:
         self._sequence = self._sequence % 0xFFFFFFFF + 1
@@ -247,9 +255,7 @@ def _chunks(queue: Sequence[_Request]) -> Iterator[list[_Request]]:
     yield chunk
 
 
-def _decode(cls: Any, data: bytes, offset: int, wanted: Wanted | None = None) -> Message:
-    if wanted is not None:
-        data, offset = trim.message(data, offset, struct.calcsize("".join(form for _, form in cls.fields)), wanted), 0
+def _decode(cls: Any, data: bytes, offset: int) -> Message:
     message = cls(data, offset=offset)
     message.decode()
     return message

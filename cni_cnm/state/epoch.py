@@ -13,11 +13,20 @@ MARGIN_S = 5.0
 """File systems stamp with a coarse clock, and early boot sets the clock: doubt is decided for the lease."""
 
 
+_known: dict[str, str] = {}
+
+
 def current(proc: str = "/proc") -> str:
-    """The name of this epoch: boot id and start time of pid 1 in clock ticks, joined by a colon."""
-    with open(f"{proc}/sys/kernel/random/boot_id", encoding="ascii") as file:
-        boot_id = file.read().strip()
-    return f"{boot_id}:{_init_start_ticks(proc)}"
+    """The name of this epoch: boot id and start time of pid 1 in clock ticks, joined by a colon.
+
+    Read once: no process outlives it.
+    """
+    found = _known.get(proc)
+    if found is None:
+        with open(f"{proc}/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot_id = file.read().strip()
+        found = _known[proc] = f"{boot_id}:{_init_start_ticks(proc)}"
+    return found
 
 
 def started(proc: str = "/proc", run: str = "/run") -> float:

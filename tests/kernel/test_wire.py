@@ -6,13 +6,15 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import links, messages, wire
+from cni_cnm.kernel import Link, links, messages, wire
+from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.stack import KernelStack
 
 ROOT = Path(__file__).parents[2]
@@ -106,8 +108,8 @@ def test_an_interrupted_dump_is_done_again(host: KernelStack, monkeypatch: pytes
     monkeypatch.setattr(socket, "_receive", receive)
     for times in (0, 1, wire.DUMP_TRIES - 1):
         marked = times
-        found = socket.dump(links.query(), messages.RTM_GETLINK, "listing")
-        assert [links.link(one).name for one in found] == ["lo"]
+        found = socket.dump(links.query(), messages.RTM_GETLINK, "listing", links.read)
+        assert [link.name for link in found] == ["lo"]
     marked = wire.DUMP_TRIES
     with pytest.raises(KernelError) as error:
         socket.dump(links.query(), messages.RTM_GETLINK, "listing")
@@ -126,3 +128,43 @@ def test_a_dump_of_many_datagrams(host: KernelStack) -> None:
     assert len(host.links()) == 302
     ports = host.links(master=bridge.ifindex)
     assert {port.name for port in ports} == {f"a{n}" for n in range(150) if n % 3}
+
+
+def test_a_link_is_read_as_pyroute2_decodes_it(host: KernelStack, make_netns: Callable[[str], str]) -> None:
+    """Each kind of link a driver makes, with all that a `Link` says of it."""
+    other = KernelNamespaces().open(make_netns("other"))
+    host.add_bridge("br0", mac="02:00:00:00:00:01", mtu=1400)
+    bridge = host.link("br0")
+    assert bridge is not None
+    host.add_veth("veth0", peer="eth0", peer_stack=other, mac="02:00:00:00:00:02", master=bridge.ifindex)
+    port = host.link("veth0")
+    assert port is not None
+    host.set_link(port.ifindex, up=True, allmulti=True, promisc=True, txqlen=77, group=9, alias="a name", mtu=1300)
+    host.add_macvlan("mv0", bridge.ifindex, mode="private", to=host)
+    host.add_ifb("ifb9")
+    socket = wire.Wire()
+    for link in host.links():
+        decoded = socket.get(links.query(link.ifindex), messages.RTM_GETLINK, "looking")
+        assert decoded is not None
+        info = decoded.get_attr("IFLA_LINKINFO")
+        data = info.get_attr("IFLA_INFO_DATA") if info else None
+        mode = data.get_attr("IFLA_MACVLAN_MODE") if data and link.kind == "macvlan" else ""
+        flags = decoded["flags"]
+        assert link == Link(
+            ifindex=decoded["index"],
+            name=decoded.get_attr("IFLA_IFNAME"),
+            kind=(info.get_attr("IFLA_INFO_KIND") if info else None) or "",
+            mac=decoded.get_attr("IFLA_ADDRESS"),
+            mtu=decoded.get_attr("IFLA_MTU"),
+            up=bool(flags & 0x1),
+            promisc=bool(flags & 0x100),
+            allmulti=bool(flags & 0x200),
+            master=decoded.get_attr("IFLA_MASTER") or 0,
+            peer=decoded.get_attr("IFLA_LINK") or 0,
+            txqlen=decoded.get_attr("IFLA_TXQLEN"),
+            group=decoded.get_attr("IFLA_GROUP"),
+            alias=decoded.get_attr("IFLA_IFALIAS") or "",
+            mode=mode,
+        ), link.name
+    socket.close()
+    other.close()
