@@ -135,21 +135,30 @@ def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
 
 def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, network: Transaction) -> None:
     """CheckFailed naming the first rule or element that is missing, of the endpoint's or of its `network`'s."""
-    transaction = merge(network, _wanted(record, policy))
-    elements = transaction.put + transaction.claim
+    own = _wanted(record, policy)
+    transaction = merge(network, own)
+    # of a network's elements others may be the last who put them: networks may share a bridge
+    elements = [element._replace(comment="") for element in network.put] + [*own.put, *own.claim]
     if not elements:
         return
     declared = _rules(transaction.declare)
     there = {table: nft().rules(table) for table in dict.fromkeys(table for table, _ in declared)}
     for (table, chain), count in declared.items():
-        if (found := there[table].get(chain, 0)) < count:
+        if (number := there[table].get(chain, 0)) < count:
             raise CheckFailed(
-                f"{count - found} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
+                f"{count - number} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
             )
-    for element in nft().missing(elements):
-        raise CheckFailed(
-            f"the element {element.key} is missing from {element.set} in the nftables table {element.table}", hint=_HINT
-        )
+    for element, found in zip(elements, nft().find(elements), strict=True):
+        place = f"{element.set} in the nftables table {element.table}"
+        if found is None:
+            raise CheckFailed(f"the element {element.key} is missing from {place}", hint=_HINT)
+        if found.value != element.value:
+            raise CheckFailed(
+                f"the element {element.key} of {place} leads to {found.value}, not to {element.value}", hint=_HINT
+            )
+        if element.owner not in ("", found.owner):
+            holder = found.comment.partition(" ")[2] or "nobody known"
+            raise CheckFailed(f"the element {element.key} of {place} belongs to {holder}")
 
 
 def _rules(declare: str) -> dict[tuple[str, str], int]:

@@ -46,13 +46,10 @@ class MemoryNft:
                 self.sets, self.chains = sets, chains
                 raise
 
-    def missing(self, elements: Sequence[Element]) -> Sequence[Element]:
+    def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
         with self._lock:
-            return [
-                element
-                for element in elements
-                if (there := self._there(element)) is None or _plain(there.value) != _plain(element.value)
-            ]
+            there = map(self._there, elements)
+            return [one and one._replace(key=asked.key) for asked, one in zip(elements, there, strict=True)]
 
     def elements(self, table: str, name: str = "") -> Sequence[Element]:
         with self._lock:

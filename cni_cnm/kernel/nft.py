@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cni_cnm.kernel import Seen, Transaction
-    from cni_cnm.kernel.glance import Glance
     from cni_cnm.kernel.libnftables import Runner
+    from cni_cnm.kernel.nfnetlink import Questions
 
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class KernelNft:
     def __init__(self, netns: int | None = None) -> None:
         self._netns = netns
         self._runner: Runner | None = None
-        self._glance: Glance | None = None
+        self._questions: Questions | None = None
 
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
@@ -55,7 +55,7 @@ class KernelNft:
                 raise
         # Twice with the declaration: somebody else may change the same elements between look and commit.
         for script in (transaction.declare if declare else "", transaction.declare, transaction.declare):
-            there = self._read((*put, *claim, *remove, *release))
+            there = {_place(one): one for one in self.find((*put, *claim, *remove, *release)) if one}
             ours = (e for e in release if _place(e) in there and there[_place(e)].owner == e.owner)
             gone = (*remove, *ours)
             removed = {_place(element) for element in gone}
@@ -70,9 +70,10 @@ class KernelNft:
         assert failed is not None
         raise failed
 
-    def missing(self, elements: Sequence[Element]) -> Sequence[Element]:
-        there = self._read(elements)
-        return [e for e in elements if _place(e) not in there or there[_place(e)].value != _plain(e.value)]
+    def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
+        from cni_cnm.kernel.elements import find
+
+        return self._asked(lambda questions: find(questions, elements))
 
     def elements(self, table: str, name: str = "") -> Sequence[Element]:
         listing = self._list(table, name)
@@ -82,26 +83,26 @@ class KernelNft:
         self._run([f"add table {table}", f"delete table {table}"])
 
     def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
-        try:
-            return self._looked(lambda glance: glance.seen(names))
-        except OSError as error:
-            raise KernelError(f"nftables cannot be asked: {error.strerror}", error.errno or errno.EIO) from error
+        from cni_cnm.kernel.glance import seen
+
+        return self._asked(lambda questions: seen(questions, names))
 
     def rules(self, table: str) -> dict[str, int]:
+        from cni_cnm.kernel.rules import count
+
+        return self._asked(lambda questions: count(questions, table))
+
+    def _asked(self, question: Callable[[Questions], T]) -> T:
+        """The answer by netlink, in the namespace to work in."""
+        if self._questions is None:
+            from cni_cnm.kernel.nfnetlink import Questions
+
+            self._questions = Questions()
+        questions = self._questions
         try:
-            return self._looked(lambda glance: glance.rules(table))
+            return self._in_namespace(lambda: question(questions))
         except OSError as error:
-            raise KernelError(
-                f"the rules of {table} cannot be read: {error.strerror}", error.errno or errno.EIO
-            ) from error
-
-    def _looked(self, question: Callable[[Glance], T]) -> T:
-        if self._glance is None:
-            from cni_cnm.kernel.glance import Glance
-
-            self._glance = Glance()
-        glance = self._glance
-        return self._in_namespace(lambda: question(glance))
+            raise KernelError(f"nftables cannot be asked: {error.strerror}", error.errno or errno.EIO) from error
 
     def _attempt(self, lines: Sequence[str]) -> KernelError | None:
         try:
@@ -111,17 +112,6 @@ class KernelNft:
                 raise
             return error
         return None
-
-    def _read(self, elements: Iterable[Element]) -> dict[_Place, Element]:
-        """Those of the elements that are there, as they are."""
-        found: dict[_Place, Element] = {}
-        for (table, name), group in _by_set(elements):
-            # not `get element`: after any change it lists the whole table first, and stops at a missing one
-            wanted = {_place(element) for element in group}
-            for element in _parse(table, self._list(table, name)).get(name, ()):
-                if (place := _place(element)) in wanted:
-                    found[place] = element
-        return found
 
     def _list(self, table: str, name: str) -> str:
         for command in (f"list map {table} {name}", f"list set {table} {name}") if name else (f"list table {table}",):

@@ -6,15 +6,16 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from cni_cnm.errors import CnmError, KernelError
-from cni_cnm.kernel import Element, ElementTaken, Nft, Transaction, merge
+from cni_cnm.kernel import Element, ElementTaken, Nft, Transaction, merge, nfnetlink
 from cni_cnm.kernel.libnftables import Binary, Library, failure
 from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
-from tests.kernel.lab import Namespace
+from tests.kernel.lab import Namespace, missing
 
 TABLE = "inet cni_cnm"
 DECLARE = f"""\
@@ -53,9 +54,9 @@ def nft(request: pytest.FixtureRequest) -> Iterator[Nft]:
 def test_put_declares_what_is_missing(nft: Nft) -> None:
     """The first put makes table, sets and chains; all kinds of elements are then there."""
     elements = (ONE, SIX, MEMBER, PORT)
-    assert nft.missing(elements) == list(elements)
+    assert missing(nft, elements) == list(elements)
     nft.commit(Transaction(DECLARE, elements))
-    assert nft.missing(elements) == []
+    assert missing(nft, elements) == []
 
 
 def test_put_without_declaration_fails_whole(nft: Nft) -> None:
@@ -65,22 +66,22 @@ def test_put_without_declaration_fails_whole(nft: Nft) -> None:
     with pytest.raises(KernelError) as caught:
         nft.commit(Transaction("", (other, ONE._replace(value="goto nowhere"))))
     assert caught.value.errno == errno.ENOENT
-    assert nft.missing([other]) == [other]
+    assert missing(nft, [other]) == [other]
 
 
 def test_new_chain_is_declared_in_old_table(nft: Nft) -> None:
     """A second subnet needs its chain only; the put brings it."""
     nft.commit(Transaction(DECLARE, (ONE,)))
     nft.commit(Transaction(DECLARE + f"add chain {TABLE} c\n", (SIX._replace(value="goto c"),)))
-    assert nft.missing([ONE, SIX._replace(value="goto c")]) == []
+    assert missing(nft, [ONE, SIX._replace(value="goto c")]) == []
 
 
 def test_put_replaces(nft: Nft) -> None:
     """The same key again is replaced: same value, another comment, another value."""
     for element in (ONE, ONE, ONE._replace(comment="another"), ONE._replace(value="goto b"), PORT, PORT):
         nft.commit(Transaction(DECLARE, (element,)))
-        assert nft.missing([element]) == []
-    assert nft.missing([ONE]) == [ONE]
+        assert missing(nft, [element]) == []
+    assert missing(nft, [ONE]) == [ONE]
 
 
 def test_intervals(nft: Nft) -> None:
@@ -99,7 +100,7 @@ def test_remove_tolerates_missing(nft: Nft) -> None:
     nft.commit(Transaction(remove=(ONE, MEMBER)))
     nft.commit(Transaction(DECLARE, (ONE, SIX, MEMBER)))
     nft.commit(Transaction(remove=(gone, ONE, SIX, ONE._replace(set="never"))))
-    assert nft.missing([ONE, SIX, MEMBER]) == [ONE, SIX]
+    assert missing(nft, [ONE, SIX, MEMBER]) == [ONE, SIX]
     nft.commit(Transaction(remove=(ONE, SIX)))
 
 
@@ -107,14 +108,14 @@ def test_remove_is_by_key(nft: Nft) -> None:
     """Value and comment of what is removed do not count."""
     nft.commit(Transaction(DECLARE, (ONE, PORT)))
     nft.commit(Transaction(remove=(ONE._replace(value="goto b"), PORT._replace(value="1.2.3.4 . 1", comment="x"))))
-    assert nft.missing([ONE, PORT]) == [ONE, PORT]
+    assert missing(nft, [ONE, PORT]) == [ONE, PORT]
 
 
 def test_put_and_remove_together(nft: Nft) -> None:
     """Removal comes first, so a key in both is put; a missing one keeps no put from being declared."""
     nft.commit(Transaction(DECLARE, (ONE,), (MEMBER, ONE)))
     nft.commit(Transaction(DECLARE, (ONE._replace(value="goto b"), MEMBER), (ONE, SIX)))
-    assert nft.missing([ONE._replace(value="goto b"), MEMBER]) == []
+    assert missing(nft, [ONE._replace(value="goto b"), MEMBER]) == []
 
 
 def test_claim(nft: Nft) -> None:
@@ -126,7 +127,7 @@ def test_claim(nft: Nft) -> None:
     with pytest.raises(ElementTaken) as caught:
         nft.commit(Transaction(DECLARE, (SIX,), claim=(theirs,)))
     assert [holder.owner for holder in caught.value.holders] == ["aaa"]
-    assert nft.missing([SIX]) == [SIX]
+    assert missing(nft, [SIX]) == [SIX]
     nft.commit(Transaction(DECLARE, claim=(theirs,), remove=(mine,)))
     assert nft.elements(TABLE, "m") == [theirs]
 
@@ -153,15 +154,76 @@ def test_elements(nft: Nft) -> None:
     assert set(nft.elements(TABLE)) == {ONE, SIX, PORT, plain}
 
 
+def test_find(nft: Nft) -> None:
+    """Of each key what is there, with its own value and comment; another key, set or table holds nothing."""
+    some = Element(TABLE, "ranges", "6 . 8000-8100", "10.0.0.5", "who, {else}")
+    there = (ONE, SIX, MEMBER, PORT, some)
+    assert nft.find([]) == []
+    assert nft.find(there) == [None] * 5
+    nft.commit(Transaction(DECLARE, there))
+    assert nft.find(there) == list(there)
+    asked = [element._replace(value="", comment="") for element in there]
+    assert nft.find(asked[::-1]) == list(there[::-1])
+    for key in ("6 . 8000-8099", "6 . 8001-8100", "6 . 8000", "6 . 8101-8102", "17 . 8000-8100"):
+        assert nft.find([some._replace(key=key)]) == [None], key
+    others = [
+        ONE._replace(key="10.0.0.6"), ONE._replace(key="fd00::5"), ONE._replace(key="10.0.0.5 . 80"),
+        ONE._replace(set="never"), ONE._replace(table="ip never"), SIX._replace(key="fd00::6"),
+        MEMBER._replace(key='"veth1" . 02:00:00:00:00:02'), MEMBER._replace(key='"veth2" . 02:00:00:00:00:01'),
+        PORT._replace(key="17 . 8080"), PORT._replace(key="6 . 8081"), PORT._replace(key="6 . 80800"),
+    ]  # fmt: skip
+    assert nft.find(others) == [None] * len(others)
+    assert nft.find([others[0], ONE, others[1], SIX]) == [None, ONE, None, SIX]
+
+
+def test_find_as_listed(nft: Nft) -> None:
+    """An element that is asked for comes as `elements` lists it, also without a comment or with a plain verdict."""
+    put = (
+        ONE._replace(comment=""), ONE._replace(key="10.0.0.6", value="accept"), SIX._replace(key="::", value="drop"),
+        ONE._replace(key="255.255.255.255", value="return"), SIX._replace(key="fd00:1:0:1::", comment="ä" * 60),
+        MEMBER._replace(key='"a23456789012345" . ff:ff:ff:ff:ff:ff'), PORT._replace(key="132 . 65535"),
+        SIX._replace(key="::ffff:10.0.0.1", value="jump b"),
+    )  # fmt: skip
+    nft.commit(Transaction(DECLARE, put))
+    listed = {(element.set, element.key): element for element in nft.elements(TABLE)}
+    found = [element for element in nft.find(put) if element]
+    assert [element._replace(key=element.key.replace('"', "")) for element in found] == [
+        listed[element.set, element.key.replace('"', "")] for element in put
+    ]
+
+
+def test_find_lists_nothing(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among thousands of elements the kernel is asked for those alone: a message a set, and one an element."""
+    if isinstance(nft, MemoryNft):
+        pytest.skip("the memory has no messages to count")
+    many = [PORT._replace(key=f"6 . {1 + i}", comment=f"pod {i}") for i in range(5000)]
+    ranges = [Element(TABLE, "ranges", f"17 . {10 * i}-{10 * i + 5}", "10.0.0.5", "who") for i in range(1, 3000)]
+    nft.commit(Transaction(DECLARE, (ONE, *many, *ranges)))
+    asked = [*many[::100], many[0]._replace(key="6 . 6000"), *ranges[::100], ONE]
+    wire, heard = nfnetlink.messages, 0
+
+    def count(*arguments: Any) -> Iterator[Any]:
+        nonlocal heard
+        for message in wire(*arguments):
+            heard += 1
+            yield message
+
+    monkeypatch.setattr(nfnetlink, "messages", count)
+    monkeypatch.setattr(nft, "_runner", None)
+    monkeypatch.setattr("cni_cnm.kernel.libnftables.runner", lambda: pytest.fail("nft was asked"))
+    assert missing(nft, asked) == [many[0]._replace(key="6 . 6000")]
+    assert heard == 3 + len(asked)
+
+
 def test_many_elements(nft: Nft) -> None:
     """A thousand elements are one transaction, and found, replaced and removed alike."""
     many = [ONE._replace(key=f"10.1.{i // 250}.{i % 250}", comment=f"pod {i}") for i in range(1000)]
     nft.commit(Transaction(DECLARE, tuple(many[:-1])))
-    assert nft.missing(many) == [many[-1]]
+    assert missing(nft, many) == [many[-1]]
     nft.commit(Transaction(DECLARE, tuple(e._replace(value="goto b") for e in many)))
-    assert nft.missing(many[::100]) == many[::100]
+    assert missing(nft, many[::100]) == many[::100]
     nft.commit(Transaction(remove=tuple(many)))
-    assert len(nft.missing(many)) == 1000
+    assert len(missing(nft, many)) == 1000
 
 
 def test_declare_in_any_case(nft: Nft) -> None:
@@ -173,7 +235,7 @@ def test_declare_in_any_case(nft: Nft) -> None:
     nft.commit(Transaction(more.replace("late", "later")), declare=True)
     nft.commit(Transaction("", (ONE._replace(set="later", value=""),)))
     nft.commit(Transaction(DECLARE, (ONE._replace(value="goto b"),)), declare=True)
-    assert nft.missing([ONE._replace(value="goto b")]) == []
+    assert missing(nft, [ONE._replace(value="goto b")]) == []
 
 
 def test_delete_table(nft: Nft) -> None:
@@ -181,9 +243,9 @@ def test_delete_table(nft: Nft) -> None:
     nft.delete_table(TABLE)
     nft.commit(Transaction(DECLARE, (ONE,)))
     nft.delete_table(TABLE)
-    assert nft.missing([ONE]) == [ONE]
+    assert missing(nft, [ONE]) == [ONE]
     nft.commit(Transaction(DECLARE, (ONE,)))
-    assert nft.missing([ONE]) == []
+    assert missing(nft, [ONE]) == []
 
 
 def test_threads(nft: Nft) -> None:
@@ -195,7 +257,7 @@ def test_threads(nft: Nft) -> None:
         try:
             for element in mine:
                 nft.commit(Transaction(DECLARE, (element,), (SIX,)))
-            assert nft.missing(mine) == []
+            assert missing(nft, mine) == []
             nft.commit(Transaction(remove=tuple(mine[1:])))
         except CnmError as error:
             errors.append(error)
@@ -207,8 +269,8 @@ def test_threads(nft: Nft) -> None:
         thread.join()
     assert not errors
     kept = [ONE._replace(key=f"10.{number}.0.0") for number in range(12)]
-    assert nft.missing(kept) == []
-    assert len(nft.missing([e._replace(key=e.key[:-1] + "1") for e in kept])) == 12
+    assert missing(nft, kept) == []
+    assert len(missing(nft, [e._replace(key=e.key[:-1] + "1") for e in kept])) == 12
 
 
 def test_commit_leaves_namespace_alone() -> None:

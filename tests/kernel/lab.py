@@ -8,11 +8,15 @@ import shutil
 import socket as sockets
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.kernel import Element, Nft
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -211,3 +215,9 @@ def _in_thread(function: Callable[[], T]) -> T:
     if not good:
         raise value
     return value  # type: ignore[no-any-return]
+
+
+def missing(nft: Nft, elements: Sequence[Element]) -> list[Element]:
+    """Those of the elements that are not there, or with another value."""
+    found = zip(elements, nft.find(elements), strict=True)
+    return [element for element, there in found if there is None or there.value != element.value]

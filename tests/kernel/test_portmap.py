@@ -15,7 +15,7 @@ from cni_cnm.firewall.portmap_options import parse_mappings, parse_options
 from cni_cnm.kernel import Transaction
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.model import PortmapOptions
-from tests.kernel.lab import Lab, Namespace
+from tests.kernel.lab import Lab, Namespace, missing
 
 UDP = socket.SOCK_DGRAM
 ADDRESSES = (ip_interface("10.88.0.5/24"), ip_interface("fd00:88::5/64"))
@@ -247,10 +247,10 @@ def test_thousand_ports_beside_five_thousand(lab: Lab) -> None:
     with at.pod.serving(80):
         assert at.outside.ask("192.0.2.1", 10079) == "192.0.2.9"
     wanted = portmap.publish(ID, "n", ADDRESSES, parse_mappings([mapping(10000 + p, 1 + p) for p in range(1000)]))
-    assert at.nft.missing(wanted.claim) == []
+    assert missing(at.nft, wanted.claim) == []
     at.nft.commit(Transaction(release=wanted.claim))
-    assert len(at.nft.missing(wanted.claim)) == len(wanted.claim)
-    assert at.nft.missing(others.claim) == []
+    assert len(missing(at.nft, wanted.claim)) == len(wanted.claim)
+    assert missing(at.nft, others.claim) == []
 
 
 @pytest.mark.parametrize("flush", ["flush ruleset", "flush table inet cni_cnm", "delete table inet cni_cnm"])
@@ -265,7 +265,7 @@ def test_comes_back_after_a_flush(lab: Lab, flush: str) -> None:
         assert at.outside.ask("192.0.2.1", 8080) is None
         at.nft.commit(transaction, declare=True)
         assert at.outside.ask("192.0.2.1", 8080) == "192.0.2.9"
-        assert at.nft.missing(transaction.claim) == []
+        assert missing(at.nft, transaction.claim) == []
 
 
 def test_udp_ports() -> None:
