@@ -35,8 +35,7 @@ def remove(controller: Controller, key: EndpointKey, spec: EndpointSpec | None, 
     environ = spec.environ if spec else {}
     gathered.attempt(link)
     gathered.attempt(lambda: ipam.release_unrecorded(key.network, ipam_spec, key, environ, last, controller.settings))
-    if found or leased:
-        gathered.attempt(lambda: _remove_rules(key, frozenset(str(address) for address in leased)))
+    gathered.attempt(lambda: _remove_rules(controller, key, spec, leased, everywhere=found or bool(leased)))
     raise_gathered(gathered.errors)
 
 
@@ -55,7 +54,35 @@ def _remove_link(controller: Controller, spec: EndpointSpec) -> bool:
         target.close()
 
 
-def _remove_rules(key: EndpointKey, addresses: frozenset[str]) -> None:
+def _remove_rules(
+    controller: Controller, key: EndpointKey, spec: EndpointSpec | None, leased: set[IPAddress], *, everywhere: bool
+) -> None:
+    """Of nftables, which is asked by one look; in iptables, which takes processes, only where there was something."""
+    from cni_cnm.firewall import reference
+
+    rules = controller.nft.commented(reference.TABLES, reference.names(key))
+    if rules:
+        controller.nft.remove_rules(*reference.own_rules(rules, key, _kept(controller, spec)))
+    if everywhere or rules:
+        _remove_from_iptables(key, frozenset(map(str, leased)))
+
+
+def _kept(controller: Controller, spec: EndpointSpec | None) -> set[IPAddress]:
+    """The addresses that the container has on its other interfaces."""
+    if spec is None or not spec.netns:
+        return set()
+    try:
+        target = controller.namespaces.open(spec.netns)
+    except NamespaceGone:
+        return set()
+    try:
+        links = [link for link in target.links() if link.name != "lo"]
+        return {address.ip for link in links for address in target.addresses(link.ifindex)}
+    finally:
+        target.close()
+
+
+def _remove_from_iptables(key: EndpointKey, addresses: frozenset[str]) -> None:
     from cni_cnm.firewall import reference
     from cni_cnm.kernel import iptables
 

@@ -1,9 +1,16 @@
-"""What the reference plugins' chain leaves in iptables for one container, read from `iptables-save`, as a script that
-removes it. Pure: text in, text for `iptables-restore --noflush` out.
+"""What the reference plugins' chain leaves in the packet filter for one container. Pure: of what is there, what goes.
+
+In iptables, read from `iptables-save`, as a script for `iptables-restore --noflush`:
 
     nat     CNI-<24 hex>        bridge, ipMasq: addresses of the container, jumped to from POSTROUTING
             CNI-DN-<21 hex>     portmap: its published ports, jumped to from CNI-HOSTPORT-DNAT
     filter  CNI-FORWARD         firewall: two rules an address, without an owner
+
+In nftables (the nftables backends from 1.6 on, and macspoofchk), told by the rules' comments:
+
+    inet cni_plugins_masquerade    masq_checks: a rule an address; hashes of network, interface and container
+    ip, ip6 cni_hostport           hostports, masquerading: published ports; the container's id alone
+    bridge nat                     PREROUTING: a jump to cni-br-iface-<id>-<interface>, which jumps to another, …-mac
 """
 
 from __future__ import annotations
@@ -12,7 +19,15 @@ from itertools import pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from cni_cnm.kernel import Rule
+    from cni_cnm.model import EndpointKey, IPAddress
+
+_MASQUERADE, _SPOOF = "inet cni_plugins_masquerade", "bridge nat"
+_HOST_PORTS = ("ip cni_hostport", "ip6 cni_hostport")
+TABLES = (_MASQUERADE, *_HOST_PORTS, _SPOOF)
+"""Where rules of the reference may be in nftables."""
 
 
 def chains(network: str, container_id: str) -> frozenset[str]:
@@ -54,3 +69,32 @@ def _drop(own_chains: frozenset[str], saved: str, table: str) -> Iterator[str]:
         if f":{chain} " in section:
             yield f"-F {chain}"
             yield f"-X {chain}"
+
+
+def names(key: EndpointKey) -> tuple[str, str]:
+    """What its rules in nftables may have in their comments: hashes (cut SHA-512), or the container's id."""
+    from hashlib import sha512  # noqa: TID251 - only for a DEL of what nobody has on record
+
+    parts = (key.network, f"{key.ifname}:{key.container_id}")
+    return "-".join(sha512(part.encode()).hexdigest()[:16] for part in parts), key.container_id
+
+
+def own_rules(rules: Sequence[Rule], key: EndpointKey, kept: Collection[IPAddress]) -> tuple[list[Rule], list[str]]:
+    """Of `rules` those of the container's interface, and the chains (`FAMILY TABLE CHAIN`) that only it has.
+
+    A published port's rule does not say of which network it is. One that leads to an address which the container
+    keeps, on another interface, is left.
+    """
+    label = f"{key.container_id}-{key.ifname}"
+    chains = (f"cni-br-iface-{label}", f"cni-br-iface-{label}-mac")
+    found = [rule for rule in rules if _is_own(rule, key, label, kept)]
+    there = {rule.chain for rule in found if rule.table == _SPOOF}
+    return found, [f"{_SPOOF} {chain}" for chain in chains if chain in there]
+
+
+def _is_own(rule: Rule, key: EndpointKey, label: str, kept: Collection[IPAddress]) -> bool:
+    if rule.table == _MASQUERADE:
+        return rule.comment.startswith(names(key)[0])
+    if rule.table == _SPOOF:
+        return rule.comment == f"macspoofchk-{label}"
+    return rule.comment == key.container_id and not any(address.packed in rule.expressions for address in kept)

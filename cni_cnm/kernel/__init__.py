@@ -14,7 +14,7 @@ from cni_cnm.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
@@ -96,6 +96,17 @@ class Element(NamedTuple):
     def owner(self) -> str:
         """The comment's first word."""
         return self.comment.partition(" ")[0]
+
+
+class Rule(NamedTuple):
+    """A rule of an nftables table, ours or another program's."""
+
+    table: str
+    chain: str
+    handle: int
+    comment: str
+    expressions: bytes = b""
+    """As the kernel shows them."""
 
 
 class Transaction(NamedTuple):
@@ -366,3 +377,12 @@ class Nft(Protocol):
 
     def rules(self, table: str) -> dict[str, int]:
         """How many rules each chain of a table has; chains without any are left out."""
+
+    def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
+        """Rules of these tables, other programs' too, that have one of the words in their comments.
+
+        A table that is missing has none: four of those take 0.1 ms.
+        """
+
+    def remove_rules(self, rules: Sequence[Rule], chains: Sequence[str] = ()) -> None:
+        """Remove them, then the chains (`FAMILY TABLE CHAIN`) that are empty then; what is gone is done."""

@@ -14,9 +14,9 @@ from cni_cnm.kernel import ElementTaken, Seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from cni_cnm.kernel import Element, Transaction
+    from cni_cnm.kernel import Element, Rule, Transaction
 
 
 class MemoryNft:
@@ -26,6 +26,8 @@ class MemoryNft:
         self.sets: dict[tuple[str, str], dict[str, Element]] = {}
         self.chains: set[tuple[str, str]] = set()
         self.counts: dict[tuple[str, str], int] = {}
+        self.others: list[Rule] = []
+        """Rules of other programs' tables."""
         self.declared = 0
         """How often a declaration was needed."""
         self._lock = allocate_lock()
@@ -75,6 +77,16 @@ class MemoryNft:
     def rules(self, table: str) -> dict[str, int]:
         with self._lock:
             return {chain: count for (home, chain), count in self.counts.items() if home == table and count}
+
+    def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
+        with self._lock:
+            found = [rule for rule in self.others if rule.table in tables]
+        return [rule for rule in found if any(word in rule.comment for word in words)]
+
+    def remove_rules(self, rules: Sequence[Rule], chains: Sequence[str] = ()) -> None:
+        with self._lock:
+            self.others = [rule for rule in self.others if rule not in rules]
+            self.chains -= {(chain.rpartition(" ")[0], chain.rpartition(" ")[2]) for chain in chains}
 
     def _check_claims(self, claim: Sequence[Element]) -> None:
         owners = {element.owner for element in claim}

@@ -16,9 +16,9 @@ from cni_cnm.kernel import Element, ElementTaken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from cni_cnm.kernel import Seen, Transaction
+    from cni_cnm.kernel import Rule, Seen, Transaction
     from cni_cnm.kernel.libnftables import Runner
     from cni_cnm.kernel.nfnetlink import Questions
 
@@ -91,6 +91,18 @@ class KernelNft:
         from cni_cnm.kernel.rules import count
 
         return self._asked(lambda questions: count(questions, table))
+
+    def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
+        from cni_cnm.kernel.rules import commented
+
+        return self._asked(lambda questions: commented(questions, tables, words))
+
+    def remove_rules(self, rules: Sequence[Rule], chains: Sequence[str] = ()) -> None:
+        lines = [f"delete rule {rule.table} {rule.chain} handle {rule.handle}" for rule in rules]
+        lines += [f"delete chain {chain}" for chain in chains]
+        if lines and self._attempt(lines) is not None:
+            for line in lines:  # somebody else has removed some meanwhile
+                self._attempt([line])
 
     def _asked(self, question: Callable[[Questions], T]) -> T:
         """The answer by netlink, in the namespace to work in."""

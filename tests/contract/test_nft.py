@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.errors import CnmError, KernelError
-from cni_cnm.kernel import Element, ElementTaken, Nft, Transaction, merge, nfnetlink
+from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, merge, nfnetlink
 from cni_cnm.kernel.libnftables import Binary, Library, failure
 from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
@@ -213,6 +213,36 @@ def test_find_lists_nothing(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cni_cnm.kernel.libnftables.runner", lambda: pytest.fail("nft was asked"))
     assert missing(nft, asked) == [many[0]._replace(key="6 . 6000")]
     assert heard == 3 + len(asked)
+
+
+def test_rules_by_comment(nft: Nft) -> None:
+    """Rules of anybody's tables are found by a word of their comments, and removed with the chains they were in."""
+    tables = ("ip theirs", "bridge theirs", "ip6 never")
+    rules = [
+        Rule("ip theirs", "a", 0, "one: pod-1"), Rule("ip theirs", "a", 0, "pod-2"), Rule("ip theirs", "b", 0, ""),
+        Rule("ip theirs", "b", 0, "pod-1"), Rule("bridge theirs", "a", 0, "pod-1"), Rule("ip other", "a", 0, "pod-1"),
+    ]  # fmt: skip
+    assert nft.commented(tables, ["pod"]) == []
+    if isinstance(nft, MemoryNft):
+        nft.others += [rule._replace(handle=number) for number, rule in enumerate(rules)]
+    else:
+        assert isinstance(nft, KernelNft)
+        places = dict.fromkeys((rule.table, rule.chain) for rule in rules)
+        script = [f"add table {table}; add chain {table} {chain}" for table, chain in places]
+        for rule in rules:
+            comment = f'comment "{rule.comment}"' if rule.comment else ""
+            script.append(f"add rule {rule.table} {rule.chain} counter {comment}")
+        nft._run(script)
+    found = nft.commented(tables, ["pod-1", "pod-7"])
+    assert [rule[:2] + rule[3:4] for rule in found] == [
+        ("ip theirs", "a", "one: pod-1"), ("ip theirs", "b", "pod-1"), ("bridge theirs", "a", "pod-1"),
+    ]  # fmt: skip
+    nft.remove_rules(found[:1])
+    nft.remove_rules(found, ["bridge theirs a"])
+    nft.remove_rules(found, ["bridge theirs a"])
+    assert [rule.comment for rule in nft.commented(tables, ["pod"])] == ["pod-2"]
+    assert [rule.comment for rule in nft.commented(("ip other",), ["pod"])] == ["pod-1"]
+    assert nft.glance(["bridge theirs a"]) == [None]
 
 
 def test_many_elements(nft: Nft) -> None:

@@ -5,6 +5,9 @@ Where ours differs on purpose, the test says so and shows the reference's fault.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from typing import Any
 
 import pytest
@@ -328,3 +331,101 @@ def test_rules_of_the_reference_chain_go_with_its_pod(ours: Side) -> None:
     ours.delete(config, "c2").ok()
     rules = ours.node.run("iptables-save").ok().out
     assert not [line for line in rules.splitlines() if "CNI-DN-" in line or "10.77.0." in line]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha512(text.encode()).hexdigest()[:16]
+
+
+def _nftables_of_newer_plugins(container: str, address: str, address6: str, ifname: str = "eth0") -> str:
+    """What bridge and portmap write from 1.6 on with their nftables backends, and bridge with macspoofchk."""
+    owner = f"{_hash('net')}-{_hash(f'{ifname}:{container}')}, net: net, if: {ifname}, id: {container}"[:128]
+    label = f"{container}-{ifname}"
+    port = 8000 + int(address.rpartition(".")[2])
+    lines = [
+        "add table inet cni_plugins_masquerade",
+        "add chain inet cni_plugins_masquerade masq_checks",
+        "add chain inet cni_plugins_masquerade postrouting { type nat hook postrouting priority srcnat; }",
+        "flush chain inet cni_plugins_masquerade postrouting",
+        "add rule inet cni_plugins_masquerade postrouting ip daddr 224.0.0.0/4 return",
+        "add rule inet cni_plugins_masquerade postrouting goto masq_checks",
+    ]
+    for family, one, subnet in (("ip", address, "10.77.0.0/24"), ("ip6", address6, "fd00:77::/64")):
+        to = f"[{one}]:80" if family == "ip6" else f"{one}:80"
+        outside = f"{family} saddr {one} {family} daddr != {subnet}"
+        itself = f"{family} saddr {one} {family} daddr {one}"
+        lines += [
+            f'add rule inet cni_plugins_masquerade masq_checks {outside} masquerade comment "{owner}"',
+            f"add table {family} cni_hostport",
+            *(f"add chain {family} cni_hostport {chain}" for chain in ("hostports", "hostip_hostports")),
+            f"add chain {family} cni_hostport prerouting {{ type nat hook prerouting priority dstnat; }}",
+            f"flush chain {family} cni_hostport prerouting",
+            f"add rule {family} cni_hostport prerouting fib daddr type local jump hostports",
+            f"add chain {family} cni_hostport masquerading {{ type nat hook postrouting priority srcnat; }}",
+            f'add rule {family} cni_hostport hostports tcp dport {port} dnat to {to} comment "{container}"',
+            f'add rule {family} cni_hostport masquerading {itself} masquerade comment "{container}"',
+        ]
+    chain, comment = f"cni-br-iface-{label}", f'comment "macspoofchk-{label}"'
+    lines += [
+        "add table bridge nat",
+        "add chain bridge nat PREROUTING { type filter hook prerouting priority -300; }",
+        *(f"add chain bridge nat {one}" for one in (chain, f"{chain}-mac")),
+        f'add rule bridge nat PREROUTING iifname "veth{container}" jump {chain} {comment}',
+        f"add rule bridge nat {chain} jump {chain}-mac {comment}",
+        f"add rule bridge nat {chain}-mac ether saddr 02:00:00:00:00:02 return {comment}",
+        f"add rule bridge nat {chain}-mac drop {comment}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_nftables_rules_of_newer_reference_plugins_go_with_their_pod(ours: Side) -> None:
+    """What their nftables backends keep for a pod goes with our DEL of it; its neighbours' and foreign rules stay."""
+    ours.container("c1")
+    config = bridge(isGateway=True)
+    ours.call("ADD", {**config, "type": "bridge"}, executable=REFERENCE / "bridge").ok()
+    node, netns = ours.node, "/run/netns/c1"
+    node.run("ip", "link", "add", "net1", "type", "veth", "peer", "name", "far", netns=netns).ok()
+    node.run("ip", "addr", "add", "10.99.0.2/24", "dev", "net1", netns=netns).ok()
+    foreign = (
+        "add table bridge nat\nadd chain bridge nat PREROUTING { type filter hook prerouting priority -300; }\n"
+        'add rule bridge nat PREROUTING iifname "eth7" counter comment "macspoofchk-c1-eth01"\n'
+        "add table ip cni_hostport\nadd chain ip cni_hostport hostports\n"
+        # of another network of the same container, whose id is all that the comment says
+        'add rule ip cni_hostport hostports tcp dport 9000 dnat to 10.99.0.2:90 comment "c1"\n'
+    )
+    neighbours = _nftables_of_newer_plugins("c10", "10.77.0.3", "fd00:77::3")
+    neighbours += _nftables_of_newer_plugins("c1", "10.77.0.4", "fd00:77::4", "net2").replace('comment "c1"', "")
+    node.run("nft", "-f", "-", stdin=foreign + neighbours).ok()
+    before = _rules(ours)
+    node.run("nft", "-f", "-", stdin=_nftables_of_newer_plugins("c1", "10.77.0.2", "fd00:77::2")).ok()
+    everything = _rules(ours)
+    assert len(everything) > len(before)
+    ours.delete(config, "c9").ok()
+    assert _rules(ours) == everything
+    ours.delete(config).ok()
+    assert _rules(ours) == before
+    ours.delete(config).ok()
+    assert _rules(ours) == before, "nor does a second DEL take what is of the other network"
+    ours.delete(config, "c10").ok()
+    assert "10.77.0.3" not in "".join(_rules(ours)), "of a pod without link and lease, by the comments alone"
+    ours.delete(config, netns="").ok()
+    assert "10.99.0.2" not in "".join(_rules(ours)), "without a namespace there is no other network"
+
+
+def _rules(side: Side) -> list[str]:
+    return sorted(line.strip() for line in side.node.run("nft", "list", "ruleset").ok().out.splitlines())
+
+
+def test_a_delete_of_nothing_runs_no_process(ours: Side) -> None:
+    """Runtimes send a DEL before every ADD: with nothing on record and no such tables, nothing is executed for it."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    ours.container("c1")
+    config = json.dumps({**bridge(isGateway=True), "type": "cni-cnm"})
+    env = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
+           "CNI_PATH": ours.path}  # fmt: skip
+    trace = ("strace", "-f", "-qq", "-e", "trace=execve,vfork", "-o", "/run/trace")
+    ours.node.run(*trace, str(ours.executable), stdin=config, env=env).ok()
+    started = [line for line in ours.node.path("/run/trace").read_text().splitlines() if "execve" in line]
+    assert started
+    assert not [line for line in started if "iptables" in line or "/nft" in line]
