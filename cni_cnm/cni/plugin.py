@@ -179,7 +179,7 @@ def _add(visit: Visit) -> bytes:
 
     network, endpoint, key = visit.network(), visit.endpoint(), visit.key()
     if request.is_chained(visit.config):
-        return _add_to_chain(visit, request.chained(network), endpoint)
+        return _add_to_chain(visit, request.chained(network, visit.config), endpoint)
     old = versions.shape(visit.version) == versions.PER_FAMILY
     if old and network.ipam.type in ("", "none"):
         result.refuse_unsayable(visit.version, ())

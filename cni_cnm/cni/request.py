@@ -222,16 +222,12 @@ def is_chained(config: Fields) -> bool:
     return not config.mapping("ipam") and bool(config.object("prevResult").objects("interfaces"))
 
 
-def chained(network: NetworkSpec) -> NetworkSpec:
-    """InvalidConfig for what only an interface of our own can have."""
-    for key in _FIREWALL_KEYS[1:]:
-        value = network.options.get(key.lower())
-        if value is not None and value != "open":
-            raise InvalidConfig(
-                f"firewall.{key} is {shown(value)}, which goes by bridges, and the bridge is another plugin's",
-                hint="make the interface with this plugin, or chain the firewall plugin behind this one",
-            )
-    return network._replace(driver="chained", options={}, ipam=IpamSpec(""))
+def chained(network: NetworkSpec, config: Fields) -> NetworkSpec:
+    """The network of interfaces that another plugin makes. Of its options only those of a block `firewall` count."""
+    options = {key: network.options[key] for key in _LOWERED_FIREWALL_KEYS if key in network.options}
+    if "firewall" in config:
+        options.setdefault("ingresspolicy", "open")
+    return network._replace(driver="chained", options=options, ipam=IpamSpec(""))
 
 
 def leaving(call: Call) -> EndpointSpec:

@@ -14,7 +14,7 @@ from cni_cnm.cnm.network import Network
 from cni_cnm.cnm.records import READY, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.rollback import Gathered, Rollback
 from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import Adopts, Place, drivers
 from cni_cnm.errors import (
     ActiveEndpoints,
     CheckFailed,
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
     key = EndpointKey(network.name, spec.container_id, spec.ifname)
-    options = drivers.get(network.driver).options(network)
-    networks.refuse_wishes(network, drivers.get(network.driver).role(options), spec)
+    driver = drivers.get(network.driver)
+    options = driver.options(network)
+    networks.refuse_wishes(network, driver.role(options), spec)
     pool = None if _from_record(network, spec) else _pool(controller, network, spec)
     target = controller.namespaces.open(spec.netns)
     try:
@@ -52,9 +53,15 @@ def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> 
                     f"the container has an interface {spec.ifname} that is not of the network {network.name}",
                     hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
                 )
+            adopted = None
+            if isinstance(driver, Adopts):
+                adopted = driver.adopt(options, spec, controller.host, Place(target, spec.ifname, spec.netns))
+                options = adopted.network
             sandbox = Sandbox(controller, spec.container_id, spec.netns)
             with Rollback() as undo:
                 endpoint, pool = _claim(controller, network, options, key, spec, target, pool, undo)
+                if adopted is not None:
+                    endpoint.write(options=adopted.endpoint, host_ifname=adopted.host_ifname, mac=adopted.mac)
                 undo.push(lambda: endpoint.release(spec.environ))
                 endpoint.reserve(pool, spec, network.dns)
                 return endpoint.connect(sandbox, target, undo)

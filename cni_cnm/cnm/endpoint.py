@@ -169,6 +169,7 @@ class Endpoint:
         undo.push(lambda: sandbox.dismiss(record.id, forget_empty=True))
         elected = sandbox.admit(record, stack, link)
         undo.push(lambda: filtering.withdraw(self._nft, record, self._policy, None))
+        undo.push(lambda: upkeep.withdraw_endpoint(controller, record, self._policy))
         if record.ports and device.host:
             controller.host.set_sysctls(portmap.sysctls(device.host[0].name, record.portmap))
         self._enforce()
@@ -181,7 +182,7 @@ class Endpoint:
         record, policy, controller = self.record, self._policy, self._controller
         if not policy.bridge and not record.ports:
             return
-        state = upkeep.ensure(controller, record.network_id, policy)
+        state = upkeep.ensure(controller, upkeep.whose(record, policy), policy)
         wanted = filtering.wanted(record, policy)
         if not (wanted.put or wanted.claim):
             return
@@ -239,6 +240,7 @@ class Endpoint:
         """Every step, whatever fails; the record goes last, and only when nothing is left that it names."""
         gathered = Gathered()
         self.disconnect(gathered, forget_empty_sandbox=True)
+        gathered.attempt(lambda: upkeep.withdraw_endpoint(self._controller, self.record, self._policy))
         with upkeep.lock(self._controller, shared=True):
             gathered.attempt(lambda: self.release(environ))
             if not gathered.errors:

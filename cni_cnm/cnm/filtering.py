@@ -196,7 +196,7 @@ def forget(nft: Callable[[], Nft], policy: Policy) -> None:
 
 def _of_network(record: EndpointRecord, policy: Policy) -> Transaction:
     """Put again with every endpoint: so it is back, after a flush, with the next one."""
-    if not policy.isolates:
+    if not policy.isolates or policy.alone:
         return Transaction()
     from cni_cnm.firewall import isolation
 
@@ -212,10 +212,15 @@ def _wanted(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] |
         parts.append(masquerade.add(record.id, record.label, addresses))
     if policy.guard_mac:
         parts.append(spoof.add(record.id, record.label, record.host_ifname, record.mac))
-    if policy.ingress == "isolated":
+    if policy.ingress == "isolated" and not policy.alone:
         from cni_cnm.firewall import isolation
 
         parts.append(isolation.add_endpoint(record.id, record.label, record.host_ifname, record.mac))
+    if policy.isolates and policy.alone:
+        from cni_cnm.firewall import isolation
+
+        own = isolation.add_network(record.id, record.label, policy.bridge, policy.ingress, internal=policy.internal)
+        parts.append(own)
     if record.ports and record.addresses:
         targets = [address.interface for address in record.addresses]
         parts.append(portmap.publish(record.id, record.label, targets, record.ports, record.portmap))

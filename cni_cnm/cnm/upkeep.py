@@ -49,23 +49,28 @@ class State(NamedTuple):
     watched: tuple[str, ...] = ()
     """Their chains that the stamp is of."""
     accepted: Mapping[str, Json] = {}
-    """By id of the network: what was accepted of it there (firewall/coexist.py)."""
+    """By id of the network, or of an endpoint alone on its link: what was accepted there (firewall/coexist.py)."""
 
 
 def lock(controller: Controller, *, shared: bool = False) -> Lock:
     return controller.store.lock("firewall", shared=shared)
 
 
-def ensure(controller: Controller, network_id: str = "", policy: Policy | None = None) -> State:
-    """All as it was when it was well; with `policy` the network is accepted by other firewalls, too."""
+def ensure(controller: Controller, whose: str = "", policy: Policy | None = None) -> State:
+    """All as it was when it was well; with `policy` the network (or endpoint) is accepted by other firewalls, too."""
     state = _load(controller)
-    if _is_well(controller, state, network_id, policy):
+    if _is_well(controller, state, whose, policy):
         return state
     with lock(controller):
         state = _load(controller)
-        if not _is_well(controller, state, network_id, policy):
-            state = _repair(controller, state)
+        if not _is_well(controller, state, whose, policy):
+            state = _repair(controller, state, {whose: policy} if policy and policy.alone else {})
     return state
+
+
+def whose(record: EndpointRecord, policy: Policy) -> str:
+    """Id of what other firewalls accept for an endpoint: its network, or itself where nobody shares its link."""
+    return record.id if policy.alone else record.network_id
 
 
 def is_declared(state: State, declare: str) -> bool:
@@ -82,18 +87,30 @@ def remember(controller: Controller, declare: str) -> None:
 
 def withdraw(controller: Controller, network: NetworkRecord, policy: Policy) -> None:
     """Take back what other firewalls accept of a network that goes. The caller holds the lock."""
+    if policy.bridge:
+        _withdraw(controller, network.id, policy, forget=not shared(controller, network, policy))
+
+
+def withdraw_endpoint(controller: Controller, record: EndpointRecord, policy: Policy) -> None:
+    """The same of an endpoint that is alone on its link."""
+    if policy.bridge and policy.alone:
+        with lock(controller):
+            _withdraw(controller, record.id, policy, forget=True)
+
+
+def _withdraw(controller: Controller, whose: str, policy: Policy, *, forget: bool) -> None:
     others = controller.others
-    if others is None or not policy.bridge:
+    if others is None:
         return
     state = _load(controller)
     if others.stamp(state.watched):
         from cni_cnm.firewall import coexist
 
-        others.rewrite(lambda _, saved: coexist.withdraw(saved, network.id))
-        if others.firewalld() and not shared(controller, network, policy):
+        others.rewrite(lambda _, saved: coexist.withdraw(saved, whose))
+        if forget and others.firewalld():
             others.forget(policy.bridge, policy.zone)
-    if network.id in state.accepted:
-        accepted = {key: value for key, value in state.accepted.items() if key != network.id}
+    if whose in state.accepted:
+        accepted = {key: value for key, value in state.accepted.items() if key != whose}
         _store(controller, state._replace(accepted=accepted), state.chains, state.declared)
 
 
@@ -164,11 +181,11 @@ def check(controller: Controller, record: EndpointRecord, policy: Policy) -> Non
     others = controller.others
     if others is None or not policy.bridge:
         return
-    if _is_accepted(controller, _load(controller), record.network_id, policy):
+    if _is_accepted(controller, _load(controller), whose(record, policy), policy):
         return
     from cni_cnm.firewall import coexist
 
-    wanted = accepted_of(record.network_id, policy)
+    wanted = accepted_of(whose(record, policy), policy)
     missing: list[str] = []
 
     def look(_: str, saved: str) -> str:
@@ -183,12 +200,12 @@ def check(controller: Controller, record: EndpointRecord, policy: Policy) -> Non
         raise CheckFailed(missing[0], hint="the next ADD puts it back")
 
 
-def accepted_of(network_id: str, policy: Policy) -> Accepted:
+def accepted_of(whose: str, policy: Policy) -> Accepted:
     """An open network takes unasked traffic; of an internal one only what stays within is accepted."""
     from cni_cnm.firewall.coexist import Accepted
 
     inbound = policy.ingress == "open"
-    return Accepted(network_id, policy.bridge, policy.admin_chain, inbound, policy.internal, policy.zone)
+    return Accepted(whose, policy.bridge, policy.admin_chain, inbound, policy.internal, policy.zone)
 
 
 def base_chains(declare: str) -> list[str]:
@@ -197,10 +214,10 @@ def base_chains(declare: str) -> list[str]:
     return [" ".join(words[2:5]) for words in lines if words[:2] == ["add", "chain"] and "hook" in words]
 
 
-def _is_well(controller: Controller, state: State, network_id: str, policy: Policy | None) -> bool:
+def _is_well(controller: Controller, state: State, whose: str, policy: Policy | None) -> bool:
     if state.epoch != controller.epoch or not _stands(controller, state):
         return False
-    return _is_accepted(controller, state, network_id, policy)
+    return _is_accepted(controller, state, whose, policy)
 
 
 def _stands(controller: Controller, state: State) -> bool:
@@ -212,27 +229,37 @@ def _stands(controller: Controller, state: State) -> bool:
     return all(one and one.handle == handle for one, handle in handles) and all(one and one.use for one in chains)
 
 
-def _is_accepted(controller: Controller, state: State, network_id: str, policy: Policy | None) -> bool:
+def _is_accepted(controller: Controller, state: State, whose: str, policy: Policy | None) -> bool:
     if controller.others is None:
         return True
     stamp = controller.others.stamp(state.watched)
     if not stamp and not state.others:
         return True
-    wanted = list(accepted_of(network_id, policy)) if policy and policy.bridge else None
-    return bool(stamp == state.others) and (wanted is None or state.accepted.get(network_id) == wanted)
+    wanted = list(accepted_of(whose, policy)) if policy and policy.bridge else None
+    return bool(stamp == state.others) and (wanted is None or state.accepted.get(whose) == wanted)
 
 
-def _repair(controller: Controller, state: State) -> State:
-    """The caller holds the lock."""
-    chains, declared = state.chains, state.declared
+def _repair(controller: Controller, state: State, more: Mapping[str, Policy]) -> State:
+    """`more`: policies by id of whose accept is not known yet. The caller holds the lock."""
+    chains, declared, before = state.chains, state.declared, state.accepted
     if state.epoch != controller.epoch or not _stands(controller, state):
         chains, declared = _restore(controller), ()
         state = State()
-    networks = {record.id: policy_of(record) for record in network_records(controller)}
-    accepted = {key: accepted_of(key, policy) for key, policy in networks.items() if policy.bridge}
+    policies = {record.id: policy_of(record) for record in network_records(controller)} | dict(more)
+    accepted = {key: accepted_of(key, policy) for key, policy in policies.items() if policy.bridge}
+    accepted |= _alone(controller, {key: value for key, value in before.items() if key not in policies})
     watched = _accept(controller, list(accepted.values()))
     state = state._replace(watched=watched, accepted={key: list(value) for key, value in accepted.items()})
     return _store(controller, state, chains, declared)
+
+
+def _alone(controller: Controller, before: Mapping[str, Json]) -> Mapping[str, Accepted]:
+    """Of those accepted before the endpoints that are still there."""
+    if not before:
+        return {}
+    from cni_cnm.firewall.coexist import Accepted
+
+    return {key: Accepted(*value) for key, value in before.items() if controller.store.get(ENDPOINTS, key)}
 
 
 def _store(controller: Controller, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:

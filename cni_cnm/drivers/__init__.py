@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Address, Device, IPInterface, Json, NetworkSpec
+    from cni_cnm.model import Address, Device, EndpointSpec, IPInterface, Json, NetworkSpec
 
 BUILT_IN = {
     "bridge": "cni_cnm.drivers.bridge",
@@ -118,6 +118,26 @@ class Driver(Protocol):
 
     def status(self, options: Mapping[str, Json], host: Stack) -> str:
         """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
+
+
+class Adopted(NamedTuple):
+    """An interface that somebody else has made, before anything is added to it."""
+
+    host_ifname: str
+    """Its end on the host, "" for none."""
+    mac: str
+    network: Mapping[str, Json]
+    """The network's options, with what is the same for all of its endpoints."""
+    endpoint: Mapping[str, Json]
+    """The endpoint's own."""
+
+
+@runtime_checkable
+class Adopts(Protocol):
+    """A driver whose endpoints are given interfaces that are there."""
+
+    def adopt(self, options: Mapping[str, Json], spec: EndpointSpec, host: Stack, place: Place) -> Adopted:
+        """What is there. InvalidConfig for a wish that cannot be added to it. Nothing is touched."""
 
 
 @runtime_checkable

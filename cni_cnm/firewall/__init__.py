@@ -38,6 +38,8 @@ class Policy(NamedTuple):
     """Of firewalld; "": trusted."""
     admin_chain: str = ""
     """Of iptables, that the network's packets go through where they are accepted; "": none."""
+    alone: bool = False
+    """`bridge` is the endpoint's own link, which nobody shares: what goes by it comes and goes with the endpoint."""
 
     @property
     def isolates(self) -> bool:

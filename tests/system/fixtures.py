@@ -56,6 +56,7 @@ class Libcni:
         self._client = client
         self.node = node
         self.cache = "/var/lib/cni-runtime"
+        self.path = [str(BIN)]
 
     def __call__(
         self,
@@ -70,7 +71,7 @@ class Libcni:
     ) -> dict[str, Any]:
         """The decoded result; {} where the verb has none. Raises `Refused`."""
         request = {
-            "conflist": conflist, "path": [str(BIN)], "cache": self.cache, "containerID": container,
+            "conflist": conflist, "path": self.path, "cache": self.cache, "containerID": container,
             "netns": netns, "ifname": ifname, "args": list(args), "capabilities": dict(capabilities or {}),
         }  # fmt: skip
         done = self.node.run(str(self._client), verb, stdin=json.dumps(request), env={"GOMAXPROCS": "1"})

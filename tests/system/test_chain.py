@@ -72,6 +72,52 @@ def test_ports_for_the_interface_of_the_reference_bridge(side: Side) -> None:
     assert side.node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes") == set()
 
 
+@pytest.mark.parametrize(
+    ("keys", "within", "out", "between"),
+    [
+        ({"firewall": {}}, True, True, True),
+        ({"firewall": {"ingressPolicy": "same-bridge"}}, True, True, False),
+        ({"firewall": {"ingressPolicy": "isolated"}}, False, True, False),
+        ({"internal": True}, True, False, False),
+    ],
+)
+def test_firewall_for_the_reference_bridge(
+    side: Side, keys: dict[str, Any], within: bool, out: bool, between: bool
+) -> None:
+    """Behind the reference bridge: who reaches whom goes by that bridge, as on one of ours; DEL leaves nothing."""
+    reference, link = REFERENCE / "bridge", {"cniVersion": "1.0.0", "name": "net", **keys}
+    other = {**BRIDGE, "name": "other", "bridge": "cni1", "ipam": {"type": "host-local", "subnet": "10.67.0.0/24"}}
+    made = {}
+    for container, front in (("c1", BRIDGE), ("c2", BRIDGE), ("c3", other)):
+        if container != "c1":
+            side.container(container)
+        made[container] = side.call("ADD", {**front, "type": "bridge"}, container, executable=reference).ok().json
+        ours = {**link, "name": front["name"], "prevResult": made[container]}
+        made[container] = side.add(ours, container).ok().json
+        side.check({**link, "name": front["name"]}, made[container], container).ok()
+
+    def reached(source: str, address: str) -> bool:
+        return side.node.ping(address, netns=f"/run/netns/{source}", wait=1)
+
+    assert (reached("c1", "10.66.0.3"), reached("c3", "10.66.0.2")) == (within, between)
+    assert reached("c1", "192.0.2.1"), "the host itself"
+    side.node.add_netns("outside")
+    side.node.run("ip", "link", "add", "up1", "type", "veth", "peer", "name", "eth0", "netns", "outside").ok()
+    for netns, dev, address in (("", "up1", "198.51.100.1/24"), ("/run/netns/outside", "eth0", "198.51.100.9/24")):
+        side.node.run("ip", "addr", "add", address, "dev", dev, netns=netns).ok()
+        side.node.run("ip", "link", "set", dev, "up", netns=netns).ok()
+    side.node.run("ip", "route", "add", "default", "via", "198.51.100.1", netns="/run/netns/outside").ok()
+    assert reached("c1", "198.51.100.9") == out
+    for container in made:
+        name = "other" if container == "c3" else "net"
+        side.delete({**link, "name": name}, container).ok()
+    assert side.node.files("/run/cni-cnm/endpoints") == set()
+    for name in ("net", "other"):
+        side.node.run(str(side.executable), "network", "rm", name).ok()
+    assert "elements" not in side.node.run("nft", "list", "ruleset").out
+    assert {"cni0", "cni1"} <= side.node.links(), "the bridges are not ours"
+
+
 def test_delete_of_a_failed_chain_touches_nothing_of_others(side: Side) -> None:
     """Our link of the chain never ran: its DEL leaves the other plugin's interface alone."""
     reference = REFERENCE / "bridge"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from tests.side import REFERENCE as PLUGINS
+from tests.side import require_reference
 from tests.system.fixtures import Libcni, Refused
-from tests.system.node import ROOT
+from tests.system.node import ROOT, Node
+from tests.system.test_ports import ASK, SERVE
 
 EXAMPLES = sorted((ROOT / "conf" / "cni-1.0.0").glob("*.conflist"))
 
@@ -158,3 +163,84 @@ def test_loopback_is_the_same_program(libcni: Libcni) -> None:
     assert libcni.node.ping("127.0.0.1", netns=netns)
     libcni("CHECK", network, netns, ifname="lo")
     libcni("DEL", network, netns, ifname="lo")
+
+
+CAPABILITIES = {
+    "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+    "bandwidth": {"ingressRate": 10**8, "ingressBurst": 10**7, "egressRate": 10**8, "egressBurst": 10**7},
+}
+DUAL = {"type": "host-local", "ranges": [[{"subnet": "10.7.0.0/24"}], [{"subnet": "fd00:7::/64"}]]}
+CHAINS: dict[str, list[dict[str, Any]]] = {
+    "ours first": [
+        {"type": "cni-cnm", "bridge": "cni0", "isDefaultGateway": True, "hairpinMode": True, "ipam": DUAL},
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "firewall", "ingressPolicy": "same-bridge"},
+        {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+        {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}},
+    ],
+    "behind ptp": [
+        {"type": "ptp", "ipMasq": True, "ipam": {**DUAL, "routes": [{"dst": "0.0.0.0/0"}]}},
+        {
+            "type": "cni-cnm", "capabilities": {"portMappings": True, "bandwidth": True},
+            "firewall": {"ingressPolicy": "same-bridge"}, "tuning": {"sysctl": {"net.core.somaxconn": "500"}},
+        },
+    ],
+    "between": [
+        {"type": "bridge", "bridge": "cni0", "isDefaultGateway": True, "hairpinMode": True, "ipam": DUAL},
+        {"type": "cni-cnm", "capabilities": {"portMappings": True}, "firewall": {"ingressPolicy": "same-bridge"}},
+        {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+        {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}},
+    ],
+}  # fmt: skip
+
+
+def address_of(result: dict[str, Any]) -> str:
+    return str(result["ips"][0]["address"].partition("/")[0])
+
+
+def serve(node: Node, netns: str, port: int) -> None:
+    server = subprocess.Popen(
+        node.command(sys.executable, "-Ic", SERVE, "tcp", str(port), netns=netns), stdout=subprocess.PIPE
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"up\n"
+    server.stdout.close()
+    server.returncode = 0  # it ends with the node's init, like everything there
+
+
+@pytest.mark.parametrize("plugins", CHAINS.values(), ids=CHAINS)
+def test_chains_with_the_reference_plugins(libcni: Libcni, plugins: list[dict[str, Any]]) -> None:
+    """Whoever makes the interface: the port leads to the pod, it is limited and tuned; CHECK, DEL, and DEL again.
+
+    Afterwards there is no rule, limit, lease or record, also with the runtime's results lost and the namespace gone.
+    """
+    require_reference()
+    node, libcni.path = libcni.node, [*libcni.path, str(PLUGINS)]
+    network: dict[str, Any] = {"cniVersion": "1.0.0", "name": "net", "plugins": plugins}
+    # the CHECK of Debian's portmap looks for the rules of one family in the other
+    checked = {**network, "plugins": [plugin for plugin in plugins if plugin["type"] != "portmap"]}
+    for number, lost in enumerate((False, True)):
+        netns = node.add_netns(f"pod{number}")
+        result = libcni("ADD", network, netns, capabilities=CAPABILITIES)
+        assert {ip["address"].partition("/")[0][:7] for ip in result["ips"]} == {"10.7.0.", "fd00:7:"}
+        libcni("CHECK", checked, netns, capabilities=CAPABILITIES)
+        assert node.run("sh", "-c", "cat /proc/sys/net/core/somaxconn", netns=netns).out.strip() == "500"
+        assert "rate 100Mbit" in node.run("tc", "qdisc", "show").out
+        node.run("ip", "addr", "replace", "192.0.2.1/32", "dev", "lo").ok()
+        serve(node, netns, 80)
+        for address, source in (("192.0.2.1", ""), ("127.0.0.1", ""), ("192.0.2.1", netns)):
+            assert not node.run(sys.executable, "-Ic", ASK, "tcp", address, "8080", netns=source).out.startswith("no")
+        if lost:
+            node.run("sh", "-c", f"ip netns pids pod{number} | xargs kill").ok()
+            node.run("ip", "netns", "del", f"pod{number}").ok()
+            libcni.cache = "/var/lib/cni-runtime-lost"
+        for _ in range(2):
+            libcni("DEL", network, "" if lost else netns, capabilities=CAPABILITIES)
+        assert not [name for name in node.links() if name.startswith(("veth", "bwp"))]
+        rules = node.run("nft", "list", "ruleset").out
+        assert "net/pod-1" not in rules
+        if not lost:  # those of the reference stay then: they are told by what was lost
+            assert address_of(result) not in rules
+            assert node.links(netns) == {"lo"}
+        files = node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes", "/var/lib/cni/networks")
+        assert not [path for path in files if "endpoints" in path or "sandboxes" in path or "/10.7." in path]
