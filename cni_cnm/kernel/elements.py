@@ -12,11 +12,13 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
 
 from cni_cnm.kernel import Element, nfnetlink
+from cni_cnm.kernel.attributes import number, pack, places, raw, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cni_cnm.kernel.attributes import Places
     from cni_cnm.kernel.nfnetlink import Questions
 
 _GET_SET, _GET_ELEMENT = 10, 13
@@ -74,10 +76,9 @@ def _names(table: str, name: str) -> tuple[str, bytes]:
 
 def _types(data: bytes, offset: int, end: int) -> tuple[tuple[_Type, ...], tuple[_Type, ...]]:
     """Of a set's key and of its data; () for a verdict, for no data, and for types that ours do not have."""
-    found = {
-        kind: int.from_bytes(data[begin:stop], "big") for kind, begin, stop in nfnetlink.attributes(data, offset, end)
-    }
-    return _concatenated(found.get(_SET_KEY_TYPE, 0)), _concatenated(found.get(_SET_DATA_TYPE, 0))
+    found = places(data, offset, end)
+    key, value = (number(data, found.get(kind), "big") for kind in (_SET_KEY_TYPE, _SET_DATA_TYPE))
+    return _concatenated(key), _concatenated(value)
 
 
 def _concatenated(number: int) -> tuple[_Type, ...]:
@@ -110,51 +111,40 @@ def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
 
 def _question(element: Element, first: bytes, last: bytes) -> tuple[int, str, bytes]:
     family, names = _names(element.table, element.set)
-    key = _nested(_KEY, nfnetlink.attribute(_VALUE, first))
+    key = _nested(_KEY, pack(_VALUE, first))
     if first != last:
-        key += _nested(_KEY_END, nfnetlink.attribute(_VALUE, last))
+        key += _nested(_KEY_END, pack(_VALUE, last))
     return _GET_ELEMENT, family, names + _nested(_ELEMENTS, _nested(1, key))
 
 
 def _nested(kind: int, value: bytes) -> bytes:
-    return nfnetlink.attribute(nfnetlink.NESTED | kind, value)
+    return pack(nfnetlink.NESTED | kind, value)
 
 
 def _read(
     asked: Element, key: tuple[bytes, bytes], types: Sequence[_Type], data: bytes, offset: int, end: int
 ) -> Element | None:
-    bounds: dict[int, bytes] = {}
-    value = comment = ""
-    for _, begin, stop in _down(data, offset, end, _ELEMENTS, 1):
-        for kind, at, to in nfnetlink.attributes(data, begin, stop):
-            if kind == _USERDATA:
-                comment = nfnetlink.comment(data[at:to])
-            elif kind == _DATA:
-                value = _value(data, at, to, types)
-            elif kind in (_KEY, _KEY_END):
-                bounds[kind] = b"".join(data[b:e] for _, b, e in _down(data, at, to, _VALUE))
-    first = bounds.get(_KEY, b"")
-    if (first, bounds.get(_KEY_END, first)) != key:
+    found = _inside(data, _inside(data, places(data, offset, end).get(_ELEMENTS)).get(1))
+    first = raw(data, _inside(data, found.get(_KEY)).get(_VALUE))
+    last = raw(data, _inside(data, found[_KEY_END]).get(_VALUE)) if _KEY_END in found else first
+    if (first, last) != key:
         return None  # a range that begins elsewhere, or ends there
-    return asked._replace(value=value, comment=comment)
+    comment = nfnetlink.comment(raw(data, found.get(_USERDATA)))
+    return asked._replace(value=_value(data, found.get(_DATA), types), comment=comment)
 
 
-def _down(data: bytes, begin: int, end: int, *path: int) -> list[tuple[int, int, int]]:
-    """The nested attribute that a path of types leads to, each time the first one."""
-    found = [one for one in nfnetlink.attributes(data, begin, end) if one[0] == path[0]][:1]
-    return found if len(path) == 1 or not found else _down(data, *found[0][1:], *path[1:])
+def _inside(data: bytes, place: tuple[int, int] | None) -> Places:
+    return places(data, *place) if place is not None else {}
 
 
-def _value(data: bytes, begin: int, end: int, types: Sequence[_Type]) -> str:
-    for kind, at, to in nfnetlink.attributes(data, begin, end):
-        if kind == _VERDICT:
-            parts = {part: data[b:e] for part, b, e in nfnetlink.attributes(data, at, to)}
-            verb = _VERDICTS.get(int.from_bytes(parts[_VERDICT_CODE], "big", signed=True), "?")
-            return " ".join((verb, parts.get(_VERDICT_CHAIN, b"")[:-1].decode())).strip()
-        if kind == _VALUE:
-            words = []
-            for part in types:
-                words.append(part.spell(data[at : at + part.size]))
-                at += (part.size + 3) & ~3
-            return " . ".join(words)
-    return ""
+def _value(data: bytes, place: tuple[int, int] | None, types: Sequence[_Type]) -> str:
+    found = _inside(data, place)
+    if _VERDICT in found:
+        parts = _inside(data, found[_VERDICT])
+        code = int.from_bytes(raw(data, parts.get(_VERDICT_CODE)), "big", signed=True)
+        return f"{_VERDICTS.get(code, '?')} {text(data, parts.get(_VERDICT_CHAIN))}".strip()
+    words, value = [], raw(data, found.get(_VALUE))
+    for part in types if value else ():
+        words.append(part.spell(value[: part.size]))
+        value = value[(part.size + 3) & ~3 :]
+    return " . ".join(words)

@@ -7,6 +7,7 @@ read.
 from __future__ import annotations
 
 from cni_cnm.kernel import Seen, nfnetlink
+from cni_cnm.kernel.attributes import number, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +36,8 @@ def _question(name: str) -> tuple[int, str, bytes]:
 
 
 def _read(data: bytes, offset: int, end: int, *, chain: bool) -> Seen:
-    handle, use, policy = 0, 0, -1
-    for kind, begin, stop in nfnetlink.attributes(data, offset, end):
-        if not chain:
-            handle = int.from_bytes(data[begin:stop], "big") if kind == _TABLE_HANDLE else handle
-        elif kind == _CHAIN_HANDLE:
-            handle = int.from_bytes(data[begin:stop], "big")
-        elif kind == _CHAIN_USE:
-            use = int.from_bytes(data[begin:stop], "big")
-        elif kind == _CHAIN_POLICY:
-            policy = int.from_bytes(data[begin:stop], "big")
-    return Seen(handle, use, policy)
+    found = places(data, offset, end)
+    if not chain:
+        return Seen(number(data, found.get(_TABLE_HANDLE), "big"), 0, -1)
+    policy = number(data, found[_CHAIN_POLICY], "big") if _CHAIN_POLICY in found else -1
+    return Seen(number(data, found.get(_CHAIN_HANDLE), "big"), number(data, found.get(_CHAIN_USE), "big"), policy)

@@ -11,6 +11,8 @@ from _thread import allocate_lock
 from errno import EINTR
 from typing import TypeVar
 
+from cni_cnm.kernel import attributes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +27,6 @@ NESTED = 0x8000
 _FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
 _HEADER = struct.Struct("=IHHIIBBH")
 """struct nlmsghdr, struct nfgenmsg."""
-_ATTRIBUTE = struct.Struct("=HH")
 _REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
 _ERROR, _DONE = 2, 3
 _NETLINK_NETFILTER = 12
@@ -137,22 +138,8 @@ def messages(wire: socket.socket) -> Iterator[tuple[bytes, int, int, int, int, i
         offset += (max(length, 16) + 3) & ~3
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
-
 def text(kind: int, value: str) -> bytes:
-    return attribute(kind, value.encode() + b"\0")
-
-
-def attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Type, begin and end of the value of each."""
-    while offset + _ATTRIBUTE.size <= end:
-        size, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if size < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, offset + _ATTRIBUTE.size, offset + size
-        offset += (size + 3) & ~3
+    return attributes.pack(kind, value.encode() + b"\0")
 
 
 def comment(raw: bytes) -> str:

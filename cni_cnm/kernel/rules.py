@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EAFNOSUPPORT, EPROTONOSUPPORT
 
 from cni_cnm.kernel import Rule, nfnetlink
+from cni_cnm.kernel.attributes import number, places, raw, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +22,8 @@ def count(questions: Questions, table: str) -> dict[str, int]:
     """How many rules each chain of `FAMILY TABLE` has. OSError (EINTR) if it changes all the time."""
     counts: dict[str, int] = {}
     for data, offset, end in _rules(questions, table):
-        for kind, begin, stop in nfnetlink.attributes(data, offset, end):
-            if kind == _CHAIN:
-                chain = data[begin : stop - 1].decode()
-                counts[chain] = counts.get(chain, 0) + 1
-                break
+        chain = text(data, places(data, offset, end).get(_CHAIN))
+        counts[chain] = counts.get(chain, 0) + 1
     return counts
 
 
@@ -48,13 +46,13 @@ def commented(questions: Questions, tables: Sequence[str], words: Collection[str
 
 
 def _decode(table: str, data: bytes, offset: int, end: int) -> Rule:
-    values = {kind: data[begin:stop] for kind, begin, stop in nfnetlink.attributes(data, offset, end)}
+    found = places(data, offset, end)
     return Rule(
         table,
-        values[_CHAIN][:-1].decode(),
-        int.from_bytes(values[_HANDLE], "big"),
-        nfnetlink.comment(values.get(_USERDATA, b"")),
-        values.get(_EXPRESSIONS, b""),
+        text(data, found[_CHAIN]),
+        number(data, found[_HANDLE], "big"),
+        nfnetlink.comment(raw(data, found.get(_USERDATA))),
+        raw(data, found.get(_EXPRESSIONS)),
     )
 
 
