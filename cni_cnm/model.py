@@ -87,6 +87,8 @@ class Device(NamedTuple):
     host: tuple[Interface, ...] = ()
     extra: tuple[Interface, ...] = ()
     """Links reported after the container's (the VLAN gateway veth of the reference bridge)."""
+    ifindex: int = 0
+    """Of the container's link, in its namespace, from a driver that knows it; 0: it has to be looked up."""
 
 
 class Attachment(NamedTuple):

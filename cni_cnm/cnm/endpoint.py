@@ -158,16 +158,16 @@ class Endpoint:
         self.record = record = record._replace(device=device, mac=record.mac or device.container.mac)
         plain = tuple(route for route in lease.routes if route not in record.default_routes)
         role = driver.role(record.options)
-        link = None
+        index = 0
         if role.makes_device:
-            link = plumbing.configure(stack, record.ifname, lease.addresses, plain, role)
+            index = plumbing.configure(stack, record.ifname, lease.addresses, plain, role, device.ifindex)
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm import adjusting
 
             device = adjusting.adjust(record, device, stack, controller.host, undo, self.write)
             self.record = record = self.record._replace(device=device)
         undo.push(lambda: sandbox.dismiss(record.id, forget_empty=True))
-        elected = sandbox.admit(record, stack, link)
+        elected = sandbox.admit(record, stack, index)
         undo.push(lambda: filtering.withdraw(self._nft, record, self._policy, None))
         undo.push(lambda: upkeep.withdraw_endpoint(controller, record, self._policy))
         if record.ports and device.host:

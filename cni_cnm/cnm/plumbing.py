@@ -23,12 +23,14 @@ DAD_LIMIT_S = 10.0
 """The kernel's detection takes about 2 s; a link that never finishes must not hold the pod for ever."""
 
 
-def configure(stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> Link:
+def configure(
+    stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role, index: int = 0
+) -> int:
     """Addresses, link up, routes. The link goes away with its driver, so nothing here needs undoing.
 
-    Gives the link as it was found.
+    Gives the link's index; `index` is it, from whoever knows it already.
     """
-    link = require_link(stack, ifname)
+    index = index or require_link(stack, ifname).ifindex
     versions: set[int] = {address.interface.version for address in addresses}
     stack.set_sysctls(_hygiene(ifname, versions, role), tolerate=True)
     if 6 in versions and stack.sysctl(f"net/ipv6/conf/{ifname}/disable_ipv6") != "0":
@@ -39,24 +41,22 @@ def configure(stack: Stack, ifname: str, addresses: Sequence[Address], routes: S
     with stack.batch():
         stack.set_link(LOOPBACK, up=True)
         for address in addresses:
-            stack.add_address(link.ifindex, address.interface, dad=role.dad)
+            stack.add_address(index, address.interface, dad=role.dad)
         if role.container_up:
-            stack.set_link(link.ifindex, up=True)
+            stack.set_link(index, up=True)
     if role.dad and 6 in versions:
-        _wait_for_dad(stack, link)
+        _wait_for_dad(stack, ifname, index)
     with stack.batch():
         for route in routes:
-            stack.add_route(entry(route, link, addresses))
-    return link
+            stack.add_route(entry(route, index, addresses))
+    return index
 
 
-def add_default(
-    stack: Stack, ifname: str, route: Route, addresses: Sequence[Address], link: Link | None = None
-) -> None:
-    """`link` is the one of that name, from whoever has looked it up already."""
-    link = link or require_link(stack, ifname)
+def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address], index: int = 0) -> None:
+    """`index` is the link's, from whoever knows it already."""
+    index = index or require_link(stack, ifname).ifindex
     try:
-        stack.add_route(entry(route, link, addresses))
+        stack.add_route(entry(route, index, addresses))
     except KernelError as error:
         if error.errno != errno.EEXIST:
             raise
@@ -72,7 +72,7 @@ def remove_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[
     if link is None:
         return
     try:
-        stack.delete_route(entry(route, link, addresses))
+        stack.delete_route(entry(route, link.ifindex, addresses))
     except KernelError as error:
         if error.errno != errno.ESRCH:
             raise
@@ -93,20 +93,20 @@ def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Se
         if address.interface not in present:
             raise CheckFailed(f"{name} does not have the address {address.interface}")
     for route in routes:
-        expected = entry(route, link, addresses)
+        expected = entry(route, link.ifindex, addresses)
         table = stack.routes(link=link.ifindex, table=route.table)
         if not any((r.dst, r.gw, r.priority or 0) == _identity(expected) for r in table):
             raise CheckFailed(f"the route to {route.dst}{f' via {expected.gw}' if expected.gw else ''} is missing")
 
 
-def entry(route: Route, link: Link, addresses: Sequence[Address]) -> RouteEntry:
+def entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
     """A route without gateway goes via the first gateway of its family (CNI convention), else on the link."""
     version = route.dst.version
     via = route.gw or next((a.gateway for a in addresses if a.gateway and a.gateway.version == version), None)
     return RouteEntry(
         dst=route.dst,
         gw=via,
-        link=link.ifindex,
+        link=index,
         mtu=route.mtu,
         advmss=route.advmss,
         priority=route.priority,
@@ -150,12 +150,12 @@ def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str
     return values
 
 
-def _wait_for_dad(stack: Stack, link: Link) -> None:
+def _wait_for_dad(stack: Stack, ifname: str, index: int) -> None:
     deadline = monotonic() + DAD_LIMIT_S
-    while stack.tentative(link.ifindex):
+    while stack.tentative(index):
         if monotonic() > deadline:
             raise DriverFailed(
-                f"duplicate address detection on {link.name} did not finish in {DAD_LIMIT_S:g} s",
+                f"duplicate address detection on {ifname} did not finish in {DAD_LIMIT_S:g} s",
                 hint="is the bridge up and connected? without enabledad addresses are usable at once",
             )
         sleep(0.02)

@@ -242,7 +242,6 @@ def _tuning_from_json(raw: Json) -> Tuning | None:
 def _device_from_json(raw: Json) -> Device | None:
     if raw is None:
         return None
-    container, host, extra = raw
-    return Device(
-        Interface(*container), tuple(Interface(*link) for link in host), tuple(Interface(*link) for link in extra)
-    )
+    container, host, extra, *ifindex = raw
+    of_host, of_extra = (tuple(Interface(*link) for link in some) for some in (host, extra))
+    return Device(Interface(*container), of_host, of_extra, *ifindex)

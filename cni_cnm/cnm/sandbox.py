@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
-    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.kernel import Stack
     from cni_cnm.model import Route
     from cni_cnm.state.lock import Lock
 
-NOTHING_KNOWN: Mapping[str, Link | None] = {}
+NOTHING_KNOWN: Mapping[str, int] = {}
 LOOSE_REVERSE_PATH = "2"
 """rp_filter: accept a packet if any link leads back; with two networks an answer may leave by the other one."""
 
@@ -76,10 +76,10 @@ class Sandbox:
             if self.record is None:
                 self._write(SandboxRecord(self.id, self.container_id, self.key, self._controller.epoch))
 
-    def admit(self, endpoint: EndpointRecord, stack: Stack, link: Link | None = None) -> frozenset[int]:
+    def admit(self, endpoint: EndpointRecord, stack: Stack, index: int = 0) -> frozenset[int]:
         """Take an endpoint in whose link stands; the IP versions for which it is the way out now.
 
-        `link` is the endpoint's in the sandbox, from whoever has looked it up already.
+        `index` is of the endpoint's link in the sandbox, from whoever knows it already.
         """
         with self._lock():
             record = self.record
@@ -87,7 +87,7 @@ class Sandbox:
                 record = SandboxRecord(self.id, self.container_id, self.key, self._controller.epoch)
             others = [member for member in self._members(record) if member.id != endpoint.id]
             elected = elect([_candidate(member) for member in [*others, endpoint]])
-            self._move_defaults(record, {m.id: m for m in [*others, endpoint]}, elected, stack, {endpoint.id: link})
+            self._move_defaults(record, {m.id: m for m in [*others, endpoint]}, elected, stack, {endpoint.id: index})
             if others:
                 _loosen_reverse_path([*others, endpoint], stack)
             self._write(
@@ -129,7 +129,7 @@ class Sandbox:
         members: Mapping[str, EndpointRecord],
         elected: Mapping[int, str],
         stack: Stack,
-        known: Mapping[str, Link | None] = NOTHING_KNOWN,
+        known: Mapping[str, int] = NOTHING_KNOWN,
     ) -> None:
         for version in (4, 6):
             before, after = record.gateways.get(str(version)), elected.get(version)
@@ -141,7 +141,7 @@ class Sandbox:
             if after is not None:
                 winner = members[after]
                 route = _default(winner, version)
-                plumbing.add_default(stack, winner.ifname, route, winner.addresses, known.get(after))
+                plumbing.add_default(stack, winner.ifname, route, winner.addresses, known.get(after, 0))
 
     def _members(self, record: SandboxRecord) -> list[EndpointRecord]:
         found = (self._controller.store.get(ENDPOINTS, endpoint) for endpoint in record.endpoints)

@@ -56,11 +56,11 @@ def apply(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) ->
         )
     ingress, egress = _rates(bandwidth)
     if ingress is not None:
-        host.set_rate(link.ifindex, ingress)
+        host.set_rate(link.ifindex, ingress, mtu=link.mtu)
     if egress is None:
         return None
     ifb = _add_ifb(host, ifb_name, link.mtu)
-    host.set_rate(ifb.ifindex, egress)
+    host.set_rate(ifb.ifindex, egress, mtu=ifb.mtu)
     host.redirect_ingress(link.ifindex, ifb.ifindex)
     return Interface(ifb.name, ifb.mac, ifb.mtu)
 
@@ -133,8 +133,7 @@ def _rates(bandwidth: Bandwidth) -> tuple[Rate | None, Rate | None]:
 
 def _add_ifb(host: Stack, name: str, mtu: int) -> Link:
     try:
-        host.add_ifb(name, mtu=mtu)
-        ifb = host.link(name)  # inside: a batch adds it only now
+        ifb = host.add_ifb(name, mtu=mtu) or host.link(name)  # inside: a batch adds it only now
     except KernelError as error:
         if error.errno != errno.EEXIST:
             raise

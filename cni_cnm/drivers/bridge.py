@@ -119,6 +119,7 @@ class BridgeDriver:
             container=Interface(place.ifname, plan.mac, port.mtu, place.sandbox),
             host=(Interface(bridge.name, bridge.mac, bridge.mtu), Interface(port.name, mac, port.mtu)),
             extra=extra,
+            ifindex=port.peer,
         )
 
     def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:

@@ -254,13 +254,17 @@ class Stack(Protocol):
     def delete_vlan(self, index: int, vid: int) -> None: ...
 
     # traffic control: not queued, but sent at once behind what is --------------
-    def add_ifb(self, name: str, *, mtu: int = 0) -> None:
-        """A link that takes what another one redirects to it, up. EEXIST if the name is taken. (Queued in a batch.)"""
+    def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
+        """A link that takes what another one redirects to it, up. EEXIST if the name is taken. (Queued in a batch.)
 
-    def set_rate(self, index: int, rate: Rate | None) -> None:
+        Gives the link as `add_veth` does.
+        """
+
+    def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
         """Limit what leaves by a link, in place of a limit it has. None: no more; ENOENT if it has none.
 
-        The burst is raised to what reaches the rate and cut to what the kernel keeps (kernel/rates.py): `rate` tells.
+        `mtu` is the link's, from whoever knows it already. The burst is raised to what reaches the rate and cut to what
+        the kernel keeps (kernel/rates.py): `rate` tells.
         """
 
     def rate(self, index: int) -> Rate | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
+from struct import Struct
 
+from cni_cnm.kernel.attributes import places, raw
 from cni_cnm.kernel.messages import Message, ifaddrmsg
 
 TYPE_CHECKING = False
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
 NODAD, _DADFAILED, _TENTATIVE = 0x02, 0x08, 0x40
 _HOST = 254
+_HEAD = Struct("=I12sBB")
+"""struct nlmsghdr, and of struct ifaddrmsg the family and the length of the prefix."""
+_FIXED_BYTES = 16 + 8
+_ADDRESS, _LOCAL = 1, 2
+"""IFA_ADDRESS, IFA_LOCAL."""
 
 
 def message(index: int, address: IPInterface, *, flags: int = 0) -> Message:
@@ -37,10 +44,12 @@ def query(index: int) -> Message:
     return result
 
 
-def address(found: Message) -> IPInterface:
-    text = found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")
-    both = (text, found["prefixlen"])
-    return IPv6Interface(both) if found["family"] == AF_INET6 else IPv4Interface(both)
+def read(data: bytes, offset: int) -> IPInterface:
+    """The address of a message, as the kernel sent it, at `offset` of a datagram."""
+    length, _, family, prefix = _HEAD.unpack_from(data, offset)
+    found = places(data, offset + _FIXED_BYTES, offset + length)
+    both = raw(data, found.get(_LOCAL) or found.get(_ADDRESS)), prefix
+    return IPv6Interface(both) if family == AF_INET6 else IPv4Interface(both)
 
 
 def tentative(found: Message) -> bool:

@@ -309,20 +309,22 @@ class MemoryStack:
         self._write(delete)
 
     # traffic control -------------------------------------------------------
-    def add_ifb(self, name: str, *, mtu: int = 0) -> None:
+    def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
         def add() -> None:
             self.space.require_free(name)
             _check(name, "", mtu)
             self.space.up(self.space.add(name, mac=self._namespaces.next_mac(), mtu=mtu or 1500, kind="ifb"))
 
+        batched = self._depth > 0
         self._write(add)
+        return None if batched else self.link(name)
 
-    def set_rate(self, index: int, rate: Rate | None) -> None:
+    def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
         self.flush()
         device = self.space.device(index)
         if rate is None and device.rate is None:
             refuse(errno.ENOENT, f"the rate limit of {device.link.name}")
-        device.rate = kept(rate, device.link.mtu) if rate is not None else None
+        device.rate = kept(rate, mtu or device.link.mtu) if rate is not None else None
 
     def rate(self, index: int) -> Rate | None:
         self.flush()

@@ -18,7 +18,7 @@ from cni_cnm.kernel.wire import CREATE_NEW, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cni_cnm.kernel import Link, Port, Rate, RouteEntry, Stack, Vlan
     from cni_cnm.model import IPInterface
@@ -270,19 +270,24 @@ class KernelStack:
         self._change_vlan(index, Vlan(vid), messages.RTM_DELLINK, f"deleting the VLAN {vid} of {self._name(index)}")
 
     # traffic control -------------------------------------------------------
-    def add_ifb(self, name: str, *, mtu: int = 0) -> None:
-        self._add_link(links.ifb(name, mtu), f"adding the ifb {name}", "ifb driver")
+    def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
+        sentence = f"adding the ifb {name}{self.place}"
+        request = links.ifb(name, mtu)
+        made = self._wire.make(request, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="ifb driver")
+        return self._seen(made)
 
-    def set_rate(self, index: int, rate: Rate | None) -> None:
+    def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
         from cni_cnm.kernel import rates, tc
 
         if rate is None:
             self._control(tc.place(index, tc.ROOT), tc.RTM_DELQDISC, f"taking the rate limit off {self._name(index)}")
             return
-        link = self.link_at(index)
-        if link is None:
-            raise KernelError(f"there is no {self._name(index)}{self.place}", ENODEV)
-        request = tc.root(index, rates.bucket(rate, link.mtu))
+        if not mtu:
+            link = self.link_at(index)
+            if link is None:
+                raise KernelError(f"there is no {self._name(index)}{self.place}", ENODEV)
+            mtu = link.mtu
+        request = tc.root(index, rates.bucket(rate, mtu))
         sentence = f"limiting {self._name(index)} to {rate.rate} bit/s"
         self._control(request, tc.RTM_NEWQDISC, sentence, flags=tc.REPLACE, feature="token bucket filter (sch_tbf)")
 
@@ -324,7 +329,7 @@ class KernelStack:
 
     # addresses and routes --------------------------------------------------
     def addresses(self, index: int) -> Sequence[IPInterface]:
-        return [addresses.address(found) for found in self._dump_addresses(index)]
+        return self._dump_addresses(index, addresses.read)
 
     def tentative(self, index: int) -> bool:
         return any(addresses.tentative(found) for found in self._dump_addresses(index))
@@ -404,9 +409,9 @@ class KernelStack:
         sentence = f"looking for {self._name(index)}{self.place}"
         return self._wire.get(links.query(index), messages.RTM_GETLINK, sentence)
 
-    def _dump_addresses(self, index: int) -> list[Any]:
+    def _dump_addresses(self, index: int, read: Callable[[bytes, int], Any] | None = None) -> list[Any]:
         sentence = f"listing the addresses of {self._name(index)}{self.place}"
-        return self._wire.dump(addresses.query(index), messages.RTM_GETADDR, sentence)
+        return self._wire.dump(addresses.query(index), messages.RTM_GETADDR, sentence, read)
 
     def _seen(self, found: tuple[bytes, int] | None) -> Link | None:
         if found is None:

@@ -7,6 +7,7 @@ which nothing is understood but where the counters are.
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import struct
 from typing import NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _GET_INFO, _GET_ENTRIES = 64, 65
 """IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES; the same numbers for IPv6."""
 _TABLE = b"filter"
+_NAMES_BYTES = 4096
 _INFO = struct.Struct("=32s13I")
 """struct ipt_getinfo: name, valid_hooks, hook_entry, underflow, num_entries, size."""
 _HEAD = struct.Struct("=32sI4x")
@@ -45,10 +47,15 @@ def stamps() -> list[int]:
 
 def _exists(family: _Family) -> bool:
     try:
-        with open(f"/proc/thread-self/net/{family.names}") as file:
-            return "filter" in file.read().split()
+        descriptor = os.open(f"/proc/thread-self/net/{family.names}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        return _TABLE in os.read(descriptor, _NAMES_BYTES).split()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _stamp(family: _Family) -> int:

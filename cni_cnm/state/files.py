@@ -31,6 +31,7 @@ SANDBOXES = "sandboxes"
 FIREWALL = "firewall"
 ALLOWED = "allowed"
 POOLS = "pools"
+_READ_BYTES = 64 << 10
 
 
 class FileStore:
@@ -54,8 +55,7 @@ class FileStore:
         """The record, None if there is none. IoFailed if it cannot be read; an empty or broken one counts as none."""
         path = self._path(kind, name)
         try:
-            with open(path, "rb") as file:
-                content = file.read()
+            content = _content(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -118,3 +118,17 @@ class FileStore:
 
     def _path(self, kind: str, name: str) -> str:
         return f"{self._folders[kind]}/{name}.json"
+
+
+def _content(path: str) -> bytes:
+    # Three system calls; open() makes nine.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, _READ_BYTES):
+            parts.append(part)
+            if len(part) < _READ_BYTES:
+                break
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
