@@ -2,7 +2,8 @@
 
 Its sockets and its umbrella `__init__` (170 ms) stay unloaded: a package of that name without the `__init__`
 stands in for it. So does, for its `config` (5 ms of multiprocessing and platform), a module with the few
-constants the message classes read. This is the only module that knows pyroute2.
+constants the message classes read. What they import for complaints only (7 ms) is loaded when they complain.
+This is the only module that knows pyroute2.
 """
 
 from __future__ import annotations
@@ -35,14 +36,44 @@ def _stand_in() -> None:
     sys.modules["pyroute2.config"] = config
 
 
+class _Later(type(sys)):  # type: ignore[misc] # the type of modules, without importing types
+    """A module that is loaded when something of it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        from importlib import import_module
+
+        return getattr(import_module(self.__name__), name)
+
+
+class _LaterLogging(_Later):
+    def getLogger(self, name: str) -> Any:  # noqa: N802 - logging's own spelling
+        return _LaterLogger(name)
+
+
+class _LaterLogger:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        from logging import getLogger
+
+        return getattr(getLogger(self._name), name)
+
+
 if "pyroute2" not in sys.modules:
     _stand_in()
 
-
-from pyroute2.netlink import nla, nlmsg, nlmsgerr  # noqa: E402
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
-from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
+_later = {"logging": _LaterLogging("logging"), "pkgutil": _Later("pkgutil"), "traceback": _Later("traceback")}
+_later = {name: module for name, module in _later.items() if name not in sys.modules}
+sys.modules.update(_later)
+try:
+    from pyroute2.netlink import nla, nlmsg, nlmsgerr
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+finally:
+    for _name in _later:
+        del sys.modules[_name]
 
 __all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "rtmsg"]
 

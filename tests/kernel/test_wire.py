@@ -26,6 +26,28 @@ def _fresh(code: str) -> str:
     ).stdout
 
 
+def test_pyroute2_complains_by_the_real_logging() -> None:
+    """Its loggers are stand-ins until they have something to say; a library user's own logging is left alone."""
+    code = """
+import sys
+{before}
+import cni_cnm.kernel.messages
+assert ("logging" in sys.modules) == {loaded}
+import pyroute2.netlink
+pyroute2.netlink.log.warning("said %s", "so")
+assert pyroute2.netlink.traceback.format_stack()
+import logging
+assert logging.getLogger("pyroute2.netlink").isEnabledFor(logging.WARNING)
+assert {loaded} == (pyroute2.netlink.logging is logging)
+"""
+    for before, loaded in (("", False), ("import logging", True)):
+        said = subprocess.run(
+            [sys.executable, "-c", code.format(before=before, loaded=loaded)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (said.returncode, said.stderr) == (0, "said so\n")
+
+
 def test_import_stays_small() -> None:
     """The kernel's modules load pyroute2's message classes and nothing that costs a pod time."""
     loaded = _fresh("import sys, cni_cnm.kernel.stack, cni_cnm.kernel.netns; print(*sys.modules, sep='\\n')").split()

@@ -50,6 +50,13 @@ def test_it_needs_nothing_but_the_c_library_and_zlib(bundle: Path) -> None:
     assert not [name for name in inside if name.startswith(("libcrypto", "libssl", "libnftables"))]
 
 
+def test_what_is_loaded_only_for_complaints_is_inside(bundle: Path) -> None:
+    """pyroute2's logging and tracebacks, which nothing imports before it has something to say."""
+    folder = (bundle / "cni-cnm").resolve().parent / "_internal"
+    for module in ("logging/__init__", "pkgutil", "traceback"):
+        assert (folder / f"{module}.pyc").exists(), module
+
+
 def test_what_it_starts_gets_the_environment_it_was_given(bundle: Path, tmp_path: Path) -> None:
     """A delegated IPAM executable sees the caller's LD_LIBRARY_PATH (here: none), not the bundle's."""
     seen = tmp_path / "seen"

@@ -34,7 +34,7 @@ VERSION = {"__future__", "cni_cnm", "cni_cnm.__main__", "cni_cnm.cni", "cni_cnm.
 
 POD = set((ROOT / "tests/system/import_budget.txt").read_text(encoding="utf-8").split())
 """A bridge network with addresses of its own and masquerade. Of pyroute2 only message classes; what they bring is the
-larger half of the standard library's part (logging, threading, re)."""
+larger half of the standard library's part (threading, re)."""
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11),
