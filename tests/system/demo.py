@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from tests.system.cri import Pod
 from tests.system.node import PLUGIN, ROOT, Node
@@ -117,7 +118,8 @@ def demo(node: Node) -> None:
     containerd.close()
 
 
-def main() -> None:
+def present(demo: Callable[[Node], None]) -> None:
+    """On a node made for it; the machine outside must be as it was before."""
     before = machine()
     node = Node()
     try:
@@ -128,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    present(demo)

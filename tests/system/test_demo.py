@@ -1,0 +1,48 @@
+"""scripts/demo, as a stranger sees it: everything it shows holds, and it ends well."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.system.dockerd import missing
+from tests.system.node import ROOT
+
+pytestmark = pytest.mark.usefixtures("require_root", "bundle")
+
+
+def run(scene: str) -> str:
+    """What it prints, to a pipe; it must end with 0."""
+    command = [sys.executable, "-m", f"tests.system.{scene}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "\033" not in done.stdout
+    return done.stdout
+
+
+def test_two_pods() -> None:
+    shown = run("demo")
+    assert shown.count("  ok  ") > 10
+    assert "red reaches blue" in shown
+
+
+def test_a_container_of_dockers_and_a_pod_on_one_network() -> None:
+    """The commands as they are typed, each with what it said: both ways answered, nothing left."""
+    if why := missing():
+        pytest.skip(why)
+    shown = run("demo_docker")
+    commands = re.findall(r"^  \w+# (.*)", shown, re.MULTILINE)
+    for typed in ("network create --driver cni-cnm", "network ls", "run --detach", "network inspect mynet"):
+        assert any(command.startswith(f"docker {typed}") for command in commands), typed
+    assert shown.count("2 packets transmitted, 2 packets received") == 2
+    assert re.search(r"^  [0-9a-f]{12}\s+mynet\s+cni-cnm\s+local$", shown, re.MULTILINE)
+    assert "no link, lease, record or result is left\n" in shown
+
+
+def test_what_it_does_not_know_is_refused() -> None:
+    done = subprocess.run([ROOT / "scripts" / "demo", "--rkt"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "scripts/demo [--docker]" in done.stderr
