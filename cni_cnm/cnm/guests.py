@@ -156,7 +156,7 @@ def pools(controller: Controller) -> Iterator[PoolRecord]:
 def pool(controller: Controller, pool_id: str) -> PoolRecord:
     raw = controller.store.get(POOLS, pool_id) if _plain(pool_id) else None
     if raw is None:
-        raise NotFound(f"there is no address pool {pool_id!r}")
+        raise NotFound(f"there is no address pool {pool_id[:80]!r}")
     return PoolRecord.from_json(raw)
 
 

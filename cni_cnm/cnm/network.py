@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import Bandwidth, IPAddress, IPInterface, IPNetwork, Json, PortMapping, Tuning
 
 
+ENDPOINT_ID_MAX = 64
+"""Characters; it names a file."""
 PUBLISHED_AS_USUAL = PortmapOptions()
 
 
@@ -77,7 +79,8 @@ class Network:
         """The endpoint of exactly that id, without looking at any other."""
         from cni_cnm.cnm.lodger import Lodger
 
-        raw = self._controller.store.get(ENDPOINTS, endpoint_id) if endpoint_id.isalnum() else None
+        plain = endpoint_id.isascii() and endpoint_id.isalnum() and len(endpoint_id) <= ENDPOINT_ID_MAX
+        raw = self._controller.store.get(ENDPOINTS, endpoint_id) if plain else None
         if raw is None or raw["network_id"] != self.id:
             raise NoSuchEndpoint(f"the network {self.name} has no endpoint {endpoint_id[:12]!r}")
         return Lodger(self._controller, EndpointRecord.from_json(raw))

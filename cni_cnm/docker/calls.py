@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 CALLS: Mapping[str, Callable[[Controller, Json], Any]] = {**network_driver.CALLS, **ipam_driver.CALLS}
 
 
+_MESSAGE_MAX = 2000
+"""Characters of an error: it may quote what was sent."""
+
+
 class Reply(NamedTuple):
     status: int
     body: bytes
@@ -52,6 +56,8 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
             body = found.to_json() if found is not None else {}
     except CnmError as error:
         return _failed(500, str(error), named)
+    except RecursionError:
+        return _failed(400, f"{call}: the request is nested too deeply", named)
     except Exception as error:  # noqa: BLE001 - a defect in one call must leave Docker an answer: it waits without end
         return _failed(500, f"internal error in {call}: {type(error).__name__}: {error}", named)
     return _reply(200, body, f"{named} ok")
@@ -65,6 +71,8 @@ def _named(call: str, raw: Json) -> str:
 
 
 def _failed(status: int, message: str, named: str) -> Reply:
+    if len(message) > _MESSAGE_MAX:
+        message = f"{message[:_MESSAGE_MAX]}..."
     return _reply(status, failure(message), f"{named} failed: {message}")
 
 

@@ -1,0 +1,520 @@
+"""Whatever comes to Docker's socket: a JSON answer with both error keys or a clean close, in bounded time and memory.
+
+The server and all calls behind it are the real ones, the kernel is one in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cni_cnm.cnm.controller import Controller
+from cni_cnm.docker import request as docker_request
+from cni_cnm.docker import server as docker_server
+from cni_cnm.docker.calls import CALLS, answer
+from cni_cnm.docker.request import BODY_MAX
+from cni_cnm.docker.server import Server
+from cni_cnm.kernel.memory import MemoryNamespaces
+from cni_cnm.kernel.memory_nft import MemoryNft
+from cni_cnm.plugins import ipam_driver, network_driver
+from cni_cnm.settings import Settings
+from cni_cnm.state.files import FileStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.model import Json
+
+NETWORK, ENDPOINT = "a" * 64, "b" * 64
+ANSWER_MAX = 8 << 10
+"""Bytes: no answer to these tests quotes a whole request."""
+
+
+class Answer(NamedTuple):
+    status: int
+    json: Any
+
+    def is_error(self) -> bool:
+        return isinstance(self.json, dict) and bool(self.json.get("Err")) and self.json["Err"] == self.json.get("Error")
+
+
+class Door:
+    """A server on a socket in `folder`, over an engine whose kernel is in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+        self._namespaces = MemoryNamespaces()
+        self._nft = MemoryNft()
+        self._settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(f"{folder}/plugin.sock")
+        self._listener.listen(1024)
+        self.server = Server(self._listener, self.engine, lambda line, _: self.notes.append(line))
+        self.server.start()
+
+    @contextmanager
+    def engine(self) -> Iterator[Controller]:
+        store = FileStore(self._settings.run_dir, self._settings.state_dir)
+        yield Controller(self._settings, store, self._namespaces, lambda: self._nft, "epoch")
+
+    def close(self) -> None:
+        self.server.stop()
+        self._listener.close()
+        assert not [note for note in self.notes if "internal error" in note or "a connection failed" in note]
+        assert not [note for note in self.notes if not note.isprintable()]
+
+    def connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(30)
+        connection.connect(f"{self.folder}/plugin.sock")
+        return connection
+
+    def exchange(self, data: bytes) -> list[Answer]:
+        """All answers to these bytes, with nothing after them."""
+        with self.connect() as connection:
+            try:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it has heard enough
+            return answers(received(connection))
+
+    def call(self, name: str, body: Json | bytes = None) -> Answer:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return only(self.exchange(post(name, content)))
+
+    def files(self) -> set[str]:
+        return {
+            str(path) for path in self.folder.parent.rglob("*") if path.name not in ("locks", "lock", "plugin.sock")
+        }
+
+
+def received(connection: socket.socket) -> bytes:
+    out = bytearray()
+    while True:
+        try:
+            data = connection.recv(1 << 16)
+        except ConnectionResetError:
+            return bytes(out)
+        if not data:
+            return bytes(out)
+        out += data
+
+
+def answers(raw: bytes) -> list[Answer]:
+    """Whole HTTP answers, nothing between and behind them."""
+    found = []
+    while raw:
+        head, end, rest = raw.partition(b"\r\n\r\n")
+        assert end, raw
+        lines = head.decode().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines[1:])
+        length = int(headers["Content-Length"])
+        assert len(rest) >= length
+        assert length < ANSWER_MAX
+        found.append(Answer(int(lines[0].split()[1]), json.loads(rest[:length])))
+        raw = rest[length:]
+    return found
+
+
+def only(found: list[Answer]) -> Answer:
+    assert len(found) == 1, found
+    return found[0]
+
+
+def post(name: str, content: bytes = b"", *headers: str) -> bytes:
+    lines = [f"POST /{name} HTTP/1.1", "Host: plugin", *(headers or (f"Content-Length: {len(content)}",)), "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+@pytest.fixture
+def door(require_root: None, tmp_path: Path) -> Iterator[Door]:
+    (tmp_path / "door").mkdir()
+    made = Door(tmp_path / "door")
+    yield made
+    made.close()
+
+
+# framing --------------------------------------------------------------------------------------------------------------
+
+CAPABLE = "NetworkDriver.GetCapabilities"
+CHUNKED = "Transfer-Encoding: chunked"
+FRAMES = {
+    "no length, no body": (post(CAPABLE, b"", "X: y"), 200),
+    "GET": (f"GET /{CAPABLE} HTTP/1.1\r\n\r\n".encode(), 200),
+    "HTTP/1.0": (f"POST /{CAPABLE} HTTP/1.0\r\n\r\n".encode(), 200),
+    "the same length twice": (post(CAPABLE, b"{}", "Content-Length: 2", "content-length: 2"), 200),
+    "a query": (post(f"{CAPABLE}?x=1"), 200),
+    "chunks and a trailer": (post(CAPABLE, b"1;x=y\r\n{\r\n1\r\n}\r\n0\r\nA: b\r\n\r\n", CHUNKED), 200),
+    "a length and chunks": (post(CAPABLE, b"2\r\n{}\r\n0\r\n\r\n", "Content-Length: 99", CHUNKED), 200),
+    "a negative length": (post(CAPABLE, b"", "Content-Length: -1"), 400),
+    "an empty length": (post(CAPABLE, b"", "Content-Length:"), 400),
+    "a hexadecimal length": (post(CAPABLE, b"", "Content-Length: 0x10"), 400),
+    "a signed length": (post(CAPABLE, b"", "Content-Length: +2"), 400),
+    "a list of lengths": (post(CAPABLE, b"{}", "Content-Length: 2, 2"), 400),
+    "foreign digits": (post(CAPABLE, b"", "Content-Length: ²"), 400),
+    "two different lengths": (post(CAPABLE, b"{}", "Content-Length: 2", "Content-Length: 1"), 400),
+    "a length beyond": (post(CAPABLE, b"", f"Content-Length: {BODY_MAX + 1}"), 413),
+    "a length of 400 digits": (post(CAPABLE, b"", f"Content-Length: {'9' * 400}"), 413),
+    "a body beyond, sent": (post(CAPABLE, b" " * (BODY_MAX + 1)), 413),
+    "a negative chunk": (post(CAPABLE, b"-1\r\n", CHUNKED), 400),
+    "a chunk size with underscore": (post(CAPABLE, b"1_0\r\n", CHUNKED), 400),
+    "a prefixed chunk size": (post(CAPABLE, b"0x1\r\n{\r\n", CHUNKED), 400),
+    "an empty chunk size": (post(CAPABLE, b"\r\n", CHUNKED), 400),
+    "a chunk size without end": (post(CAPABLE, b"0" * 400, CHUNKED), 400),
+    "a chunk beyond": (post(CAPABLE, b"ffffffffffff\r\n", CHUNKED), 413),
+    "chunks beyond": (post(CAPABLE, b"80000\r\n" + b" " * 0x80000 + b"\r\n80001\r\n", CHUNKED), 413),
+    "a chunk longer than it says": (post(CAPABLE, b"1\r\n{}\r\n0\r\n\r\n", CHUNKED), 400),
+    "trailers without end": (post(CAPABLE, b"0\r\n" + b"A: b\r\n" * 10000, CHUNKED), 431),
+    "gzip": (post(CAPABLE, b"", "Transfer-Encoding: gzip"), 400),
+    "10,000 headers": (post(CAPABLE, b"", *(f"X-{n}: y" for n in range(10000))), 431),
+    "a header of 1 MB": (post(CAPABLE, b"", "X: " + "y" * (1 << 20)), 431),
+    "a header without colon": (post(CAPABLE, b"", "colon"), 400),
+    "no HTTP": (b"hello\r\n\r\n", 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "an empty line": (b"\r\n\r\n", 400),
+    "bytes": (bytes(range(256)) + b"\r\n\r\n", 400),
+    "a name of 30 kB": (post("N" * 30000), 404),
+    "no name": (post(""), 404),
+    "a path": (post("../../../etc/passwd"), 404),
+    "a call of another plugin": (post("VolumeDriver.Create", b"{}"), 404),
+    "other capitals": (post("networkdriver.getcapabilities"), 404),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_what_is_sent_is_answered_once_or_refused_with_the_reason(door: Door, name: str) -> None:
+    data, status = FRAMES[name]
+    found = door.exchange(data)
+    assert [one.status for one in found[:1]] == [status]
+    assert found[0].is_error() == (status != 200)
+    assert len(found) == 1 or status == 404, "after a refusal the connection is closed"
+    assert door.call(CAPABLE).status == 200
+
+
+@pytest.mark.parametrize("data", [b"", b"\x16\x03\x01\x02\x00\x01\x00", b"POST", post(CAPABLE)[:-1],
+                                  post(CAPABLE, b"{}")[:-1], post(CAPABLE, b"5\r\n{", CHUNKED)])  # fmt: skip
+def test_half_a_request_is_closed_without_a_word(door: Door, data: bytes) -> None:
+    assert door.exchange(data) == []
+
+
+def test_an_answer_reaches_who_has_closed_its_half(door: Door) -> None:
+    assert only(door.exchange(post("Plugin.Activate"))).json["Implements"] == ["NetworkDriver", "IpamDriver"]
+
+
+def test_requests_behind_each_other_are_answered_in_their_order(door: Door) -> None:
+    pair = post("Plugin.Activate", b"{}") + post(CAPABLE, b"2\r\n{}\r\n0\r\n\r\n", CHUNKED)
+    assert [tuple(one.json) for one in door.exchange(pair * 50)] == [("Implements",), ("Scope",)] * 50
+
+
+def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is for the whole request, however often a byte comes."""
+    monkeypatch.setattr(docker_request, "PATIENCE_S", 0.5)
+    with door.connect() as slow:
+        slow.sendall(post(CAPABLE, b"", "Content-Length: 1000000"))
+        slow.settimeout(0.02)
+        raw = b""
+        while not raw:
+            slow.sendall(b" ")
+            assert door.call(CAPABLE).status == 200
+            try:
+                raw = slow.recv(1 << 16)
+            except TimeoutError:
+                pass
+        assert raw.startswith(b"HTTP/1.1 408")
+
+
+def test_who_takes_no_answer_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up, and what else it sent is not looked at."""
+    monkeypatch.setattr(docker_server, "_PATIENCE_S", 0.5)
+    with door.connect() as deaf:
+        deaf.settimeout(0.2)
+        with pytest.raises(OSError):  # noqa: PT012 - the loop ends when nobody reads any more
+            while True:
+                deaf.sendall(post("Plugin.Activate") * 100)
+        assert door.call(CAPABLE).status == 200
+    door.server.stop()
+    door.server = Server(door._listener, door.engine)  # the fixture stops it again
+    door.server.start()
+
+
+# many connections -----------------------------------------------------------------------------------------------------
+
+
+def test_many_idle_connections_starve_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that has been idle longest makes room; the youngest are kept, and still answered."""
+    monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 8)
+    monkeypatch.setattr(docker_server, "_GRACE_S", 0.02)
+    idle = []
+    for _ in range(30):
+        idle.append(door.connect())
+        idle[-1].sendall(post(CAPABLE))
+        assert b"200 OK" in idle[-1].recv(4096)
+        assert len(door.server._connections) - len(door.server._ended) <= 8
+        assert not door.server._ended or len(idle) > 8, "nobody goes while there is room"
+    for connection in idle[:-8]:
+        assert connection.recv(1) == b""
+    for connection in idle[-8:]:
+        connection.sendall(post(CAPABLE))
+        assert b"200 OK" in connection.recv(4096)
+    for connection in idle:
+        connection.close()
+
+
+def test_connections_that_say_nothing_at_all_starve_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 8)
+    monkeypatch.setattr(docker_server, "_GRACE_S", 0.02)
+    silent = [door.connect() for _ in range(100)]
+    assert door.call(CAPABLE).status == 200
+    for connection in silent:
+        connection.close()
+
+
+def test_where_all_connections_are_busy_the_next_waits_for_its_turn(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(docker_request, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(docker_server, "_LINGER_S", 0.1)
+    busy = []
+    for number in range(12):
+        busy.append(door.connect())
+        busy[-1].sendall(b"POST ")
+        while len(door.server._connections) < min(number + 1, 4) or door.server._idle:
+            time.sleep(0.001)
+    assert door.call(CAPABLE).status == 200
+    for connection in busy:
+        assert received(connection).startswith(b"HTTP/1.1 408")
+        connection.close()
+
+
+def test_stopping_ends_idle_connections_and_finishes_the_rest(door: Door) -> None:
+    idle = [door.connect() for _ in range(5)]
+    for connection in idle:
+        connection.sendall(post(CAPABLE))
+        assert b"keep-alive" in connection.recv(4096)
+    door.server.stop()
+    for connection in idle:
+        assert connection.recv(1) == b""
+        connection.close()
+    assert not door.server._connections
+    door.server = Server(door._listener, door.engine)
+    door.server.start()
+
+
+# bodies ---------------------------------------------------------------------------------------------------------------
+
+DATA = [{"AddressSpace": "LocalDefault", "Pool": "10.9.0.0/24", "Gateway": "10.9.0.1/24", "AuxAddresses": {}}]
+PORT = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}
+WHERE = {"NetworkID": NETWORK, "EndpointID": ENDPOINT}
+OPTIONS = {"com.docker.network.portmap": [PORT], "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}]}
+VALID: dict[str, Json] = {
+    network_driver.CREATE_NETWORK: {
+        "NetworkID": NETWORK,
+        "Options": {"com.docker.network.enable_ipv6": False, "com.docker.network.generic": {}},
+        "IPv4Data": DATA,
+        "IPv6Data": [],
+    },
+    network_driver.DELETE_NETWORK: {"NetworkID": NETWORK},
+    network_driver.CREATE_ENDPOINT: {
+        **WHERE,
+        "Interface": {"Address": "10.9.0.5/24", "AddressIPv6": "", "MacAddress": ""},
+        "Options": {**OPTIONS, "com.docker.network.endpoint.macaddress": "AkIKAQID"},
+    },
+    network_driver.JOIN: {**WHERE, "SandboxKey": "/run/docker/netns/x", "Options": OPTIONS},
+    network_driver.PROGRAM_EXTERNAL_CONNECTIVITY: {**WHERE, "Options": OPTIONS},
+    network_driver.REVOKE_EXTERNAL_CONNECTIVITY: WHERE,
+    network_driver.ENDPOINT_OPER_INFO: WHERE,
+    network_driver.LEAVE: WHERE,
+    network_driver.DELETE_ENDPOINT: WHERE,
+    network_driver.DISCOVER_NEW: {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.1", "Self": True}},
+    ipam_driver.REQUEST_POOL: {
+        "AddressSpace": "cni-cnm",
+        "Pool": "10.8.0.0/24",
+        "SubPool": "",
+        "Options": {},
+        "V6": False,
+    },
+    ipam_driver.REQUEST_ADDRESS: {"PoolID": "docker-10.8.0.0-24", "Address": "", "Options": {}},
+    ipam_driver.RELEASE_ADDRESS: {"PoolID": "docker-10.8.0.0-24", "Address": "10.8.0.9"},
+    ipam_driver.RELEASE_POOL: {"PoolID": "docker-10.8.0.0-24"},
+}
+DEEP = 100_000
+BODIES = {
+    "cut off": b'{"NetworkID": "a',
+    "a list": b"[1]",
+    "a text": b'"x"',
+    "a number": b"1",
+    "true": b"true",
+    "two objects": b"{}{}",
+    "no UTF-8": b'{"NetworkID": "\xff"}',
+    "half a surrogate pair": b'{"NetworkID": "\\ud800", "PoolID": "\\ud800", "EndpointID": "\\udfff"}',
+    "NaN": b'{"NetworkID": NaN}',
+    "a number of 5,000 digits": b'{"NetworkID": %s}' % (b"9" * 5000),
+    "lists in lists": b"[" * DEEP + b"]" * DEEP,
+    "objects in objects": b'{"Options":' * DEEP + b"1" + b"}" * DEEP,
+    "lists as deep as a parser takes": b'{"Options": %s1%s}' % (b"[" * 900, b"]" * 900),
+    "1 MB of keys": json.dumps({f"k{n}": n for n in range(60000)}).encode(),
+    "1 MB of text": b'{"NetworkID": "%s"}' % (b"x" * (BODY_MAX - 100)),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_that_is_none_of_ours_is_answered(door: Door, name: str) -> None:
+    """By every call. Most say what is wrong; those that look at nothing may not care."""
+    for call in CALLS:
+        found = door.call(call, BODIES[name])
+        assert found.status == 200 or found.is_error(), (call, found)
+
+
+IDS = (
+    "", "a", "a" * 11, "A" * 64, "a" * 65, "../" * 8 + "etc/passwd", "a/b" * 8, "a\0" * 8, "a\n" * 8, "é" * 16,
+    "٣" * 16, ".", "..", "-" * 16, "x" * (BODY_MAX - 1000), " " * 16, "%00" * 8, "docker/../../x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", IDS, ids=range(len(IDS)))
+def test_ids_of_every_kind(door: Door, text: str) -> None:
+    """Nothing is made under an id that is none, nor outside the folders; what is to go is as good as gone."""
+    before = door.files()
+    for call, body in VALID.items():
+        assert isinstance(body, dict)
+        for key in ("NetworkID", "EndpointID", "PoolID"):
+            if key not in body or (call == network_driver.CREATE_ENDPOINT and key == "NetworkID"):
+                continue
+            found = door.call(call, {**body, key: text})
+            assert found.is_error() or found.json == {}, (call, found)
+    outside = {file for file in door.files() - before if "/door/" not in file}
+    assert not outside
+    with door.engine() as controller:
+        assert not list(controller.networks())
+
+
+@pytest.mark.parametrize("call", VALID)
+def test_a_field_of_another_type_is_named(door: Door, call: str) -> None:
+    """Every field, at every depth, as every other kind of JSON value."""
+    for path in paths(VALID[call]):
+        for value in (None, True, 1, -1, 1.5, "x", [], [1], {}, {"x": 1}):
+            found = door.call(call, replaced(VALID[call], path, value))
+            assert found.status == 200 or found.is_error(), (path, value, found)
+        door.call(network_driver.DELETE_NETWORK, {"NetworkID": NETWORK})
+
+
+def paths(value: Json, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if here:
+        yield here
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from paths(inner, (*here, key))
+
+
+def replaced(value: Json, path: tuple[Any, ...], new: Json) -> Json:
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], new)
+    return copy
+
+
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=20)
+    | st.sampled_from(["10.9.0.0/24", "10.9.0.5/24", "10.9.0.5", "fd00::/64", "0.0.0.0/0", NETWORK, ENDPOINT]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(st.data())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_change_of_any_request_is_answered(tmp_path: Path, data: st.DataObject) -> None:
+    """A valid life of a network with one field changed: no call meets a defect, and the answer is JSON."""
+    door = _without_socket(tmp_path)
+    changed = data.draw(st.sampled_from(sorted(VALID)))
+    for call, body in VALID.items():
+        sent = body
+        if call == changed:
+            sent = replaced(body, data.draw(st.sampled_from(sorted(paths(body), key=str))), data.draw(JSONS))
+        reply = answer(door.engine, call, json.dumps(sent).encode())
+        assert isinstance(json.loads(reply.body), dict)
+        assert b"internal error" not in reply.body, (call, sent, reply.body)
+    answer(door.engine, network_driver.DELETE_NETWORK, json.dumps({"NetworkID": NETWORK}).encode())
+
+
+def _without_socket(folder: Path) -> Door:
+    door = Door.__new__(Door)
+    door._namespaces, door._nft = MemoryNamespaces(), MemoryNft()
+    made = folder / f"{time.monotonic_ns()}"
+    door._settings = Settings(run_dir=f"{made}/run", state_dir=f"{made}/state", leases_dir=f"{made}/leases")
+    return door
+
+
+PIECES = st.sampled_from(
+    [b"POST /Plugin.Activate HTTP/1.1\r\n", b"\r\n", b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n", b"{}",
+     b"2\r\n{}\r\n", b"0\r\n\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"\0", b":", b" ", b"-1"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES | st.binary(max_size=8), max_size=12))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_answered_or_closed(door: Door, pieces: list[bytes]) -> None:
+    """Each answer is a whole one; the server lives."""
+    with door.connect() as connection:
+        try:
+            connection.sendall(b"".join(pieces))
+            connection.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        raw = received(connection).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+    for one in answers(raw):
+        assert one.status == 200 or one.is_error()
+
+
+# at once --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_call_many_times_at_once_is_one(door: Door) -> None:
+    """A network, an endpoint, its way out and its end, each by 16 at once: one of each, then none."""
+
+    def together(call: str) -> list[Answer]:
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(lambda _: door.call(call, VALID[call]), range(16)))
+
+    for call in (network_driver.CREATE_NETWORK, network_driver.CREATE_ENDPOINT, network_driver.JOIN,
+                 network_driver.PROGRAM_EXTERNAL_CONNECTIVITY, network_driver.ENDPOINT_OPER_INFO):  # fmt: skip
+        found = together(call)
+        assert all(one == found[0] for one in found), (call, found)
+        assert found[0].status == 200, found[0]
+    with door.engine() as controller:
+        network = next(iter(controller.networks()))
+        assert [endpoint.id for endpoint in network.endpoints()] == [ENDPOINT]
+    for call in (network_driver.REVOKE_EXTERNAL_CONNECTIVITY, network_driver.LEAVE, network_driver.DELETE_ENDPOINT,
+                 network_driver.DELETE_NETWORK):  # fmt: skip
+        assert {one.status for one in together(call)} == {200}
+    with door.engine() as controller:
+        assert not list(controller.networks())
+    assert not [file for file in door.files() if os.path.isfile(file) and "/leases/" in file]
+
+
+def test_opposite_calls_at_once_end_in_one_of_the_two_ways(door: Door) -> None:
+    """An endpoint made and deleted by 8 each: every answer is one, and the last word holds."""
+    door.call(network_driver.CREATE_NETWORK, VALID[network_driver.CREATE_NETWORK])
+    calls = [network_driver.CREATE_ENDPOINT, network_driver.DELETE_ENDPOINT] * 8
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda call: door.call(call, VALID[call]), calls))
+    assert all(one.status == 200 or one.is_error() for one in found), found
+    assert door.call(network_driver.DELETE_ENDPOINT, WHERE).status == 200
+    assert door.call(network_driver.DELETE_NETWORK, WHERE).status == 200
+    with door.engine() as controller:
+        assert not list(controller.networks())
