@@ -1,4 +1,4 @@
-"""A machine with our service and a real dockerd on it, for the tests of the Docker door.
+"""A machine with our service and a real dockerd on it, for the tests of the Docker door. PluginHost has no dockerd.
 
 host.dockerd(…)         docker's command line (tests/system/dockerd.py)
 host.serve()            the service again, after `host.stop_service()`
@@ -30,24 +30,24 @@ PLUGIN_SOCKET = "/run/docker/plugins/cni-cnm.sock"
 OURS = ("--driver", "cni-cnm", "--ipam-driver", "cni-cnm")
 
 
-class DockerHost:
-    def __init__(self, folder: Path, *options: str) -> None:
+class PluginHost:
+    """Without a dockerd: `call` speaks for it. `forwarding`: the host forwards already, and dockerd sets no policy."""
+
+    def __init__(self, folder: Path, *, forwarding: bool = True) -> None:
         self.node = Node()
         self.program = program(folder)
         self._service: subprocess.Popen[bytes]
         try:
             self.node.write("/etc/cni-cnm/config.toml", 'log = "/run/cni-cnm.log"\n')
-            # dockerd drops what is forwarded where it was the one to turn forwarding on: that has tests of its own.
-            self.node.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1").ok()
+            on = int(forwarding)
+            self.node.run("sysctl", "-qw", f"net.ipv4.ip_forward={on}", f"net.ipv6.conf.all.forwarding={on}").ok()
             self.serve()
-            self.dockerd = Dockerd(self.node, *options)
         except BaseException:
             self.node.close()
             raise
 
     def close(self) -> None:
         try:
-            self.dockerd.close()
             self.stop_service()
         finally:
             self.node.close()
@@ -60,10 +60,15 @@ class DockerHost:
             self._service = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait("the plugin's socket", lambda: self.node.path(PLUGIN_SOCKET).exists())
 
-    def stop_service(self, sig: int = signal.SIGTERM) -> None:
+    @property
+    def service_pid(self) -> int:
+        """The service itself, as seen from outside (nsenter forks for the pid namespace); 0 if it has ended."""
         children = Path(f"/proc/{self._service.pid}/task/{self._service.pid}/children").read_text(encoding="ascii")
-        if children.split():
-            os.kill(int(children.split()[0]), sig)
+        return int(children.split()[0]) if children.split() else 0
+
+    def stop_service(self, sig: int = signal.SIGTERM) -> None:
+        if self._service.poll() is None and (pid := self.service_pid):
+            os.kill(pid, sig)
         self._service.wait(timeout=60)
         if sig != signal.SIGKILL:
             assert not self.node.path(PLUGIN_SOCKET).exists(), "a stopped service leaves its socket"
@@ -152,6 +157,22 @@ class DockerHost:
         sets = (one.get("set") or one.get("map") for one in json.loads(listed.out)["nftables"])
         held = [(one["name"], one["elem"]) for one in sets if one and one.get("elem")]
         return json.dumps(held) if held else ""
+
+
+class DockerHost(PluginHost):
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder)
+        try:
+            self.dockerd = Dockerd(self.node, *options)
+        except BaseException:
+            self.node.close()
+            raise
+
+    def close(self) -> None:
+        try:
+            self.dockerd.close()
+        finally:
+            super().close()
 
 
 @contextmanager
