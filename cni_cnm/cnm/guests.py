@@ -107,9 +107,18 @@ def dismiss(controller: Controller, guest: str) -> None:
                 gathered.attempt(left.erase)
             else:
                 controller.store.put(NETWORKS, record.name, record.to_json())
+                if not record.guests:
+                    gathered.attempt(lambda: _give_back(controller, record))
     for pool in [pool for pool in pools(controller) if pool.guest == guest]:
         controller.store.delete(POOLS, pool.id)
     raise_gathered(gathered.errors)
+
+
+def _give_back(controller: Controller, record: NetworkRecord) -> None:
+    """The last guest has gone, so nobody will give back what was requested and, since something died, never used."""
+    if record.ipam_type == "host-local":
+        for subnet in networks.subnets(record):
+            _single(controller, record, subnet, None).release_all()
 
 
 def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:

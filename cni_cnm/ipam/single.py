@@ -7,6 +7,8 @@ docker, ENDPOINT ID     that endpoint's
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from cni_cnm.errors import AddressesExhausted, Conflict, InvalidConfig
 from cni_cnm.ipam import ranges
 from cni_cnm.ipam.lease_index import SEPARATOR
@@ -80,6 +82,13 @@ class Single:
         with self.leases:
             if self.holder(address)[0] == DOCKER:
                 self.leases.remove(address)
+
+    def release_all(self) -> None:
+        """Whatever Docker has of the subnet."""
+        with self.leases:
+            for address in map(ip_address, list(self.leases.names())):
+                if address in self._subnet and self.holder(address)[0] == DOCKER:
+                    self.leases.remove(address)
 
     def holder(self, address: IPAddress) -> tuple[str, str]:
         """Container id and interface, or their like; empty if the address is free."""

@@ -117,6 +117,36 @@ def test_published_ports_are_reached_and_reported(clean: DockerHost) -> None:
     assert not from_host(clean, "http://127.0.0.1:8080/")
 
 
+def test_all_exposed_ports_are_published_on_free_ones(clean: DockerHost) -> None:
+    """`-P`: each at a port of the host that is nobody's, which is reported; 20.10 asks, but does not show it."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.18.0/24", "mynet")
+    docker.start("web", "--net=mynet", "-P", "--expose=80", "--expose=53/udp", command=("httpd", "-f", "-p", "80"))
+    network = docker.inspect("network", "mynet")["Id"]
+    endpoint = docker.inspect("web")["NetworkSettings"]["Networks"]["mynet"]["EndpointID"]
+    info = clean.call("NetworkDriver.EndpointOperInfo", {"NetworkID": network, "EndpointID": endpoint})["Value"]
+    ports = {(port["Proto"], port["Port"]): port["HostPort"] for port in info["com.docker.network.portmap"]}
+    assert set(ports) == {(6, 80), (17, 53)}
+    assert until(lambda: from_host(clean, f"http://127.0.0.1:{ports[6, 80]}/"))
+    shown = docker("port", "web")
+    assert not shown or str(ports[6, 80]) in shown
+
+
+def test_an_address_is_chosen_when_connecting(clean: DockerHost) -> None:
+    """`network connect --ip`; disconnected by force from a container that is stopped, too."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.19.0/24", "mynet")
+    docker.start("one", "--net=none")
+    docker("network", "disconnect", "none", "one")
+    docker("network", "connect", "--ip", "172.30.19.77", "mynet", "one")
+    assert docker.address("one", "mynet") == "172.30.19.77"
+    assert docker.ping("one", "172.30.19.1")
+    docker("stop", "-t0", "one")
+    network = f"docker-{docker.inspect('network', 'mynet')['Id'][:12]}"
+    assert not clean.leases(network)
+    docker("network", "disconnect", "--force", "mynet", "one")
+
+
 def test_a_port_that_a_process_of_the_host_holds_is_refused(clean: DockerHost) -> None:
     docker = clean.dockerd
     docker("network", "create", *OURS, "--subnet", "172.30.4.0/24", "mynet")
