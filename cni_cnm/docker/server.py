@@ -72,7 +72,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Nothing new is accepted, idle connections are closed, what is under way is finished."""
+        """Nothing new is accepted, idle connections are closed, what has arrived is answered."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -168,7 +168,7 @@ class Server:
         """Until a request begins; False if none will."""
         with self._changed:
             if self._stopping:
-                return False
+                _end(connection)
             self._idle[connection] = monotonic()
             self._changed.notify_all()
         try:

@@ -301,7 +301,7 @@ def test_where_all_connections_are_busy_the_next_waits_for_its_turn(
         connection.close()
 
 
-def test_stopping_ends_idle_connections_and_finishes_the_rest(door: Door) -> None:
+def test_stopping_ends_idle_connections(door: Door) -> None:
     idle = [door.connect() for _ in range(5)]
     for connection in idle:
         connection.sendall(post(CAPABLE))
@@ -313,6 +313,19 @@ def test_stopping_ends_idle_connections_and_finishes_the_rest(door: Door) -> Non
     assert not door.server._connections
     door.server = Server(door._listener, door.engine)
     door.server.start()
+
+
+def test_what_has_arrived_is_answered_before_it_stops(door: Door) -> None:
+    """However late: a dockerd whose call gets no answer fails the container."""
+    for _ in range(20):
+        with door.connect() as late:
+            late.sendall(post(CAPABLE))
+            while not door.server._connections:
+                time.sleep(0)
+            door.server.stop()
+            assert only(answers(received(late))).status == 200
+        door.server = Server(door._listener, door.engine)
+        door.server.start()
 
 
 # bodies ---------------------------------------------------------------------------------------------------------------
