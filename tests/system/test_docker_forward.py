@@ -6,14 +6,12 @@ every order, and of Docker's rules nothing is changed.
 
 from __future__ import annotations
 
-import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.docker_host import OURS, PluginHost
+from tests.system.crossroads import OUTSIDE, POD, PODS, Crossroads, becomes, together
+from tests.system.docker_host import OURS
 from tests.system.dockerd import Dockerd, missing
 
 if TYPE_CHECKING:
@@ -21,33 +19,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BACKENDS = ["nft", "legacy"]
-POD: dict[str, Any] = {"ipam": {"type": "host-local", "subnet": "10.88.0.0/24"}}
-FAR: dict[str, Any] = {"ipam": {"type": "host-local", "subnet": "10.89.0.0/24"}}
-MAPPED = {"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}}
-OUTSIDE = "/run/netns/outside"
 
 
-class Scene:
-    """A machine with a neighbour outside, which knows the way to every network but should reach what is published."""
+class Scene(Crossroads):
+    """With the `iptables` of a backend, and a dockerd that is started when the test says so."""
 
     def __init__(self, folder: Path, backend: str) -> None:
-        self.host = PluginHost(folder, forwarding=False)
-        self.node = self.host.node
+        super().__init__(folder, forwarding=False)
         self.docker: Dockerd | None = None
-        self._servers: list[subprocess.Popen[bytes]] = []
         for program in (f"{family}tables{verb}" for family in ("ip", "ip6") for verb in ("", "-save", "-restore")):
             family, dash, verb = program.partition("-")
             link = self.node.path(f"/etc/alternatives/{program}")
             link.unlink()
             link.symlink_to(f"/usr/sbin/{family}-{backend}{dash}{verb}")
-        for family in ("iptables", "ip6tables"):
-            self.node.run("sh", "-c", f"echo 1 >/proc/sys/net/bridge/bridge-nf-call-{family}")
-        self.node.add_netns("outside")
-        self.node.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "outside").ok()
-        for netns, link_name, address in (("", "up0", "192.0.2.1/24"), (OUTSIDE, "eth0", "192.0.2.9/24")):
-            self.node.run("ip", "address", "add", address, "dev", link_name, netns=netns).ok()
-            self.node.run("ip", "link", "set", link_name, "up", netns=netns).ok()
-        self.node.run("ip", "route", "add", "default", "via", "192.0.2.1", netns=OUTSIDE).ok()
+
+    def close(self) -> None:
+        try:
+            if self.docker is not None:
+                self.docker.close()
+        finally:
+            super().close()
 
     def start_dockerd(self) -> Dockerd:
         """With forwarding off, as at boot: it turns it on, and drops."""
@@ -64,15 +55,6 @@ class Scene:
         lines = self.node.run("iptables-save", "-t", "filter").ok().out.splitlines()
         return [line for line in lines if line.startswith(("-A", "-P")) and ("cni-cnm:" in line) is ours]
 
-    def pods(self) -> None:
-        """red publishes 8080, blue is its neighbour, far is on another network."""
-        self.red = self.host.add("podnet", "red", **POD, **MAPPED)
-        self.blue = self.host.add("podnet", "blue", **POD)
-        self.far = self.host.add("farnet", "far", **FAR)
-        for name in ("red", "blue", "far"):
-            command = ("nsenter", f"--net=/run/netns/{name}", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc/cni")
-            self._servers.append(self.host.popen(*command))
-
     def containers(self) -> None:
         """web publishes 8081, other is its neighbour: on a network of Docker's own by this plugin."""
         assert self.docker is not None
@@ -81,81 +63,21 @@ class Scene:
         self.docker.start("other", "--net=mynet")
         self.web = self.docker.address("web", "mynet")
 
-    # what is reached ------------------------------------------------------------
-
-    def ping(self, source: str, address: str) -> bool:
-        return self.node.ping(address, netns=f"/run/netns/{source}", wait=1)
-
-    def asks(self, address: str, port: int, netns: str = "") -> bool:
-        shell = f"exec timeout 3 busybox wget -q -O- http://{address}:{port}/ 2>&1"
-        done = self.node.run("sh", "-c", shell, netns=netns)
-        return done.code == 0 or "404" in done.out
-
-    def of_pods(self) -> dict[str, bool]:
-        ways = {
-            "neighbour": lambda: self.ping("blue", self.red),
-            "out": lambda: self.ping("red", "192.0.2.9"),
-            "published, from outside": lambda: self.asks("192.0.2.1", 8080, OUTSIDE),
-            "published, from the host": lambda: self.asks("127.0.0.1", 8080),
-            "published, from the neighbour": lambda: self.asks("192.0.2.1", 8080, "/run/netns/blue"),
-            "published, from another network": lambda: self.asks("192.0.2.1", 8080, "/run/netns/far"),
-            "another network": lambda: self.ping("far", self.red),
-            "unasked, from outside": lambda: self.asks(self.blue, 80, OUTSIDE),
-        }
-        with ThreadPoolExecutor(8) as pool:
-            return dict(zip(ways, pool.map(lambda way: way(), ways.values()), strict=True))
-
     def of_containers(self) -> dict[str, bool]:
         assert self.docker is not None
         docker = self.docker
-        ways = {
-            "neighbour": lambda: docker.ping("other", self.web),
-            "out": lambda: docker.ping("web", "192.0.2.9"),
-            "published, from outside": lambda: self.asks("192.0.2.1", 8081, OUTSIDE),
-            "published, from the host": lambda: self.asks("127.0.0.1", 8081),
-            "published, from a pod": lambda: self.asks("192.0.2.1", 8081, "/run/netns/red"),
-            "another network": lambda: self.ping("red", self.web),
-        }
-        with ThreadPoolExecutor(8) as pool:
-            return dict(zip(ways, pool.map(lambda way: way(), ways.values()), strict=True))
-
-    def becomes(self, view: Any, wanted: dict[str, bool], limit: float = 30) -> None:
-        """The service needs a moment to see what others changed."""
-        end = time.monotonic() + limit
-        while (seen := view()) != wanted and time.monotonic() < end:
-            time.sleep(0.1)
-        assert seen == wanted
-
-    def remove_pods(self) -> None:
-        for server in self._servers:
-            server.kill()
-            server.wait()
-        for name, network, conf in (("red", "podnet", POD), ("blue", "podnet", POD), ("far", "farnet", FAR)):
-            self.host.delete(network, name, **conf)
-        for network in ("podnet", "farnet"):
-            self.node.run(str(self.host.program), "network", "rm", network).ok()
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.kill()
-            server.wait()
-        try:
-            if self.docker is not None:
-                self.docker.close()
-        finally:
-            self.host.close()
+        return together(
+            {
+                "neighbour": lambda: docker.ping("other", self.web),
+                "out": lambda: docker.ping("web", "192.0.2.9"),
+                "published, from outside": lambda: self.asks("192.0.2.1", 8081, OUTSIDE),
+                "published, from the host": lambda: self.asks("127.0.0.1", 8081),
+                "published, from a pod": lambda: self.asks("192.0.2.1", 8081, "/run/netns/red"),
+                "another network": lambda: self.ping("red", self.web),
+            }
+        )
 
 
-PODS = {
-    "neighbour": True,
-    "out": True,
-    "published, from outside": True,
-    "published, from the host": True,
-    "published, from the neighbour": True,
-    "published, from another network": True,
-    "another network": False,
-    "unasked, from outside": False,
-}
 CONTAINERS = {
     "neighbour": True,
     "out": True,
@@ -181,8 +103,8 @@ def test_networks_made_while_dockerd_drops(scene: Scene) -> None:
     before = scene.rules(ours=False)
     scene.pods()
     scene.containers()
-    scene.becomes(scene.of_pods, PODS)
-    scene.becomes(scene.of_containers, CONTAINERS)
+    becomes(scene.of_pods, PODS)
+    becomes(scene.of_containers, CONTAINERS)
     assert scene.rules(ours=False) == before
     assert len(scene.rules(ours=True)) == 2 * 3
     docker.remove("web", "other")
@@ -197,7 +119,7 @@ def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene, request: p
     """It comes after the networks, comes again, and its chains are flushed: pods go on (iptables legacy tells nobody,
     so there it takes the next ADD)."""
     scene.pods()
-    scene.becomes(scene.of_pods, {**PODS, "unasked, from outside": True})
+    becomes(scene.of_pods, {**PODS, "unasked, from outside": True})
     legacy = "legacy" in request.node.name
     docker = scene.start_dockerd()
     changes: list[Any] = [lambda: None, docker.restart, lambda: scene.node.run("iptables", "-F", "FORWARD").ok()]
@@ -205,10 +127,10 @@ def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene, request: p
         change()
         if legacy:
             scene.host.add("podnet", f"next{number}", **POD)
-        scene.becomes(scene.of_pods, PODS)
+        becomes(scene.of_pods, PODS)
         assert scene.policy() == "-P FORWARD DROP"
     scene.containers()
-    scene.becomes(scene.of_containers, CONTAINERS)
+    becomes(scene.of_containers, CONTAINERS)
     docker.remove("web", "other")
     docker("network", "rm", "mynet")
     for number in range(3) if legacy else ():
@@ -225,11 +147,11 @@ def test_dockers_own_networks_are_as_without_us(scene: Scene) -> None:
     docker.start("web", "--net=theirs", "-p", "8082:80", command=("httpd", "-f", "-p", "80"))
     docker.start("other", "--net=theirs")
     theirs, other = docker.address("web", "theirs"), docker.address("other", "theirs")
-    scene.becomes(scene.of_pods, PODS)
+    becomes(scene.of_pods, PODS)
     assert docker.ping("other", theirs)
     assert docker.ping("web", "192.0.2.9")
     assert scene.asks("192.0.2.1", 8082, OUTSIDE)
     assert not scene.ping("outside", other)
     docker.remove("web", "other")
     docker("network", "rm", "theirs")
-    scene.becomes(scene.of_pods, PODS)
+    becomes(scene.of_pods, PODS)
