@@ -9,14 +9,14 @@ from cni_cnm.kernel import ElementTaken, Transaction, merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
-    from cni_cnm.kernel import Nft
+    from cni_cnm.kernel import Element, Nft
     from cni_cnm.model import IPAddress, PortMapping
 
 __all__ = [
-    "Policy", "check", "enforce", "forget", "held", "of_endpoints", "of_network", "put_back", "unpublish",
+    "Policy", "check", "enforce", "forget", "held", "mend", "of_endpoints", "of_network", "put_back", "unpublish",
     "wanted", "withdraw",
 ]  # fmt: skip
 
@@ -60,6 +60,21 @@ def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecor
                 raise
             transaction = transaction._replace(claim=kept)
     _forget_streams(records)
+
+
+def mend(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
+    """`put_back` for what is gone or leads elsewhere; nothing is written where all is there."""
+
+    def lost(elements: Sequence[Element]) -> tuple[Element, ...]:
+        found = zip(elements, nft.find(elements), strict=True)
+        return tuple(element for element, there in found if there is None or there.value != element.value)
+
+    if not (transaction.put or transaction.claim):
+        return
+    gone = transaction._replace(put=lost(transaction.put), claim=lost(transaction.claim))
+    if gone.put or gone.claim or any(_short(nft, transaction.declare)):
+        owners = {element.owner for element in (*gone.put, *gone.claim)}
+        put_back(nft, gone, [record for record in records if record.id[:12] in owners])
 
 
 def of_network(record: NetworkRecord, policy: Policy, allowed: Sequence[str] = ()) -> Transaction:
@@ -141,13 +156,10 @@ def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, networ
     elements = [element._replace(comment="") for element in network.put] + [*own.put, *own.claim]
     if not elements:
         return
-    declared = _rules(transaction.declare)
-    there = {table: nft().rules(table) for table in dict.fromkeys(table for table, _ in declared)}
-    for (table, chain), count in declared.items():
-        if (number := there[table].get(chain, 0)) < count:
-            raise CheckFailed(
-                f"{count - number} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
-            )
+    for table, chain, number, count in _short(nft(), transaction.declare):
+        raise CheckFailed(
+            f"{number} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
+        )
     for element, found in zip(elements, nft().find(elements), strict=True):
         place = f"{element.set} in the nftables table {element.table}"
         if found is None:
@@ -159,6 +171,15 @@ def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, networ
         if element.owner not in ("", found.owner):
             holder = found.comment.partition(" ")[2] or "nobody known"
             raise CheckFailed(f"the element {element.key} of {place} belongs to {holder}")
+
+
+def _short(nft: Nft, declare: str) -> Iterator[tuple[str, str, int, int]]:
+    """The chains of a declaration that lack rules: table, chain, how many, of how many."""
+    declared = _rules(declare)
+    there = {table: nft.rules(table) for table in dict.fromkeys(table for table, _ in declared)}
+    for (table, chain), count in declared.items():
+        if (number := count - there[table].get(chain, 0)) > 0:
+            yield table, chain, number, count
 
 
 def _rules(declare: str) -> dict[tuple[str, str], int]:

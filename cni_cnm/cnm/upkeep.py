@@ -21,7 +21,7 @@ from cni_cnm.state.files import ALLOWED, ENDPOINTS, FIREWALL, NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.firewall import Policy
@@ -66,6 +66,23 @@ def ensure(controller: Controller, whose: str = "", policy: Policy | None = None
         if not _is_well(controller, state, whose, policy):
             state = _repair(controller, state, {whose: policy} if policy and policy.alone else {})
     return state
+
+
+def mend(controller: Controller, owners: Collection[str] | None = None) -> None:
+    """Rules and elements that are gone are put back, also where a glance sees nothing: it sees base chains alone.
+
+    `owners`: only theirs (the first 12 digits of networks' and endpoints' ids), None: everybody's.
+    """
+    with lock(controller):
+        networks = list(network_records(controller))
+        if owners is None or any(record.id[:12] in owners for record in networks):
+            filtering.mend(controller.nft, merge(*(_of_network(controller, record) for record in networks)), ())
+    names = [name for name in controller.store.names(ENDPOINTS) if owners is None or name[:12] in owners]
+    for start in range(0, len(names), _BATCH):
+        with lock(controller):
+            some = (_ready(controller, name) for name in names[start : start + _BATCH])
+            records = [record for record in some if record is not None]
+            filtering.mend(controller.nft, filtering.of_endpoints(records), records)
 
 
 def whose(record: EndpointRecord, policy: Policy) -> str:
@@ -122,10 +139,11 @@ def shared(controller: Controller, network: NetworkRecord, policy: Policy) -> bo
 
 def allow(controller: Controller, one: NetworkRecord, other: NetworkRecord) -> None:
     """Open two networks to each other, until `revoke` or until one of them goes; on record, so that it comes back."""
+    one, other = sorted((one, other), key=lambda record: record.name)  # the first one's, now and when it comes back
     bridges = _bridges(one, other)
     ensure(controller)
     with lock(controller):
-        pair = sorted((one.name, other.name))
+        pair = [one.name, other.name]
         controller.store.put(ALLOWED, _PAIRS, sorted([*(known for known in pairs(controller) if known != pair), pair]))
         transaction = isolation.allow(one.id, one.name, *bridges)
         controller.nft.commit(transaction, declare=True)
@@ -330,13 +348,18 @@ def _parts(controller: Controller) -> Iterator[tuple[Transaction, Sequence[Endpo
     yield merge(*(_of_network(controller, record) for record in network_records(controller))), ()
     records: list[EndpointRecord] = []
     for name in controller.store.names(ENDPOINTS):
-        raw = controller.store.get(ENDPOINTS, name)
-        if raw and raw["state"] == READY and raw["epoch"] == controller.epoch:
-            records.append(EndpointRecord.from_json(raw))
+        if (record := _ready(controller, name)) is not None:
+            records.append(record)
         if len(records) == _BATCH:
             yield filtering.of_endpoints(records), records
             records = []
     yield filtering.of_endpoints(records), records
+
+
+def _ready(controller: Controller, endpoint_id: str) -> EndpointRecord | None:
+    raw = controller.store.get(ENDPOINTS, endpoint_id)
+    there = raw and raw["state"] == READY and raw["epoch"] == controller.epoch
+    return EndpointRecord.from_json(raw) if there else None
 
 
 def _of_network(controller: Controller, record: NetworkRecord) -> Transaction:

@@ -128,10 +128,10 @@ class Transaction(NamedTuple):
 
 
 def merge(*transactions: Transaction) -> Transaction:
-    """All of them as one."""
+    """All of them as one; of an element that several put (networks on one bridge) the last one."""
     return Transaction(
         declare="".join(dict.fromkeys(one.declare for one in transactions)),
-        put=tuple(element for one in transactions for element in one.put),
+        put=tuple({element[:3]: element for one in transactions for element in one.put}.values()),
         remove=tuple(element for one in transactions for element in one.remove),
         claim=tuple(element for one in transactions for element in one.claim),
         release=tuple(element for one in transactions for element in one.release),

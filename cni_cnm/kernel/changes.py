@@ -1,26 +1,64 @@
-"""Tells when nftables' tables, chains or rules change, whoever changes them: the kernel's notifications.
+"""Tells what somebody else changes in nftables: the kernel's notifications, transaction by transaction.
 
-Only the kinds of the messages are looked at. Elements come and go with every pod, and are no reason to look further.
+    NEWRULE, DELSETELEM, …     what was changed; elements with their comments
+    NEWGEN                     the end of a transaction, and the name of the program
+
+A transaction of ours is passed over, as is every element that is added: those come and go with every pod.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 from errno import ENOBUFS
+from typing import NamedTuple
+
+from cni_cnm.kernel import attributes, nfnetlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES = 12, 270, 1, 7
-_HEADER = struct.Struct("=IHHII")
 _SUBSYSTEM = 0xA00
 _TABLE_CHAIN_RULE = frozenset((0, 2, 3, 5, 6, 8))
 """NFT_MSG_NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE."""
+_REMOVED = frozenset((5, 8, 11))
+"""NFT_MSG_DELCHAIN, DELRULE, DELSET."""
+_ELEMENT_REMOVED, _END = 14, 15
+"""NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN."""
+_TABLE, _ELEMENTS, _ELEMENT, _USERDATA, _PROGRAM = 1, 3, 1, 6, 3
 _BYTES = 65536
 
 
-class Changes:
-    """Of the namespace of the thread that makes it. OSError where the kernel has no nftables."""
+class Change(NamedTuple):
+    """By other programs."""
 
-    def __init__(self) -> None:
+    rules: bool = False
+    """A table, chain or rule came or went, anybody's."""
+    broken: bool = False
+    """A chain, rule or set is gone from a table of ours."""
+    owners: frozenset[str] = frozenset()
+    """Elements are gone from a table of ours: their owners (`Element.owner`)."""
+
+    def __or__(self, other: Change) -> Change:
+        return Change(self.rules or other.rules, self.broken or other.broken, self.owners | other.owners)
+
+
+NOTHING = Change()
+ANYTHING = Change(rules=True, broken=True)
+
+
+class Changes:
+    """Of the namespace of the thread that makes it. OSError where the kernel has no nftables.
+
+    `tables` are ours, as `FAMILY TABLE`; programs whose names (comm, of the thread) begin with `ourselves` are us.
+    """
+
+    def __init__(self, tables: Collection[str], ourselves: str) -> None:
+        self._tables = {(nfnetlink.FAMILIES[table.split(" ")[0]], table.split(" ")[1]) for table in tables}
+        self._ourselves = ourselves.encode()
+        self._open = NOTHING
+        """Of a transaction whose end has not come yet."""
         flags = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._wire = socket.socket(socket.AF_NETLINK, flags, _NETLINK_NETFILTER)
         try:
@@ -37,26 +75,46 @@ class Changes:
     def close(self) -> None:
         self._wire.close()
 
-    def take(self) -> bool:
-        """Read all there is; True if a table, chain or rule changed. So many at once that some are lost: True."""
-        changed = False
+    def take(self) -> Change:
+        """Read all there is. So many at once that some are lost: anything may have changed."""
+        found = NOTHING
         while True:
             try:
                 data = self._wire.recv(_BYTES)
             except BlockingIOError:
-                return changed
+                return found
             except OSError as error:
                 if error.errno != ENOBUFS:
                     raise
-                changed = True
+                found, self._open = ANYTHING, NOTHING
                 continue
-            changed = changed or any(kind in _TABLE_CHAIN_RULE for kind in _kinds(data))
+            found |= self._read(data)
+
+    def _read(self, data: bytes) -> Change:
+        found = NOTHING
+        for kind, family, begin, end in nfnetlink.told(data):
+            kind -= _SUBSYSTEM
+            if kind == _END:
+                program = attributes.raw(data, attributes.places(data, begin, end).get(_PROGRAM))
+                if not program.startswith(self._ourselves):
+                    found |= self._open
+                self._open = NOTHING
+            elif kind in _TABLE_CHAIN_RULE:
+                broken = kind in _REMOVED and self._is_ours(family, data, begin, end)
+                self._open |= Change(rules=True, broken=broken)
+            elif kind in _REMOVED and self._is_ours(family, data, begin, end):
+                self._open |= Change(broken=True)
+            elif kind == _ELEMENT_REMOVED and self._is_ours(family, data, begin, end):
+                self._open |= Change(owners=frozenset((_owner(data, begin, end),)))
+        return found
+
+    def _is_ours(self, family: int, data: bytes, begin: int, end: int) -> bool:
+        return (family, attributes.text(data, attributes.places(data, begin, end).get(_TABLE))) in self._tables
 
 
-def _kinds(data: bytes) -> list[int]:
-    kinds, offset = [], 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
-        kinds.append(kind - _SUBSYSTEM)
-        offset += max(_HEADER.size, (length + 3) & ~3)
-    return kinds
+def _owner(data: bytes, begin: int, end: int) -> str:
+    """Of the one element that a message is about."""
+    for kind in (_ELEMENTS, _ELEMENT):
+        begin, end = attributes.places(data, begin, end).get(kind, (end, end))
+    userdata = attributes.places(data, begin, end).get(_USERDATA)
+    return nfnetlink.comment(attributes.raw(data, userdata)).partition(" ")[0]

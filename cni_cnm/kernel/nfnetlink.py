@@ -24,7 +24,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 NESTED = 0x8000
-_FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
+FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
 _HEADER = struct.Struct("=IHHIIBBH")
 """struct nlmsghdr, struct nfgenmsg."""
 _REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
@@ -125,7 +125,7 @@ def _dump(wire: socket.socket, question: tuple[int, str, bytes]) -> list[Answer]
 
 def _packed(kind: int, family: str, body: bytes, flags: int, number: int) -> bytes:
     size = _HEADER.size + len(body)
-    return _HEADER.pack(size, _SUBSYSTEM + kind, flags, number, 0, _FAMILIES[family], 0, 0) + body
+    return _HEADER.pack(size, _SUBSYSTEM + kind, flags, number, 0, FAMILIES[family], 0, 0) + body
 
 
 def messages(wire: socket.socket) -> Iterator[tuple[bytes, int, int, int, int, int]]:
@@ -136,6 +136,15 @@ def messages(wire: socket.socket) -> Iterator[tuple[bytes, int, int, int, int, i
         length, kind, flags, number = struct.unpack_from("=IHHI", data, offset)
         yield data, kind, flags, number, offset + _HEADER.size, offset + length
         offset += (max(length, 16) + 3) & ~3
+
+
+def told(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of a datagram that nobody asked for: of each message type, family, begin and end of its attributes."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, _, _, _, family, _, _ = _HEADER.unpack_from(data, offset)
+        yield kind, family, offset + _HEADER.size, offset + length
+        offset += (max(length, _HEADER.size) + 3) & ~3
 
 
 def text(kind: int, value: str) -> bytes:

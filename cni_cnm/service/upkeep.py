@@ -1,8 +1,9 @@
 """Puts the packet filter right as soon as somebody changed it, without waiting for the next pod.
 
-A thread sleeps until the kernel tells of a changed table, chain or rule, waits until whoever changes them is done, and
-has the engine look (cnm/upkeep.py: 0.1 ms if all is well). Programs of old iptables change nothing that is told of:
-those are noticed by the next ADD.
+A thread sleeps until the kernel tells what another program changed, waits until that is done, and has the engine look
+(cnm/upkeep.py: 0.1 ms if all is well): at everything, or at those whose elements are gone. What this service itself
+does, and any program of its name, is passed over. Programs of old iptables change nothing that is told of: those are
+noticed by the next ADD.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from time import monotonic
 
 from cni_cnm.cnm import upkeep
 from cni_cnm.errors import CnmError
-from cni_cnm.kernel.changes import Changes
+from cni_cnm.firewall import TABLES
+from cni_cnm.kernel.changes import ANYTHING, NOTHING, Change, Changes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.controller import Controller
 
+NAME = "cni-cnm"
+"""Of the program. A service that was started as another one (`python -m cni_cnm`) takes it for its threads."""
 QUIET_MS = 100
 """A firewall that starts makes its changes one by one: it is done when none has come for so long,"""
 LIMIT_S = 2.0
@@ -42,7 +46,8 @@ class Upkeep:
     def start(self) -> None:
         """From the thread whose namespace is watched; everything is looked at once."""
         try:
-            self._changes = Changes()
+            _take_name()
+            self._changes = Changes(TABLES, NAME)
         except OSError as error:
             _say(f"changes of the packet filter are not seen: {error.strerror}; each ADD looks by itself")
             return
@@ -59,33 +64,46 @@ class Upkeep:
     def _run(self) -> None:
         if self._changes is None:
             return
-        self._look()
-        while self._await(self._changes):
-            self._look()
+        change: Change | None = ANYTHING
+        while change is not None:
+            self._look(change)
+            change = self._await(self._changes)
 
-    def _await(self, changes: Changes) -> bool:
-        """True when something changed and is quiet again; False to stop."""
+    def _await(self, changes: Changes) -> Change | None:
+        """What was changed, when it is quiet again; None to stop."""
         poll = select.poll()
         poll.register(changes, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        since = 0.0
+        found, since = NOTHING, 0.0
         while True:
             ready = poll.poll(QUIET_MS if since else None)
             if any(descriptor == self._wake for descriptor, _ in ready):
-                return False
-            if ready and changes.take() and not since:
-                since = monotonic()
+                return None
+            if ready:
+                found |= changes.take()
+                since = since or (monotonic() if found != NOTHING else 0.0)
             if since and (not ready or monotonic() - since > LIMIT_S):
-                return True
+                return found
 
-    def _look(self) -> None:
+    def _look(self, change: Change) -> None:
         try:
             with self._engine() as controller:
-                upkeep.ensure(controller)
+                if change.rules:
+                    upkeep.ensure(controller)
+                if change.broken or change.owners:
+                    upkeep.mend(controller, None if change.broken else change.owners)
         except CnmError as error:
             _say(f"the packet filter is not as it should be: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watching
             _say(f"the packet filter could not be looked at: {type(error).__name__}: {error}")
+
+
+def _take_name() -> None:
+    """Threads made from now on have it, too."""
+    with open("/proc/self/comm", "r+", encoding="ascii", errors="replace") as file:
+        if not file.read().startswith(NAME):
+            file.seek(0)
+            file.write(NAME)
 
 
 def _say(line: str) -> None:

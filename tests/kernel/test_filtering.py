@@ -81,15 +81,44 @@ def test_what_is_another_ones(nft: KernelNft) -> None:
 
 
 def test_a_bridge_that_two_networks_share(nft: KernelNft) -> None:
-    """Whichever of them has put the bridge's elements last, CHECK of both is content."""
-    nft.commit(isolation.add_network("d" * 64, "other", "br0", isolation.ISOLATED, internal=True))
+    """Whichever of them has put the bridge's elements last, CHECK of both is content; together they are put once."""
+    other = isolation.add_network("d" * 64, "other", "br0", isolation.ISOLATED, internal=True)
+    nft.commit(other)
     assert check(nft) == ""
+    filtering.put_back(nft, merge(other, NETWORK), ())
+    assert {element.owner for element in nft.elements("inet cni_cnm", "networks")} == {"b" * 12}
 
 
 def test_rules(nft: KernelNft, lab: Lab) -> None:
     """A flushed chain is named with how many rules it lacks."""
     lab.host.run("nft", "flush", "chain", "inet", "cni_cnm", "published")
     assert check(nft) == "10 of 10 rules are missing from published in the nftables table inet cni_cnm"
+
+
+def test_mending(nft: KernelNft, lab: Lab) -> None:
+    """What is gone, be it elements or rules, is put back; what another endpoint has in its place is not taken."""
+    wanted = merge(NETWORK, filtering.wanted(RECORD, POLICY))
+    for command in (
+        "flush map inet cni_cnm ports4",
+        "delete element inet cni_cnm allowed { br0 . br1 }",
+        "flush chain inet cni_cnm published",
+        "flush ruleset",
+    ):
+        lab.host.run("nft", command)
+        assert check(nft)
+        filtering.mend(nft, wanted, [RECORD])
+        assert check(nft) == "", command
+    [port] = nft.elements("inet cni_cnm", "ports4")
+    theirs = port._replace(value="10.0.0.9 . 80", comment="cccccccccccc net/c2/eth0")
+    nft.commit(Transaction(put=(theirs,)))
+    filtering.mend(nft, wanted, [RECORD])
+    assert nft.elements("inet cni_cnm", "ports4") == [theirs]
+
+
+def test_mending_writes_nothing_where_all_is_there(nft: KernelNft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking is no transaction."""
+    monkeypatch.setattr(KernelNft, "commit", lambda *_, **__: pytest.fail("written"))
+    filtering.mend(nft, filtering.wanted(RECORD, POLICY), [RECORD])
 
 
 def test_everything_is_gone(nft: KernelNft, lab: Lab) -> None:

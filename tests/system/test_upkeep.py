@@ -31,6 +31,15 @@ FLUSHES = [
     "nft delete table bridge cni_cnm",
     "nft flush table bridge cni_cnm",
 ]
+UNSEEN = [
+    "nft flush map inet cni_cnm ports4",
+    "nft delete element inet cni_cnm masquerade4 { 10.61.0.2 }",
+    "nft flush set inet cni_cnm networks",
+    "nft flush set inet cni_cnm allowed",
+    "nft flush set bridge cni_cnm senders",
+    "nft flush chain inet cni_cnm published",
+]
+"""What no glance at tables and base chains sees."""
 BACKENDS = ["nft", "legacy"]
 
 
@@ -138,11 +147,13 @@ def test_the_next_add_puts_everything_back(side: Side, flush: str) -> None:
     assert ruleset(side) == before
 
 
-@pytest.mark.parametrize("flush", [*FLUSHES, "docker"])
+@pytest.mark.parametrize("flush", [*FLUSHES, *UNSEEN, "docker"])
 def test_the_service_puts_everything_back(side: Side, flush: str) -> None:
     """With nobody asking for anything: what was flushed is there again, and what drops by default lets through."""
     config = conf(**PUBLISHED)
     side.add(config).ok()
+    side.add(conf("other", "10.62.0.0/24"), "c2").ok()
+    run(side, f"{side.executable} network allow other net")
     serve(side, "c1", "tcp", 80)
     before = ruleset(side)
     with serving(side):
@@ -157,11 +168,31 @@ def test_the_service_puts_everything_back(side: Side, flush: str) -> None:
         assert published(side)
 
 
-def test_the_service_looks_when_it_starts(side: Side) -> None:
+def test_the_service_puts_back_the_living_alone(side: Side) -> None:
+    """Of a map that was flushed what is on record comes back, and not what went before the flush or after it."""
+    with serving(side):
+        for number, container in enumerate(("c1", "c2")):
+            side.add(conf(runtimeConfig={"portMappings": [port(8080 + number, 80)]}), container).ok()
+        side.delete(conf()).ok()
+        before = ruleset(side)
+        run(side, "nft flush map inet cni_cnm ports4")
+        comes_back(side, before)
+        side.delete(conf(), "c2").ok()
+        empty = ruleset(side)
+        assert "net/c2" not in "".join(empty)
+        run(side, "nft flush map inet cni_cnm ports4")
+        run(side, "nft add table inet unrelated")
+        run(side, "nft delete table inet unrelated")
+        time.sleep(0.5)
+        assert ruleset(side) == empty
+
+
+@pytest.mark.parametrize("flush", ["nft flush ruleset", "nft flush map inet cni_cnm ports4"])
+def test_the_service_looks_when_it_starts(side: Side, flush: str) -> None:
     """What was flushed while no service ran."""
     side.add(conf(**PUBLISHED)).ok()
     before = ruleset(side)
-    run(side, "nft flush ruleset")
+    run(side, flush)
     with serving(side):
         comes_back(side, before)
 

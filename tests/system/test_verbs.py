@@ -52,6 +52,8 @@ BREAKAGES = {
 @pytest.mark.parametrize(("where", "command", "sentence"), BREAKAGES.values(), ids=BREAKAGES.keys())
 def test_check_names_what_is_wrong(side: Side, where: str, command: str, sentence: str) -> None:
     """Whatever is broken by hand, CHECK says it, and repairs nothing."""
+    if form() == "service" and "nft" in command:
+        pytest.skip("the service puts elements back before CHECK can miss them")
     result = side.add(conf()).ok().json
     assert side.check(conf(), result).ok().json is None
     veth = next(link["name"] for link in result["interfaces"] if link["name"].startswith("veth"))
