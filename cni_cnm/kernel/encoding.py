@@ -59,11 +59,19 @@ def _fixed(cls: Any) -> tuple[tuple[str, ...], Struct]:
 
 
 _FIXED = {cls: _fixed(cls) for cls in (ifinfmsg, ifaddrmsg, rtmsg)}
-"""Whose attributes depend on nothing in their message but the family."""
+"""Whose attributes depend on nothing in their message but the family; each is kept by itself."""
+_together: set[Any] = set()
 
 _kept: dict[Hashable, bytes] = {}
 _frames: dict[Hashable, _Frame] = {}
 _tables: dict[Any, Mapping[str, tuple[int, str]]] = {}
+
+
+def keep_together(cls: Any) -> Any:
+    """A decorator: attributes of this class depend on each other, so all those of a message are kept as one."""
+    _FIXED[cls] = _fixed(cls)
+    _together.add(cls)
+    return cls
 
 
 def request(message: Message, kind: int, flags: int, sequence: int) -> bytes:
@@ -76,8 +84,14 @@ def request(message: Message, kind: int, flags: int, sequence: int) -> bytes:
     names, fixed = _FIXED[cls]
     # As the dict it is: a message's own get() and [] look through its attributes first.
     head = fixed.pack(*[dict.get(message, name) or 0 for name in names])
-    body = _attributes(cls, dict.get(message, "family") or 0, dict.__getitem__(message, "attrs"))
+    attributes = dict.__getitem__(message, "attrs")
+    family = dict.get(message, "family") or 0
+    body = _all(cls, attributes) if cls in _together else _attributes(cls, family, attributes)
     return _HEADER.pack(_HEADER.size + len(head) + len(body), kind, flags, sequence, 0) + head + body
+
+
+def _all(cls: Any, attributes: Sequence[tuple[str, Any]]) -> bytes:
+    return _keep((cls, _key(attributes)), lambda: _encode_all(cls, 0, attributes))
 
 
 def _attributes(cls: Any, family: int, attributes: Sequence[tuple[str, Any]]) -> bytes:
@@ -94,11 +108,15 @@ def _attribute(cls: Any, family: int, name: str, value: Any) -> bytes:
             frame = _frames[key] = _Frame(_encode(cls, family, name, shell), depth)
         return frame.around(_attributes(cls, 0, tail))
     key = cls, family, name, _key(value) if nested else value
+    return _keep(key, lambda: _encode(cls, family, name, value))
+
+
+def _keep(key: Hashable, make: Callable[[], bytes]) -> bytes:
     data = _kept.get(key)
     if data is None:
         if len(_kept) >= _KEPT_MAX:
             _kept.clear()
-        data = _kept[key] = _encode(cls, family, name, value)
+        data = _kept[key] = make()
     return data
 
 
@@ -107,9 +125,13 @@ def _encode(cls: Any, family: int, name: str, value: Any) -> bytes:
     if kind in _PLAIN:
         data = _PLAIN[kind](value)
         return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), number) + data + bytes(-len(data) % 4)
+    return _encode_all(cls, family, [(name, value)])
+
+
+def _encode_all(cls: Any, family: int, attributes: Sequence[tuple[str, Any]]) -> bytes:
     alone = cls()
     alone["family"] = family
-    alone["attrs"] = [(name, value)]
+    alone["attrs"] = list(attributes)
     alone.encode()
     return bytes(alone.data[_HEADER.size + _FIXED[cls][1].size :])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from socket import htons
 from typing import Any
 
+from cni_cnm.kernel.encoding import keep_together
 from cni_cnm.kernel.messages import Message
 from cni_cnm.kernel.rates import U32, Bucket
 
@@ -33,6 +34,7 @@ FILTERS = ("u32", "matchall")
 """u32 as the reference, matchall where the kernel has no u32."""
 
 
+@keep_together
 class Traffic(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
     """struct tcmsg with what is used here of queueing disciplines and filters."""
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.kernel import Port, RouteEntry, Vlan, addresses, encoding, links, routes
+from cni_cnm.kernel import Port, RouteEntry, Vlan, addresses, encoding, links, routes, tc
+from cni_cnm.kernel.rates import Bucket
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True)
 MACS = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
@@ -62,6 +63,10 @@ MESSAGES = st.one_of(
     st.builds(lambda index, address, flags: addresses.message(index, address, flags=flags), INDEXES, V4 | V6,
               st.integers(0, 255)),
     ROUTES,
+    st.builds(tc.root, INDEXES, st.builds(Bucket, st.integers(1, 2**40), MTUS, MTUS)),
+    st.builds(tc.ingress, INDEXES),
+    st.builds(tc.redirect, INDEXES, INDEXES, st.sampled_from(tc.FILTERS)),
+    st.builds(tc.place, INDEXES, st.sampled_from((tc.ROOT, tc.INGRESS))),
 )  # fmt: skip
 
 
