@@ -149,8 +149,8 @@ class Dockerd:
         return done.err.strip()
 
     def start(self, name: str, *options: str, command: tuple[str, ...] = ()) -> str:
-        """`docker run -d --name NAME OPTIONS box COMMAND`: its id."""
-        return self("run", "-d", "--name", name, *options, IMAGE, *command)
+        """`docker run -d --name NAME OPTIONS box COMMAND`: its id. Told to end, it has a second."""
+        return self("run", "-d", "--name", name, "--stop-timeout", "1", *options, IMAGE, *command)
 
     def remove(self, *names: str) -> None:
         self("rm", "-f", *names)

@@ -188,6 +188,10 @@ def test_an_internal_network_has_no_way_out(clean: DockerHost) -> None:
     assert clean.node.links(netns=netns) == {"lo", "eth0"}
     assert not clean.node.ip("route", "show", "default", netns=netns)
     assert docker.ping("one", "two")
+    docker.start("web", "--net=mynet", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
+    assert until(lambda: reaches(clean, "one", f"http://{docker.address('web', 'mynet')}/"))
+    assert not from_host(clean, "http://127.0.0.1:8080/")
+    assert not clean.node.run("nft", "list", "map", "inet", "cni_cnm", "ports4").out.count("8080")
 
 
 def test_ipv6(clean: DockerHost) -> None:
