@@ -41,7 +41,7 @@ class Door:
         self._own = own_fd()
         self._identity = _identity(self._own)
         self._nft = KernelNft()
-        self._reaper = Reaper(KernelStack(os.dup(self._own), ""))
+        self._reaper = Reaper(os.dup(self._own))
         self._settings: tuple[object, Settings] | None = None
 
     def __call__(self, call: Call) -> Answer:

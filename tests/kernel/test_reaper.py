@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cni_cnm.errors import KernelError
+from cni_cnm.kernel.departures import Departures
 from cni_cnm.kernel.stack import LEAVING, KernelStack
 from cni_cnm.service.reaper import ReapedStack, Reaper
 
@@ -24,19 +25,21 @@ class Counting(KernelStack):
     waits = 0
 
     def _attempt_delete(self, index: int) -> KernelError | None:
-        self.waits += 1
+        Counting.waits += 1
         return super()._attempt_delete(index)
 
     def delete_group(self, group: int) -> None:
-        self.waits += 1
+        Counting.waits += 1
         super().delete_group(group)
 
 
 @pytest.fixture
-def counted(host: KernelStack) -> Iterator[Counting]:
-    stack = Counting(os.dup(host.fd), "")
-    yield stack
-    stack.close()
+def reaper(host: KernelStack) -> Iterator[Reaper]:
+    """Of the host, counting."""
+    Counting.waits = 0
+    made = Reaper(os.dup(host.fd), Counting)
+    yield made
+    made.close()
 
 
 def make_links(host: KernelStack, count: int) -> list[int]:
@@ -67,33 +70,33 @@ def delete_together(reaper: Reaper, indexes: Sequence[int]) -> list[BaseExceptio
     return raised
 
 
-def test_deletions_that_come_while_one_is_in_the_kernel_are_one(host: KernelStack, counted: Counting) -> None:
+def test_deletions_that_come_while_one_is_in_the_kernel_are_one(host: KernelStack, reaper: Reaper) -> None:
     """Thirty threads, thirty links: all gone when each returns, after a single wait."""
     indexes = make_links(host, 30)
-    assert delete_together(Reaper(counted), indexes) == [None] * 30
+    assert delete_together(reaper, indexes) == [None] * 30
     assert [link.name for link in host.links()] == ["lo"]
-    assert counted.waits == 1
+    assert Counting.waits == 1
 
 
-def test_one_alone_is_an_ordinary_deletion(host: KernelStack, counted: Counting) -> None:
+def test_one_alone_is_an_ordinary_deletion(host: KernelStack, reaper: Reaper) -> None:
     """No group, no detour."""
     (index,) = make_links(host, 1)
-    Reaper(counted).delete([index])
-    assert (host.link("a0"), counted.waits) == (None, 1)
+    reaper.delete([index])
+    assert (host.link("a0"), Counting.waits) == (None, 1)
 
 
-def test_one_that_is_gone_is_done(host: KernelStack, counted: Counting) -> None:
+def test_one_that_is_gone_is_done(host: KernelStack, reaper: Reaper) -> None:
     """A link that went meanwhile is no error, and keeps nobody else's."""
     indexes = make_links(host, 12)
     host.delete_link(indexes[3])
-    assert delete_together(Reaper(counted), indexes) == [None] * 12
+    assert delete_together(reaper, indexes) == [None] * 12
     assert [link.name for link in host.links()] == ["lo"]
 
 
-def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, counted: Counting) -> None:
+def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, reaper: Reaper) -> None:
     """The loopback cannot be deleted, alone or in a group: the others are, and it is in its own group again."""
     indexes = [*make_links(host, 8), 1]
-    raised = delete_together(Reaper(counted), indexes)
+    raised = delete_together(reaper, indexes)
     assert [error is not None for error in raised] == [*[False] * 8, True]
     assert isinstance(raised[8], KernelError)
     assert raised[8].errno == errno.EOPNOTSUPP
@@ -101,44 +104,112 @@ def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, counted: 
     assert (loopback.name, loopback.group) == ("lo", 0)
 
 
-def test_nobody_elses_links_are_touched(host: KernelStack, counted: Counting) -> None:
+def test_nobody_elses_links_are_touched(host: KernelStack, reaper: Reaper) -> None:
     """Links beside the deleted ones stay, also those made meanwhile."""
     indexes = make_links(host, 10)
     keep = [host.link("a7"), host.link("b7")]
     assert all(keep)
-    delete_together(Reaper(counted), [*indexes[:7], *indexes[8:]])
+    delete_together(reaper, [*indexes[:7], *indexes[8:]])
     assert {link.name for link in host.links()} == {"lo", "a7", "b7"}
     assert all(link.group != LEAVING for link in host.links())
 
 
-def test_a_stack_of_a_request_deletes_through_the_reaper(host: KernelStack, counted: Counting) -> None:
+def test_a_stack_of_a_request_deletes_through_the_reaper(host: KernelStack, reaper: Reaper) -> None:
     """What was queued before, in a batch, happens before."""
-    stack = ReapedStack(os.dup(host.fd), Reaper(counted))
+    stack = ReapedStack(os.dup(host.fd), reaper)
     (index,) = make_links(host, 1)
     with stack.batch():
         stack.set_link(index, name="renamed")
         stack.delete_link(index)
     stack.close()
     assert [link.name for link in host.links()] == ["lo"]
-    assert counted.waits == 1
+    assert Counting.waits == 1
 
 
-def test_links_of_one_request_go_in_one_wait(host: KernelStack, counted: Counting) -> None:
+def test_links_of_one_request_go_in_one_wait(host: KernelStack, reaper: Reaper) -> None:
     """The ifb and the veth of a pod, through the reaper and without one."""
-    for stack in (ReapedStack(os.dup(host.fd), Reaper(counted)), counted):
-        counted.waits = 0
+    for stack in (ReapedStack(os.dup(host.fd), reaper), Counting(os.dup(host.fd), "")):
+        Counting.waits = 0
         first, second = make_links(host, 2)
         with stack.deleting():
             stack.delete_link(first)
             stack.delete_link(second)
             assert len(host.links()) == 5
         assert [link.name for link in host.links()] == ["lo"]
-        assert counted.waits == 1
-        if stack is not counted:
-            stack.close()
+        assert Counting.waits == 1
+        stack.close()
 
 
-def test_a_group_that_another_program_deletes_is_done(host: KernelStack, counted: Counting) -> None:
+def test_nobody_waits_for_the_acknowledgement(host: KernelStack) -> None:
+    """The links are gone and their names free when a deletion returns; the kernel may acknowledge it much later."""
+    acknowledged = threading.Event()
+
+    class Late(KernelStack):
+        def delete_links(self, indexes: Sequence[int]) -> None:
+            super().delete_links(indexes)
+            assert acknowledged.wait(60)
+
+    reaper = Reaper(os.dup(host.fd), Late)
+    for _ in range(3):
+        indexes = make_links(host, 2)
+        reaper.delete(indexes)
+        assert [link.name for link in host.links()] == ["lo"]
+    acknowledged.set()
+    reaper.close()
+
+
+def test_a_notification_that_is_lost_is_made_up_for(
+    host: KernelStack, reaper: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel has no room to tell, its acknowledgement counts."""
+    real = Departures.read
+
+    def deaf(departures: Departures) -> set[int]:
+        real(departures)
+        return set()
+
+    monkeypatch.setattr(Departures, "read", deaf)
+    indexes = make_links(host, 3)
+    reaper.delete(indexes)
+    assert [link.name for link in host.links()] == ["lo"]
+
+
+def test_without_descriptors_a_deletion_says_so(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next one works."""
+
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    reaper = Reaper(os.dup(host.fd))
+    (index,) = make_links(host, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("cni_cnm.service.reaper.Departures", none_left)
+        with pytest.raises(KernelError, match="Too many open files"):
+            reaper.delete([index])
+    reaper.delete([index])
+    assert host.link("a0") is None
+    reaper.close()
+
+
+def test_departures_are_those_of_links(host: KernelStack) -> None:
+    """Every link that goes, alone or with its other end, and no port that only leaves its bridge."""
+    host.add_bridge("br0", mac="02:00:00:00:00:01")
+    bridge = host.link("br0")
+    assert bridge is not None
+    indexes = make_links(host, 2)
+    for index in indexes:
+        host.set_link(index, master=bridge.ifindex)
+    departures = Departures()
+    host.set_link(indexes[0], master=0)
+    assert departures.read() == set()
+    host.delete_link(indexes[1])
+    host.delete_link(bridge.ifindex)
+    assert departures.read() >= {indexes[1], bridge.ifindex}
+    assert indexes[0] not in departures.read()
+    departures.close()
+
+
+def test_a_group_that_another_program_deletes_is_done(host: KernelStack) -> None:
     """Two programs put links into the reserved group, one deletes it: the other finds nothing, and is content."""
     ours, theirs = make_links(host, 2), KernelStack(os.dup(host.fd), "")
 
