@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from errno import ENODEV, ENOENT, EOPNOTSUPP, ERANGE
-from typing import Any
+from typing import Any, TypeVar
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import addresses, links, messages, routes, sysctl
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Link, Port, Rate, RouteEntry, Stack, Vlan
     from cni_cnm.model import IPInterface
 
+T = TypeVar("T")
 VLAN_FILTERING = "bridge VLAN filtering"
 MODULES = {"macvlan": "macvlan", "ipvlan": "ipvlan", "vlan": "8021q"}
 """Kinds of links on other links: the kernel's module."""
@@ -44,8 +45,11 @@ class KernelStack:
     @property
     def _wire(self) -> Wire:
         if self._opened is None:
-            self._opened = entered(self.fd, Wire)
+            self._opened = self._inside(Wire)
         return self._opened
+
+    def _inside(self, action: Callable[[], T]) -> T:
+        return entered(self.fd, action)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -370,12 +374,12 @@ class KernelStack:
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:
         self._settle()
-        return entered(self.fd, lambda: sysctl.read(key))
+        return self._inside(lambda: sysctl.read(key))
 
     def set_sysctls(self, values: Sequence[tuple[str, str]], *, tolerate: bool = False) -> None:
         self._settle()
         if values:
-            entered(self.fd, lambda: sysctl.write_differing(values, tolerate=tolerate))
+            self._inside(lambda: sysctl.write_differing(values, tolerate=tolerate))
 
     def _settle(self) -> None:
         # A queued request may make the link whose key is meant.

@@ -77,6 +77,12 @@ class Wire:
         self._queue.clear()
         self._socket.close()
 
+    def reset(self) -> None:
+        """As if newly opened: whatever was queued, or is still to be answered, is forgotten."""
+        self._queue.clear()
+        self._depth = 0
+        self._drain()
+
     def write(self, message: Message, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
         """Send, or queue inside a batch. With `feature`, EOPNOTSUPP means that the kernel lacks it.
 

@@ -8,6 +8,7 @@ runtime has.
 from __future__ import annotations
 
 import os
+from _thread import _local
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -18,15 +19,16 @@ from cni_cnm.kernel.netns import KernelNamespaces, own_fd
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.stack import KernelStack
+from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.protocol import Refused
-from cni_cnm.service.reaper import ReapedStack, Reaper
+from cni_cnm.service.reaper import Reaper
 from cni_cnm.service.server import Answer
 from cni_cnm.service.trace import Steps
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.service.server import Call
@@ -42,6 +44,7 @@ class Door:
         self._identity = _identity(self._own)
         self._nft = KernelNft()
         self._reaper = Reaper(os.dup(self._own))
+        self._kept = _local()
         self._settings: tuple[object, Settings] | None = None
 
     def __call__(self, call: Call) -> Answer:
@@ -53,7 +56,7 @@ class Door:
         opened = 0.0
         taken = Steps() if self._trace else None
         descriptors = dict(zip([environ.get("CNI_NETNS", "")], call.descriptors[1:], strict=False))
-        namespaces = CallNamespaces(self._own, descriptors, self._reaper, taken)
+        namespaces = CallNamespaces(self._own, descriptors, self._host_stack, taken)
 
         def controller() -> Controller:
             nonlocal opened
@@ -88,7 +91,7 @@ class Door:
     @contextmanager
     def engine(self) -> Iterator[Controller]:
         """A controller for one of Docker's calls. Docker's networks are those of the service's own namespace."""
-        namespaces = CallNamespaces(self._own, {}, self._reaper, None)
+        namespaces = CallNamespaces(self._own, {}, self._host_stack, None)
         try:
             yield open_controller(self._read_settings(os.environ), namespaces, lambda: self._nft)
         finally:
@@ -97,6 +100,9 @@ class Door:
     def note(self, line: str, duration_ms: float) -> None:
         """A line about a call of Docker's, to where those about pods go."""
         log(line, duration_ms, self._settings[1] if self._settings else None)
+
+    def _host_stack(self) -> HostStack:
+        return HostStack(os.dup(self._own), self._reaper, self._kept)
 
     def _read_settings(self, environ: Mapping[str, str]) -> Settings:
         """The caller's settings, read again only when the file has changed."""
@@ -116,14 +122,16 @@ class Door:
 class CallNamespaces(KernelNamespaces):
     """The namespaces of one request; `close` closes every stack that was handed out."""
 
-    def __init__(self, own: int, descriptors: Mapping[str, int], reaper: Reaper, steps: Steps | None) -> None:
-        self._reaper = reaper
+    def __init__(
+        self, own: int, descriptors: Mapping[str, int], host: Callable[[], HostStack], steps: Steps | None
+    ) -> None:
+        self._open_host = host
         self._steps = steps
         self._handed_out: list[KernelStack] = []
         super().__init__(own, descriptors)
 
     def host(self) -> KernelStack:
-        return self._hand_out(ReapedStack(os.dup(self._host), self._reaper))
+        return self._hand_out(self._open_host())
 
     def open(self, path: str) -> KernelStack:
         return self._hand_out(super().open(path))

@@ -135,15 +135,3 @@ class Reaper:
 
 def _out_of_means(error: OSError) -> CnmError:
     return KernelError(f"deleting links failed: {error.strerror}", error.errno or errno.EIO)
-
-
-class ReapedStack(KernelStack):
-    """The host's stack of one request, whose deletions are gathered with those of other requests."""
-
-    def __init__(self, fd: int, reaper: Reaper) -> None:
-        super().__init__(fd, "")
-        self._reaper = reaper
-
-    def delete_links(self, indexes: Sequence[int]) -> None:
-        self._settle()
-        self._reaper.delete(indexes)

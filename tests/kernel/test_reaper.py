@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cni_cnm.errors import KernelError
+from cni_cnm.kernel import links, messages
 from cni_cnm.kernel.departures import Departures
 from cni_cnm.kernel.stack import LEAVING, KernelStack
-from cni_cnm.service.reaper import ReapedStack, Reaper
+from cni_cnm.service.host_stack import HostStack
+from cni_cnm.service.reaper import Reaper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +42,16 @@ def reaper(host: KernelStack) -> Iterator[Reaper]:
     made = Reaper(os.dup(host.fd), Counting)
     yield made
     made.close()
+
+
+@pytest.fixture
+def request_stack(host: KernelStack, reaper: Reaper) -> Iterator[HostStack]:
+    """Of a request; what its thread keeps for the next one is closed, too."""
+    kept = threading.local()
+    made = HostStack(os.dup(host.fd), reaper, kept)
+    yield made
+    made.close()
+    kept.wire.close()
 
 
 def make_links(host: KernelStack, count: int) -> list[int]:
@@ -114,30 +126,49 @@ def test_nobody_elses_links_are_touched(host: KernelStack, reaper: Reaper) -> No
     assert all(link.group != LEAVING for link in host.links())
 
 
-def test_a_stack_of_a_request_deletes_through_the_reaper(host: KernelStack, reaper: Reaper) -> None:
+def test_a_stack_of_a_request_deletes_through_the_reaper(host: KernelStack, request_stack: HostStack) -> None:
     """What was queued before, in a batch, happens before."""
-    stack = ReapedStack(os.dup(host.fd), reaper)
     (index,) = make_links(host, 1)
-    with stack.batch():
-        stack.set_link(index, name="renamed")
-        stack.delete_link(index)
-    stack.close()
+    with request_stack.batch():
+        request_stack.set_link(index, name="renamed")
+        request_stack.delete_link(index)
     assert [link.name for link in host.links()] == ["lo"]
     assert Counting.waits == 1
 
 
-def test_links_of_one_request_go_in_one_wait(host: KernelStack, reaper: Reaper) -> None:
+def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack, reaper: Reaper) -> None:
+    """Its socket is the thread's; what was queued and not sent, or sent and not answered, is not the next one's."""
+    kept = threading.local()
+    first = HostStack(os.dup(host.fd), reaper, kept)
+    assert first.link("lo") is not None
+    wire = first._wire
+    wire.begin()
+    first.set_link(1, mtu=1400)
+    wire._send(wire._encode(links.query(1), messages.RTM_GETLINK, 1, "asking").data, "asking")
+    first.close()
+    second = HostStack(os.dup(host.fd), reaper, kept)
+    found = second.link("lo")
+    assert found is not None
+    assert (second._wire, found.mtu) == (wire, 65536)
+    second.set_link(1, mtu=1300)
+    assert {str(address) for address in second.addresses(1)} == {"127.0.0.1/8", "::1/128"}
+    second.close()
+    kept.wire.close()
+
+
+@pytest.mark.parametrize("through", ["a request of the service", "a program of its own"])
+def test_links_of_one_request_go_in_one_wait(host: KernelStack, request_stack: HostStack, through: str) -> None:
     """The ifb and the veth of a pod, through the reaper and without one."""
-    for stack in (ReapedStack(os.dup(host.fd), reaper), Counting(os.dup(host.fd), "")):
-        Counting.waits = 0
-        first, second = make_links(host, 2)
-        with stack.deleting():
-            stack.delete_link(first)
-            stack.delete_link(second)
-            assert len(host.links()) == 5
-        assert [link.name for link in host.links()] == ["lo"]
-        assert Counting.waits == 1
-        stack.close()
+    stack = request_stack if through == "a request of the service" else Counting(os.dup(host.fd), "")
+    assert request_stack.link("lo") is not None
+    first, second = make_links(host, 2)
+    with stack.deleting():
+        stack.delete_link(first)
+        stack.delete_link(second)
+        assert len(host.links()) == 5
+    assert [link.name for link in host.links()] == ["lo"]
+    assert Counting.waits == 1
+    stack.close()
 
 
 def test_nobody_waits_for_the_acknowledgement(host: KernelStack) -> None:
