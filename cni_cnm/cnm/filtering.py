@@ -9,7 +9,7 @@ from cni_cnm.kernel import ElementTaken, Transaction, merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.kernel import Element, Nft
@@ -41,10 +41,11 @@ def enforce(
     PortTaken if another endpoint that is `alive` (by the first 12 digits of its id) has published one of the ports.
     """
     if transaction.claim:
-        claims.commit(nft(), transaction, alive, declare=declare)
+        given_up = claims.commit(nft(), transaction, alive, declare=declare)
+        _lead_nowhere(nft, record.ports, portmap.targets(given_up))
     else:
         nft().commit(transaction, declare=declare)
-    _forget_streams([record])
+    _forget_streams(nft(), [record])
 
 
 def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
@@ -59,7 +60,7 @@ def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecor
             if len(kept) == len(transaction.claim):
                 raise
             transaction = transaction._replace(claim=kept)
-    _forget_streams(records)
+    _forget_streams(nft, records)
 
 
 def mend(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
@@ -94,12 +95,18 @@ def of_endpoints(records: Sequence[EndpointRecord]) -> Transaction:
     return merge(*(_wanted(record, drivers.get(record.driver).policy(record.options)) for record in records))
 
 
-def _forget_streams(records: Sequence[EndpointRecord]) -> None:
+def _forget_streams(nft: Nft, records: Sequence[EndpointRecord]) -> None:
+    """Ports were published: streams that began before go there from now on."""
     for record in records:
-        if udp := portmap.udp_ports(record.ports):
-            from cni_cnm.kernel.conntrack import Conntrack
+        if udp := portmap.streams(record.ports, ("udp",)):
+            nft.published(udp, _targets(record))
 
-            Conntrack().published(udp, _targets(record))
+
+def _lead_nowhere(nft: Callable[[], Nft], ports: Sequence[PortMapping], targets: Collection[IPAddress]) -> None:
+    """Ports are published there no more: a client that goes on would never reach the port's next owner."""
+    streams = portmap.streams(ports)
+    if streams and targets:
+        nft().unpublished(streams, targets)
 
 
 def held(ports: Sequence[PortMapping]) -> tuple[str, ...]:
@@ -129,11 +136,7 @@ def withdraw(
     put_in = _wanted(record, policy, still_ours)
     if put_in.put or put_in.claim:
         nft().commit(Transaction(remove=put_in.put, release=put_in.claim))
-    if udp := portmap.udp_ports(record.ports):
-        # A client that goes on sending keeps its stream alive, and would never reach the port's next owner.
-        from cni_cnm.kernel.conntrack import Conntrack
-
-        Conntrack().unpublished(udp, _targets(record))
+    _lead_nowhere(nft, record.ports, _targets(record))
 
 
 def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
@@ -142,10 +145,7 @@ def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
         return
     addresses = [address.interface for address in record.addresses]
     nft().commit(portmap.unpublish(record.id, record.label, addresses, record.ports, record.portmap))
-    if udp := portmap.udp_ports(record.ports):
-        from cni_cnm.kernel.conntrack import Conntrack
-
-        Conntrack().unpublished(udp, _targets(record))
+    _lead_nowhere(nft, record.ports, _targets(record))
 
 
 def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, network: Transaction) -> None:

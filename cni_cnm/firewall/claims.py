@@ -20,20 +20,23 @@ _TRIES = 4
 """Each further try has given up the elements of at least one more dead endpoint."""
 
 
-def commit(nft: Nft, transaction: Transaction, alive: Callable[[str], bool], *, declare: bool = False) -> None:
+def commit(
+    nft: Nft, transaction: Transaction, alive: Callable[[str], bool], *, declare: bool = False
+) -> tuple[Element, ...]:
     """Commit a transaction that publishes ports. PortTaken names the endpoint that has one of them.
 
     `alive(owner)` says whether an endpoint whose id begins with these 12 digits exists; elements of one that does
-    not exist are removed, all of them.
+    not exist are removed, all of them: those are returned.
     """
     stale = _given_up(nft, _overlapping(nft, transaction.claim), alive)
     for _ in range(_TRIES):
         try:
             nft.commit(transaction._replace(remove=(*transaction.remove, *stale)), declare=declare)
-            return
+            return stale
         except ElementTaken as taken:
             stale = (*stale, *_given_up(nft, taken.holders, alive))
     nft.commit(transaction._replace(remove=(*transaction.remove, *stale)), declare=declare)
+    return stale
 
 
 def _given_up(nft: Nft, holders: Iterable[Element], alive: Callable[[str], bool]) -> tuple[Element, ...]:

@@ -13,6 +13,8 @@ and 127.0.0.1 are masqueraded, since the answer would not come back through the 
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import INET, comment
 from cni_cnm.firewall.portmap_options import PROTOCOLS
@@ -21,9 +23,9 @@ from cni_cnm.model import PortmapOptions, digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from cni_cnm.model import IPInterface, PortMapping
+    from cni_cnm.model import IPAddress, IPInterface, PortMapping
 
 DEFAULT = PortmapOptions()
 _FAMILIES = {4: ("ip", "ipv4"), 6: ("ip6", "ipv6")}
@@ -64,9 +66,21 @@ def unpublish(
     return Transaction(release=published.claim + published.put)
 
 
-def udp_ports(mappings: Sequence[PortMapping]) -> tuple[range, ...]:
-    """The host's UDP ports, whose streams must be forgotten after publish and after unpublish (kernel/conntrack.py)."""
-    return tuple(range(m.host_port, m.host_port + m.size) for m in mappings if m.protocol == "udp")
+def streams(
+    mappings: Sequence[PortMapping], protocols: Sequence[str] = ("tcp", "udp")
+) -> tuple[tuple[int, range], ...]:
+    """Protocol and ports of the host whose streams may have to be forgotten (kernel/conntrack.py)."""
+    return tuple(
+        (PROTOCOLS[mapping.protocol], range(mapping.host_port, mapping.host_port + mapping.size))
+        for mapping in mappings
+        if mapping.protocol in protocols
+    )
+
+
+def targets(published: Iterable[Element]) -> set[IPAddress]:
+    """Where elements of published ports lead."""
+    ports = (element for element in published if element.set.startswith(("ports", "ranges")))
+    return {ip_address(element.value.partition(" ")[0]) for element in ports}
 
 
 def sysctls(bridge: str, options: PortmapOptions = DEFAULT) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
 
+    Stream = tuple[int, range]
+    """Protocol number (17, 6) and ports of the host."""
+
 
 class Link(NamedTuple):
     """A network device as the kernel shows it. Indexes are of the namespace the Stack stands for; 0 means none."""
@@ -390,3 +393,12 @@ class Nft(Protocol):
 
     def remove_rules(self, rules: Sequence[Rule], chains: Sequence[str] = ()) -> None:
         """Remove them, then the chains (`FAMILY TABLE CHAIN`) that are empty then; what is gone is done."""
+
+    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+        """Forget what connection tracking leads elsewhere from ports that are published to `targets` now: UDP.
+
+        How many streams that were; 0.1 ms, 20 ms a family with more than 500 connections.
+        """
+
+    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+        """Forget what connection tracking leads from these ports to `targets`, where they are published no more."""

@@ -1,13 +1,16 @@
-"""Connection tracking: forgets UDP streams that still go where a published port no longer does.
+"""Connection tracking: forgets streams that still go where a published port no longer does.
 
 UDP has no connection: a stream that began before its port was published is taken past the new endpoint, and one
-that began before it was unpublished into nowhere, as long as packets keep coming. TCP notices by itself.
+that began before it was unpublished into nowhere, as long as packets keep coming. A TCP connection to an endpoint that
+is gone would hang until its client gives up; forgotten, the next packet is answered by a reset, or by nobody's service.
 """
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from errno import EINVAL, ENOENT
 from ipaddress import ip_address
+from socket import IPPROTO_UDP
 from typing import Any
 
 from cni_cnm.errors import KernelError
@@ -19,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from cni_cnm.kernel import Stream
     from cni_cnm.model import IPAddress
 
 from pyroute2.netlink import nla  # noqa: E402
@@ -27,7 +31,6 @@ from pyroute2.netlink.nfnetlink import nfgen_msg  # noqa: E402
 _NETLINK_NETFILTER = 12
 _GET, _DELETE = 0x101, 0x102
 """NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE."""
-_UDP = 17
 _BY_PROTOCOL, _BY_PORT = 0x08, 0x20
 """CTA_FILTER_F_CTA_PROTO_NUM, _DST_PORT: what the kernel (5.8) compares, older ones give all of the family."""
 _FAMILIES = {0: 0, 4: 2, 6: 10}
@@ -59,54 +62,87 @@ class Entry(nfgen_msg):  # type: ignore[misc,unused-ignore] # pyroute2 is untype
 
 
 class Conntrack:
-    """The tracked connections of one namespace: of `netns`, a descriptor, or of the calling thread's."""
+    """The tracked connections of one namespace: of `netns`, a descriptor, or of the calling thread's.
+
+    Safe to use from many threads. Its socket stays open, as closing one waits for nftables (kernel/nfnetlink.py).
+    """
 
     def __init__(self, netns: int | None = None) -> None:
+        self._wire: Wire | None = None  # first, for __del__
         self._netns = netns
+        self._lock = allocate_lock()
 
-    def published(self, ports: Iterable[range], targets: Collection[IPAddress]) -> int:
-        """Forget UDP streams to these ports of the host that go elsewhere than to `targets`; how many those were.
+    def published(self, streams: Iterable[Stream], targets: Collection[IPAddress]) -> int:
+        """Forget streams to these ports of the host that go elsewhere than to `targets`; how many those were.
 
-        Streams that are only masqueraded on their way through keep going: their destination is no port of ours.
+        Of UDP alone: what is connected stays. Streams that are only masqueraded on their way through keep going: their
+        destination is no port of ours.
         """
-        return self._forget(ports, targets, lambda to, answers, masqueraded: answers not in targets
+        udp = [(protocol, ports) for protocol, ports in streams if protocol == IPPROTO_UDP]
+        return self._forget(udp, targets, lambda to, answers, masqueraded: answers not in targets
                             and (answers != to or not masqueraded))  # fmt: skip
 
-    def unpublished(self, ports: Iterable[range], targets: Collection[IPAddress]) -> int:
-        """Forget UDP streams to these ports of the host that go to `targets`; how many those were."""
-        return self._forget(ports, targets, lambda to, answers, _: answers in targets and answers != to)
+    def unpublished(self, streams: Iterable[Stream], targets: Collection[IPAddress]) -> int:
+        """Forget streams to these ports of the host that go to `targets`; how many those were."""
+        return self._forget(streams, targets, lambda to, answers, _: answers in targets and answers != to)
 
-    def _forget(self, ports: Iterable[range], targets: Collection[IPAddress], stale: Any) -> int:
-        ports = tuple(ports)
-        if not ports or not targets:
+    def _forget(self, streams: Iterable[Stream], targets: Collection[IPAddress], stale: Any) -> int:
+        streams = tuple(streams)
+        if not streams or not targets:
             return 0
-        wire, entries = _open() if self._netns is None else entered(self._netns, _open)
         versions = {target.version for target in targets}
+        with self._lock:
+            if self._netns is None:
+                return self._look(streams, versions, stale)
+            return entered(self._netns, lambda: self._look(streams, versions, stale))
+
+    def _look(self, streams: Sequence[Stream], versions: Iterable[int], stale: Any) -> int:
+        if not (entries := _tracked()):
+            return 0
+        wire = self._wire = self._wire or Wire(_NETLINK_NETFILTER)
         try:
-            if not entries:
-                return 0
             if entries <= _FEW:
-                return _forget(wire, wire.dump(_message(0, []), _GET, "listing tracked connections"), ports, stale)
-            return sum(_forget(wire, _entries(wire, version, ports), ports, stale) for version in versions)
-        finally:
-            wire.close()
+                return _forget(wire, wire.dump(_message(0, []), _GET, "listing tracked connections"), streams, stale)
+            return sum(
+                _forget(wire, _entries(wire, version, protocol, some), streams, stale)
+                for version in versions
+                for protocol, some in _by_protocol(streams).items()
+            )
+        except BaseException:
+            self._close()  # answers to what failed may still be queued on this one
+            raise
+
+    def _close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    __del__ = _close
 
 
-def _open() -> tuple[Wire, int]:
-    """A socket in the namespace of the calling thread, and how many entries there are."""
-    wire = Wire(_NETLINK_NETFILTER)
+def _tracked() -> int:
+    """How many entries there are."""
     try:
         with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
-            return wire, int(file.read())
+            return int(file.read())
     except OSError:
-        return wire, _FEW + 1
+        return _FEW + 1
 
 
-def _forget(wire: Wire, entries: Iterable[Any], ports: Sequence[range], stale: Any) -> int:
+def _by_protocol(streams: Iterable[Stream]) -> dict[int, list[range]]:
+    found: dict[int, list[range]] = {}
+    for protocol, ports in streams:
+        found.setdefault(protocol, []).append(ports)
+    return found
+
+
+def _forget(wire: Wire, entries: Iterable[Any], streams: Sequence[Stream], stale: Any) -> int:
     forgotten = 0
+    ports = _by_protocol(streams)
     for entry in entries:
         original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
-        if _protocol(original) != _UDP or not any(_port(original) in some for some in ports):
+        some = ports.get(_protocol(original))
+        if some is None or not any(_port(original) in one for one in some):
             continue
         version = _VERSIONS[entry["nfgen_family"]]
         source, destination = _ends(original, version)
@@ -117,7 +153,7 @@ def _forget(wire: Wire, entries: Iterable[Any], ports: Sequence[range], stale: A
         if zone := entry.get_attr("CTA_ZONE"):
             attributes.append(["CTA_ZONE", zone])
         try:
-            wire.write(_message(version, attributes), _DELETE, f"forgetting a UDP stream to {destination}")
+            wire.write(_message(version, attributes), _DELETE, f"forgetting a stream to {destination}")
             forgotten += 1
         except KernelError as error:
             if error.errno != ENOENT:  # ended by itself
@@ -125,9 +161,9 @@ def _forget(wire: Wire, entries: Iterable[Any], ports: Sequence[range], stale: A
     return forgotten
 
 
-def _entries(wire: Wire, version: int, ports: Sequence[range]) -> list[Any]:
-    """UDP entries of a family, to the one port if there is only one."""
-    flags, proto = _BY_PROTOCOL, [["CTA_PROTO_NUM", _UDP]]
+def _entries(wire: Wire, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
+    """Entries of a family and protocol, to the one port if there is only one."""
+    flags, proto = _BY_PROTOCOL, [["CTA_PROTO_NUM", protocol]]
     if len(ports) == 1 and len(ports[0]) == 1:
         flags |= _BY_PORT
         proto.append(["CTA_PROTO_DST_PORT", ports[0].start])
@@ -136,7 +172,7 @@ def _entries(wire: Wire, version: int, ports: Sequence[range]) -> list[Any]:
         ["CTA_FILTER", {"attrs": [["CTA_FILTER_ORIG_FLAGS", flags], ["CTA_FILTER_REPLY_FLAGS", 0]]}],
     ]
     try:
-        return wire.dump(_message(version, narrow), _GET, "listing the UDP streams")
+        return wire.dump(_message(version, narrow), _GET, "listing streams")
     except KernelError as error:
         if error.errno != EINVAL:
             raise

@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from cni_cnm.kernel import Element, Rule, Transaction
+    from cni_cnm.kernel import Element, Rule, Stream, Transaction
+    from cni_cnm.model import IPAddress
 
 
 class MemoryNft:
@@ -28,6 +29,8 @@ class MemoryNft:
         self.counts: dict[tuple[str, str], int] = {}
         self.others: list[Rule] = []
         """Rules of other programs' tables."""
+        self.forgotten: list[tuple[str, tuple[Stream, ...], frozenset[IPAddress]]] = []
+        """What connection tracking was asked to forget; nothing ever flows here."""
         self.declared = 0
         """How often a declaration was needed."""
         self._lock = allocate_lock()
@@ -87,6 +90,14 @@ class MemoryNft:
         with self._lock:
             self.others = [rule for rule in self.others if rule not in rules]
             self.chains -= {(chain.rpartition(" ")[0], chain.rpartition(" ")[2]) for chain in chains}
+
+    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+        self.forgotten.append(("published", tuple(streams), frozenset(targets)))
+        return 0
+
+    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+        self.forgotten.append(("unpublished", tuple(streams), frozenset(targets)))
+        return 0
 
     def _check_claims(self, claim: Sequence[Element]) -> None:
         owners = {element.owner for element in claim}

@@ -18,9 +18,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from cni_cnm.kernel import Rule, Seen, Transaction
+    from cni_cnm.kernel import Rule, Seen, Stream, Transaction
+    from cni_cnm.kernel.conntrack import Conntrack
     from cni_cnm.kernel.libnftables import Runner
     from cni_cnm.kernel.nfnetlink import Questions
+    from cni_cnm.model import IPAddress
 
 
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class KernelNft:
         self._netns = netns
         self._runner: Runner | None = None
         self._questions: Questions | None = None
+        self._conntrack: Conntrack | None = None
 
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
@@ -103,6 +106,19 @@ class KernelNft:
         if lines and self._attempt(lines) is not None:
             for line in lines:  # somebody else has removed some meanwhile
                 self._attempt([line])
+
+    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+        return self._tracked().published(streams, targets)
+
+    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+        return self._tracked().unpublished(streams, targets)
+
+    def _tracked(self) -> Conntrack:
+        if self._conntrack is None:
+            from cni_cnm.kernel.conntrack import Conntrack
+
+            self._conntrack = Conntrack(self._netns)
+        return self._conntrack
 
     def _asked(self, question: Callable[[Questions], T]) -> T:
         """The answer by netlink, in the namespace to work in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from ipaddress import ip_address, ip_interface
 
@@ -17,7 +18,7 @@ UDP = socket.SOCK_DGRAM
 ADDRESSES = (ip_interface("10.88.0.5/24"), ip_interface("fd00:88::5/64"))
 TARGETS = tuple(address.ip for address in ADDRESSES)
 MAPPINGS = parse_mappings([{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}])
-PORTS = [range(8080, 8081)]
+PORTS = [(socket.IPPROTO_UDP, range(8080, 8081))]
 
 
 def _stream(client: Namespace, host: str) -> socket.socket:
@@ -89,6 +90,43 @@ def test_stream_moves_to_the_next_endpoint(lab: Lab, pods: tuple[Namespace, Name
             assert _answer(stream) == "192.0.2.9"
 
 
+@pytest.mark.parametrize(("host", "few"), [("192.0.2.1", 500), ("192.0.2.1", 0), ("2001:db8::1", 0)])
+def test_connection_to_an_endpoint_that_is_gone(
+    lab: Lab, pods: tuple[Namespace, Namespace, Namespace], host: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TCP connection to the pod ends with a reset once its port is unpublished, instead of hanging; others go on."""
+    monkeypatch.setattr("cni_cnm.kernel.conntrack._FEW", few)
+    pod, other, outside = pods
+    nft, conntrack = KernelNft(lab.host.fd), Conntrack(lab.host.fd)
+    mine = parse_mappings([{"hostPort": 8080, "containerPort": 80}, {"hostPort": 53, "containerPort": 53}])
+    theirs = parse_mappings([{"hostPort": 8081, "containerPort": 80}])
+    successor = (ip_interface("10.88.0.6/24"), ip_interface("fd00:88::6/64"))
+    nft.commit(portmap.publish("a" * 64, "n", ADDRESSES, mine))
+    nft.commit(portmap.publish("b" * 64, "n", successor, theirs))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    connections = []
+    with contextlib.ExitStack() as kept:
+        for place, port in ((pod, 8080), (other, 8081)):
+            listener = place.socket(socket.AF_INET6)
+            kept.enter_context(listener)
+            listener.bind(("::", 80))
+            listener.listen()
+            connections.append(kept.enter_context(outside.socket(family)))
+            connections[-1].connect((host, port))
+            accepted, _ = listener.accept()
+            kept.enter_context(accepted)
+        nft.commit(portmap.unpublish("a" * 64, "n", ADDRESSES, mine))
+        assert conntrack.published(portmap.streams(mine), TARGETS) == 0, "what is connected stays"
+        assert conntrack.unpublished(portmap.streams(mine), TARGETS) == 1
+        assert conntrack.unpublished(portmap.streams(mine), TARGETS) == 0
+        connections[0].settimeout(10)
+        connections[0].send(b"?")
+        with pytest.raises(ConnectionResetError):
+            connections[0].recv(1)
+        connections[1].send(b"?")
+        assert accepted.recv(1) == b"?"
+
+
 def test_others_are_left_alone(lab: Lab, pods: tuple[Namespace, Namespace, Namespace]) -> None:
     """Masqueraded streams to the same port somewhere else, and streams to other ports, stay tracked."""
     pod, other, outside = pods
@@ -100,8 +138,9 @@ def test_others_are_left_alone(lab: Lab, pods: tuple[Namespace, Namespace, Names
         assert other.ask("192.0.2.9", 8080, UDP) == "192.0.2.1"
         assert outside.ask("192.0.2.1", 9005, UDP) == "192.0.2.9"
         assert conntrack.published(PORTS, TARGETS) == conntrack.unpublished(PORTS, TARGETS) == 0
-        assert conntrack.published([range(8000, 8100)], TARGETS) == 0
-        assert conntrack.unpublished([range(8000, 8100), range(9000, 9010)], TARGETS) == 1
+        some, ours = (socket.IPPROTO_UDP, range(8000, 8100)), (socket.IPPROTO_UDP, range(9000, 9010))
+        assert conntrack.published([some], TARGETS) == 0
+        assert conntrack.unpublished([some, ours], TARGETS) == 1
 
 
 def test_nothing_to_do(lab: Lab) -> None:

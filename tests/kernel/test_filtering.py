@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
 from cni_cnm.cnm import filtering
 from cni_cnm.cnm.records import READY, EndpointRecord
 from cni_cnm.errors import CheckFailed
-from cni_cnm.firewall import Policy, isolation
+from cni_cnm.firewall import Policy, isolation, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import Element, Transaction, merge
+from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.model import Address, Lease
 from tests.kernel.lab import Lab
@@ -119,6 +120,23 @@ def test_mending_writes_nothing_where_all_is_there(nft: KernelNft, monkeypatch: 
     """Looking is no transaction."""
     monkeypatch.setattr(KernelNft, "commit", lambda *_, **__: pytest.fail("written"))
     filtering.mend(nft, filtering.wanted(RECORD, POLICY), [RECORD])
+
+
+def test_streams_that_are_forgotten() -> None:
+    """UDP to where a port is published now; UDP and TCP from where it is no more, a dead endpoint's included."""
+    nft, targets = MemoryNft(), frozenset(address.interface.ip for address in RECORD.addresses)
+    dead = portmap.publish("d" * 64, "net/c0/eth0", [ip_interface("10.0.0.9/24")], RECORD.ports)
+    nft.commit(dead)
+    wanted = filtering.wanted(RECORD, POLICY)
+    filtering.enforce(lambda: nft, RECORD, wanted, lambda owner: owner != "d" * 12, declare=False)
+    filtering.withdraw(lambda: nft, RECORD, POLICY, None)
+    udp, tcp = (17, range(53, 54)), ((6, range(8080, 8081)), (6, range(9000, 9100)))
+    every = (tcp[0], udp, tcp[1])
+    assert nft.forgotten == [
+        ("unpublished", every, {ip_address("10.0.0.9")}),
+        ("published", (udp,), targets),
+        ("unpublished", every, targets),
+    ]
 
 
 def test_everything_is_gone(nft: KernelNft, lab: Lab) -> None:

@@ -268,10 +268,22 @@ def test_comes_back_after_a_flush(lab: Lab, flush: str) -> None:
         assert missing(at.nft, transaction.claim) == []
 
 
-def test_udp_ports() -> None:
-    """Ranges of the host's ports, of UDP mappings only."""
-    wanted = parse_mappings([mapping(1), mapping(5, protocol="udp"), mapping(8, 70, protocol="udp", range=3)])
-    assert portmap.udp_ports(wanted) == (range(5, 6), range(8, 11))
+def test_streams() -> None:
+    """Ranges of the host's ports by protocol; SCTP has no streams that need forgetting here."""
+    mappings = [
+        mapping(5, 6, protocol="udp"), mapping(8, 8, protocol="udp", range=3), mapping(9), mapping(7, protocol="sctp"),
+    ]  # fmt: skip
+    wanted = parse_mappings(mappings)
+    assert portmap.streams(wanted) == ((17, range(5, 6)), (17, range(8, 11)), (6, range(9, 10)))
+    assert portmap.streams(wanted, ("udp",)) == ((17, range(5, 6)), (17, range(8, 11)))
+
+
+def test_targets() -> None:
+    """Where published ports lead, told by their elements; what masquerades is none of them."""
+    wanted = parse_mappings([mapping(5, 6), mapping(8, 8, range=3)])
+    made = portmap.publish(ID, "n", ADDRESSES, wanted)
+    assert portmap.targets((*made.claim, *made.put)) == {address.ip for address in ADDRESSES}
+    assert portmap.targets(made.put) == set()
 
 
 def test_namespace_of_the_test_only(lab: Lab) -> None:

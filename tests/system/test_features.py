@@ -59,6 +59,53 @@ def test_bandwidth(side: Side, keys: dict[str, Any]) -> None:
     assert ifbs(side) == set()
 
 
+def test_each_attachment_of_a_container_is_limited(side: Side) -> None:
+    """Twice in one network, and once in another: three ifbs that do not clash; one that goes leaves the others'."""
+    attachments = {
+        "eth0": conf(bandwidth=LIMITS),
+        "net1": conf(bandwidth={**LIMITS, "egressRate": 2_000_000}),
+        "net2": conf("other", "10.62.0.0/24", bandwidth={**LIMITS, "egressRate": 1_000_000}),
+    }
+    results = {ifname: side.add(config, ifname=ifname).ok().json for ifname, config in attachments.items()}
+    rates = {}
+    for ifname, result in results.items():
+        [ifb] = [link["name"] for link in result["interfaces"] if link["name"].startswith("bwp")]
+        rates[ifname] = side.node.run("tc", "qdisc", "show", "dev", ifb).out
+        side.check(attachments[ifname], result, ifname=ifname).ok()
+    assert [rate for rate in ("4Mbit", "2Mbit", "1Mbit") if f"rate {rate}" in "".join(rates.values())] == [
+        "4Mbit", "2Mbit", "1Mbit",
+    ]  # fmt: skip
+    assert len(ifbs(side)) == 3
+    side.delete(attachments["eth0"]).ok()
+    assert len(ifbs(side)) == 2
+    for ifname in ("net1", "net2"):
+        side.check(attachments[ifname], results[ifname], ifname=ifname).ok()
+        side.delete(attachments[ifname], ifname=ifname).ok()
+    assert ifbs(side) == set()
+
+
+def test_the_machine_s_list_of_allowed_sysctls(side: Side) -> None:
+    """/etc/cni/tuning/allowlist.conf decides, with an interface's name in place; what it lacks is refused, code 7."""
+    side.node.write("/etc/cni/tuning/allowlist.conf", "^net.ipv4.conf.IFNAME.arp_ignore$\n^net.core.\n")
+    allowed = {"net.ipv4.conf.IFNAME.arp_ignore": "1", "net.core.somaxconn": "500"}
+    side.add(conf(tuning={"sysctl": allowed})).ok()
+    assert side.sysctl("net/ipv4/conf/eth0/arp_ignore", "/run/netns/c1") == "1"
+    refused = side.add(conf(tuning={"sysctl": {**allowed, "net.ipv4.conf.IFNAME.arp_notify": "1"}}), "c2")
+    assert (refused.code, refused.json["code"]) == (1, 7)
+    assert "arp_notify" in refused.json["msg"]
+    assert side.node.links("/run/netns/c2") == {"lo"}
+
+
+def test_dns_and_aliases(side: Side) -> None:
+    """`dns` of the runtime is in the result, before the configuration's; both it and the aliases are on record."""
+    runtime = {"dns": {"servers": ["10.1.1.1"], "searches": ["svc"], "options": ["ndots:5"]}, "aliases": ["web", "db"]}
+    result = side.add(conf(runtimeConfig=runtime, dns={"nameservers": ["10.9.9.9"]})).ok().json
+    assert result["dns"] == {"nameservers": ["10.1.1.1"], "search": ["svc"], "options": ["ndots:5"]}
+    [record] = json.loads(side.node.run(str(side.executable), "endpoint", "inspect", "c1").ok().out)
+    assert record["aliases"] == ["web", "db"]
+    assert "10.1.1.1" in str(record["lease"]["dns"])
+
+
 def test_tuning(side: Side) -> None:
     """Sysctl, MTU, MAC and promiscuity are set, the result has the MAC, CHECK names what was changed since."""
     config = conf(tuning=TUNING)

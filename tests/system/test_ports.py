@@ -215,3 +215,55 @@ while time.monotonic() < deadline:
         asked = side.node.run(sys.executable, "-Ic", client, netns="/run/netns/outside")
         assert "answered" in asked.out, name
         side.delete(conf(port(5353, 53, "udp")), name).ok()
+
+
+@pytest.mark.parametrize("ends", ["deleted", "dead"])
+def test_connection_to_a_container_that_is_gone_ends(side: Side, ends: str) -> None:
+    """A client in the middle of a connection is told so: on DEL, and where another one takes over a dead one's port."""
+    import subprocess
+    import sys
+
+    client = """
+import socket, sys
+s = socket.create_connection(("192.0.2.1", 8080))
+s.settimeout(20)
+print("up", flush=True)
+sys.stdin.readline()
+try:
+    s.send(b"?")
+    print("answered", s.recv(1))
+except OSError as error:
+    print(type(error).__name__)
+"""
+    server = """
+import socket
+s = socket.create_server(("", 80))
+print("up", flush=True)
+kept = s.accept()
+s.accept()
+"""
+
+    def start(place: str, script: str) -> subprocess.Popen[str]:
+        command = side.node.command(sys.executable, "-Ic", script, netns=f"/run/netns/{place}")
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    for name in ("c1", "c2"):
+        side.container(name)
+    side.add(conf(port(8080, 80))).ok()
+    with start("c1", server) as listening:
+        assert listening.stdout is not None
+        assert listening.stdout.readline() == "up\n"
+        with start("outside", client) as asking:
+            assert asking.stdin is not None
+            assert asking.stdout is not None
+            assert asking.stdout.readline() == "up\n"
+            if ends == "deleted":
+                side.delete(conf(port(8080, 80))).ok()
+            else:
+                [record] = side.node.path("/run/cni-cnm/endpoints").iterdir()
+                record.unlink()
+                side.add(conf(port(8080, 80)), "c2").ok()
+            asking.stdin.write("\n")
+            asking.stdin.flush()
+            assert asking.stdout.readline() == "ConnectionResetError\n"
+        listening.kill()
