@@ -44,6 +44,32 @@ _LINKS = ("portmap", "firewall", "bandwidth", "tuning")
 """Blocks named after the plugins usually chained behind a bridge."""
 _FIREWALL_KEYS = ("backend", "ingressPolicy", "firewalldZone", "iptablesAdminChainName")
 _LOWERED_FIREWALL_KEYS = tuple(key.lower() for key in _FIREWALL_KEYS)
+_KEYS_OF_LINK: Mapping[str, frozenset[str]] = {
+    "portmap": frozenset(
+        (
+            "backend",
+            "snat",
+            "masqall",
+            "markmasqbit",
+            "externalsetmarkchain",
+            "conditionsv4",
+            "conditionsv6",
+        )
+    ),
+    "firewall": frozenset(_LOWERED_FIREWALL_KEYS),
+    "bandwidth": frozenset(
+        (
+            "ingressrate",
+            "ingressburst",
+            "egressrate",
+            "egressburst",
+            "shapedsubnets",
+            "unshapedsubnets",
+        )
+    ),
+    "tuning": frozenset(("sysctl", "mac", "promisc", "mtu", "allmulti", "txqlen", "datadir")),
+}
+"""What is read of each of these blocks."""
 _FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
 
 _BRIDGE = "bridge"
@@ -285,7 +311,8 @@ def unknown(document: Mapping[str, Json], config: Fields, driver: str) -> Sequen
     known = _KEYS_OF.get(driver)
     top = [key for key in document if known is not None and not _is_ours(key.lower()) and key.lower() not in known]
     runtime = [key for key in config.mapping("runtimeConfig") if key.lower() not in conventions.RUNTIME_KEYS]
-    top += [f"firewall.{key}" for key in config.mapping("firewall") if key.lower() not in _LOWERED_FIREWALL_KEYS]
+    for link, keys in _KEYS_OF_LINK.items():
+        top += [f"{link}.{key}" for key in config.mapping(link) if key.lower() not in keys]
     return [*top, *(f"runtimeConfig.{key}" for key in runtime)]
 
 
@@ -294,6 +321,8 @@ def notes(config: Fields) -> Sequence[str]:
     unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []
     if config.object("firewall").text("backend") not in ("", "nftables"):
         unused.append("firewall.backend is not used: rules are kept in nftables")
+    if config.object("tuning").text("dataDir"):
+        unused.append("tuning.dataDir is not used: what was there before is kept in the endpoint's record")
     return [*unused, *_portmap(config)[1]]
 
 

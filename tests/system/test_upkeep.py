@@ -311,3 +311,22 @@ def test_allow_and_revoke(side: Side) -> None:
     listed = run(side, "nft list set inet cni_cnm allowed")
     assert listed.count(' . "') == 1, "net with itself"
     assert side.node.run(str(program), "network", "allow", "net", "net").code == 1
+
+
+def test_what_is_allowed_stays_so_over_a_reboot(side: Side) -> None:
+    """What networks are opened to outlives /run and the packet filter: their next pods reach each other."""
+    configs = {"c1": conf("net", "10.61.0.0/24"), "c2": conf("other", "10.62.0.0/24")}
+    for container, config in configs.items():
+        side.add(config, container).ok()
+    run(side, f"{side.executable} network allow net other")
+    for container, config in configs.items():
+        side.delete(config, container).ok()
+    run(side, "nft flush ruleset")
+    run(side, "rm -rf /run/cni-cnm")
+    made = {}
+    for container, config in configs.items():
+        made[container] = side.add(config, container).ok().json["ips"][0]["address"].partition("/")[0]
+    for one, other in (("c1", "c2"), ("c2", "c1")):
+        assert side.node.ping(made[other], netns=f"/run/netns/{one}", wait=1)
+    run(side, f"{side.executable} network revoke net other")
+    assert not side.node.ping(made["c2"], netns="/run/netns/c1", wait=1)

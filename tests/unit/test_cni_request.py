@@ -104,6 +104,19 @@ def test_unknown_keys_are_warned_about_once() -> None:
     assert answer.code == 0
 
 
+def test_unknown_keys_of_blocks() -> None:
+    """In the blocks named after plugins, too; a plugin's key that changes nothing here is named with the reason."""
+    blocks = {
+        "portmap": {"Snat": True, "masqueradeAll": True},
+        "firewall": {"ingressPolicy": "open", "egressPolicy": "open"},
+        "bandwidth": {"rate": 5},
+        "tuning": {"MTU": 1400, "dataDir": "/run/x", "txqueue": 1},
+    }
+    err = ask(conf={**blocks, "bridge": "cni0"}).reply.err
+    assert "unknown: portmap.masqueradeAll, firewall.egressPolicy, bandwidth.rate, tuning.txqueue\n" in err
+    assert "tuning.dataDir is not used" in err
+
+
 def test_mac_precedence() -> None:
     """Configuration, then CNI_ARGS, then args.cni, then runtimeConfig; the last one wins, in any spelling."""
     low: dict[str, Any] = {"mac": "02-00-00-00-00-0A"}
