@@ -336,7 +336,7 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
     """The record after its configuration was edited: the new one wins unless endpoints stand on the old one."""
     for what, before, after in (
         ("driver", old.driver, new.driver),
-        ("bridge", old.options.get("bridge"), new.options.get("bridge")),
+        ("bridge", old.options.get("bridge", new.options.get("bridge")), new.options.get("bridge")),
         ("parent", old.options.get("parent"), new.options.get("parent")),
         ("mode", old.options.get("mode"), new.options.get("mode")),
         ("flag", old.options.get("flag"), new.options.get("flag")),

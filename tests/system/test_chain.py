@@ -118,6 +118,23 @@ def test_firewall_for_the_reference_bridge(
     assert {"cni0", "cni1"} <= side.node.links(), "the bridges are not ours"
 
 
+def test_a_policy_that_comes_later(side: Side) -> None:
+    """The block `firewall` may be added while containers are there, and not be taken away: 7, naming both values."""
+    reference, link = REFERENCE / "bridge", {"cniVersion": "1.0.0", "name": "net"}
+    policy = {"firewall": {"ingressPolicy": "same-bridge"}}
+    for container, keys, code in (("c1", {}, None), ("c2", policy, None), ("c3", {}, 7)):
+        if container != "c1":
+            side.container(container)
+        made = side.call("ADD", {**BRIDGE, "type": "bridge"}, container, executable=reference).ok().json
+        answer = side.add({**link, **keys, "prevResult": made}, container)
+        assert answer.json.get("code") == code
+        if code is None:
+            side.check({**link, **keys}, answer.json, container).ok()
+    assert '"cni0"' in side.node.run("nft", "list", "set", "inet", "cni_cnm", "networks").ok().out
+    for container in ("c1", "c2", "c3"):
+        side.delete(link, container).ok()
+
+
 def test_delete_of_a_failed_chain_touches_nothing_of_others(side: Side) -> None:
     """Our link of the chain never ran: its DEL leaves the other plugin's interface alone."""
     reference = REFERENCE / "bridge"

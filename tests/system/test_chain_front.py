@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,6 +198,47 @@ def test_limits_and_tuning_of_a_ptp_pod(ptp: Chain) -> None:
     assert ptp.side.sysctl("net/core/somaxconn", "/run/netns/c1") != "500"
     assert "tbf" not in ptp.node.run("tc", "qdisc", "show", "dev", port).out
     ptp.nothing_of_ours()
+
+
+def test_a_ptp_pod_gets_the_rate_and_no_more(ptp: Chain) -> None:
+    """A real transfer each way, by the published port: never faster than the limit once the burst is spent."""
+    server = """
+import socket
+s = socket.create_server(("", 80))
+print("up", flush=True)
+while True:
+    c, _ = s.accept()
+    if c.recv(1) == b"<":
+        c.sendall(bytes(1_000_000))
+    else:
+        while c.recv(65536):
+            pass
+    c.close()
+"""
+    client = """
+import socket, sys, time
+s = socket.create_connection(("192.0.2.1", 8080))
+s.sendall(sys.argv[1].encode())
+start = time.monotonic()
+if sys.argv[1] == "<":
+    while s.recv(65536):
+        pass
+else:
+    s.sendall(bytes(1_000_000))
+    s.shutdown(socket.SHUT_WR)
+    s.recv(1)
+print(time.monotonic() - start)
+"""
+    ptp.add(**PORTS, bandwidth=LIMITS).ok()
+    command = ptp.node.command(sys.executable, "-Ic", server, netns="/run/netns/c1")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        assert serving.stdout.readline() == "up\n"
+        for sign, way in (("<", "egress"), (">", "ingress")):
+            took = float(ptp.node.run(sys.executable, "-Ic", client, sign, netns="/run/netns/outside").ok().out)
+            least = (8_000_000 - LIMITS[f"{way}Burst"]) / LIMITS[f"{way}Rate"]
+            assert took > 0.9 * least, way
+        serving.kill()
 
 
 def test_firewall_of_ptp_pods(ptp: Chain) -> None:
