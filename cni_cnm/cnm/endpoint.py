@@ -235,6 +235,7 @@ class Endpoint:
             filtering.withdraw(self._nft, record, self._policy, addresses)
 
         pool.release(record.key, environ, last)
+        filtering.end_streams(self._nft, record)
 
     def take_down(self, environ: Mapping[str, str]) -> Gathered:
         """Every step, whatever fails; the record goes last, and only when nothing is left that it names."""

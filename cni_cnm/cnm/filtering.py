@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, PortMapping
 
 __all__ = [
-    "Policy", "check", "enforce", "forget", "held", "mend", "of_endpoints", "of_network", "put_back", "unpublish",
-    "wanted", "withdraw",
+    "Policy", "check", "end_streams", "enforce", "forget", "held", "mend", "of_endpoints", "of_network", "put_back",
+    "unpublish", "wanted", "withdraw",
 ]  # fmt: skip
 
 _HINT = "was the ruleset flushed? The next ADD puts it back"
@@ -136,6 +136,15 @@ def withdraw(
     put_in = _wanted(record, policy, still_ours)
     if put_in.put or put_in.claim:
         nft().commit(Transaction(remove=put_in.put, release=put_in.claim))
+    if still_ours is None:
+        end_streams(nft, record)
+
+
+def end_streams(nft: Callable[[], Nft], record: EndpointRecord) -> None:
+    """Connections by the endpoint's ports, after those were taken out.
+
+    Not part of `withdraw` while leases are locked: the table of tracked connections is walked, 10 ms and more.
+    """
     _lead_nowhere(nft, record.ports, _targets(record))
 
 
@@ -145,7 +154,7 @@ def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
         return
     addresses = [address.interface for address in record.addresses]
     nft().commit(portmap.unpublish(record.id, record.label, addresses, record.ports, record.portmap))
-    _lead_nowhere(nft, record.ports, _targets(record))
+    end_streams(nft, record)
 
 
 def check(nft: Callable[[], Nft], record: EndpointRecord, policy: Policy, network: Transaction) -> None:

@@ -7,7 +7,6 @@ is gone would hang until its client gives up; forgotten, the next packet is answ
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from errno import EINVAL, ENOENT
 from ipaddress import ip_address
 from socket import IPPROTO_UDP
@@ -16,11 +15,12 @@ from typing import Any
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import messages  # noqa: F401  # puts a light pyroute2 in place
 from cni_cnm.kernel.netns import entered
+from cni_cnm.kernel.together import Together
 from cni_cnm.kernel.wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from cni_cnm.kernel import Stream
     from cni_cnm.model import IPAddress
@@ -61,16 +61,39 @@ class Entry(nfgen_msg):  # type: ignore[misc,unused-ignore] # pyroute2 is untype
         nla_map = ((1, "CTA_FILTER_ORIG_FLAGS", "uint32"), (2, "CTA_FILTER_REPLY_FLAGS", "uint32"))
 
 
+class _Wish:
+    """Streams to be forgotten: those to the ports, by protocol, that `stale(to, answers, masqueraded)` tells."""
+
+    def __init__(self, streams: Iterable[Stream], versions: Collection[int], stale: Any) -> None:
+        self.ports = _by_protocol(streams)
+        self.versions = versions
+        self.stale = stale
+        self.forgotten = 0
+        self.error: KernelError | None = None
+
+    def wants(self, entry: Any) -> bool:
+        original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
+        some = self.ports.get(_protocol(original))
+        if some is None or not any(_port(original) in one for one in some):
+            return False
+        version = _VERSIONS[entry["nfgen_family"]]
+        source, destination = _ends(original, version)
+        answers, back_to = _ends(reply, version)
+        return bool(self.stale(destination, answers, back_to != source))
+
+
 class Conntrack:
     """The tracked connections of one namespace: of `netns`, a descriptor, or of the calling thread's.
 
-    Safe to use from many threads. Its socket stays open, as closing one waits for nftables (kernel/nfnetlink.py).
+    Safe to use from many threads. Walking the kernel's table takes 10 ms on a host with much memory, whatever is in it,
+    so what many ask for at once is looked for in one walk. Its socket stays open, as closing one waits for nftables
+    (kernel/nfnetlink.py).
     """
 
     def __init__(self, netns: int | None = None) -> None:
         self._wire: Wire | None = None  # first, for __del__
         self._netns = netns
-        self._lock = allocate_lock()
+        self._together: Together[_Wish] = Together(self._forget_all)
 
     def published(self, streams: Iterable[Stream], targets: Collection[IPAddress]) -> int:
         """Forget streams to these ports of the host that go elsewhere than to `targets`; how many those were.
@@ -87,30 +110,34 @@ class Conntrack:
         return self._forget(streams, targets, lambda to, answers, _: answers in targets and answers != to)
 
     def _forget(self, streams: Iterable[Stream], targets: Collection[IPAddress], stale: Any) -> int:
-        streams = tuple(streams)
-        if not streams or not targets:
+        wish = _Wish(streams, {target.version for target in targets}, stale)
+        if not wish.ports or not targets:
             return 0
-        versions = {target.version for target in targets}
-        with self._lock:
-            if self._netns is None:
-                return self._look(streams, versions, stale)
-            return entered(self._netns, lambda: self._look(streams, versions, stale))
+        self._together.do(wish)
+        if wish.error is not None:
+            raise wish.error
+        return wish.forgotten
 
-    def _look(self, streams: Sequence[Stream], versions: Iterable[int], stale: Any) -> int:
-        if not (entries := _tracked()):
-            return 0
-        wire = self._wire = self._wire or Wire(_NETLINK_NETFILTER)
+    def _forget_all(self, wishes: Sequence[_Wish]) -> None:
         try:
-            if entries <= _FEW:
-                return _forget(wire, wire.dump(_message(0, []), _GET, "listing tracked connections"), streams, stale)
-            return sum(
-                _forget(wire, _entries(wire, version, protocol, some), streams, stale)
-                for version in versions
-                for protocol, some in _by_protocol(streams).items()
-            )
-        except BaseException:
+            if self._netns is None:
+                self._look(wishes)
+            else:
+                entered(self._netns, lambda: self._look(wishes))
+        except (KernelError, OSError) as error:
             self._close()  # answers to what failed may still be queued on this one
-            raise
+            for wish in wishes:
+                wish.error = error if isinstance(error, KernelError) else _unusable(error)
+
+    def _look(self, wishes: Sequence[_Wish]) -> None:
+        if not (tracked := _tracked()):
+            return
+        wire = self._wire = self._wire or Wire(_NETLINK_NETFILTER)
+        for entry in _entries(wire, wishes, few=tracked <= _FEW):
+            for wish in wishes:
+                if wish.wants(entry):
+                    wish.forgotten += _delete(wire, entry)
+                    break
 
     def _close(self) -> None:
         if self._wire is not None:
@@ -136,32 +163,39 @@ def _by_protocol(streams: Iterable[Stream]) -> dict[int, list[range]]:
     return found
 
 
-def _forget(wire: Wire, entries: Iterable[Any], streams: Sequence[Stream], stale: Any) -> int:
-    forgotten = 0
-    ports = _by_protocol(streams)
-    for entry in entries:
-        original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
-        some = ports.get(_protocol(original))
-        if some is None or not any(_port(original) in one for one in some):
-            continue
-        version = _VERSIONS[entry["nfgen_family"]]
-        source, destination = _ends(original, version)
-        answers, back_to = _ends(reply, version)
-        if not stale(destination, answers, back_to != source):
-            continue
-        attributes = [["CTA_TUPLE_ORIG", original], ["CTA_ID", entry.get_attr("CTA_ID")]]
-        if zone := entry.get_attr("CTA_ZONE"):
-            attributes.append(["CTA_ZONE", zone])
-        try:
-            wire.write(_message(version, attributes), _DELETE, f"forgetting a stream to {destination}")
-            forgotten += 1
-        except KernelError as error:
-            if error.errno != ENOENT:  # ended by itself
-                raise
-    return forgotten
+def _unusable(error: OSError) -> KernelError:
+    return KernelError(f"connection tracking cannot be asked: {error.strerror}", error.errno or EINVAL)
 
 
-def _entries(wire: Wire, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
+def _delete(wire: Wire, entry: Any) -> bool:
+    """False if it has ended by itself."""
+    attributes = [[name, entry.get_attr(name)] for name in ("CTA_TUPLE_ORIG", "CTA_ID")]
+    if zone := entry.get_attr("CTA_ZONE"):
+        attributes.append(["CTA_ZONE", zone])
+    try:
+        wire.write(_message(_VERSIONS[entry["nfgen_family"]], attributes), _DELETE, "forgetting a tracked connection")
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+        return False
+    return True
+
+
+def _entries(wire: Wire, wishes: Sequence[_Wish], *, few: bool) -> Iterator[Any]:
+    """What there may be to forget: of a table with few entries all of them."""
+    if few:
+        yield from wire.dump(_message(0, []), _GET, "listing the tracked connections")
+        return
+    ports: dict[tuple[int, int], list[range]] = {}
+    for wish in wishes:
+        for version in wish.versions:
+            for protocol, some in wish.ports.items():
+                ports.setdefault((version, protocol), []).extend(some)
+    for (version, protocol), some in ports.items():
+        yield from _narrowed(wire, version, protocol, some)
+
+
+def _narrowed(wire: Wire, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
     """Entries of a family and protocol, to the one port if there is only one."""
     flags, proto = _BY_PROTOCOL, [["CTA_PROTO_NUM", protocol]]
     if len(ports) == 1 and len(ports[0]) == 1:

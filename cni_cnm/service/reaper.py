@@ -13,12 +13,12 @@ import errno
 import os
 import select
 from _thread import _local
-from threading import Lock
 
 from cni_cnm.errors import CnmError, KernelError
 from cni_cnm.kernel.departures import Departures
 from cni_cnm.kernel.netns import entered
 from cni_cnm.kernel.stack import KernelStack
+from cni_cnm.kernel.together import Together
 from cni_cnm.service.lanes import Lane
 
 TYPE_CHECKING = False
@@ -32,7 +32,6 @@ WIDTH = 32
 class _Deletion:
     def __init__(self, indexes: Sequence[int]) -> None:
         self.indexes = indexes
-        self.done = False
         self.error: CnmError | None = None
 
 
@@ -58,20 +57,12 @@ class Reaper:
         self._stacks: list[KernelStack] = []
         self._own = _local()
         self._lane = Lane("reaper", WIDTH)
-        self._queued: list[_Deletion] = []
-        self._queue = Lock()
-        self._kernel = Lock()
+        self._together: Together[_Deletion] = Together(self._delete)
 
     def delete(self, indexes: Sequence[int]) -> None:
         """Returns when the links are gone. Raises as `KernelStack.delete_links` does."""
         mine = _Deletion(indexes)
-        with self._queue:
-            self._queued.append(mine)
-        with self._kernel:
-            if not mine.done:
-                with self._queue:
-                    gathered, self._queued = self._queued, []
-                self._delete(gathered)
+        self._together.do(mine)
         if mine.error is not None:
             raise mine.error
 
@@ -83,8 +74,6 @@ class Reaper:
         os.close(self._fd)
 
     def _delete(self, gathered: Sequence[_Deletion]) -> None:
-        for deletion in gathered:
-            deletion.done = True
         if self._take_away([index for deletion in gathered for index in deletion.indexes]) is None:
             return
         for deletion in gathered:  # everything that could go is gone: whose was it that could not?

@@ -72,10 +72,10 @@ def delete_together(reaper: Reaper, indexes: Sequence[int]) -> list[BaseExceptio
             raised[number] = error
 
     threads = [threading.Thread(target=delete, args=(number,)) for number in range(len(indexes))]
-    with reaper._kernel:  # as if a deletion were in the kernel: these come meanwhile
+    with reaper._together._turn:  # as if a deletion were in the kernel: these come meanwhile
         for thread in threads:
             thread.start()
-        while len(reaper._queued) < len(indexes):
+        while len(reaper._together._waiting) < len(indexes):
             time.sleep(0.001)
     for thread in threads:
         thread.join(timeout=60)
