@@ -57,8 +57,8 @@ class Changes:
     def __init__(self, tables: Collection[str], ourselves: str) -> None:
         self._tables = {(nfnetlink.FAMILIES[table.split(" ")[0]], table.split(" ")[1]) for table in tables}
         self._ourselves = ourselves.encode()
-        self._open = NOTHING
-        """Of a transaction whose end has not come yet."""
+        self._open, self._gone = NOTHING, set[str]()
+        """Of a transaction whose end has not come yet; owners apart, as a set that is flushed may have thousands."""
         flags = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._wire = socket.socket(socket.AF_NETLINK, flags, _NETLINK_NETFILTER)
         try:
@@ -86,7 +86,8 @@ class Changes:
             except OSError as error:
                 if error.errno != ENOBUFS:
                     raise
-                found, self._open = ANYTHING, NOTHING
+                found = ANYTHING
+                self._forget()
                 continue
             found |= self._read(data)
 
@@ -97,16 +98,19 @@ class Changes:
             if kind == _END:
                 program = attributes.raw(data, attributes.places(data, begin, end).get(_PROGRAM))
                 if not program.startswith(self._ourselves):
-                    found |= self._open
-                self._open = NOTHING
+                    found |= self._open | Change(owners=frozenset(self._gone))
+                self._forget()
             elif kind in _TABLE_CHAIN_RULE:
                 broken = kind in _REMOVED and self._is_ours(family, data, begin, end)
                 self._open |= Change(rules=True, broken=broken)
             elif kind in _REMOVED and self._is_ours(family, data, begin, end):
                 self._open |= Change(broken=True)
             elif kind == _ELEMENT_REMOVED and self._is_ours(family, data, begin, end):
-                self._open |= Change(owners=frozenset((_owner(data, begin, end),)))
+                self._gone.add(_owner(data, begin, end))
         return found
+
+    def _forget(self) -> None:
+        self._open, self._gone = NOTHING, set()
 
     def _is_ours(self, family: int, data: bytes, begin: int, end: int) -> bool:
         return (family, attributes.text(data, attributes.places(data, begin, end).get(_TABLE))) in self._tables
