@@ -14,8 +14,11 @@ def main() -> int:
         sys.stdout.write(answer())
         return 0
     if command:
+        import gc
+
         from cni_cnm.cni.process import run
 
+        gc.disable()  # what a call leaves behind goes with its process
         return run(os.environ, os.path.basename(sys.argv[0]))
     from cni_cnm.cli import run_command
 
