@@ -221,23 +221,26 @@ class KernelStack:
         self._control(request, messages.RTM_DELLINK, f"deleting the link group {group:#x}")
 
     def _delete_as_group(self, indexes: Sequence[int]) -> bool:
-        """False if one among them, or another one in the group, cannot be deleted at all."""
-        self._put_in_group(indexes, LEAVING)
+        """False if one among them, or another one in the group, cannot be deleted at all, or they are not in it."""
+        together = self._put_in_group(indexes, LEAVING)
         try:
             self.delete_group(LEAVING)
         except KernelError as error:
             if error.errno != ENODEV:  # ENODEV: all gone, or gone with the group that another program deletes
                 self._put_in_group(indexes, 0)
                 return False
-        return True
+        return together
 
-    def _put_in_group(self, indexes: Sequence[int], group: int) -> None:
-        try:
-            with self.batch():
-                for index in indexes:
-                    self.set_link(index, group=group)
-        except KernelError:
-            pass  # of one that is gone; all were tried
+    def _put_in_group(self, indexes: Sequence[int], group: int) -> bool:
+        """All are tried, those that are gone are done; False if one is there that may not be in the group."""
+        together = True
+        for index in indexes:
+            request, sentence = links.message(index, [("IFLA_GROUP", group)]), f"setting group of {self._name(index)}"
+            try:
+                self._control(request, messages.RTM_SETLINK, sentence)
+            except KernelError as error:
+                together = together and error.errno == ENODEV
+        return together
 
     def _attempt_delete(self, index: int) -> KernelError | None:
         try:

@@ -90,7 +90,8 @@ class FileStore:
             os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
             descriptor = os.open(path, flags, 0o600)
         try:
-            os.write(descriptor, data)
+            while data:  # a file system that fills up takes a part, and refuses the rest
+                data = data[os.write(descriptor, data) :]
             if durable:
                 os.fsync(descriptor)
         finally:

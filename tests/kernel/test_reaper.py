@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,8 @@ from cni_cnm.service.reaper import Reaper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from cni_cnm.kernel.wire import Wire
 
 
 class Counting(KernelStack):
@@ -68,7 +70,7 @@ def delete_together(reaper: Reaper, indexes: Sequence[int]) -> list[BaseExceptio
     def delete(number: int) -> None:
         try:
             reaper.delete([indexes[number]])
-        except KernelError as error:
+        except (KernelError, OSError) as error:
             raised[number] = error
 
     threads = [threading.Thread(target=delete, args=(number,)) for number in range(len(indexes))]
@@ -114,6 +116,47 @@ def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, reaper: R
     assert raised[8].errno == errno.EOPNOTSUPP
     (loopback,) = host.links()
     assert (loopback.name, loopback.group) == ("lo", 0)
+
+
+def test_a_failure_that_is_no_answer_of_the_kernel_reaches_everybody(host: KernelStack) -> None:
+    """Out of descriptors when the socket is opened: no thread takes its link for deleted. Later it goes."""
+
+    class Exhausted(KernelStack):
+        @property
+        def _wire(self) -> Wire:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    indexes = make_links(host, 4)
+    reaper = Reaper(os.dup(host.fd), Exhausted)
+    raised = delete_together(reaper, indexes)
+    reaper.close()
+    assert [getattr(error, "errno", None) for error in raised] == [errno.EMFILE] * 4
+    assert {link.name for link in host.links()} >= {f"a{number}" for number in range(4)}
+
+
+def test_links_that_cannot_be_grouped_go_one_by_one(host: KernelStack) -> None:
+    """The kernel refuses the group, not the deletion: they are gone all the same."""
+
+    class Ungrouped(KernelStack):
+        def _control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
+            if kind == messages.RTM_SETLINK:
+                raise KernelError(f"{sentence} failed", errno.ENOBUFS)
+            super()._control(message, kind, sentence, **more)
+
+    stack = Ungrouped(os.dup(host.fd), "")
+    stack.delete_links(make_links(host, 3))
+    stack.close()
+    assert [link.name for link in host.links()] == ["lo"]
+
+
+def test_inside_a_batch_a_link_that_is_gone_keeps_no_other(host: KernelStack) -> None:
+    """What is deleted in a block goes at its end, whatever is queued around it."""
+    indexes = make_links(host, 3)
+    host.delete_link(indexes[1])
+    with host.batch(), host.deleting():
+        for index in indexes:
+            host.delete_link(index)
+    assert [link.name for link in host.links()] == ["lo"]
 
 
 def test_nobody_elses_links_are_touched(host: KernelStack, reaper: Reaper) -> None:

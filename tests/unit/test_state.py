@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -50,6 +51,20 @@ def test_a_failed_write_is_named_and_leaves_the_old_record(store: FileStore, tmp
     (tmp_path / "run/endpoints/a.json/x").mkdir(parents=True)
     with pytest.raises(IoFailed, match=r"run/endpoints/a\.json cannot be written"):
         store.put(ENDPOINTS, "a", {})
+    assert [path.name for path in (tmp_path / "run/endpoints").iterdir()] == ["a.json"]
+
+
+def test_a_record_that_fits_in_part_is_not_half_a_record(store: FileStore, tmp_path: Path) -> None:
+    """The kernel takes what there is room for, and says so: the old record stays, and nothing beside it."""
+    store.put(ENDPOINTS, "a", {"old": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(IoFailed, match=r"a\.json cannot be written: File too large"):
+            store.put(ENDPOINTS, "a", {"new": "x" * 5000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert store.get(ENDPOINTS, "a") == {"old": 1}
     assert [path.name for path in (tmp_path / "run/endpoints").iterdir()] == ["a.json"]
 
 
