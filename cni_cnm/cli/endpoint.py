@@ -29,6 +29,7 @@ def configure(nouns: Any) -> None:
 
 
 def list_endpoints(arguments: argparse.Namespace) -> None:
+    controller = open_controller()
     rows = [
         (
             record.id[:12],
@@ -39,15 +40,18 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
             record.owner,
             record.state,
         )
-        for record in endpoint_records(open_controller())
+        for record in endpoint_records(controller)
         if arguments.network in ("", record.network)
     ]
+    if arguments.network and not rows:
+        controller.network(arguments.network)  # there is none, or it has none
     print(table(("ENDPOINT ID", "NETWORK", "CONTAINER", "IFNAME", "ADDRESSES", "OWNER", "STATE"), rows))
 
 
 def inspect_endpoint(arguments: argparse.Namespace) -> None:
     wanted = arguments.endpoint
-    records = [r for r in endpoint_records(open_controller()) if r.id.startswith(wanted) or r.container_id == wanted]
+    found = endpoint_records(open_controller()) if wanted else ()
+    records = [record for record in found if record.id.startswith(wanted) or record.container_id == wanted]
     if not records:
         raise NoSuchEndpoint(f"there is no endpoint {wanted!r}", hint="`cni-cnm endpoint ls` lists them")
     print(json.dumps([record.to_json() for record in records], indent=4))

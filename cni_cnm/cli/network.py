@@ -7,6 +7,7 @@ from typing import Any
 
 from cni_cnm.cli.table import table
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.ipam import values
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
@@ -90,18 +91,17 @@ def inspect_network(arguments: argparse.Namespace) -> None:
 
 
 def create_network(arguments: argparse.Namespace) -> None:
-    config: dict[str, Any] = {}
-    if arguments.subnet:
-        gateways = arguments.gateway + [None] * len(arguments.subnet)
-        pairs = zip(arguments.subnet, gateways, strict=False)
-        config["ranges"] = [[{"subnet": s, **({"gateway": g} if g else {})}] for s, g in pairs]
-    elif arguments.gateway:
-        raise InvalidConfig("--gateway needs the --subnet it is in")
+    ranges = _ranges(arguments.subnet, arguments.gateway)
+    if arguments.ipv6 and ranges and not any(":" in subnet for subnet in arguments.subnet):
+        raise InvalidConfig(
+            "--ipv6 chooses an IPv6 subnet where none is given, and --subnet is given",
+            hint="give an IPv6 --subnet, too",
+        )
     network = open_controller().new_network(
         arguments.name,
         driver=arguments.driver,
         options={"profile": "cnm", "labels": _pairs(arguments.opt, "--opt"), "enableipv6": arguments.ipv6},
-        ipam_config=config,
+        ipam_config={"ranges": ranges} if ranges else {},
         internal=arguments.internal,
         labels=_pairs(arguments.label, "--label"),
     )
@@ -131,6 +131,22 @@ def _subnets(network: Network) -> list[str]:
     from cni_cnm.cnm.network import subnets
 
     return [str(subnet) for subnet in subnets(network.record)]
+
+
+def _ranges(subnets: list[str], gateways: list[str]) -> list[list[dict[str, str]]]:
+    """A range set for each subnet; the gateway at the same position, if there is one, is in it."""
+    if len(gateways) > len(subnets):
+        raise InvalidConfig(f"--gateway {gateways[len(subnets)]} needs the --subnet it is in")
+    ranges = []
+    for position, text in enumerate(subnets):
+        subnet = values.network(text, "--subnet")
+        ranges.append([{"subnet": text}])
+        if position < len(gateways):
+            gateway = values.address(gateways[position], "--gateway")
+            if gateway not in subnet:
+                raise InvalidConfig(f"--gateway {gateway} is not in --subnet {subnet}")
+            ranges[-1][0]["gateway"] = str(gateway)
+    return ranges
 
 
 def _pairs(texts: list[str], flag: str) -> dict[str, str]:

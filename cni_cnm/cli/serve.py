@@ -31,14 +31,14 @@ def main(argv: list[str]) -> int:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    from cni_cnm.service.activation import Listener, notify, passed
+    from cni_cnm.service.activation import DOCKER_SOCKET_PATH, Listener, notify, passed
     from cni_cnm.service.server import Server
     from cni_cnm.service.upkeep import Upkeep
 
     listener = Listener(arguments.socket, os.environ)
-    docker_listener = None
-    if arguments.docker or passed(os.environ, docker=True) is not None:
-        docker_listener = Listener(arguments.docker_socket, os.environ, docker=True)
+    docker_listener, docker_path = None, arguments.docker_socket or DOCKER_SOCKET_PATH
+    if arguments.docker or arguments.docker_socket or passed(os.environ, docker=True) is not None:
+        docker_listener = Listener(docker_path, os.environ, docker=True)
     door = _warm(arguments.trace)
     server = Server(listener, door, trace=arguments.trace)
     docker = None
@@ -53,7 +53,7 @@ def serve(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: _stop(server))
     _settle()
     notify(os.environ, "READY=1")
-    places = [(listener, arguments.socket), (docker_listener, arguments.docker_socket)]
+    places = [(listener, arguments.socket), (docker_listener, docker_path)]
     shown = ["the socket of systemd" if one.passed else path for one, path in places if one is not None]
     sys.stderr.write(f"answering on {' and '.join(dict.fromkeys(shown))}\n")
     sys.stderr.flush()
@@ -70,12 +70,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--socket", default=SOCKET_PATH, metavar="PATH", help="where to listen (default: %(default)s)")
     parser.add_argument(
-        "--docker-socket",
-        default=DOCKER_SOCKET_PATH,
-        metavar="PATH",
-        help="Docker's plugin socket (default: %(default)s)",
+        "--docker",
+        action="store_true",
+        help=f"answer as Docker's network and IPAM plugin, too, on {DOCKER_SOCKET_PATH}",
     )
-    parser.add_argument("--docker", action="store_true", help="answer as Docker's network and IPAM plugin, too")
+    parser.add_argument("--docker-socket", default="", metavar="PATH", help="the same, on another socket")
     parser.add_argument("--trace", action="store_true", help="one line a request on stderr, with the time of each step")
 
 

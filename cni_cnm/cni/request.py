@@ -121,7 +121,11 @@ def key_of(config: Fields, call: Call) -> EndpointKey:
 
 def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> NetworkSpec:
     """The network, all of this door's keys checked; the driver and the IPAM check theirs."""
-    config.text("type")
+    if not config.text("type") and config.raw("plugins") is not None:
+        raise InvalidConfig(
+            "the configuration is a list of plugins, of which a plugin is given one at a time",
+            hint="leave that to a runtime, or send cni-cnm's entry with the list's cniVersion and name",
+        )
     config.flag("enableIPv6")
     driver = config.text("driver") or _BRIDGE
     if not NAME.fullmatch(driver):

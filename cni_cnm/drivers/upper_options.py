@@ -75,7 +75,7 @@ def parse(kind: str, network: NetworkSpec) -> UpperOptions:
         )
     parsed = _reference(kind, network) if raw.get("profile") == "reference" else _cnm(kind, network)
     if parsed.parent == "lo":
-        raise InvalidConfig(f"lo cannot be the parent of a {kind} network", hint="name a link that leads somewhere")
+        raise InvalidConfig(f"lo cannot be the parent of {kind}", hint="name a link that leads somewhere")
     if network.internal and not parsed.parent:
         if parsed.in_container:
             raise InvalidConfig("linkInContainer needs the master named, where the network is internal")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 
 from cni_cnm.errors import Conflict, IoFailed
 
@@ -67,7 +68,7 @@ class Listener:
                     hint="systemctl status cni-cnm.service shows it",
                 ) from None
             if os.path.lexists(self._path):
-                os.unlink(self._path)
+                self._remove_old()
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             mask = os.umask(0o177)
             try:
@@ -80,6 +81,12 @@ class Listener:
                 f"the service cannot listen on {self._path}: {error.strerror}", hint="it needs to run as root"
             ) from error
         return listener
+
+    def _remove_old(self) -> None:
+        """Of a service that was killed. A typing mistake must not take a file of somebody's."""
+        if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
+            raise Conflict(f"the service cannot listen on {self._path}: there is something that is no socket")
+        os.unlink(self._path)
 
 
 def passed(environ: Mapping[str, str], *, docker: bool = False) -> int | None:
