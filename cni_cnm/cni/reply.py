@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from errno import EMFILE, ENFILE, ENOMEM
 from typing import NamedTuple
 
 from cni_cnm.cni.result import dump
-from cni_cnm.errors import CnmError
+from cni_cnm.errors import CnmError, TryAgain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ _ERROR_VERSION = "1.0.0"
 _MSG_LIMIT = 2000
 _NEVER = (0, 999)
 """Codes a runtime can do nothing with."""
+_SCARCE = {
+    EMFILE: "open files are limited: LimitNOFILE= of the service or of the runtime, `ulimit -n`",
+    ENFILE: "open files are limited: `sysctl fs.file-nr fs.file-max`",
+    ENOMEM: "`free`, and `dmesg` for what was killed",
+}
 
 
 class Reply(NamedTuple):
@@ -45,11 +51,14 @@ def failure(error: CnmError, version: str, *, err: str = "", summary: str = "") 
 
 
 def internal(error: Exception) -> CnmError:
-    """A fault of ours as an error a runtime can pass on."""
-    wrapped = CnmError(
-        f"internal error: {type(error).__name__}: {error}",
-        hint="this is a fault of cni-cnm; please report it with the output under CNI_CNM_DEBUG=1",
-    )
+    """A fault of ours, or a host that has run out of something, as an error a runtime can pass on."""
+    if isinstance(error, OSError) and error.errno in _SCARCE:
+        wrapped: CnmError = TryAgain(f"this host has run out of something: {error}", hint=_SCARCE[error.errno])
+    else:
+        wrapped = CnmError(
+            f"internal error: {type(error).__name__}: {error}",
+            hint="this is a fault of cni-cnm; please report it with the output under CNI_CNM_DEBUG=1",
+        )
     for note in getattr(error, "__notes__", ()):
         wrapped.add_note(note)
     return wrapped

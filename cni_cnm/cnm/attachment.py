@@ -193,7 +193,7 @@ def _claim(
                 )
                 pool = pool or _pool(controller, network._replace(ipam=_with_recorded(network, found)), spec)
                 endpoint = Endpoint(controller, record)
-                undo.push(lambda: controller.store.delete(ENDPOINTS, key.id))
+                undo.push_forgetting(lambda: controller.store.delete(ENDPOINTS, key.id))
                 endpoint.write(
                     container_id=spec.container_id,
                     ifname=spec.ifname,

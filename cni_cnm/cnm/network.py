@@ -115,7 +115,7 @@ class Network:
             with controller.store.lock(f"network/{self.name}", shared=True):
                 if controller.store.get(NETWORKS, self.name) is None:
                     raise NoSuchNetwork(f"the network {self.name} was deleted")
-                undo.push(lambda: controller.store.delete(ENDPOINTS, endpoint.id))
+                undo.push_forgetting(lambda: controller.store.delete(ENDPOINTS, endpoint.id))
                 endpoint.write(state=PENDING, ipam=pool.record())
             endpoint.reserve(pool, spec, None)
             endpoint.write(state=CREATED)
@@ -149,7 +149,7 @@ class Network:
             with controller.store.lock(f"network/{self.name}", shared=True):
                 if controller.store.get(NETWORKS, self.name) is None:
                     raise NoSuchNetwork(f"the network {self.name} was deleted")
-                undo.push(lambda: controller.store.delete(ENDPOINTS, endpoint_id))
+                undo.push_forgetting(lambda: controller.store.delete(ENDPOINTS, endpoint_id))
                 endpoint.write(
                     id=endpoint_id,
                     name=endpoint_id[:12],

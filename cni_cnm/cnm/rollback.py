@@ -17,10 +17,14 @@ class Rollback:
     """
 
     def __init__(self) -> None:
-        self._steps: list[Callable[[], None]] = []
+        self._steps: list[tuple[Callable[[], None], bool]] = []
 
     def push(self, step: Callable[[], None]) -> None:
-        self._steps.append(step)
+        self._steps.append((step, False))
+
+    def push_forgetting(self, step: Callable[[], None]) -> None:
+        """One that removes the record of what the later ones take back: left out if they could not."""
+        self._steps.append((step, True))
 
     def __enter__(self) -> Rollback:
         return self
@@ -30,10 +34,14 @@ class Rollback:
     ) -> None:
         if error is None:
             return
-        for step in reversed(self._steps):
+        clean = True
+        for step, forgets in reversed(self._steps):
+            if forgets and not clean:
+                continue
             try:
                 step()
-            except CnmError as second:
+            except Exception as second:  # noqa: BLE001 - a defect in one step must not keep the others from theirs
+                clean = False
                 error.add_note(f"while undoing: {second}")
 
 

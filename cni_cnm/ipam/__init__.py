@@ -78,7 +78,7 @@ class Ipam(Protocol):
 
         `last` is called once, with the addresses that are still this endpoint's, while no other allocator can
         hand them out: what is keyed by an address (nft elements) is taken down there, and only there. If
-        `last` raises, the addresses are released all the same and the error goes on.
+        `last` raises, nothing is released and the error goes on: the next call finds both, and can tell whose.
         """
 
     def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:

@@ -111,10 +111,8 @@ class Delegated:
     def release(
         self, key: EndpointKey, environ: Mapping[str, str], last: Callable[[frozenset[IPAddress]], None]
     ) -> None:
-        try:
-            last(self._held)
-        finally:
-            self._run("DEL", environ, key)
+        last(self._held)
+        self._run("DEL", environ, key)
 
     def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:
         if self._speaks(0, 4):

@@ -251,11 +251,9 @@ class HostLocal:
 
 
 def _free(leases: Leases, held: Sequence[IPAddress], last: Callable[[frozenset[IPAddress]], None]) -> None:
-    try:
-        last(frozenset(held))
-    finally:
-        for address in held:
-            leases.remove(address)
+    last(frozenset(held))
+    for address in held:
+        leases.remove(address)
 
 
 def _folder(network: str, config: Mapping[str, Json], settings: Settings) -> str:

@@ -27,6 +27,13 @@ CONFIG = {
     "macspoofchk": True,
     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}], [{"subnet": "fd00:88::/64"}]]},
 }
+CHAIN: dict[str, Any] = {
+    **CONFIG,
+    "bandwidth": {"ingressRate": 10**7, "ingressBurst": 10**6, "egressRate": 10**7, "egressBurst": 10**6},
+    "tuning": {"sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400},
+    "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+}
+"""With all that the plugins of a usual chain would add."""
 CALLS = "sendto,sendmsg,rename,unlink,setns,flock,write,pwrite64,fcntl"
 """What an ADD changes anything with."""
 
@@ -50,11 +57,12 @@ def environment(side: Side) -> dict[str, str]:
 
 def assert_nothing_left(side: Side) -> None:
     state = side.state()
-    assert "VETH" not in state["host"]["links"]
+    assert state["host"]["links"].keys() <= {"lo", "cni0"}
     assert state["c1"]["links"].keys() == {"lo"}
     assert {name for name in side.leases("net") if not name.startswith("last")} == set()
     assert side.node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes") == set()
     ruleset = side.node.run("nft", "list", "ruleset").out
+    assert "net/c1/eth0" not in ruleset
     assert "10.88.0." not in ruleset.replace("10.88.0.0/24", "")
     assert "fd00:88::2" not in ruleset
 
@@ -83,6 +91,28 @@ def test_killed_at_every_call_that_changes_something(side: Side) -> None:
         recover(side)
     assert number > 15, "an ADD has more steps than that: did the injection work?"
     side.delete(CONFIG).ok()
+    assert_nothing_left(side)
+
+
+def test_out_of_open_files_at_any_moment(side: Side) -> None:
+    """A limit that each ADD meets a little later: one sentence, no fault of ours, and DEL leaves nothing."""
+    environ, stdin = environment(side), json.dumps({**CHAIN, "type": "cni-cnm"})
+    met = 0
+    for limit in range(4, 64):
+        script = f"ulimit -n {limit}; exec {side.executable}"
+        done = side.node.run("sh", "-c", script, stdin=stdin, env=environ)
+        if done.code == 0:
+            break
+        if done.out.strip():  # else not even the interpreter could start
+            met += 1
+            answer = json.loads(done.out)
+            assert "Too many open files" in f"{answer['msg']} {answer.get('details', '')}", answer
+            assert answer["code"] in (5, 11, 110), answer
+            assert "internal error" not in answer["msg"], answer
+        side.delete(CHAIN).ok()
+        assert_nothing_left(side)
+    assert met > 3
+    side.delete(CHAIN).ok()
     assert_nothing_left(side)
 
 

@@ -192,8 +192,8 @@ def test_release_leaves_others_alone(room: Room) -> None:
     assert room.held() == {"10.1.0.2": "other\r\neth0"}
 
 
-def test_release_goes_on_after_an_error(room: Room) -> None:
-    """The addresses are freed although what is keyed by them could not be taken down; the error goes on."""
+def test_what_is_keyed_by_an_address_goes_before_it(room: Room) -> None:
+    """Where that fails the addresses stay the endpoint's, so that the next release finds both."""
     room.add(SMALL, "c1")
     record = {**room.pool(SMALL).record(), "addresses": ["10.1.0.2"]}
 
@@ -201,9 +201,13 @@ def test_release_goes_on_after_an_error(room: Room) -> None:
         assert set(room.held()) == {"10.1.0.2"}, "reported before it is freed"
         raise IoFailed("nft is broken")
 
+    restored = ipam.restore(NETWORK, "host-local", record, room.settings)
     with pytest.raises(IoFailed, match="nft is broken"):
-        ipam.restore(NETWORK, "host-local", record, room.settings).release(room.key("c1"), {}, fails)
-    assert room.held() == {}
+        restored.release(room.key("c1"), {}, fails)
+    assert set(room.held()) == {"10.1.0.2"}
+    seen: list[Any] = []
+    restored.release(room.key("c1"), {}, seen.append)
+    assert (seen, room.held()) == ([{ip_address("10.1.0.2")}], {})
 
 
 @pytest.mark.parametrize("known", [True, False])

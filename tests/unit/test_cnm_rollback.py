@@ -1,0 +1,101 @@
+"""What is undone when an attach fails, and what the next call finds when it cannot be."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.errors import KernelError
+from cni_cnm.kernel import Element, Transaction
+from cni_cnm.kernel.memory import MemoryNamespaces
+from cni_cnm.kernel.memory_nft import MemoryNft
+from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec
+from cni_cnm.settings import Settings
+from cni_cnm.state.files import FileStore
+
+NETWORK = NetworkSpec("net", "bridge", {}, IpamSpec("host-local", {"subnet": "10.9.0.0/24"}))
+KEY = EndpointKey("net", "a", "eth0")
+
+
+def fail(undo: Rollback) -> None:
+    with undo:
+        raise KernelError("the first", errno.EPERM)
+
+
+def test_every_step_is_tried_and_what_failed_is_noted() -> None:
+    """In reverse; a defect in one of them keeps no other from its turn, and the first error is the reported one."""
+    done: list[int] = []
+
+    def broken() -> None:
+        raise ValueError("a defect")
+
+    undo = Rollback()
+    undo.push(lambda: done.append(1))
+    undo.push(broken)
+    undo.push(lambda: done.append(2))
+    with pytest.raises(KernelError, match="the first") as raised:
+        fail(undo)
+    assert done == [2, 1]
+    assert raised.value.__notes__ == ["while undoing: a defect"]
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_nothing_is_forgotten_that_is_still_there(clean: bool) -> None:
+    """The step that removes the record runs only if all that it names could be taken back."""
+    done: list[str] = []
+
+    def take_back() -> None:
+        if not clean:
+            raise KernelError("it is busy", errno.EBUSY)
+
+    undo = Rollback()
+    undo.push_forgetting(lambda: done.append("forgotten"))
+    undo.push(take_back)
+    with pytest.raises(KernelError, match="the first"):
+        fail(undo)
+    assert done == (["forgotten"] if clean else [])
+
+
+class Broken(MemoryNft):
+    """A packet filter that answers to nothing while it is `down`."""
+
+    down = False
+
+    def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
+        self._refuse()
+        super().commit(transaction, declare=declare)
+
+    def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
+        self._refuse()
+        return super().find(elements)
+
+    def _refuse(self) -> None:
+        if self.down:
+            raise KernelError("nftables does not answer", errno.ETIMEDOUT)
+
+
+def test_what_could_not_be_undone_is_undone_by_the_next_call(tmp_path: Path) -> None:
+    """The packet filter fails an ADD and its undoing: the lease stays on record, and DEL gives it back later."""
+    namespaces, nft = MemoryNamespaces(), Broken()
+    namespaces.create("/netns/a")
+    settings = Settings(run_dir=f"{tmp_path}/run", state_dir=f"{tmp_path}/state", leases_dir=f"{tmp_path}/leases")
+    controller = Controller(settings, FileStore(settings.run_dir, settings.state_dir), namespaces, lambda: nft, "epoch")
+    spec = EndpointSpec("a", "eth0", "/netns/a", "test")
+    controller.attach(NETWORK, spec)
+    controller.detach(KEY, spec, NETWORK.ipam)
+    nft.down = True
+    with pytest.raises(KernelError, match="does not answer") as raised:
+        controller.attach(NETWORK, spec)
+    assert any("while undoing: nftables does not answer" in note for note in raised.value.__notes__)
+    leases = tmp_path / "leases/net"
+    with pytest.raises(KernelError):
+        controller.detach(KEY, spec, NETWORK.ipam)
+    nft.down = False
+    controller.detach(KEY, spec, NETWORK.ipam)
+    assert not any(path.name[0].isdigit() for path in leases.iterdir())
+    assert list((tmp_path / "run/endpoints").iterdir()) == []
