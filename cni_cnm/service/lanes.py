@@ -32,19 +32,20 @@ class Lane:
         self._behind: dict[Hashable, deque[Task]] = {}
 
     def submit(self, key: Hashable, task: Task) -> None:
-        """Run `task` after those submitted before it with an equal key; None: after nothing."""
+        """Run `task` after those submitted before it with an equal key; None: after nothing.
+
+        RuntimeError if there is no thread and none can be made: the task is not run.
+        """
         with self._lock:
             waiting = self._behind.get(key) if key is not None else None
             if waiting is not None:
                 waiting.append(task)
                 return
+            if self._unfinished >= len(self._threads) < self._width:
+                self._add_thread()
             if key is not None:
                 self._behind[key] = deque()
             self._unfinished += 1
-            if self._unfinished > len(self._threads) < self._width:
-                thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
         self._tasks.put(lambda: self._run(key, task))
 
     def drain(self) -> None:
@@ -53,6 +54,16 @@ class Lane:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _add_thread(self) -> None:
+        thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # pids.max of a control group, or no memory
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -83,8 +83,8 @@ class Reaper:
         """Until the links are gone, or the kernel has answered."""
         try:
             return self._await(set(indexes), _Request(), entered(self._fd, Departures))
-        except OSError as error:
-            return _out_of_means(error)
+        except (OSError, RuntimeError) as error:  # no descriptor, no thread
+            return _failure(error)
 
     def _await(self, left: set[int], request: _Request, departures: Departures) -> CnmError | None:
         indexes = list(left)
@@ -106,10 +106,8 @@ class Reaper:
         """On a thread of the lane's."""
         try:
             self._own_stack().delete_links(indexes)
-        except CnmError as error:
-            request.error = error
-        except OSError as error:
-            request.error = _out_of_means(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may take the links for gone
+            request.error = _failure(error)
         finally:
             os.eventfd_write(request.acknowledged, 1)
 
@@ -122,5 +120,7 @@ class Reaper:
         return stack
 
 
-def _out_of_means(error: OSError) -> CnmError:
-    return KernelError(f"deleting links failed: {error.strerror}", error.errno or errno.EIO)
+def _failure(error: Exception) -> CnmError:
+    if isinstance(error, CnmError):
+        return error
+    return KernelError(f"deleting links failed: {error}", getattr(error, "errno", None) or errno.EAGAIN)

@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 from threading import current_thread
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 from cni_cnm.service.lanes import Lane
@@ -31,6 +31,8 @@ WIDTH = 16
 _STATUS_WIDTH = 2
 _CONNECTIONS_MAX = 1024
 _SEND_TIMEOUT_S = 5.0
+_PAUSE_S = 0.1
+"""Out of descriptors: what waits in the kernel's queue would wake the thread again at once."""
 _CREDENTIALS = struct.Struct("=iII")
 
 
@@ -97,6 +99,7 @@ class Server:
         except OSError as error:  # nothing there any more, or no descriptor left: the relay goes on by itself
             if not isinstance(error, BlockingIOError):
                 _say(f"a connection cannot be accepted: {error.strerror}")
+                sleep(_PAUSE_S)
             return
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(credentials)
@@ -123,7 +126,11 @@ class Server:
         environ = request.environ
         arrived = perf_counter()
         lane = self._status if environ.get("CNI_COMMAND") == "STATUS" else self._lane
-        lane.submit(_order(request), lambda: self._serve(incoming, request, arrived))
+        try:
+            lane.submit(_order(request), lambda: self._serve(incoming, request, arrived))
+        except RuntimeError as error:  # the relay goes on by itself
+            _say(f"a request cannot be served: {error}")
+            incoming.close()
 
     def _release(self, incoming: Incoming) -> None:
         self._selector.unregister(incoming.connection)

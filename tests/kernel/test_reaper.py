@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel.wire import Wire
 
-
 class Counting(KernelStack):
     """Counts how often the kernel is made to wait."""
 
@@ -262,6 +261,24 @@ def test_without_descriptors_a_deletion_says_so(host: KernelStack, monkeypatch: 
             reaper.delete([index])
     reaper.delete([index])
     assert host.link("a0") is None
+    reaper.close()
+
+
+class Unstarted(threading.Thread):
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_without_threads_everybody_s_deletion_says_so(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control group's limit: of several at once none takes its link for gone, and later they go."""
+    reaper, indexes = Reaper(os.dup(host.fd)), make_links(host, 4)
+    with monkeypatch.context() as patched:
+        patched.setattr("cni_cnm.service.lanes.Thread", Unstarted)
+        raised = delete_together(reaper, indexes)
+    assert [type(error) for error in raised] == [KernelError] * 4
+    assert {f"a{number}" for number in range(4)} <= {link.name for link in host.links()}
+    assert delete_together(reaper, indexes) == [None] * 4
+    assert [link.name for link in host.links()] == ["lo"]
     reaper.close()
 
 
