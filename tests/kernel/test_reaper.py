@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel.wire import Wire
 
+
 class Counting(KernelStack):
     """Counts how often the kernel is made to wait."""
 
