@@ -10,6 +10,7 @@
     ├── InvalidConfig                   7  CNM: InvalidParameter
     ├── InvalidNamespace                8
     ├── TryAgain                       11  CNM: Unavailable
+    │   └── Unfinished                     what failed could not be undone either: the record stays for a later call
     ├── NotReady                       50  STATUS: cannot serve ADD
     ├── Conflict                      104  CNM: Conflict (NetworkNameError)
     ├── Forbidden                     104  CNM: Forbidden (lifecycle rule)
@@ -22,6 +23,7 @@
     ├── AddressesExhausted            101
     ├── KernelFeatureMissing          102
     ├── DriverFailed                  103  a delegate or plugin failed; keeps the delegate's own code when it has one
+    │   └── Complained                     a plugin refused to take something down: noted, and no reason not to go on
     ├── KernelError                   110  a kernel call failed; carries errno
     ├── CheckFailed                   110  CHECK found a difference
     └── Several                            more than one failure of a teardown; code of the first
@@ -101,6 +103,10 @@ class TryAgain(CnmError):
     http_status = 503
 
 
+class Unfinished(TryAgain):
+    """A step failed and left something that could not be taken back: a record must go on naming it."""
+
+
 class NotReady(CnmError):
     code = 50
     http_status = 503
@@ -174,6 +180,10 @@ class DriverFailed(CnmError):
         super().__init__(msg, hint=hint, details=details)
         if code not in (0, 999):
             self.code = code
+
+
+class Complained(DriverFailed):
+    """A plugin answered a Leave or a Delete with an error. As in libnetwork that is noted and stops nothing."""
 
 
 class KernelError(CnmError):

@@ -37,6 +37,13 @@ def digest(*parts: str) -> str:
     return str(sha256("\0".join(parts).encode()).hexdigest())
 
 
+def stable_mac(endpoint_id: str) -> str:
+    """Locally administered, the same for an endpoint that comes back: neighbours' ARP entries stay right."""
+    octets = bytearray(bytes.fromhex(digest("mac", endpoint_id)[:12]))
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")
+
+
 class Dns(NamedTuple):
     nameservers: tuple[str, ...] = ()
     domain: str = ""
@@ -45,7 +52,8 @@ class Dns(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A route inside the container. `gw` None: the first gateway of that family (CNI convention)."""
+    """A route inside the container. `gw` None: the first gateway of that family (CNI convention), or with the scope
+    `ON_LINK` none."""
 
     dst: IPNetwork
     gw: IPAddress | None = None
@@ -54,6 +62,10 @@ class Route(NamedTuple):
     priority: int | None = None
     table: int | None = None
     scope: int | None = None
+
+
+ON_LINK = 253
+"""Scope of a route that leads to neighbours on the link itself (RT_SCOPE_LINK)."""
 
 
 class Address(NamedTuple):
@@ -71,6 +83,17 @@ class Lease(NamedTuple):
     dns: Dns = Dns()
 
 
+class Subnet(NamedTuple):
+    """A subnet of a network, as IPAM has it and a driver is told. 0.0.0.0/0, ::/0: no addresses are managed."""
+
+    pool: IPNetwork
+    gateway: IPInterface | None = None
+    space: str = ""
+    """Address space, by its IPAM's name."""
+    aux: Mapping[str, str] = {}
+    """Reserved addresses with prefix, by what they are for."""
+
+
 class Interface(NamedTuple):
     """A link as reported to a caller: `sandbox` is the netns path, empty for a link on the host."""
 
@@ -84,11 +107,16 @@ class Device(NamedTuple):
     """What a driver made: the container's link, and the host's links in reporting order (bridge, veth, …)."""
 
     container: Interface
+    """Without a name: the endpoint has no link."""
     host: tuple[Interface, ...] = ()
     extra: tuple[Interface, ...] = ()
     """Links reported after the container's (the VLAN gateway veth of the reference bridge)."""
     ifindex: int = 0
     """Of the container's link, in its namespace, from a driver that knows it; 0: it has to be looked up."""
+    source: str = ""
+    """Its name on the host, from where it is still to be moved into the sandbox (`Role.moved`)."""
+    lease: Lease | None = None
+    """Addresses and routes that the driver gives beside IPAM's."""
 
 
 class Attachment(NamedTuple):

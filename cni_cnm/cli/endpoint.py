@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from cni_cnm.cli.table import table
+from cni_cnm.cnm.endpoint import Endpoint
 from cni_cnm.cnm.network import endpoint_records
-from cni_cnm.errors import NoSuchEndpoint
+from cni_cnm.errors import CnmError, InvalidConfig, NoSuchEndpoint
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.records import EndpointRecord
+
 
 def configure(nouns: Any) -> None:
-    parser = nouns.add_parser("endpoint", help="list and show endpoints")
+    parser = nouns.add_parser("endpoint", help="list, show and remove endpoints")
     verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
 
     ls = verbs.add_parser("ls", help="list endpoints")
@@ -26,6 +31,11 @@ def configure(nouns: Any) -> None:
     inspect = verbs.add_parser("inspect", help="show an endpoint's record as JSON")
     inspect.add_argument("endpoint", help="id, the beginning of an id, or a container id")
     inspect.set_defaults(verb=inspect_endpoint)
+
+    rm = verbs.add_parser("rm", help="remove an endpoint whose runtime will not: its interface, addresses and record")
+    rm.add_argument("endpoint", nargs="+", help="id, the beginning of an id, or a container id")
+    rm.add_argument("--force", action="store_true", help="also if a plugin that has a part in it does not answer")
+    rm.set_defaults(verb=remove_endpoints)
 
 
 def list_endpoints(arguments: argparse.Namespace) -> None:
@@ -49,9 +59,37 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
 
 
 def inspect_endpoint(arguments: argparse.Namespace) -> None:
-    wanted = arguments.endpoint
-    found = endpoint_records(open_controller()) if wanted else ()
-    records = [record for record in found if record.id.startswith(wanted) or record.container_id == wanted]
+    controller = open_controller()
+    found = [Endpoint(controller, record) for record in _records(controller, arguments.endpoint)]
+    print(json.dumps([_shown(endpoint) for endpoint in found], indent=4))
+
+
+def remove_endpoints(arguments: argparse.Namespace) -> None:
+    controller = open_controller()
+    for wanted in arguments.endpoint:
+        records = _records(controller, wanted)
+        if len(records) > 1 and any(record.container_id != wanted for record in records):
+            raise InvalidConfig(f"{wanted!r} is the beginning of {len(records)} endpoint ids", hint="give more of it")
+        for record in records:
+            for note in Endpoint(controller, record).delete(force=True, unanswered=arguments.force):
+                print(f"cni-cnm: {note}", file=sys.stderr)
+            print(record.label)
+
+
+def _records(controller: Controller, wanted: str) -> list[EndpointRecord]:
+    known = endpoint_records(controller)
+    records = [r for r in known if wanted and (r.id.startswith(wanted) or r.container_id == wanted)]
     if not records:
         raise NoSuchEndpoint(f"there is no endpoint {wanted!r}", hint="`cni-cnm endpoint ls` lists them")
-    print(json.dumps([record.to_json() for record in records], indent=4))
+    return records
+
+
+def _shown(endpoint: Endpoint) -> dict[str, Any]:
+    """The record, and what a plugin says beside it."""
+    shown: dict[str, Any] = endpoint.record.to_json()
+    try:
+        info = endpoint.info()
+    except CnmError as error:
+        print(f"cni-cnm: {error}", file=sys.stderr)
+        return shown
+    return {**shown, "info": dict(info)} if info else shown

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from cni_cnm.cli.table import table
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.ipam import values
+from cni_cnm.ipam import BUILT_IN, values
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
@@ -31,7 +32,13 @@ def configure(nouns: Any) -> None:
 
     create = verbs.add_parser("create", help="create a network")
     create.add_argument("name")
-    create.add_argument("--driver", default="bridge", help="network driver (default: bridge)")
+    create.add_argument(
+        "--driver", default="bridge", help="network driver, or a Docker plugin's name (default: bridge)"
+    )
+    create.add_argument("--ipam", metavar="TYPE", help="where addresses come from (default: host-local)")
+    create.add_argument(
+        "--ipam-opt", action="append", default=[], metavar="KEY=VALUE", help="option for an IPAM plugin"
+    )
     create.add_argument("--subnet", action="append", default=[], help="CIDR, once a family; default: from the pools")
     create.add_argument(
         "--gateway", action="append", default=[], help="gateway address of the subnet at the same position"
@@ -43,6 +50,7 @@ def configure(nouns: Any) -> None:
     create.set_defaults(verb=create_network)
 
     rm = verbs.add_parser("rm", help="remove networks that have no endpoints")
+    rm.add_argument("--force", action="store_true", help="also if a plugin that has a part in it does not answer")
     rm.add_argument("network", nargs="+", help="name, id or the beginning of an id")
     rm.set_defaults(verb=remove_networks)
 
@@ -82,7 +90,7 @@ def inspect_network(arguments: argparse.Namespace) -> None:
             "ifname": endpoint.record.ifname,
             "owner": endpoint.record.owner,
             "state": endpoint.record.state,
-            "mac": endpoint.record.mac,
+            "mac": endpoint.mac,
             "addresses": [str(address.interface) for address in endpoint.addresses],
         }
         for endpoint in network.endpoints()
@@ -92,16 +100,23 @@ def inspect_network(arguments: argparse.Namespace) -> None:
 
 def create_network(arguments: argparse.Namespace) -> None:
     ranges = _ranges(arguments.subnet, arguments.gateway)
-    if arguments.ipv6 and ranges and not any(":" in subnet for subnet in arguments.subnet):
+    of_plugin = arguments.ipam not in (None, *BUILT_IN)
+    if arguments.ipv6 and ranges and not of_plugin and not any(":" in subnet for subnet in arguments.subnet):
         raise InvalidConfig(
             "--ipv6 chooses an IPv6 subnet where none is given, and --subnet is given",
             hint="give an IPv6 --subnet, too",
         )
+    if arguments.ipam_opt and not of_plugin:
+        raise InvalidConfig("--ipam-opt is for an IPAM plugin", hint="name it with --ipam")
+    config: dict[str, Any] = {"ranges": ranges} if ranges else {}
+    if arguments.ipam_opt:
+        config["options"] = _pairs(arguments.ipam_opt, "--ipam-opt")
     network = open_controller().new_network(
         arguments.name,
         driver=arguments.driver,
+        ipam_type=arguments.ipam,
         options={"profile": "cnm", "labels": _pairs(arguments.opt, "--opt"), "enableipv6": arguments.ipv6},
-        ipam_config={"ranges": ranges} if ranges else {},
+        ipam_config=config,
         internal=arguments.internal,
         labels=_pairs(arguments.label, "--label"),
     )
@@ -112,7 +127,8 @@ def remove_networks(arguments: argparse.Namespace) -> None:
     controller = open_controller()
     for name in arguments.network:
         network = controller.network(name)
-        network.delete()
+        for note in network.delete(force=arguments.force):
+            print(f"cni-cnm: {note}", file=sys.stderr)
         print(network.name)
 
 

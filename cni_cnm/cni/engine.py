@@ -22,8 +22,8 @@ class Engine(Protocol):
     def attach(self, network: NetworkSpec, endpoint: EndpointSpec, /) -> Attachment:
         """All or nothing."""
 
-    def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam: IpamSpec | None, /) -> None:
-        """Idempotent. `ipam` is what the configuration says, for an endpoint without record."""
+    def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam: IpamSpec | None, /) -> Sequence[str]:
+        """Idempotent. `ipam` is what the configuration says, for an endpoint without record. Sentences for the log."""
 
     def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None, /) -> None:
         """CheckFailed names what differs. Writes nothing."""

@@ -232,7 +232,7 @@ def _add_to_chain(visit: Visit, network: NetworkSpec, endpoint: EndpointSpec) ->
 def _del(visit: Visit) -> bytes:
     engine = visit.controller()
     visit.refuse_own_namespace(engine, may_be_gone=True)
-    engine.detach(visit.key(), request.leaving(visit.call), _ipam_if_readable(visit))
+    visit.say(engine.detach(visit.key(), request.leaving(visit.call), _ipam_if_readable(visit)))
     return b""
 
 

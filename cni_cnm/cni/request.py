@@ -10,7 +10,7 @@ from cni_cnm.cni import conventions
 from cni_cnm.cni.document import Fields, lowered, shown
 from cni_cnm.cni.environ import NAME
 from cni_cnm.cni.versions import UNSTATED
-from cni_cnm.drivers import WITHOUT_ADDRESSES
+from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
 
@@ -77,18 +77,19 @@ _BRIDGE_KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
 _IPVLAN_KEYS = frozenset(("master", "mode", "linkincontainer"))
 _MACVLAN_KEYS = _IPVLAN_KEYS | {"bcqueuelen"}
 _REFERENCE_KEYS_OF: Mapping[str, frozenset[str]] = {
+    _BRIDGE: REFERENCE_KEYS,
     "ipvlan": _IPVLAN_KEYS,
     "macvlan": _MACVLAN_KEYS,
-    "null": frozenset(),
 }
-"""Where they are not the bridge's."""
 _KEYS_OF: Mapping[str, frozenset[str]] = {
     _BRIDGE: _BRIDGE_KEYS,
     "ipvlan": _IPVLAN_KEYS | {"mtu", "enableipv6", "enabledad"},
     "macvlan": _MACVLAN_KEYS | {"mtu", "enableipv6", "enabledad"},
     "null": frozenset(),
 }
-"""What the built-in drivers read; another one may read any key."""
+"""What the built-in drivers read."""
+_PLUGIN_KEYS = frozenset(("mtu", "enableipv6"))
+"""What the driver of Docker's plugins reads; one that a program has registered may read any key."""
 _NAME_BYTES = 200
 """A network's name becomes a file name with suffixes; file systems take 255 bytes."""
 _OWNER_BYTES = 64
@@ -311,8 +312,8 @@ def states_valid(document: Mapping[str, Json]) -> bool:
 
 
 def unknown(document: Mapping[str, Json], config: Fields, driver: str) -> Sequence[str]:
-    """Keys nobody reads, as they were written. A driver that is not built in may have any."""
-    known = _KEYS_OF.get(driver)
+    """Keys nobody reads, as they were written. A driver that a program has registered may have any."""
+    known = _KEYS_OF.get(driver) if driver in drivers else _PLUGIN_KEYS
     top = [key for key in document if known is not None and not _is_ours(key.lower()) and key.lower() not in known]
     runtime = [key for key in config.mapping("runtimeConfig") if key.lower() not in conventions.RUNTIME_KEYS]
     for link, keys in _KEYS_OF_LINK.items():
@@ -327,6 +328,8 @@ def notes(config: Fields) -> Sequence[str]:
         unused.append("firewall.backend is not used: rules are kept in nftables")
     if config.object("tuning").text("dataDir"):
         unused.append("tuning.dataDir is not used: what was there before is kept in the endpoint's record")
+    if "portmap" in config and (config.text("driver") or _BRIDGE) not in drivers:
+        unused.append("portmap is not used: the plugin publishes ports as it does")
     return [*unused, *_portmap(config)[1]]
 
 
@@ -334,9 +337,7 @@ def _profile(config: Fields, driver: str) -> str:
     stated = config.text("profile")
     if stated not in ("", CNM, REFERENCE):
         raise InvalidConfig(f"profile is {shown(stated)}, it must be '{CNM}' or '{REFERENCE}'")
-    return stated or (
-        REFERENCE if any(key in config for key in _REFERENCE_KEYS_OF.get(driver, REFERENCE_KEYS)) else CNM
-    )
+    return stated or (REFERENCE if any(key in config for key in _REFERENCE_KEYS_OF.get(driver, ())) else CNM)
 
 
 def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict[str, Json]:

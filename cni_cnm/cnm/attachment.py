@@ -19,6 +19,7 @@ from cni_cnm.errors import (
     ActiveEndpoints,
     CheckFailed,
     Conflict,
+    NoSuchDriver,
     NoSuchNetwork,
     NotReady,
     raise_gathered,
@@ -62,24 +63,28 @@ def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> 
                 endpoint, pool = _claim(controller, network, options, key, spec, target, pool, undo)
                 if adopted is not None:
                     endpoint.write(options=adopted.endpoint, host_ifname=adopted.host_ifname, mac=adopted.mac)
-                undo.push(lambda: endpoint.release(spec.environ))
+                undo.push_forgetting(lambda: endpoint.release(spec.environ))
                 endpoint.reserve(pool, spec, network.dns)
                 return endpoint.connect(sandbox, target, undo)
     finally:
         target.close()
 
 
-def detach(controller: Controller, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec | None) -> None:
+def detach(
+    controller: Controller, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec | None
+) -> Sequence[str]:
+    """Sentences about what stopped nothing."""
     environ = spec.environ if spec else {}
     with controller.store.lock(f"endpoint/{key.id}"):
         record = _load(controller, key.id)
         if record is not None:
-            raise_gathered(Endpoint(controller, record).take_down(environ).errors)
-            return
+            gathered = Endpoint(controller, record).take_down(environ)
+            raise_gathered(gathered.errors)
+            return gathered.notes
         controller.store.delete(ENDPOINTS, key.id)
-        if ipam_spec is None:
-            return
-        unrecorded.remove(controller, key, spec, ipam_spec)
+        if ipam_spec is not None:
+            unrecorded.remove(controller, key, spec, ipam_spec)
+    return ()
 
 
 def check(controller: Controller, network: NetworkSpec, spec: EndpointSpec, previous: Attachment | None) -> None:
@@ -117,8 +122,10 @@ def collect(
         with controller.store.lock(f"endpoint/{record.id}"):
             current = _load(controller, record.id)
             if current is not None:
-                gathered.errors += Endpoint(controller, current).take_down(environ).errors
-    if not _from_record(network, None):
+                taken = Endpoint(controller, current).take_down(environ)
+                gathered.errors += taken.errors
+                notes += taken.notes
+    if not networks.names_no_subnet(network):
         gathered.attempt(lambda: _pool(controller, network, None).collect(valid, environ))
     raise_gathered(gathered.errors)
     return notes
@@ -130,14 +137,13 @@ def status(controller: Controller, network: NetworkSpec, *, exhausted_is_error: 
     options = driver.options(network)
     warnings = [driver.status(options, controller.host)]
     raw = controller.store.get(NETWORKS, network.name)
-    if not _from_record(network, None):
-        pool = _pool(controller, network, None)
-    elif raw:
-        pool = _pool(controller, network._replace(ipam=_with_recorded(network, NetworkRecord.from_json(raw))), None)
-    else:
-        pool = None  # the first ADD chooses a subnet; that the pools have one left is only known then
-    if pool is not None:
-        found = pool.status()
+    # Without record the first ADD chooses a subnet; that the pools have one left is only known then.
+    if raw or not networks.names_no_subnet(network):
+        configured = _with_recorded(network, NetworkRecord.from_json(raw)) if raw else network.ipam
+        try:
+            found = _pool(controller, network._replace(ipam=configured), None).status()
+        except NoSuchDriver as error:
+            raise NotReady(error.msg, hint=error.hint) from error
         if found.free == 0:
             warnings.append(
                 f"the network {network.name} has no free address{f': {found.detail}' if found.detail else ''}"
@@ -185,7 +191,7 @@ def _claim(
         with controller.store.lock(f"network/{network.name}", shared=True):
             raw = controller.store.get(NETWORKS, network.name)
             found = NetworkRecord.from_json(raw) if raw else None
-            if found is not None and networks.same(found, _asked(network, options, found)):
+            if found is not None and not found.pending and networks.same(found, _asked(network, options, found)):
                 siblings = Sandbox(controller, spec.container_id, spec.netns).endpoints()
                 # Containers keep the way out they have: a later interface ranks behind the earlier ones.
                 record = networks.new_record(
@@ -210,9 +216,12 @@ def _claim(
             else:
                 old = NetworkRecord.from_json(raw)
                 new = _asked(network, options, old)
-                if not networks.same(old, new):
+                if old.pending or not networks.same(old, new):
                     in_use = any(True for _ in Network(controller, old).endpoints())
                     merged = networks.update(old, new, in_use=in_use)
+                    if not in_use and (networks.plugged(old) or networks.plugged(new)):
+                        Network(controller, old).erase()  # and made as it is now, in the next round
+                        continue
                     if not in_use:
                         Network(controller, old).unisolate()
                         sharing.replace(controller, old, merged)
@@ -225,14 +234,16 @@ def _asked(network: NetworkSpec, options: Mapping[str, Json], record: NetworkRec
 
 def _with_recorded(network: NetworkSpec, record: NetworkRecord) -> IpamSpec:
     """A network that names no subnet keeps the one that was chosen for it."""
-    if not networks.names_no_subnet(network):
+    if not networks.allocated_once(network):
         return network.ipam
-    kept = {key: record.ipam[key] for key in ("subnet", "ranges") if key in record.ipam}
+    chosen = ("subnet", "ranges") if networks.names_no_subnet(network) else ()
+    kept = {**{key: record.ipam[key] for key in chosen if key in record.ipam}, **ipam.allocated(record.ipam)}
     return network.ipam._replace(config={**network.ipam.config, **kept})
 
 
 def _from_record(network: NetworkSpec, spec: EndpointSpec | None) -> bool:
-    return networks.names_no_subnet(network) and not (spec and spec.ranges)
+    """Which addresses there are is known once the network is made."""
+    return networks.allocated_once(network) and not (networks.names_no_subnet(network) and spec and spec.ranges)
 
 
 def _pool(controller: Controller, network: NetworkSpec, spec: EndpointSpec | None) -> Ipam:

@@ -9,6 +9,7 @@ same networks at once, and a restart has nothing to restore.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from ipaddress import ip_network
 
 from cni_cnm import ipam
@@ -18,7 +19,7 @@ from cni_cnm.cnm.network import Network
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
+from cni_cnm.drivers import WITHOUT_ADDRESSES, ChecksGateways, drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchNetwork, NoSuchSandbox
 from cni_cnm.model import IpamSpec, NetworkSpec
 from cni_cnm.state.files import NETWORKS, SANDBOXES
@@ -101,8 +102,11 @@ class Controller:
         )
         parsed = drivers.get(driver).options(spec)
         with self.store.lock(f"network/{name}"):
-            if self.store.get(NETWORKS, name):
+            raw = self.store.get(NETWORKS, name)
+            if raw and not raw.get("pending"):
                 raise networks.duplicate(name)
+            if raw:
+                Network(self, NetworkRecord.from_json(raw)).erase()
             return self.realize(spec, parsed)
 
     def networks(self) -> Iterator[Network]:
@@ -146,40 +150,69 @@ class Controller:
 
     def realize(self, spec: NetworkSpec, options: Mapping[str, Json]) -> Network:
         """Make what a specification asks for, on the host and on record. The caller holds the network's lock."""
-        if not networks.names_no_subnet(spec):
+        if not networks.allocated_once(spec):
             return self._realize(spec, options, dict(spec.ipam.config))
-        with self.store.lock("pools"):  # until the record stands: two networks created at once choose differently
-            return self._realize(spec, options, {**spec.ipam.config, **self._choose_subnets(spec)})
+        if networks.names_no_subnet(spec):
+            with self.store.lock("pools"):  # until the record stands: two networks created at once choose differently
+                return self._realize(spec, options, {**spec.ipam.config, **self._choose_subnets(spec)})
+        drivers.get(spec.driver).validate(options, self.host)
+        # Named subnets need no choice, and a plugin may take its time.
+        named = spec.ipam.config.get("subnet") or spec.ipam.config.get("ranges")
+        with nullcontext() if named else self.store.lock("pools"), Rollback() as undo:
+            skipped = self._skipped_gateways(spec.driver, options)
+            given = ipam.allocate(spec.ipam, _families(spec), skipped, self._used())
+            config = {**spec.ipam.config, **given}
+            taken = spec.ipam._replace(config=config)
+            undo.push_forgetting(lambda: ipam.free(spec.name, taken, self.settings))
+            return self._realize(spec, options, config, skipped)
 
-    def _realize(self, spec: NetworkSpec, options: Mapping[str, Json], config: Mapping[str, Json]) -> Network:
+    def _realize(
+        self,
+        spec: NetworkSpec,
+        options: Mapping[str, Json],
+        config: Mapping[str, Json],
+        skipped: frozenset[int] | None = None,
+    ) -> Network:
+        """`skipped`: IP versions of which the driver wants no gateway, from whoever has asked it already."""
         driver = drivers.get(spec.driver)
-        gateways = ipam.configure(spec.name, spec.ipam._replace(config=config), None, self.settings).gateways()
+        pool = ipam.configure(spec.name, spec.ipam._replace(config=config), None, self.settings)
         driver.validate(options, self.host)
+        skipped = self._skipped_gateways(spec.driver, options) if skipped is None else skipped
+        subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
         record = networks.describe(spec, options, config)
         with sharing.lock(self, record), Rollback() as undo:
             sharing.refuse_clash(self, record)
-            made = driver.create_network(options, gateways, self.host)
+            if driver.role(options).moved:  # whatever a plugin does of this, it can be taken back
+                undo.push_forgetting(lambda: self.store.delete(NETWORKS, spec.name))
+                self.store.put(NETWORKS, spec.name, record._replace(pending=True).to_json())
+            made = driver.create_network(options, subnets, self.host)
             record = record._replace(made=made)
             if made:
                 undo.push(lambda: sharing.dismantle(self, record))
             self.store.put(NETWORKS, spec.name, record.to_json())
         return Network(self, record)
 
+    def _skipped_gateways(self, name: str, options: Mapping[str, Json]) -> frozenset[int]:
+        driver = drivers.get(name)
+        return driver.skips_gateways(options) if isinstance(driver, ChecksGateways) else frozenset()
+
     def _choose_subnets(self, spec: NetworkSpec) -> dict[str, Json]:
         """A subnet a family that overlaps no other network's and no route of the host."""
-        families = (4, 6) if spec.options.get("enableipv6") else (4,)
-        return {"ranges": [[{"subnet": str(self.choose_subnet(family))}] for family in families]}
+        return {"ranges": [[{"subnet": str(self.choose_subnet(family))}] for family in _families(spec)]}
 
     def choose_subnet(self, family: int) -> IPNetwork:
         """From the default pools, used by nobody yet. The caller holds the lock `pools` until it is on record."""
+        return ipam.choose_subnet(family, self.settings, self._used())
+
+    def _used(self) -> list[IPNetwork]:
+        """Subnets of other networks, those Docker has requested, and what the host has routes to."""
         from cni_cnm.state.files import POOLS
 
         used: list[IPNetwork] = [subnet for network in self.networks() for subnet in networks.subnets(network.record)]
         for name in self.store.names(POOLS):
             raw = self.store.get(POOLS, name)
             used += [ip_network(raw["subnet"])] if raw else []
-        used += [route.dst for route in self.host.routes() if route.dst.prefixlen]
-        return ipam.choose_subnet(family, self.settings, used)
+        return [*used, *(route.dst for route in self.host.routes() if route.dst.prefixlen)]
 
     # attachments, for doors that speak in one breath ------------------------
 
@@ -189,11 +222,14 @@ class Controller:
 
         return attachment.attach(self, network, endpoint)
 
-    def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam_spec: IpamSpec | None) -> None:
-        """Take an endpoint down: from its record, or what little is known of one without. Nothing there is success."""
+    def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam_spec: IpamSpec | None) -> Sequence[str]:
+        """Take an endpoint down: from its record, or what little is known of one without. Nothing there is success.
+
+        Sentences about what a plugin complained of.
+        """
         from cni_cnm.cnm import attachment
 
-        attachment.detach(self, key, endpoint, ipam_spec)
+        return attachment.detach(self, key, endpoint, ipam_spec)
 
     def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> None:
         """CheckFailed naming what differs between the record and the kernel. Writes nothing."""
@@ -218,7 +254,7 @@ class Controller:
     def families(self, network: NetworkSpec, endpoint: EndpointSpec) -> tuple[int, ...] | None:
         """IP versions of the addresses an attach would give, None if only IPAM itself knows."""
         if networks.names_no_subnet(network) and not endpoint.ranges:
-            return (4, 6) if network.options.get("enableipv6") else (4,)
+            return _families(network)
         return ipam.configure(network.name, network.ipam, endpoint, self.settings).families
 
     # sandboxes --------------------------------------------------------------
@@ -246,3 +282,8 @@ class Controller:
         if record is None:
             raise NoSuchSandbox(f"the container {container_id} has no sandbox")
         return Sandbox(self, container_id, record.netns)
+
+
+def _families(spec: NetworkSpec) -> tuple[int, ...]:
+    """Of the subnets that are chosen for a network."""
+    return (4, 6) if spec.options.get("enableipv6") else (4,)

@@ -8,36 +8,37 @@ Doors that speak in one breath (CNI) run the steps in a row under one lock; othe
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from cni_cnm import ipam
-from cni_cnm.cnm import filtering, plumbing, routing, upkeep
+from cni_cnm.cnm import filtering, plumbing, reporting, routing, upkeep
 from cni_cnm.cnm.records import CREATED, PENDING, READY, EndpointRecord
 from cni_cnm.cnm.rollback import Gathered, Rollback
 from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import EndpointPlan, Leaves, Place, drivers
+from cni_cnm.drivers import EndpointPlan, Leaves, Outward, Place, Reports, drivers
 from cni_cnm.errors import (
     ActiveContainer,
     CheckFailed,
-    DriverFailed,
+    CnmError,
     Forbidden,
     NamespaceGone,
     NoSuchEndpoint,
     raise_gathered,
 )
 from cni_cnm.firewall import portmap
-from cni_cnm.model import Attachment, Lease
+from cni_cnm.model import Attachment, Lease, stable_mac
 from cni_cnm.state.files import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.drivers import Driver, Role
     from cni_cnm.ipam import Ipam
     from cni_cnm.kernel import Nft, Stack
-    from cni_cnm.model import Address, Dns, EndpointSpec, IPAddress
+    from cni_cnm.model import Address, Device, Dns, EndpointSpec, IPAddress, Json
     from cni_cnm.state.lock import Lock
 
 
@@ -55,6 +56,10 @@ class Endpoint:
         return self.record.name
 
     @property
+    def mac(self) -> str:
+        return self.record.mac or (self.record.device.container.mac if self.record.device else "")
+
+    @property
     def addresses(self) -> tuple[Address, ...]:
         return self.record.addresses
 
@@ -63,15 +68,18 @@ class Endpoint:
         """What the container got; Forbidden before it joined."""
         if self.record.state != READY:
             raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
-        gateways = Sandbox(self._controller, self.record.container_id, self.record.netns).gateways()
-        return self._attachment(frozenset(v for v, endpoint in gateways.items() if endpoint == self.id))
+        gateways = self._sandbox.gateways()
+        return reporting.attachment(
+            self.record, frozenset(v for v, endpoint in gateways.items() if endpoint == self.id)
+        )
 
     # lifecycle, one step at a time ------------------------------------------
 
     def join(self, sandbox: Sandbox, *, ifname: str = "") -> Attachment:
         """Make the device in the sandbox. An endpoint joins once (Forbidden).
 
-        `ifname` defaults to `eth` and the lowest free number, as libnetwork names a sandbox's interfaces.
+        `ifname` defaults to `eth` and the lowest free number, as libnetwork names a sandbox's interfaces, or to what
+        a driver's plugin says.
         """
         with self.lock():
             self.refresh()
@@ -81,11 +89,11 @@ class Endpoint:
                 )
             stack = self._controller.namespaces.open(sandbox.key)
             with Rollback() as undo:
-                undo.push(lambda: self.write(state=CREATED, device=None, container_id="", ifname="", netns=""))
+                undo.push_forgetting(self._part)
                 self.write(
                     state=PENDING,
                     container_id=sandbox.container_id,
-                    ifname=(ifname or _free_name(stack)) if self._role.interface else "",
+                    ifname=(ifname or self._free_name(stack)) if self._role.interface else "",
                     netns=sandbox.key,
                     netns_inode=stack.inode(),
                 )
@@ -102,10 +110,32 @@ class Endpoint:
             with upkeep.lock(self._controller, shared=True):
                 gathered.attempt(lambda: filtering.withdraw(self._nft, self.record, self._policy, None))
                 raise_gathered(gathered.errors)
-                self.write(state=CREATED, device=None, container_id="", ifname="", netns="", netns_inode=0)
+                self._part()
 
-    def delete(self, *, force: bool = False) -> None:
-        """Give the addresses back and forget the endpoint. Joined and not `force`: ActiveContainer."""
+    def _part(self) -> None:
+        """On record: no longer joined. What a sandbox or its device brought is no longer the endpoint's."""
+        offers = routing.default_routes(self.record.lease or Lease(), self._role)[1]
+        self.write(
+            state=CREATED, device=None, container_id="", ifname="", netns="", netns_inode=0, default_routes=offers
+        )
+
+    def _free_name(self, stack: Stack) -> str:
+        if self._role.moved:  # the driver's plugin may have a name for it
+            return ""
+        taken = {link.name for link in stack.links()}
+        return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
+
+    def info(self) -> Mapping[str, Json]:
+        """What the driver can say of it beside the record (EndpointOperInfo)."""
+        driver = self._driver
+        joined = self.record.state == READY
+        return driver.info(self.record.options, self.plan) if joined and isinstance(driver, Reports) else {}
+
+    def delete(self, *, force: bool = False, unanswered: bool = False) -> Sequence[str]:
+        """Give the addresses back and forget the endpoint. Joined and not `force`: ActiveContainer.
+
+        With `unanswered` also if a plugin that has a part in it cannot be told. Sentences about what was passed over.
+        """
         with self.lock():
             self.refresh()
             if self.record.state == READY and not force:
@@ -113,7 +143,12 @@ class Endpoint:
                     f"the endpoint {self.record.label} is joined to {self.record.container_id}",
                     hint="leave first, or delete with force",
                 )
-            raise_gathered(self.take_down({}).errors)
+            gathered = self.take_down({})
+            if unanswered and gathered.unanswered:
+                self._controller.store.delete(ENDPOINTS, self.id)
+                return [*gathered.notes, *(str(error) for error in gathered.errors)]
+            raise_gathered(gathered.errors)
+            return gathered.notes
 
     # the steps; callers hold the lock ---------------------------------------
 
@@ -138,6 +173,9 @@ class Endpoint:
             there = spec.previous
             self.write(lease=Lease(there.addresses, there.routes, there.dns))
             return
+        if isinstance(pool, ipam.WantsMac) and pool.wants_mac:
+            self.write(mac=self.record.mac or stable_mac(self.id))
+            spec = spec._replace(mac=self.record.mac)
         leased = pool.acquire(self.record.key, spec)
         addresses = tuple(routing.with_gateway(address, role) for address in leased.addresses)
         routes, offers = routing.default_routes(leased._replace(addresses=addresses), role)
@@ -149,18 +187,25 @@ class Endpoint:
 
     def connect(self, sandbox: Sandbox, stack: Stack, undo: Rollback) -> Attachment:
         controller, record, driver = self._controller, self.record, self._driver
-        lease = record.lease or Lease()
+        role = driver.role(record.options)
         place = Place(stack, record.ifname, record.netns)
         device = driver.create_endpoint(record.options, self.plan, controller.host, place)
         undo.push(lambda: driver.delete_endpoint(record.options, self.plan, controller.host))
+        if role.moved:
+            undo.push(lambda: self._move_back(stack))
         if isinstance(driver, Leaves):
             undo.push(lambda: driver.leave(record.options, self.plan, place))
-        self.record = record = record._replace(device=device, mac=record.mac or device.container.mac)
-        plain = tuple(route for route in lease.routes if route not in record.default_routes)
-        role = driver.role(record.options)
+        if role.moved:
+            device = self._move_in(device, stack)
+            record = self.record
+        self.record = record = record._replace(
+            device=device, mac=record.mac or ("" if role.moved else device.container.mac)
+        )
+        whole = record.whole
+        plain = tuple(route for route in whole.routes if route not in record.default_routes)
         index = 0
-        if role.makes_device:
-            index = plumbing.configure(stack, record.ifname, lease.addresses, plain, role, device.ifindex)
+        if role.makes_device and device.container.name:
+            index = plumbing.configure(stack, record.ifname, whole.addresses, plain, role, device.ifindex)
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm import adjusting
 
@@ -174,13 +219,32 @@ class Endpoint:
             controller.host.set_sysctls(portmap.sysctls(device.host[0].name, record.portmap))
         self._enforce()
         self.write(state=READY)
-        attachment = self._attachment(elected)
-        return attachment._replace(warnings=filtering.held(record.ports)) if record.ports else attachment
+        attachment = reporting.attachment(self.record, elected)
+        if record.ports and not role.publishes:
+            return attachment._replace(warnings=filtering.held(record.ports))
+        return attachment
+
+    def _move_in(self, device: Device, stack: Stack) -> Device:
+        """What others made on the host. Its name there is on record before it is touched, to find the way back."""
+        from cni_cnm.cnm import moving
+
+        self.record = self.record._replace(device=device, ifname=device.container.name)
+        offers = routing.default_routes(self.record.whole, self._role)[1] if device.source else ()
+        self.write(host_ifname=device.source or self.record.host_ifname, default_routes=offers)
+        if not device.source:
+            return device
+        container, index = moving.into(stack, self._controller.host, device.source, device.container)
+        return device._replace(container=container, ifindex=index)
+
+    def _move_back(self, stack: Stack) -> None:
+        from cni_cnm.cnm import moving
+
+        moving.back(stack, self._controller.host, self.record.ifname, self.record.host_ifname)
 
     def _enforce(self) -> None:
         """The endpoint's part of the packet filter, where everybody else's is in place."""
         record, policy, controller = self.record, self._policy, self._controller
-        if not policy.bridge and not record.ports:
+        if not policy.bridge and not (record.ports and policy.publishes):
             return
         state = upkeep.ensure(controller, upkeep.whose(record, policy), policy)
         wanted = filtering.wanted(record, policy)
@@ -195,36 +259,58 @@ class Endpoint:
         record = self.record
         gathered.attempt(lambda: self._remove_links(gathered))
         if record.container_id:
-            sandbox = Sandbox(self._controller, record.container_id, record.netns)
-            gathered.attempt(lambda: sandbox.dismiss(record.id, forget_empty=forget_empty_sandbox))
+            gathered.attempt(lambda: self._sandbox.dismiss(record.id, forget_empty=forget_empty_sandbox))
 
     def _remove_links(self, gathered: Gathered) -> None:
-        record, controller = self.record, self._controller
+        record, controller, role = self.record, self._controller, self._role
         with controller.host.deleting():  # the kernel's wait for the ifb and the veth is one
             if record.tuning or record.bandwidth:
                 from cni_cnm.cnm import adjusting
 
-                stays = not self._driver.role(record.options).makes_device
+                stays = not role.makes_device
                 adjusting.release(record, controller.host, controller.namespaces, gathered, link_stays=stays)
-            gathered.attempt(self._take_out)
-            gathered.attempt(lambda: self._driver.delete_endpoint(record.options, self.plan, controller.host))
+            if record.state == CREATED and role.moved:  # its plugin knows nothing of it yet
+                return
+            self._take_out(gathered)
+            if not gathered.unanswered:
+                gathered.attempt(lambda: self._driver.delete_endpoint(record.options, self.plan, controller.host))
 
-    def _take_out(self) -> None:
-        """A device that only exists in the sandbox goes there; with the namespace it is gone, and another is not it."""
+    def _take_out(self, gathered: Gathered) -> None:
+        """What is in the sandbox is taken out there; with the namespace it is gone, and another is not it."""
         driver, record = self._driver, self.record
-        if isinstance(driver, Leaves) and record.guest:  # the guest has put it back where it was made
-            driver.leave(record.options, self.plan, Place(self._controller.host, record.ifname))
-        if not isinstance(driver, Leaves) or not record.netns or record.guest:
+        if not isinstance(driver, Leaves):
             return
+        if isinstance(driver, Outward) and (record.ports or record.id in self._sandbox.gateways().values()):
+            gathered.attempt(lambda: driver.revoke(record.options, self.plan))
+        if record.guest:  # the guest has put it back where it was made
+            place = Place(self._controller.host, record.ifname)
+            gathered.attempt(lambda: driver.leave(record.options, self.plan, place))
+            return
+        with ExitStack() as opened:
+            stack = self._own_namespace(gathered)
+            if stack is not None:
+                opened.callback(stack.close)
+            there = Place(stack, record.ifname, record.netns) if stack is not None else None
+            if not gathered.unanswered:
+                gathered.attempt(lambda: driver.leave(record.options, self.plan, there))
+            if stack is not None and self._role.moved and not gathered.unanswered:
+                gathered.attempt(lambda: self._move_back(stack))
+
+    def _own_namespace(self, gathered: Gathered) -> Stack | None:
+        """The sandbox it joined, if it is still there."""
+        if not self.record.netns:
+            return None
         try:
-            stack = self._controller.namespaces.open(record.netns)
+            stack = self._controller.namespaces.open(self.record.netns)
         except NamespaceGone:
-            return
-        try:
-            if stack.inode() == record.netns_inode:
-                driver.leave(record.options, self.plan, Place(stack, record.ifname, record.netns))
-        finally:
-            stack.close()
+            return None
+        except CnmError as error:
+            gathered.errors.append(error)
+            return None
+        if stack.inode() == self.record.netns_inode:
+            return stack
+        stack.close()
+        return None
 
     def release(self, environ: Mapping[str, str]) -> None:
         """Addresses back to the pool, and what is keyed by them out of the packet filter while they are still ours."""
@@ -243,7 +329,8 @@ class Endpoint:
         self.disconnect(gathered, forget_empty_sandbox=True)
         gathered.attempt(lambda: upkeep.withdraw_endpoint(self._controller, self.record, self._policy))
         with upkeep.lock(self._controller, shared=True):
-            gathered.attempt(lambda: self.release(environ))
+            if not gathered.unanswered:  # where it may still be used, nobody else must get its address
+                gathered.attempt(lambda: self.release(environ))
             if not gathered.errors:
                 gathered.attempt(lambda: self._controller.store.delete(ENDPOINTS, self.record.id))
         return gathered
@@ -254,12 +341,12 @@ class Endpoint:
         if record.state != READY or record.device is None or record.lease is None:
             raise CheckFailed(f"the endpoint {record.label} was never finished", hint="DEL and ADD it again")
         if previous is not None:
-            _compare(record, previous)
+            reporting.compare(record, previous)
         place = Place(stack, record.ifname, record.netns)
         driver.check_endpoint(record.options, self.plan, self._controller.host, place)
         routes = self.attachment.routes
         role = driver.role(record.options)
-        if role.makes_device:
+        if role.makes_device and record.device.container.name:
             plumbing.check(stack, record.device, record.addresses, routes, role)
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm import adjusting
@@ -270,13 +357,7 @@ class Endpoint:
 
     @property
     def plan(self) -> EndpointPlan:
-        return EndpointPlan(
-            self.record.id,
-            self.record.host_ifname,
-            self.record.mac,
-            self.record.addresses,
-            bool(self.record.ports or self.record.wanted),
-        )
+        return self.record.plan
 
     def _nft(self) -> Nft:
         return self._controller.nft
@@ -290,6 +371,10 @@ class Endpoint:
         return ipam.restore(record.network, record.ipam_type, record.ipam, self._controller.settings)
 
     @property
+    def _sandbox(self) -> Sandbox:
+        return Sandbox(self._controller, self.record.container_id, self.record.netns)
+
+    @property
     def _driver(self) -> Driver:
         return drivers.get(self.record.driver)
 
@@ -300,39 +385,3 @@ class Endpoint:
     @property
     def _policy(self) -> filtering.Policy:
         return self._driver.policy(self.record.options)
-
-    def _attachment(self, elected: frozenset[int]) -> Attachment:
-        record = self.record
-        if record.device is None or record.lease is None:
-            raise DriverFailed(f"the record of the endpoint {record.label} is incomplete", hint="DEL and ADD it again")
-        device = record.device
-        routes = tuple(
-            route for route in record.lease.routes if route not in record.default_routes or route.dst.version in elected
-        )
-        return Attachment(
-            interfaces=(*device.host, device.container, *device.extra),
-            addresses=record.addresses,
-            routes=routes,
-            dns=record.lease.dns,
-            container_index=len(device.host),
-        )
-
-
-def _free_name(stack: Stack) -> str:
-    taken = {link.name for link in stack.links()}
-    return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
-
-
-def _compare(record: EndpointRecord, previous: Attachment) -> None:
-    """What the caller's earlier result lists for this interface must be what is on record."""
-    name = record.device.container.name if record.device else record.ifname
-    mine = [i for i, link in enumerate(previous.interfaces) if link.name == name and link.sandbox]
-    if previous.interfaces and not mine:
-        raise CheckFailed(f"prevResult does not list the interface {name}", hint="is it of another attachment?")
-    if previous.container_index is not None and previous.container_index not in mine:
-        return
-    known = {address.interface for address in record.addresses}
-    for address in previous.addresses:
-        if address.interface not in known:
-            given = ", ".join(str(interface) for interface in known) or "none"
-            raise CheckFailed(f"prevResult has the address {address.interface}, {record.ifname} was given {given}")

@@ -145,7 +145,8 @@ def end_streams(nft: Callable[[], Nft], record: EndpointRecord) -> None:
 
     Not part of `withdraw` while leases are locked: the table of tracked connections is walked, 10 ms and more.
     """
-    _lead_nowhere(nft, record.ports, _targets(record))
+    if drivers.get(record.driver).policy(record.options).publishes:
+        _lead_nowhere(nft, record.ports, _targets(record))
 
 
 def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
@@ -251,7 +252,7 @@ def _wanted(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] |
 
         own = isolation.add_network(record.id, record.label, policy.bridge, policy.ingress, internal=policy.internal)
         parts.append(own)
-    if record.ports and record.addresses:
+    if record.ports and record.addresses and policy.publishes:
         targets = [address.interface for address in record.addresses]
         parts.append(portmap.publish(record.id, record.label, targets, record.ports, record.portmap))
     return merge(*parts)

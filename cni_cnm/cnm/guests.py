@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
-    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json, NetworkSpec
+    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json, NetworkSpec, Subnet
 
 
 # networks -------------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def join(controller: Controller, spec: NetworkSpec, guest: str, pools: Sequence[
             record = NetworkRecord.from_json(raw)
             _refuse_differences(record, spec)
             made = Network(controller, record._replace(guests=(*(g for g in record.guests if g != guest), guest)))
-            drivers.get(record.driver).create_network(record.options, _gateways(controller, record), controller.host)
+            drivers.get(record.driver).create_network(record.options, _addresses(controller, record), controller.host)
             controller.store.put(NETWORKS, spec.name, made.record.to_json())
         with controller.store.lock("pools"):
             for pool in pools:
@@ -122,6 +122,11 @@ def _give_back(controller: Controller, record: NetworkRecord) -> None:
 
 
 def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
+    if drivers.get(record.driver).role(record.options).moved:
+        raise InvalidConfig(
+            f"the network {record.name} is of the Docker plugin {record.driver}, which Docker can use by itself",
+            hint=f"docker network create -d {record.driver}",
+        )
     if record.internal != spec.internal:
         raise InvalidConfig(
             f"the network {record.name} is {'' if record.internal else 'not '}internal",
@@ -144,8 +149,9 @@ def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
         )
 
 
-def _gateways(controller: Controller, record: NetworkRecord) -> Sequence[IPInterface]:
-    return ipam.configure(record.name, IpamSpec(record.ipam_type, record.ipam), None, controller.settings).gateways()
+def _addresses(controller: Controller, record: NetworkRecord) -> Sequence[Subnet]:
+    spec = IpamSpec(record.ipam_type, record.ipam)
+    return ipam.subnets(ipam.configure(record.name, spec, None, controller.settings))
 
 
 def _subnets(config: Mapping[str, Json]) -> list[IPNetwork]:

@@ -8,12 +8,30 @@ from cni_cnm import ipam
 from cni_cnm.cnm import filtering, sharing, upkeep
 from cni_cnm.cnm.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
-from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.cnm.rollback import Gathered, Rollback
 from cni_cnm.drivers import Shares, drivers
-from cni_cnm.errors import ActiveEndpoints, Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
+from cni_cnm.errors import (
+    ActiveEndpoints,
+    Conflict,
+    Forbidden,
+    InvalidConfig,
+    NoSuchEndpoint,
+    NoSuchNetwork,
+    raise_gathered,
+)
 from cni_cnm.ipam.leases import DOCKER
 from cni_cnm.ipam.pools import host_id
-from cni_cnm.model import Address, EndpointKey, EndpointSpec, IpamSpec, Lease, NetworkSpec, PortmapOptions, digest
+from cni_cnm.model import (
+    Address,
+    EndpointKey,
+    EndpointSpec,
+    IpamSpec,
+    Lease,
+    NetworkSpec,
+    PortmapOptions,
+    digest,
+    stable_mac,
+)
 from cni_cnm.state.files import ENDPOINTS, NETWORKS
 
 TYPE_CHECKING = False
@@ -165,8 +183,11 @@ class Network:
             endpoint.write(state=CREATED)
         return endpoint
 
-    def delete(self) -> None:
-        """ActiveEndpoints while it has any, whoever made them."""
+    def delete(self, *, force: bool = False) -> Sequence[str]:
+        """ActiveEndpoints while it has any, whoever made them. Sentences about what a plugin complained of.
+
+        `force`: forgotten also if its plugins cannot be told.
+        """
         controller = self._controller
         with controller.store.lock(f"network/{self.name}"):
             if controller.store.get(NETWORKS, self.name) is None:
@@ -184,19 +205,30 @@ class Network:
                     f"the network {self.name} has {len(labels)} endpoints: {shown}",
                     hint="remove their containers first",
                 )
-            self.erase()
+            return self.erase(force=force)
 
-    def erase(self) -> None:
-        """The data path and the record. The caller holds the network's lock and has looked for endpoints."""
-        controller, record = self._controller, self.record
+    def erase(self, *, force: bool = False) -> Sequence[str]:
+        """The data path and the record. The caller holds the network's lock and has looked for endpoints.
+
+        As in libnetwork a plugin's refusal stops nothing, and addresses are given back first.
+        """
+        controller, record, gathered = self._controller, self.record, Gathered()
+        if ipam.allocates(self.spec.ipam):
+            gathered.attempt(lambda: ipam.free(self.name, self.spec.ipam, controller.settings, force=force))
+        of_plugin = drivers.get(record.driver).role(record.options).moved
+        if of_plugin:  # it may take its time, and has nothing in our packet filter
+            gathered.attempt(lambda: sharing.dismantle(controller, record))
         with upkeep.lock(controller):
             upkeep.withdraw(controller, record, upkeep.policy_of(record))
             upkeep.close_to_all(controller, record)
             self.unisolate()
             with sharing.lock(controller, record):
-                if record.made:
-                    sharing.dismantle(controller, record)
+                if record.made and not of_plugin:
+                    gathered.attempt(lambda: sharing.dismantle(controller, record))
+            if not (force and gathered.unanswered):
+                raise_gathered(gathered.errors)
             controller.store.delete(NETWORKS, self.name)
+        return [*gathered.notes, *(str(error) for error in gathered.errors)]
 
     def unisolate(self) -> None:
         """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
@@ -254,7 +286,7 @@ def new_record(
 
 def refuse_wishes(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
     """InvalidConfig for what an endpoint of this network cannot have, whoever asks for it."""
-    if spec.ports and (network.internal or not role.host_end):
+    if spec.ports and (network.internal or not (role.host_end or role.publishes)):
         why = "is internal" if network.internal else f"has the driver {network.driver}"
         raise InvalidConfig(
             f"the network {network.name} {why}, so {spec.ports[0]} cannot be published on it",
@@ -280,16 +312,9 @@ def refuse_wishes(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
 def _mac(network: NetworkRecord, endpoint_id: str) -> str:
     """ "" where the device brings its own. On a physical network the same name on two hosts must not be one MAC."""
     role = drivers.get(network.driver).role(network.options)
-    if not role.own_mac:
+    if not (role.own_mac and role.invents_mac):
         return ""
     return stable_mac(endpoint_id if role.host_end else digest(host_id(), endpoint_id))
-
-
-def stable_mac(endpoint_id: str) -> str:
-    """Locally administered, the same for an endpoint that comes back: neighbours' ARP entries stay right."""
-    octets = bytearray(bytes.fromhex(digest("mac", endpoint_id)[:12]))
-    octets[0] = octets[0] & 0xFC | 0x02
-    return octets.hex(":")
 
 
 def describe(spec: NetworkSpec, options: Mapping[str, Json], ipam_config: Mapping[str, Json]) -> NetworkRecord:
@@ -316,10 +341,23 @@ def names_no_subnet(spec: NetworkSpec) -> bool:
     return ours and not config.get("subnet") and not config.get("ranges")
 
 
+def allocated_once(spec: NetworkSpec) -> bool:
+    """True where the network's record, and not the configuration alone, says which addresses it has."""
+    return names_no_subnet(spec) or ipam.allocates(spec.ipam)
+
+
+def plugged(record: NetworkRecord) -> bool:
+    """A plugin was told of it: what that was told cannot be changed, only taken back."""
+    return drivers.get(record.driver).role(record.options).moved or bool(ipam.allocated(record.ipam))
+
+
 def subnets(record: NetworkRecord) -> list[IPNetwork]:
     """The subnets a network's record names; what cannot be read counts for nothing."""
     from ipaddress import ip_network
 
+    if ipam.allocated(record.ipam):
+        pool = ipam.configure(record.name, IpamSpec(record.ipam_type, record.ipam), None)
+        return [subnet.pool for subnet in ipam.subnets(pool) if subnet.pool.prefixlen]
     texts: list[Json] = [record.ipam.get("subnet")]
     for range_set in record.ipam.get("ranges") or ():
         texts += [item.get("subnet") for item in range_set if isinstance(item, dict)]
@@ -334,8 +372,10 @@ def subnets(record: NetworkRecord) -> list[IPNetwork]:
 
 def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRecord:
     """The record after its configuration was edited: the new one wins unless endpoints stand on the old one."""
+    told = in_use and (plugged(old) or plugged(new))
     for what, before, after in (
         ("driver", old.driver, new.driver),
+        *((("options", old.options, new.options), ("ipam", _told(old), _told(new))) if told else ()),
         ("bridge", old.options.get("bridge", new.options.get("bridge")), new.options.get("bridge")),
         ("parent", old.options.get("parent"), new.options.get("parent")),
         ("mode", old.options.get("mode"), new.options.get("mode")),
@@ -354,6 +394,11 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
     return new._replace(created=old.created, labels=labels, made=made, guests=old.guests, owner=old.owner)
 
 
+def _told(record: NetworkRecord) -> Json:
+    """What of an ipam object its plugin knows."""
+    return {key: value for key, value in record.ipam.items() if key not in ("routes", "dns")}
+
+
 def _shown(record: NetworkRecord) -> str:
     return ", ".join(str(subnet) for subnet in subnets(record)) or "none"
 
@@ -364,7 +409,7 @@ def same(old: NetworkRecord, new: NetworkRecord) -> bool:
 
 def _configured(record: NetworkRecord) -> NetworkRecord:
     """What of a record follows from the configuration."""
-    return record._replace(created=0.0, labels={}, made=True, guests=(), owner="")
+    return record._replace(created=0.0, labels={}, made=True, guests=(), owner="", pending=False)
 
 
 def duplicate(name: str) -> Conflict:

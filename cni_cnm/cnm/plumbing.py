@@ -7,6 +7,7 @@ from time import monotonic, sleep
 
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError, KernelFeatureMissing
 from cni_cnm.kernel import RouteEntry
+from cni_cnm.model import ON_LINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Se
 def entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
     """A route without gateway goes via the first gateway of its family (CNI convention), else on the link."""
     version = route.dst.version
-    via = route.gw or next((a.gateway for a in addresses if a.gateway and a.gateway.version == version), None)
+    via = route.gw
+    if via is None and route.scope != ON_LINK:
+        via = next((a.gateway for a in addresses if a.gateway and a.gateway.version == version), None)
     return RouteEntry(
         dst=route.dst,
         gw=via,

@@ -10,6 +10,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
+from cni_cnm.cnm import routing
+from cni_cnm.drivers import EndpointPlan
 from cni_cnm.model import (
     Address,
     Bandwidth,
@@ -55,6 +57,8 @@ class NetworkRecord(NamedTuple):
     """Ids of networks of another engine (Docker) that are this one there."""
     owner: str = ""
     """`docker`: made for its guest, and goes with it."""
+    pending: bool = False
+    """A plugin is being told of it, and it is not known how far that got."""
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **self._asdict()}
@@ -153,7 +157,25 @@ class EndpointRecord(NamedTuple):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        return self.lease.addresses if self.lease else ()
+        return self.whole.addresses
+
+    @property
+    def whole(self) -> Lease:
+        """IPAM's lease and what the driver gave beside it."""
+        lease = self.lease or Lease()
+        return routing.whole(lease, self.device.lease) if self.device and self.device.lease else lease
+
+    @property
+    def plan(self) -> EndpointPlan:
+        return EndpointPlan(
+            self.id,
+            self.host_ifname,
+            self.mac,
+            self.addresses,
+            self.ports,
+            bool(self.ports or self.wanted),
+            self.lease.dns.nameservers if self.lease else (),
+        )
 
     @property
     def label(self) -> str:
@@ -165,7 +187,7 @@ class EndpointRecord(NamedTuple):
             "schema": SCHEMA,
             **self._asdict(),
             "lease": _lease_to_json(self.lease),
-            "device": self.device,
+            "device": _device_to_json(self.device),
             "ports": [_port_to_json(port) for port in self.ports],
             "wanted": [_port_to_json(port) for port in self.wanted],
             "default_routes": [_route_to_json(route) for route in self.default_routes],
@@ -239,9 +261,17 @@ def _tuning_from_json(raw: Json) -> Tuning | None:
     return Tuning(tuple((key, value) for key, value in raw[0]), *raw[1:]) if raw else None
 
 
+def _device_to_json(device: Device | None) -> Json:
+    """Where it came from (`source`) is the record's own field."""
+    if device is None or device.lease is None:
+        return device and device[:4]
+    return (*device[:4], _lease_to_json(device.lease))
+
+
 def _device_from_json(raw: Json) -> Device | None:
     if raw is None:
         return None
-    container, host, extra, *ifindex = raw
+    container, host, extra, *rest = raw
     of_host, of_extra = (tuple(Interface(*link) for link in some) for some in (host, extra))
-    return Device(Interface(*container), of_host, of_extra, *ifindex)
+    ifindex, lease = (*rest, None) if len(rest) == 1 else (*rest, 0, None)[:2]
+    return Device(Interface(*container), of_host, of_extra, ifindex, lease=_lease_from_json(lease))

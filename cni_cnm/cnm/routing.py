@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from cni_cnm.model import Route
+from cni_cnm.model import ON_LINK, Lease, Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.drivers import Role
-    from cni_cnm.model import Address, IPAddress, Lease
+    from cni_cnm.model import Address, IPAddress
 
 
 def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
@@ -22,9 +22,9 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
     offers: dict[int, Route] = {}
     for route in lease.routes:
         version = route.dst.version
-        plain = route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
-        if plain and version not in offers:
-            route = route._replace(gw=route.gw or _gateway(lease, version))
+        if is_way_out(route) and version not in offers:
+            if route.scope != ON_LINK:
+                route = route._replace(gw=route.gw or _gateway(lease, version))
             offers[version] = route
         routes.append(route)
     for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
@@ -36,6 +36,18 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
             offers[version] = Route(ip_network(default), gateway)
             routes.append(offers[version])
     return tuple(routes), tuple(offers[version] for version in sorted(offers))
+
+
+def whole(lease: Lease, more: Lease) -> Lease:
+    """A lease and what the driver gives beside it, whose word about the way out counts."""
+    ways = {route.dst for route in more.routes if is_way_out(route)}
+    kept = (route for route in lease.routes if not (is_way_out(route) and route.dst in ways))
+    return Lease((*lease.addresses, *more.addresses), (*more.routes, *kept), lease.dns)
+
+
+def is_way_out(route: Route) -> bool:
+    """A default route that others of the sandbox would be in the way of."""
+    return route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
 
 
 def _gateway(lease: Lease, version: int) -> IPAddress | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cni_cnm.cnm import plumbing
 from cni_cnm.cnm.election import Candidate, elect
 from cni_cnm.cnm.records import EndpointRecord, SandboxRecord
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import Outward, drivers
 from cni_cnm.errors import ActiveContainer, CnmError, NamespaceGone, NoSuchSandbox
 from cni_cnm.model import digest
 from cni_cnm.state.files import ENDPOINTS, SANDBOXES
@@ -95,6 +95,7 @@ class Sandbox:
                     endpoints=(*(member.id for member in others), endpoint.id), gateways=_to_record(elected)
                 )
             )
+            _connect_outside([*others, endpoint], record.gateways, _to_record(elected), newcomer=endpoint.id)
         return frozenset(version for version, winner in elected.items() if winner == endpoint.id)
 
     def dismiss(self, endpoint_id: str, *, forget_empty: bool) -> None:
@@ -120,6 +121,7 @@ class Sandbox:
                 except CnmError as error:
                     failure = error
             self._write(record._replace(endpoints=tuple(m.id for m in others), gateways=_to_record(elected)))
+            _connect_outside(others, record.gateways, _to_record(elected))
         if failure is not None:
             raise failure
 
@@ -166,6 +168,27 @@ def _default(endpoint: EndpointRecord, version: int) -> Route:
 
 def _to_record(elected: Mapping[int, str]) -> dict[str, str]:
     return {str(version): endpoint for version, endpoint in elected.items()}
+
+
+def _connect_outside(
+    members: Sequence[EndpointRecord], before: Mapping[str, str], after: Mapping[str, str], newcomer: str = ""
+) -> None:
+    """Tell drivers that publish by themselves whose part has changed; who lost the way out is told first."""
+    for member in sorted(members, key=lambda member: member.id in after.values()):
+        driver = drivers.get(member.driver)
+        was, now = _part(member.id, before), _part(member.id, after)
+        if not isinstance(driver, Outward) or (was == now and member.id != newcomer):
+            continue
+        if member.ports or any(now[:2]):
+            driver.program(member.options, member.plan, ipv6_elsewhere=now[2])
+        elif any(was[:2]):
+            driver.revoke(member.options, member.plan)
+
+
+def _part(endpoint: str, gateways: Mapping[str, str]) -> tuple[bool, bool, bool]:
+    """Is it the way out of IPv4, of IPv6, and is the latter another one?"""
+    ipv6 = gateways.get("6")
+    return gateways.get("4") == endpoint, ipv6 == endpoint, ipv6 not in (None, endpoint)
 
 
 def _loosen_reverse_path(members: Sequence[EndpointRecord], stack: Stack) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Address, Device, EndpointSpec, IPInterface, Json, NetworkSpec
+    from cni_cnm.model import Address, Device, EndpointSpec, Json, NetworkSpec, PortMapping, Subnet
 
 BUILT_IN = {
     "bridge": "cni_cnm.drivers.bridge",
@@ -51,8 +51,11 @@ class EndpointPlan(NamedTuple):
     """Name of the link on the host, decided beforehand, so that a delete after a crash knows what to look for."""
     mac: str
     addresses: Sequence[Address]
+    ports: Sequence[PortMapping] = ()
     publishes: bool = False
     """It has published ports, so traffic of its own may come back to it."""
+    nameservers: Sequence[str] = ()
+    """What the container's resolver will ask."""
 
 
 class Role(NamedTuple):
@@ -76,6 +79,12 @@ class Role(NamedTuple):
     """False: the device has another link's MAC, and a requested one is refused."""
     connected: bool = False
     """The default route is the device itself; gateways have no meaning."""
+    invents_mac: bool = True
+    """False: a MAC is given where one is asked for, by the user or by IPAM; else the device brings its own."""
+    moved: bool = False
+    """The device is made on the host, by others and under a name of theirs, and moved into the sandbox and back."""
+    publishes: bool = False
+    """Ports are published by the driver, not by our packet filter (`Outward`)."""
 
 
 class Driver(Protocol):
@@ -92,7 +101,7 @@ class Driver(Protocol):
     def validate(self, options: Mapping[str, Json], host: Stack) -> None:
         """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
 
-    def create_network(self, options: Mapping[str, Json], gateways: Sequence[IPInterface], host: Stack) -> bool:
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
         """Make the network's data path, or complete what is there: idempotent, also with another caller beside.
 
         False if it was there before: then it is not the network's to delete.
@@ -102,7 +111,7 @@ class Driver(Protocol):
         """Remove what create_network made and nobody else made before; missing is success."""
 
     def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        """Make the device in its place, down, without addresses. On failure nothing of it stays."""
+        """Make the device in its place, down, without addresses. On failure nothing of it stays, or `Unfinished`."""
 
     def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
         """Remove the device from the host's side; missing is success."""
@@ -142,10 +151,40 @@ class Adopts(Protocol):
 
 @runtime_checkable
 class Leaves(Protocol):
-    """A driver whose devices have no end on the host: they are taken out where they are."""
+    """A driver that must know when an endpoint leaves its sandbox: its devices have no end on the host, or a plugin
+    has a part in it."""
 
-    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place) -> None:
-        """Remove the device from a sandbox that is still there, before `delete_endpoint`; missing is success."""
+    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
+        """Before `delete_endpoint`. `place` None: the sandbox is gone, with all that was in it; missing is success."""
+
+
+@runtime_checkable
+class Outward(Protocol):
+    """A driver that connects its endpoints to the outside, and publishes their ports, itself (libnetwork's ExtConner).
+
+    Called when an endpoint becomes its sandbox's way out of either family, or has ports to publish.
+    """
+
+    def program(self, options: Mapping[str, Json], plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
+        """May be called again. `ipv6_elsewhere`: the sandbox's IPv6 way out is another endpoint."""
+
+    def revoke(self, options: Mapping[str, Json], plan: EndpointPlan) -> None:
+        """It is no longer the way out. Leaving a sandbox implies it."""
+
+
+@runtime_checkable
+class ChecksGateways(Protocol):
+    """A driver that may have no use for a gateway address (libnetwork's GwAllocChecker)."""
+
+    def skips_gateways(self, options: Mapping[str, Json]) -> frozenset[int]:
+        """IP versions of which none is to be reserved."""
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A driver that can say more of an endpoint than the record does."""
+
+    def info(self, options: Mapping[str, Json], plan: EndpointPlan) -> Mapping[str, Json]: ...
 
 
 @runtime_checkable
@@ -159,4 +198,4 @@ class Shares(Protocol):
         """Why a network of the one options cannot share a link with one of the other; "" if it can."""
 
 
-drivers: Registry[Driver] = Registry("network driver", BUILT_IN)
+drivers: Registry[Driver] = Registry("network driver", BUILT_IN, others="cni_cnm.drivers.remote")

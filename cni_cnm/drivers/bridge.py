@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import IPInterface, Json, NetworkSpec
+    from cni_cnm.model import Json, NetworkSpec, Subnet
 
 PORTS_MAX = 1023
 """BR_MAX_PORTS less the reserved port 0 (net/bridge/br_private.h)."""
@@ -70,12 +70,12 @@ class BridgeDriver:
                 hint="name another bridge in the configuration, or remove that link",
             )
 
-    def create_network(self, options: Mapping[str, Json], gateways: Sequence[IPInterface], host: Stack) -> bool:
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
         parsed = BridgeOptions.from_json(options)
         there = host.link(parsed.bridge) is not None
         bridge = _ensure(parsed, host)
         if parsed.is_gateway:
-            gateway.ensure(parsed, bridge, gateways, host)
+            gateway.ensure(parsed, bridge, [s.gateway for s in subnets if s.gateway], host)
         return not there
 
     def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:

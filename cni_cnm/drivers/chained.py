@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import EndpointSpec, IPInterface, Json, NetworkSpec
+    from cni_cnm.model import EndpointSpec, Json, NetworkSpec, Subnet
 
 _BRIDGE, _ALONE = "bridge", "alone"
 
@@ -71,7 +71,7 @@ class ChainedDriver:
     def validate(self, options: Mapping[str, Json], host: Stack) -> None:
         """Nothing of the host is needed."""
 
-    def create_network(self, options: Mapping[str, Json], gateways: Sequence[IPInterface], host: Stack) -> bool:
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
         return False
 
     def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import IPInterface, Json, NetworkSpec
+    from cni_cnm.model import Json, NetworkSpec, Subnet
 
 LOOPBACK = 1
 """Index of `lo`, every namespace's first device."""
@@ -45,7 +45,7 @@ class NullDriver:
     def validate(self, options: Mapping[str, Json], host: Stack) -> None:
         """Nothing of the host is needed."""
 
-    def create_network(self, options: Mapping[str, Json], gateways: Sequence[IPInterface], host: Stack) -> bool:
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
         return False
 
     def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import IPInterface, Json, NetworkSpec
+    from cni_cnm.model import Json, NetworkSpec, Subnet
 
 
 class UpperDriver:
@@ -55,7 +55,7 @@ class UpperDriver:
         if not parsed.in_container:
             parents.validate(parsed, host)
 
-    def create_network(self, options: Mapping[str, Json], gateways: Sequence[IPInterface], host: Stack) -> bool:
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
         """Always the network's: what it may remove is told by the link itself."""
         parsed = UpperOptions.from_json(options)
         if not parsed.in_container:
@@ -92,9 +92,9 @@ class UpperDriver:
         """Make the link on `parent`, which is in `below`."""
         raise TypeError(f"{self.name} makes no links")
 
-    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place) -> None:
-        link = place.stack.link(place.ifname)
-        if link is not None and link.kind == self.name:
+    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
+        link = place.stack.link(place.ifname) if place is not None else None
+        if place is not None and link is not None and link.kind == self.name:
             place.stack.delete_link(link.ifindex)
 
     def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:

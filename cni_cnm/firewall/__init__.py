@@ -41,6 +41,9 @@ class Policy(NamedTuple):
     alone: bool = False
     """`bridge` is the endpoint's own link, which nobody shares: what goes by it comes and goes with the endpoint."""
 
+    publishes: bool = True
+    """False: the driver publishes ports itself."""
+
     @property
     def isolates(self) -> bool:
         return bool(self.bridge) and (self.ingress != "open" or self.internal)

@@ -7,6 +7,7 @@
     given        addresses that another engine (Docker) has allocated
     single       host-local's addresses one by one, for an engine that asks before it names the endpoint
     delegated    any other CNI IPAM executable, by CNI_PATH
+    remote       any other Docker IPAM plugin
 
 A module offers `configure`, `restore` and `release_unrecorded`, which the functions of those names here
 dispatch to. `configure` parses once; an `Ipam` in hand is valid.
@@ -14,8 +15,9 @@ dispatch to. `configure` parses once; an `Ipam` in hand is valid.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from cni_cnm.model import IpamSpec, Subnet
 from cni_cnm.registry import Registry
 
 TYPE_CHECKING = False
@@ -26,13 +28,18 @@ if TYPE_CHECKING:
         EndpointKey,
         EndpointSpec,
         IPAddress,
-        IpamSpec,
         IPInterface,
         IPNetwork,
         Json,
         Lease,
     )
     from cni_cnm.settings import Settings
+
+ALLOCATED = "Allocated"
+"""Key of a network's record beside its ipam's own, which are in lower case: what a plugin gave the network."""
+LOCAL_SPACE = "LocalDefault"
+"""libnetwork's name for the address space of a host's own networks."""
+NOTHING: Mapping[str, Any] = {}
 
 BUILT_IN = {
     "": "cni_cnm.ipam.none",
@@ -94,6 +101,20 @@ class Ipam(Protocol):
         """What a release needs, as JSON, for the endpoint's record; `restore` gives an Ipam back."""
 
 
+@runtime_checkable
+class WantsMac(Protocol):
+    """An IPAM that may have to be told an endpoint's MAC before it gives an address."""
+
+    wants_mac: bool
+
+
+@runtime_checkable
+class HasSubnets(Protocol):
+    """An IPAM that knows more of its subnets than their gateways."""
+
+    def subnets(self) -> Sequence[Subnet]: ...
+
+
 class Module(Protocol):
     """What a name in the registry stands for."""
 
@@ -119,12 +140,12 @@ def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, setti
     InvalidConfig for a wrong value; NoSuchDriver if the type is neither built in nor an executable on
     CNI_PATH.
     """
-    return _module(spec.type).configure(network, spec, endpoint, settings or _settings())
+    return _module(spec).configure(network, spec, endpoint, settings or _settings())
 
 
 def restore(network: str, kind: str, record: Mapping[str, Json], settings: Settings | None = None) -> Ipam:
     """From an endpoint's record: enough to release, check and record again."""
-    return _module(kind).restore(network, record, settings or _settings())
+    return _module(IpamSpec(kind), record).restore(network, record, settings or _settings())
 
 
 def release_unrecorded(
@@ -136,7 +157,14 @@ def release_unrecorded(
     settings: Settings | None = None,
 ) -> None:
     """`Ipam.release` for an endpoint without a record; the configuration may be invalid otherwise."""
-    _module(spec.type).release_unrecorded(network, spec, key, environ, last, settings or _settings())
+    settings = settings or _settings()
+    module = _module(spec)
+    if spec.type not in ipams:
+        from cni_cnm.ipam import remote
+
+        if remote.leased(network, key, settings):
+            module = remote
+    module.release_unrecorded(network, spec, key, environ, last, settings)
 
 
 def choose_subnet(family: int, settings: Settings, used: Sequence[IPNetwork]) -> IPNetwork:
@@ -146,12 +174,59 @@ def choose_subnet(family: int, settings: Settings, used: Sequence[IPNetwork]) ->
     return pools.choose(family, settings.default_address_pools, used)
 
 
-def _module(kind: str) -> Module:
-    if kind in ipams:
-        return ipams.get(kind)
+def subnets(pool: Ipam) -> Sequence[Subnet]:
+    """What a driver is told of a network's addresses."""
+    if isinstance(pool, HasSubnets):
+        return pool.subnets()
+    return [Subnet(gateway.network, gateway, LOCAL_SPACE) for gateway in pool.gateways()]
+
+
+def allocates(spec: IpamSpec) -> bool:
+    """Whether a network gets its pools of a plugin, with `allocate`, and must give them back, with `free`."""
+    return spec.type not in ipams and _is_plugin(spec)
+
+
+def allocate(
+    spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], used: Sequence[IPNetwork]
+) -> Mapping[str, Json]:
+    """Keys for the network's record; see remote_pools.allocate."""
+    from cni_cnm.ipam import remote
+
+    return remote.allocate(spec, families, skipped, used)
+
+
+def free(network: str, spec: IpamSpec, settings: Settings, *, force: bool = False) -> None:
+    """`spec` as the network's record has it; `force` where nobody is there to take it back."""
+    from cni_cnm.ipam import remote
+
+    remote.free(network, spec, settings, force=force)
+
+
+def allocated(config: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The keys of a network's record that came from `allocate`."""
+    return {key: config[key] for key in (ALLOCATED,) if key in config}
+
+
+def _module(spec: IpamSpec, record: Mapping[str, Json] = NOTHING) -> Module:
+    """Built in, else an executable on CNI_PATH, else a plugin; `delegated` says what was looked for in vain."""
+    if spec.type in ipams:
+        return ipams.get(spec.type)
+    if "plugin" in record or _is_plugin(spec):
+        from cni_cnm.ipam import remote
+
+        return remote
     from cni_cnm.ipam import delegated
 
     return delegated
+
+
+def _is_plugin(spec: IpamSpec) -> bool:
+    from cni_cnm.ipam import delegated
+    from cni_cnm.plugins import discovery
+
+    if ALLOCATED in spec.config:
+        return True
+    return not delegated.exists(spec.type, spec.cni_path) and discovery.find(spec.type) is not None
 
 
 def _settings() -> Settings:

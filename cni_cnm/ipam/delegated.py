@@ -18,6 +18,7 @@ from time import sleep
 from cni_cnm.errors import CnmError, DriverFailed, InvalidConfig, NoSuchDriver
 from cni_cnm.ipam import PoolStatus, values
 from cni_cnm.model import Address, Lease
+from cni_cnm.plugins import discovery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,22 +34,35 @@ _BUSY_RUNS = 6
 _BUSY_PAUSE_S = 1.0
 
 
+def exists(kind: str, cni_path: str) -> bool:
+    return any(_is_file(path) for path in _places(kind, cni_path))
+
+
 def find(kind: str, cni_path: str) -> str:
     """The executable in the first folder of CNI_PATH that has it. NoSuchDriver tells what was tried."""
-    if "/" in kind or "\0" in kind or kind in ("", ".", ".."):
-        raise InvalidConfig(f"the ipam type {kind!r} is no plain name", hint="it is looked for on CNI_PATH")
-    tried = [f"{folder}/{kind}" for folder in cni_path.split(os.pathsep) if folder]
-    for path in tried:
-        try:
-            if stat.S_ISREG(os.stat(path).st_mode):
-                return path
-        except OSError:
-            continue
+    tried = _places(kind, cni_path)
+    found = next((path for path in tried if _is_file(path)), None)
+    if found is not None:
+        return found
     raise NoSuchDriver(
         f"there is no ipam {kind!r}: it is not built in, and {' or '.join(tried) or 'CNI_PATH'} "
         f"{'is no file' if tried else 'is empty'}",
-        hint="built in are host-local, static and none; others are executables on CNI_PATH",
+        hint="built in are host-local, static and none; others are executables on CNI_PATH, or Docker plugins: "
+        + discovery.hint(),
     )
+
+
+def _places(kind: str, cni_path: str) -> list[str]:
+    if "/" in kind or "\0" in kind or kind in ("", ".", ".."):
+        raise InvalidConfig(f"the ipam type {kind!r} is no plain name", hint="it is looked for on CNI_PATH")
+    return [f"{folder}/{kind}" for folder in cni_path.split(os.pathsep) if folder]
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Delegated:  # noqa: ARG001

@@ -12,9 +12,9 @@ import os
 from ipaddress import ip_address, ip_interface
 
 from cni_cnm.errors import AddressesExhausted, CheckFailed, Conflict, InvalidConfig, NotReady
-from cni_cnm.ipam import PoolStatus, ranges, values
+from cni_cnm.ipam import LOCAL_SPACE, PoolStatus, ranges, values
 from cni_cnm.ipam.leases import Leases
-from cni_cnm.model import Address, Lease
+from cni_cnm.model import Address, Lease, Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,13 @@ class HostLocal:
     @property
     def sets(self) -> Sequence[RangeSet]:
         return self._sets
+
+    def subnets(self) -> Sequence[Subnet]:
+        return [
+            Subnet(member.subnet, ip_interface(f"{member.gateway}/{member.subnet.prefixlen}"), LOCAL_SPACE)
+            for range_set in self._sets
+            for member in range_set
+        ]
 
     def gateways(self) -> Sequence[IPInterface]:
         found = [

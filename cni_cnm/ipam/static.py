@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.ipam import none, values
-from cni_cnm.model import Address, Lease
+from cni_cnm.ipam import LOCAL_SPACE, none, values
+from cni_cnm.model import Address, Lease, Subnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ class Static(none.NoAddresses):
             if gateway is not None
         ]
         return list(dict.fromkeys(found))
+
+    def subnets(self) -> Sequence[Subnet]:
+        found = [
+            Subnet(one.network, ip_interface(f"{way}/{one.network.prefixlen}") if way else None, LOCAL_SPACE)
+            for one, way in self._lease.addresses
+        ]
+        return list({subnet.pool: subnet for subnet in found}.values())
 
     def validate(self, endpoint: EndpointSpec) -> None:  # noqa: ARG002
         if not self._lease.addresses:

@@ -70,6 +70,11 @@ def find(name: str, sockets: str = SOCKETS, specs: Sequence[str] = SPECS) -> Loc
     return None
 
 
+def hint() -> str:
+    """Where it would have been found, for messages."""
+    return f"plugins are looked for in {', '.join((SOCKETS, *SPECS))}"
+
+
 def named(name: str) -> bool:
     """Whether it can be a plugin's name: a file's, without a way out of the folders."""
     plain = name.isascii() and name[:1].isalnum() and all(c.isalnum() or c in "_.-" for c in name)

@@ -1,7 +1,7 @@
-"""One call of a plugin: POST over a unix socket or TCP, JSON both ways, and never longer than `LIMIT_S`.
+"""One call of a plugin: POST over a unix socket or TCP, JSON both ways, and never longer than a limit.
 
 Docker waits for a plugin without limit, and hangs with it. A runtime that waits for a pod must not: a call ends after
-LIMIT_S whatever the plugin does, drip a byte a second included. A connection that is refused is tried again for
+its limit whatever the plugin does, drip a byte a second included. A connection that is refused is tried again for
 `RETRY_S`, which is a plugin's restart; Docker goes on for 15 s, and kubelet would start the pod again before that.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from typing import Any
 
 from cni_cnm.errors import DriverFailed, TryAgain
@@ -43,19 +44,30 @@ class PluginFailed(DriverFailed):
         return self.status == 404
 
 
+class BrokenOff(DriverFailed):
+    """The plugin went away in the middle of its answer. What it did of the call is not known."""
+
+
 class Unreachable(TryAgain):
-    """No answer at all: nobody listens, or it took too long. What the plugin did of the call is not known."""
+    """No answer at all. If it was `asked`, what it did of the call is not known; otherwise nobody listened."""
+
+    def __init__(self, msg: str, *, asked: bool, hint: str = "") -> None:
+        super().__init__(msg, hint=hint)
+        self.asked = asked
 
 
-def post(name: str, location: Location, call: str, body: Json | None = None) -> Json:
-    """The decoded answer. PluginFailed with the plugin's own words; DriverFailed for rubbish; Unreachable."""
+def post(name: str, location: Location, call: str, body: Json | None = None, limit_s: float = LIMIT_S) -> Json:
+    """The decoded answer. PluginFailed with the plugin's own words; DriverFailed for rubbish; BrokenOff, Unreachable.
+
+    Connecting is tried again for at most half of the limit.
+    """
     from http.client import HTTPException, IncompleteRead
     from threading import Event, Timer
 
     data = b"" if body is None else json.dumps(body).encode()
-    connection = _connect(name, location)
+    connection = _connect(name, location, limit_s)
     late = Event()
-    timer = Timer(LIMIT_S, _cut, (connection, late))
+    timer = Timer(limit_s, _cut, (connection, late))
     timer.daemon = True
     timer.start()
     try:
@@ -67,10 +79,11 @@ def post(name: str, location: Location, call: str, body: Json | None = None) -> 
     except (HTTPException, OSError, ValueError) as error:
         if late.is_set() or isinstance(error, TimeoutError):
             raise Unreachable(
-                f"the plugin {name} did not answer {call} within {LIMIT_S:g} s",
+                f"the plugin {name} did not answer {call} within {limit_s:.2g} s",
+                asked=True,
                 hint="does it hang? restart it, then try again",
             ) from error
-        raise DriverFailed(
+        raise BrokenOff(
             f"the plugin {name} broke off its answer to {call}: {str(error) or type(error).__name__}",
             hint="see the plugin's own log",
         ) from error
@@ -97,13 +110,13 @@ def _decoded(name: str, call: str, status: int, answer: bytes) -> Json:
     return found
 
 
-def _connect(name: str, location: Location) -> HTTPConnection:
+def _connect(name: str, location: Location, limit_s: float) -> HTTPConnection:
     """A connection, tried again while nobody listens."""
     from time import monotonic, sleep
 
-    deadline, wait = monotonic() + RETRY_S, _FIRST_WAIT_S
+    deadline, wait = monotonic() + min(RETRY_S, limit_s / 2), _FIRST_WAIT_S
     while True:
-        connection = _connection(location)
+        connection = _connection(location, limit_s)
         try:
             connection.connect()
             return connection
@@ -113,32 +126,42 @@ def _connect(name: str, location: Location) -> HTTPConnection:
             if not again or monotonic() + wait > deadline:
                 raise Unreachable(
                     f"the plugin {name} cannot be reached at {location.address}: {error}",
+                    asked=False,
                     hint=f"is it running? {location.source} says that it is there",
                 ) from error
         sleep(wait)
         wait *= 2
 
 
-def _connection(location: Location) -> HTTPConnection:
-    from http.client import HTTPConnection, HTTPSConnection
+def _connection(location: Location, limit_s: float) -> HTTPConnection:
+    from http.client import HTTPConnection
 
     if location.scheme == "unix":
-        made = HTTPConnection("plugin", timeout=LIMIT_S)
+        made = HTTPConnection("plugin", timeout=limit_s)
         # Connected by ourselves: its own connect() sets an option of TCP, which a unix socket refuses.
-        made.connect = lambda: setattr(made, "sock", _unix(location.address))  # type: ignore[method-assign]
+        made.connect = lambda: setattr(made, "sock", _unix(location.address, limit_s))  # type: ignore[method-assign]
         return made
     if location.encrypted:
+        try:
+            from http.client import HTTPSConnection
+        except ImportError as error:
+            raise DriverFailed(
+                f"{location.source} asks for TLS, and this host has no library for it",
+                hint="install OpenSSL 3 (libssl.so.3)",
+            ) from error
         from cni_cnm.plugins.discovery import Tls
 
-        return HTTPSConnection(location.address, timeout=LIMIT_S, context=_context(location.tls or Tls()))
-    return HTTPConnection(location.address, timeout=LIMIT_S)
+        return HTTPSConnection(location.address, timeout=limit_s, context=_context(location.tls or Tls()))
+    return HTTPConnection(location.address, timeout=limit_s)
 
 
-def _unix(path: str) -> socket.socket:
+def _unix(path: str, limit_s: float) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        made.settimeout(LIMIT_S)
+        # Blocking: it waits while the plugin's queue is full, where one with a timeout would be refused at once.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(limit_s), int(limit_s % 1 * 1e6)))
         made.connect(path)
+        made.settimeout(limit_s)
     except BaseException:
         made.close()
         raise

@@ -3,9 +3,11 @@
     STATE_DIR/networks/NAME.json        kept over reboots
     STATE_DIR/allowed/pairs.json        networks opened to each other
     STATE_DIR/pools/ID.json             the same: subnets that Docker has requested
+    STATE_DIR/leased/ID.json            the same: addresses that an IPAM plugin has given an endpoint
     RUN_DIR/endpoints/ID.json           void after a reboot, like the kernel objects they describe
     RUN_DIR/sandboxes/ID.json
     RUN_DIR/firewall/state.json         what the packet filters looked like when all was well (cnm/upkeep.py)
+    RUN_DIR/reaped/NAME.json            a network whose plugin was given back what an earlier boot left
     RUN_DIR/locks                       see lock.py
 
 A file is replaced by rename, so a reader sees the old record or the new one, and a kill leaves one of them.
@@ -31,6 +33,8 @@ SANDBOXES = "sandboxes"
 FIREWALL = "firewall"
 ALLOWED = "allowed"
 POOLS = "pools"
+LEASED = "leased"
+REAPED = "reaped"
 _READ_BYTES = 64 << 10
 
 
@@ -45,6 +49,8 @@ class FileStore:
             FIREWALL: f"{run_dir}/{FIREWALL}",
             ALLOWED: f"{state_dir}/{ALLOWED}",
             POOLS: f"{state_dir}/{POOLS}",
+            LEASED: f"{state_dir}/{LEASED}",
+            REAPED: f"{run_dir}/{REAPED}",
         }
         self._lock_file = f"{run_dir}/locks"
 
@@ -71,7 +77,7 @@ class FileStore:
         temporary = f"{path}.tmp"  # one writer at a time: a record is written under its lock, and deleted with this
         data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
         try:
-            self._write(temporary, data, durable=kind in (NETWORKS, ALLOWED, POOLS))
+            self._write(temporary, data, durable=kind in (NETWORKS, ALLOWED, POOLS, LEASED))
             os.rename(temporary, path)
         except OSError as error:
             try:

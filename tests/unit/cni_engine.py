@@ -106,8 +106,9 @@ class FakeEngine:
         self._called("attach", network, endpoint)
         return self.answer
 
-    def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam: IpamSpec | None) -> None:
+    def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam: IpamSpec | None) -> Sequence[str]:
         self._called("detach", key, endpoint, ipam)
+        return self.said
 
     def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> None:
         self._called("check", network, endpoint, previous)

@@ -57,10 +57,13 @@ def test_profile_outright() -> None:
 
 
 def test_driver_keys_are_handed_on() -> None:
-    """All keys but the door's go to the driver, lower-cased at every level; CNM labels as spelled."""
+    """All keys but the door's go to the driver, lower-cased at every level; CNM labels as spelled.
+
+    Keys of the reference bridge mean that only for a bridge.
+    """
     made = network(vlanTrunk=[{"minID": 1, "maxID": 2}], driver="mine", Foo={"Bar": 1}, options={"com.X": "y"})
     assert made.options == {
-        "profile": "reference",
+        "profile": "cnm",
         "vlantrunk": [{"minid": 1, "maxid": 2}],
         "foo": {"bar": 1},
         "labels": {"com.X": "y"},

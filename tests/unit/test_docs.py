@@ -20,7 +20,10 @@ from cni_cnm.cnm import shaping, tuning
 from cni_cnm.drivers import bridge_options, drivers, upper_options
 from cni_cnm.drivers import options as readers
 from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
+from cni_cnm.ipam import remote_pools
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
+from cni_cnm.plugins import discovery
+from cni_cnm.plugins.discovery import Location
 from tests.program import ROOT
 from tests.unit.cni_engine import CONF, ENV
 
@@ -139,6 +142,14 @@ def test_keys_of_the_ipams_are_documented(kind: str, content: dict[str, Any]) ->
     assert not undocumented(asked)
 
 
+def test_keys_of_an_ipam_plugin_are_documented() -> None:
+    """Every key that is read for a Docker IPAM plugin, and those refused."""
+    source = (ROOT / "cni_cnm" / "ipam" / "remote_pools.py").read_text(encoding="utf-8")
+    keys = set(re.findall(r'\.(?:text|texts|list|network|address|mapping)\("(\w+)"\)', source))
+    assert {"ipRange", "auxAddresses", "options", "addressSpace"} <= keys
+    assert not undocumented(keys | set(remote_pools._HOST_LOCAL_ONLY))
+
+
 def test_keys_of_published_ports_are_documented() -> None:
     """Every key of the block `portmap` and of a port mapping, as the parser spells them."""
     source = (ROOT / "cni_cnm" / "firewall" / "portmap_options.py").read_text(encoding="utf-8")
@@ -214,8 +225,10 @@ def _command_line(parser: argparse.ArgumentParser, path: str = "") -> Iterator[s
 
 
 @pytest.mark.parametrize("text", examples())
-def test_examples_are_accepted(text: str) -> None:
+def test_examples_are_accepted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every configuration shown is understood whole: by the door, the driver and the IPAM, without a warning."""
+    there = Location("/run/docker/plugins/my-plugin.sock", "unix", "/run/docker/plugins/my-plugin.sock")
+    monkeypatch.setattr(discovery, "find", lambda name: there if name == "my-plugin" else None)
     document = decode(text.encode())
     plugins = document.get("plugins", [document])
     ours = [plugin for plugin in plugins if plugin["type"] == "cni-cnm"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cni_cnm.errors import DriverFailed, NoSuchDriver
+from cni_cnm.errors import CnmError, DriverFailed, NoSuchDriver
 from cni_cnm.plugins import IPAM_DRIVER, NETWORK_DRIVER, discovery, http, plugin
 from cni_cnm.plugins.discovery import Location
 from cni_cnm.plugins.http import PluginFailed, Unreachable, post
@@ -154,7 +154,7 @@ def test_an_answer_without_end(served: Scripted, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("drips", [False, True])
-def test_hanging(served: Scripted, monkeypatch: pytest.MonkeyPatch, drips: bool) -> None:
+def test_hanging(served: Scripted, drips: bool) -> None:
     """A plugin that says nothing, or a byte at a time for ever: the caller is told to try again."""
 
     def hang(connection: socket.socket) -> None:
@@ -162,11 +162,10 @@ def test_hanging(served: Scripted, monkeypatch: pytest.MonkeyPatch, drips: bool)
             if drips:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nX: y"[:1])
 
-    monkeypatch.setattr(http, "LIMIT_S", 0.4)
     served.script = hang
     with pytest.raises(Unreachable, match=r"did not answer Call within 0\.4 s") as caught:
-        post("p", served.location, "Call", {})
-    assert caught.value.code == 11
+        post("p", served.location, "Call", {}, 0.4)
+    assert (caught.value.code, caught.value.asked) == (11, True)
 
 
 def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,10 +221,9 @@ def test_activated_again_after_it_was_away(found: Scripted, monkeypatch: pytest.
     activated, nothing = answer(b'{"Implements": ["NetworkDriver"]}'), answer(b"{}")
     found.answers(activated, nothing)
     opened = plugin.open_plugin("p", NETWORK_DRIVER)
-    monkeypatch.setattr(http, "LIMIT_S", 0.2)
     found.script = lambda _: found.ended.wait(1)
     with pytest.raises(Unreachable):
-        opened.send(Leave("n", "e"))
+        opened.send(Leave("n", "e"), 0.2)
     monkeypatch.undo()
     monkeypatch.setattr(discovery, "find", lambda _: found.location)
     plugin._activated.pop("p", None)
@@ -248,3 +246,33 @@ def test_answers_of_the_wrong_shape(found: Scripted) -> None:
         found.answers(answer(body))
         with pytest.raises(DriverFailed, match=r"Plugin\.Activate"):
             plugin.open_plugin("p", NETWORK_DRIVER)
+
+
+def test_a_plugin_that_is_busy(tmp_path: Path) -> None:
+    """More callers at once than its queue holds: they wait."""
+    path = tmp_path / "p.sock"
+    answers: list[Any] = []
+
+    def call() -> None:
+        try:
+            answers.append(post("p", Location("x", "unix", str(path)), "Call", {}))
+        except CnmError as error:
+            answers.append(str(error))
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        for thread in threads:
+            thread.start()
+        listener.settimeout(0.2)
+        while any(thread.is_alive() for thread in threads):
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            with connection:
+                connection.settimeout(20)
+                _request(connection)
+                connection.sendall(answer(b"{}"))
+    assert answers == [{}] * 8

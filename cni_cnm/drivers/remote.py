@@ -1,0 +1,298 @@
+"""The remote driver: networks of a Docker network plugin, which is called where a built-in driver works itself.
+
+    create_network   CreateNetwork                    delete_network   DeleteNetwork
+    create_endpoint  CreateEndpoint, Join             leave            Leave
+    program, revoke  …ExternalConnectivity            delete_endpoint  DeleteEndpoint
+
+What the plugin made is on the host: the engine moves it into the sandbox, and back between Leave and DeleteEndpoint, as
+libnetwork does. Nothing is kept here. A plugin that answers a Leave or a Delete with an error is noted and obeyed no
+further; one that does not answer keeps the record, so that the call is made again.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import NamedTuple
+
+from cni_cnm.drivers import Role
+from cni_cnm.drivers import options as read
+from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig
+from cni_cnm.firewall import Policy
+from cni_cnm.model import ON_LINK, Address, Device, Interface, Lease, Route, digest, stable_mac
+from cni_cnm.plugins import NETWORK_DRIVER
+from cni_cnm.plugins import network_driver as messages
+from cni_cnm.plugins.http import PluginFailed
+from cni_cnm.plugins.options import EndpointOptions, NetworkOptions
+from cni_cnm.plugins.plugin import did_nothing, open_plugin, require_answer, take_back, tell
+from cni_cnm.plugins.ports import bindings, exposed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.drivers import EndpointPlan, Place
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
+    from cni_cnm.plugins.plugin import Message, Plugin
+
+BRIDGES_ONLY = {"ingressPolicy": "open", "firewalldZone": None, "iptablesAdminChainName": None}
+"""Keys of the block `firewall`, and what asks for nothing."""
+LABEL_MTU = "com.docker.network.driver.mtu"
+DST_PREFIX = "eth"
+DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+NULL_SPACE = "null"
+"""What libnetwork's null IPAM says of a network whose addresses are nobody's, or the plugin's own."""
+
+
+class RemoteOptions(NamedTuple):
+    network: str
+    """The id that the plugin knows the network by; the same on every host that has a network of the name."""
+    ipv4: bool = True
+    ipv6: bool = False
+    internal: bool = False
+    generic: Mapping[str, str] = {}
+    """`-o` of Docker."""
+
+    @property
+    def message(self) -> NetworkOptions:
+        return NetworkOptions(self.ipv4, self.ipv6, self.internal, self.generic)
+
+
+def named(name: str) -> RemoteDriver:
+    return RemoteDriver(name)
+
+
+class RemoteDriver:
+    """Whether there is a plugin of that name is asked when it is needed: records outlive plugins."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    # what is known without the plugin ---------------------------------------
+
+    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
+        raw = network.options
+        for key, none in BRIDGES_ONLY.items():
+            if raw.get(key.lower(), none) != none:
+                raise InvalidConfig(
+                    f"firewall.{key} is {raw[key.lower()]!r}, which goes by bridges, and what the plugin "
+                    f"{self.name} makes its networks of only it knows",
+                    hint="leave it out: who reaches the endpoints is the plugin's affair",
+                )
+        generic = {str(label): _text(value) for label, value in (raw.get("labels") or {}).items() if value is not None}
+        if raw.get("mtu") is not None:
+            generic.setdefault(LABEL_MTU, str(read.number(raw, "mtu", 0, 68, 65535)))
+        versions = _versions(network.ipam.config)
+        ipv6 = 6 in versions or read.boolean(raw, "enableIPv6", False)
+        return RemoteOptions(
+            digest(network.name), versions != {6}, ipv6, network.internal, dict(sorted(generic.items()))
+        )._asdict()
+
+    def policy(self, options: Mapping[str, Json]) -> Policy:
+        """Nothing: masquerade, isolation and published ports are the plugin's."""
+        return Policy(publishes=False)
+
+    def role(self, options: Mapping[str, Json]) -> Role:
+        """The way out is what Join says."""
+        return Role(
+            internal=RemoteOptions(**options).internal, host_end=False, invents_mac=False, moved=True, publishes=True
+        )
+
+    # networks ---------------------------------------------------------------
+
+    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
+        self._capabilities(self._open())
+
+    def skips_gateways(self, options: Mapping[str, Json]) -> frozenset[int]:
+        plugin = self._open()
+        if not self._capabilities(plugin).gw_alloc_checker:
+            return frozenset()
+        raw = plugin.send(messages.GwAllocCheck(RemoteOptions(**options).message))
+        found = messages.GwAllocChecked.from_json(raw)
+        return frozenset(v for v, skipped in ((4, found.skip_ipv4), (6, found.skip_ipv6)) if skipped)
+
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
+        parsed = RemoteOptions(**options)
+        data = {version: [_data(one) for one in subnets if one.pool.version == version] for version in (4, 6)}
+        if not subnets:
+            data[4] = [messages.IpamData(DEFAULTS[4], address_space=NULL_SPACE)]
+        said = parsed.message._replace(enable_ipv4=bool(data[4]), enable_ipv6=bool(data[6]))
+        plugin = self._open()
+        try:
+            plugin.send(messages.CreateNetwork(parsed.network, said, tuple(data[4]), tuple(data[6])))
+        except CnmError as error:
+            if not did_nothing(error):
+                take_back(plugin, error, messages.DeleteNetwork(parsed.network))
+            raise
+        return True
+
+    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
+        self._tell(messages.DeleteNetwork(RemoteOptions(**options).network))
+
+    # endpoints --------------------------------------------------------------
+
+    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        network, given = RemoteOptions(**options).network, self._given(plan)
+        plugin, said = self._open(), _said(plan)
+        delete, leave = messages.DeleteEndpoint(network, plan.id), messages.Leave(network, plan.id)
+        try:
+            raw = plugin.send(messages.CreateEndpoint(network, plan.id, given, said))
+            made = self._filled(messages.EndpointCreated.from_json(raw).interface, given)
+        except CnmError as error:
+            if isinstance(error, PluginFailed):
+                error.hint = "does it still know the network? one without memory has lost it: docs/plugins.md"
+            if not did_nothing(error):
+                take_back(plugin, error, delete)
+            raise
+        try:
+            raw = plugin.send(messages.Join(network, plan.id, place.sandbox, said))
+        except CnmError as error:
+            take_back(plugin, error, *(() if did_nothing(error) else (leave,)), delete)
+            raise
+        try:
+            return _device(messages.Joined.from_json(raw), made, plan, place)
+        except CnmError as error:
+            take_back(plugin, error, leave, delete)
+            raise
+
+    def program(self, options: Mapping[str, Json], plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
+        said = _said(plan)._replace(no_proxy_6to4=ipv6_elsewhere)
+        message = messages.ProgramExternalConnectivity(RemoteOptions(**options).network, plan.id, said)
+        try:
+            self._open().send(message)
+        except PluginFailed as error:
+            if not error.unsupported:
+                raise
+            if plan.ports:
+                raise DriverFailed(
+                    f"the plugin {self.name} publishes no ports, so {plan.ports[0]} cannot be had of it",
+                    hint="leave out the ports, or use a network of a driver that publishes them",
+                ) from error
+
+    def revoke(self, options: Mapping[str, Json], plan: EndpointPlan) -> None:
+        message = messages.RevokeExternalConnectivity(RemoteOptions(**options).network, plan.id)
+        self._tell(message, optional=True)
+
+    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
+        """The engine takes the device out afterwards, if it is still there."""
+        self._tell(messages.Leave(RemoteOptions(**options).network, plan.id))
+
+    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+        self._tell(messages.DeleteEndpoint(RemoteOptions(**options).network, plan.id))
+
+    def info(self, options: Mapping[str, Json], plan: EndpointPlan) -> Mapping[str, Json]:
+        message = messages.EndpointOperInfo(RemoteOptions(**options).network, plan.id)
+        return messages.OperInfo.from_json(self._open().send(message)).value
+
+    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
+        """Whether the plugin knows the endpoint. What it made, the container's end apart, only it can check."""
+        try:
+            self.info(options, plan)
+        except CnmError as error:
+            if isinstance(error, PluginFailed) and error.unsupported:
+                return
+            raise CheckFailed(error.msg, hint=error.hint) from error
+
+    def status(self, options: Mapping[str, Json], host: Stack) -> str:
+        require_answer(self.name, NETWORK_DRIVER, messages.GET_CAPABILITIES)
+        return ""
+
+    # ------------------------------------------------------------------------
+
+    def _open(self) -> Plugin:
+        return open_plugin(self.name, NETWORK_DRIVER)
+
+    def _capabilities(self, plugin: Plugin) -> messages.Capabilities:
+        return messages.Capabilities.from_json(plugin.ask_once(messages.GET_CAPABILITIES))
+
+    def _tell(self, message: Message, *, optional: bool = False) -> None:
+        tell(self.name, NETWORK_DRIVER, message, optional=optional)
+
+    def _given(self, plan: EndpointPlan) -> messages.EndpointInterface:
+        """The protocol has room for one address a family."""
+        found: dict[int, IPInterface] = {}
+        for address in plan.addresses:
+            version = address.interface.version
+            if version in found:
+                raise InvalidConfig(
+                    f"the endpoint has the addresses {found[version]} and {address.interface}: "
+                    f"the plugin {self.name} can be told of one a family",
+                    hint="give the ipam one range set a family",
+                )
+            found[version] = address.interface
+        return messages.EndpointInterface(found.get(4), found.get(6), plan.mac)
+
+    def _filled(
+        self, answer: messages.EndpointInterface | None, given: messages.EndpointInterface
+    ) -> messages.EndpointInterface:
+        """What the plugin filled in. DriverFailed if it changes what it was given."""
+        answer = answer or messages.EndpointInterface()
+        for what, before, after in zip(("Address", "AddressIPv6", "MacAddress"), given, answer, strict=True):
+            if before and after:
+                raise DriverFailed(
+                    f"the plugin {self.name} answered {messages.CREATE_ENDPOINT} with the {what} {after}, "
+                    f"and it was given {before}",
+                    hint="a plugin may fill in only what it is given empty",
+                )
+        return answer
+
+
+def _said(plan: EndpointPlan) -> EndpointOptions:
+    """As libnetwork: both lists of ports always, a MAC only if it is the user's."""
+    asked = plan.mac if plan.mac != stable_mac(plan.id) else ""
+    return EndpointOptions(bindings(plan.ports), exposed(plan.ports), asked, tuple(plan.nameservers))
+
+
+def _device(joined: messages.Joined, made: messages.EndpointInterface, plan: EndpointPlan, place: Place) -> Device:
+    ways = {4: joined.gateway, 6: joined.gateway_ipv6}
+    addresses = tuple(
+        Address(interface, ways[interface.version]) for interface in (made.address, made.address_ipv6) if interface
+    )
+    if joined.interface is None:
+        return Device(Interface(""), lease=Lease(addresses))
+    link = Interface(_name(joined.interface, place), made.mac or plan.mac, sandbox=place.sandbox)
+    return Device(link, source=_link_name(joined.interface.src_name), lease=Lease(addresses, _routes(joined)))
+
+
+def _routes(joined: messages.Joined) -> tuple[Route, ...]:
+    """To each destination one: a gateway is before a default route, and a next hop may be behind a connected route."""
+    gateways = [Route(DEFAULTS[way.version], way) for way in (joined.gateway_ipv6, joined.gateway) if way]
+    connected = [Route(one.destination, scope=ON_LINK) for one in joined.static_routes if one.next_hop is None]
+    routed = [Route(one.destination, one.next_hop) for one in joined.static_routes if one.next_hop is not None]
+    return tuple({route.dst: route for route in [*routed[::-1], *connected[::-1], *gateways]}.values())[::-1]
+
+
+def _name(names: messages.InterfaceName, place: Place) -> str:
+    """The name that was asked for, else the plugin's, as libnetwork finds it: the prefix and the lowest free number."""
+    if place.ifname or names.dst_name:
+        return place.ifname or _link_name(names.dst_name)
+    prefix = names.dst_prefix or DST_PREFIX
+    taken = {link.name for link in place.stack.links()}
+    return _link_name(next(name for n in range(len(taken) + 1) if (name := f"{prefix}{n}") not in taken))
+
+
+def _link_name(text: str) -> str:
+    if not 0 < len(text.encode()) < 16 or text in (".", "..") or any(c in "/:" or c.isspace() for c in text):
+        raise DriverFailed(f"the plugin answered {messages.JOIN} with the name {text!r}, which no link can have")
+    return text
+
+
+def _data(subnet: Subnet) -> messages.IpamData:
+    return messages.IpamData(subnet.pool, subnet.gateway, subnet.space, subnet.aux)
+
+
+def _versions(config: Mapping[str, Json]) -> set[int]:
+    """IP versions of the subnets and addresses that an ipam object names; what is wrong in it its IPAM says."""
+    listed = [config, *_listed(config.get("addresses"))]
+    listed += [one for members in _listed(config.get("ranges")) for one in _listed(members)]
+    texts = [str(one.get("subnet") or one.get("address") or "") for one in listed if isinstance(one, dict)]
+    return {6 if ":" in text else 4 for text in texts if text}
+
+
+def _listed(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _text(value: Json) -> str:
+    """As Docker's `-o` has it: texts all."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
