@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 SIZE_MAX = 4096
 """proc_sys keeps a value within a page."""
+_HINTS = {
+    ENOENT: "the kernel has no such key here",
+    EROFS: "/proc/sys is mounted read-only here, as in a container without privileges",
+}
 
 
 def read(key: str) -> str | None:
@@ -40,7 +44,7 @@ def write_differing(values: Sequence[tuple[str, str]], *, tolerate: bool) -> Non
             raise KernelError(
                 f"the sysctl {key} cannot be set to {value!r}: {error.strerror}",
                 error.errno or EINVAL,
-                hint="the kernel has no such key here" if error.errno == ENOENT else "",
+                hint=_HINTS.get(error.errno or 0, ""),
             ) from error
 
 
