@@ -76,8 +76,10 @@ def test_what_it_starts_gets_the_environment_it_was_given(bundle: Path, tmp_path
 
 def test_installed_it_runs_and_is_taken_back_whole(bundle: Path, tmp_path: Path) -> None:
     """A second install over the first changes nothing; --uninstall leaves no file."""
-    for _ in range(2):
-        install(tmp_path, "--conflist", "podnet")
+    install(tmp_path, "--conflist", "podnet")
+    before = (tmp_path / "opt/cni/lib/cni-cnm" / __version__).stat().st_ino
+    install(tmp_path, "--conflist", "podnet")
+    assert (tmp_path / "opt/cni/lib/cni-cnm" / __version__).stat().st_ino == before
     program = tmp_path / "opt/cni/bin/cni-cnm"
     assert run(program, **CALL) == run(bundle / "cni-cnm", **CALL)
     assert os.readlink(tmp_path / "opt/cni/lib/cni-cnm/current") == __version__
@@ -117,6 +119,27 @@ def test_an_old_version_stays_while_it_runs(bundle: Path, tmp_path: Path) -> Non
             held.kill()
     install(tmp_path)
     assert not (lib / "0.0.1").exists()
+
+
+def test_another_build_of_a_version_that_runs_goes_beside_it(bundle: Path, tmp_path: Path) -> None:
+    """A process that runs goes on to load its modules where it found the first ones; later that build goes."""
+    lib = tmp_path / "opt/cni/lib/cni-cnm"
+    install(tmp_path)
+    (lib / __version__ / "_internal/another-build").touch()
+    environ = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_PATH": "/"}
+    with subprocess.Popen(
+        [lib / "current/cni-cnm"], env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as held:
+        try:
+            assert "kept" in install(tmp_path)
+            assert os.readlink(f"/proc/{held.pid}/exe") == str(lib / __version__ / "cni-cnm")
+            assert (lib / __version__ / "_internal/another-build").exists()
+            assert os.readlink(lib / "current") == f"{__version__}-2"
+            assert json.loads(run(tmp_path / "opt/cni/bin/cni-cnm", **CALL))
+        finally:
+            held.kill()
+    install(tmp_path)
+    assert sorted(path.name for path in lib.iterdir()) == [f"{__version__}-2", "current"]
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["--conflist", "no-such-example"]])
