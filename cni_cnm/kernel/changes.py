@@ -93,7 +93,7 @@ class Changes:
 
     def _read(self, data: bytes) -> Change:
         found = NOTHING
-        for kind, family, begin, end in nfnetlink.told(data):
+        for kind, _, _, family, begin, end in nfnetlink.messages(data):
             kind -= _SUBSYSTEM
             if kind == _END:
                 program = attributes.raw(data, attributes.places(data, begin, end).get(_PROGRAM))

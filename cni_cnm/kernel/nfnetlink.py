@@ -102,7 +102,8 @@ def _ask(wire: socket.socket, questions: Sequence[tuple[int, str, bytes]]) -> li
     found: list[Answer | None] = [None] * len(questions)
     left = len(questions)
     while left:
-        for data, kind, _, number, begin, end in messages(wire):
+        data = wire.recv(_BYTES)
+        for kind, _, number, _, begin, end in messages(data):
             left -= 1
             if kind != _ERROR:
                 found[number] = data, begin, end
@@ -115,7 +116,8 @@ def _dump(wire: socket.socket, question: tuple[int, str, bytes]) -> list[Answer]
     wire.send(_packed(*question, _REQUEST | _DUMP, 1))
     found: list[Answer] = []
     while True:
-        for data, kind, flags, _, begin, end in messages(wire):
+        data = wire.recv(_BYTES)
+        for kind, flags, _, _, begin, end in messages(data):
             if flags & _INTERRUPTED:
                 raise InterruptedError(EINTR, f"the ruleset was changed {_TRIES} times while it was read")
             if kind in (_DONE, _ERROR):
@@ -128,22 +130,12 @@ def _packed(kind: int, family: str, body: bytes, flags: int, number: int) -> byt
     return _HEADER.pack(size, _SUBSYSTEM + kind, flags, number, 0, FAMILIES[family], 0, 0) + body
 
 
-def messages(wire: socket.socket) -> Iterator[tuple[bytes, int, int, int, int, int]]:
-    """Of the next datagram: itself, and of each message type, flags, number, begin and end of its attributes."""
-    data = wire.recv(_BYTES)
-    offset = 0
-    while offset + 16 <= len(data):
-        length, kind, flags, number = struct.unpack_from("=IHHI", data, offset)
-        yield data, kind, flags, number, offset + _HEADER.size, offset + length
-        offset += (max(length, 16) + 3) & ~3
-
-
-def told(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Of a datagram that nobody asked for: of each message type, family, begin and end of its attributes."""
+def messages(data: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """Of each message of a datagram: type, flags, number, family, begin and end of its attributes."""
     offset = 0
     while offset + _HEADER.size <= len(data):
-        length, kind, _, _, _, family, _, _ = _HEADER.unpack_from(data, offset)
-        yield kind, family, offset + _HEADER.size, offset + length
+        length, kind, flags, number, _, family, _, _ = _HEADER.unpack_from(data, offset)
+        yield kind, flags, number, family, offset + _HEADER.size, offset + length
         offset += (max(length, _HEADER.size) + 3) & ~3
 
 
