@@ -63,8 +63,7 @@ def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> 
                 endpoint, pool = _claim(controller, network, options, key, spec, target, pool, undo)
                 if adopted is not None:
                     endpoint.write(options=adopted.endpoint, host_ifname=adopted.host_ifname, mac=adopted.mac)
-                undo.push_forgetting(lambda: endpoint.release(spec.environ))
-                endpoint.reserve(pool, spec, network.dns)
+                endpoint.reserve(pool, spec, network.dns, undo)
                 return endpoint.connect(sandbox, target, undo)
     finally:
         target.close()

@@ -166,7 +166,7 @@ class Endpoint:
         self.record = self.record._replace(**changes)
         self._controller.store.put(ENDPOINTS, self.record.id, self.record.to_json())
 
-    def reserve(self, pool: Ipam, spec: EndpointSpec, dns: Dns | None) -> None:
+    def reserve(self, pool: Ipam, spec: EndpointSpec, dns: Dns | None, undo: Rollback) -> None:
         """Addresses from the pool; the lease gets the routes and DNS the container will see."""
         role = self._driver.role(self.record.options)
         if spec.previous is not None:
@@ -176,7 +176,8 @@ class Endpoint:
         if isinstance(pool, ipam.WantsMac) and pool.wants_mac:
             self.write(mac=self.record.mac or stable_mac(self.id))
             spec = spec._replace(mac=self.record.mac)
-        leased = pool.acquire(self.record.key, spec)
+        leased = pool.acquire(self.record.key, spec)  # all or nothing
+        undo.push_forgetting(lambda: self.release(spec.environ))
         addresses = tuple(routing.with_gateway(address, role) for address in leased.addresses)
         routes, offers = routing.default_routes(leased._replace(addresses=addresses), role)
         self.write(

@@ -135,7 +135,7 @@ class Network:
                     raise NoSuchNetwork(f"the network {self.name} was deleted")
                 undo.push_forgetting(lambda: controller.store.delete(ENDPOINTS, endpoint.id))
                 endpoint.write(state=PENDING, ipam=pool.record())
-            endpoint.reserve(pool, spec, None)
+            endpoint.reserve(pool, spec, None, undo)
             endpoint.write(state=CREATED)
         return endpoint
 
