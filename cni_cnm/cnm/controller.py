@@ -19,7 +19,7 @@ from cni_cnm.cnm.network import Network
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import WITHOUT_ADDRESSES, ChecksGateways, drivers
+from cni_cnm.drivers import WITHOUT_ADDRESSES, Adopts, ChecksGateways, drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchNetwork, NoSuchSandbox
 from cni_cnm.model import IpamSpec, NetworkSpec
 from cni_cnm.state.files import NETWORKS, SANDBOXES
@@ -100,6 +100,11 @@ class Controller:
         spec = NetworkSpec(
             name, driver, options or {}, IpamSpec(ipam_type, ipam_config or {}), internal, labels=labels or {}
         )
+        if isinstance(drivers.get(driver), Adopts):
+            raise InvalidConfig(
+                f"a network of the driver {driver} cannot be made, its interfaces are other plugins'",
+                hint="it follows from a CNI configuration behind one of those",
+            )
         parsed = drivers.get(driver).options(spec)
         with self.store.lock(f"network/{name}"):
             raw = self.store.get(NETWORKS, name)

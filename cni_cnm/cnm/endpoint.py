@@ -81,6 +81,9 @@ class Endpoint:
         `ifname` defaults to `eth` and the lowest free number, as libnetwork names a sandbox's interfaces, or to what
         a driver's plugin says.
         """
+        from cni_cnm.drivers.options import interface_name
+
+        interface_name({"ifname": ifname}, "ifname", "eth0")
         with self.lock():
             self.refresh()
             if self.record.state == READY:

@@ -120,8 +120,11 @@ class Network:
         """
         if not name or "/" in name or "\0" in name:
             raise InvalidConfig(f"{name!r} is no endpoint name", hint="any text without '/' and NUL")
+        from cni_cnm.cnm import given
+
         key = EndpointKey(self.name, name, "cnm")
         spec = EndpointSpec(name, "cnm", "", owner, mac, addresses, ports=ports, bandwidth=bandwidth, tuning=tuning)
+        spec = given.checked(spec)
         refuse_wishes(self.spec, drivers.get(self.driver).role(self.record.options), spec)
         controller = self._controller
         pool = ipam.configure(self.name, self.spec.ipam, spec, controller.settings)

@@ -51,7 +51,7 @@ def parse(
     given["mac"] = argued.get("mac") or mac or configured.get("mac")
     return Tuning(
         _sysctls((("tuning.sysctl", configured), ("args.cni.sysctl", argued)), ifname, allowlist),
-        _mac(read.text(given, "mac")),
+        parse_mac(read.text(given, "mac")),
         read.number(given, "mtu", 0, 0, 65536) or None,
         read.boolean(given, "promisc", False) if "promisc" in given else None,
         read.boolean(given, "allmulti", False) if "allmulti" in given else None,
@@ -230,7 +230,7 @@ def _allowed(path: str) -> list[Pattern[str]] | None:
     return patterns
 
 
-def _mac(text: str) -> str | None:
+def parse_mac(text: str) -> str | None:
     """Six octets in any usual spelling, as lower-case pairs with colons."""
     if not text:
         return None

@@ -39,7 +39,10 @@ def test_the_example_of_the_documentation(node: Node) -> None:
 
 RULES = """
 import subprocess
+from ipaddress import ip_address
+
 from cni_cnm import errors, open_controller
+from cni_cnm.model import Bandwidth, PortMapping, Tuning
 
 subprocess.run(["ip", "netns", "add", "a"], check=True)
 c = open_controller()
@@ -57,6 +60,14 @@ m = c.new_network("m1")
 refused(errors.Conflict, lambda: c.new_network("n1"))
 refused(errors.InvalidConfig, lambda: c.new_network("../x"))
 refused(errors.InvalidConfig, lambda: n.create_endpoint(""))
+for wrong in (
+    {"mac": "zz"}, {"mac": "01:00:5e:00:00:01"}, {"ports": (PortMapping("icmp", 80, 80),)},
+    {"ports": (PortMapping("tcp", 99999, 80),)}, {"ports": (PortMapping("tcp", 80, 80), PortMapping("tcp", 80, 81))},
+    {"bandwidth": Bandwidth(egress_rate=10)}, {"tuning": Tuning(sysctls=(("kernel/panic", "1"),))},
+    {"tuning": Tuning(mtu=-1)}, {"addresses": (ip_address("10.9.9.9"),)},
+):
+    refused(errors.InvalidConfig, lambda: n.create_endpoint("wrong", **wrong))
+assert list(n.endpoints()) == []
 e = n.create_endpoint("e")
 refused(errors.Forbidden, lambda: n.create_endpoint("e"))
 refused(errors.ActiveEndpoints, n.delete)
@@ -64,6 +75,7 @@ refused(errors.NamespaceGone, lambda: c.new_sandbox("a", "/run/netns/missing"))
 s = c.new_sandbox("a", "/run/netns/a")
 refused(errors.Forbidden, lambda: c.new_sandbox("a", "/run/netns/a"))
 refused(errors.Forbidden, e.leave)
+refused(errors.InvalidConfig, lambda: e.join(s, ifname="a/b"))
 assert e.join(s).interfaces[2].name == "eth0"
 refused(errors.Forbidden, lambda: e.join(s))
 refused(errors.ActiveContainer, e.delete)
