@@ -31,7 +31,7 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         ),
         ("network create --subnet 10.5.0.0/24 --gateway fd00::1 n", "--gateway fd00::1 is not in --subnet"),
         ("network create --subnet 10.5.0.0/24 --ipv6 n", "(give an IPv6 --subnet, too)"),
-        ("network create --driver overlay n", "there is no network driver 'overlay'"),
+        ("network create --driver overlay n", "'overlay' is neither built in"),
         ("network create --driver chained n", "a network of the driver chained cannot be made"),
         ("network create -o team n", "--opt 'team' is not KEY=VALUE"),
         ("network create podnet", "there is a network podnet already"),
