@@ -22,6 +22,7 @@ from cni_cnm.errors import (
     CheckFailed,
     CnmError,
     Forbidden,
+    IoFailed,
     NamespaceGone,
     NoSuchEndpoint,
     raise_gathered,
@@ -334,10 +335,18 @@ class Endpoint:
         gathered.attempt(lambda: upkeep.withdraw_endpoint(self._controller, self.record, self._policy))
         with upkeep.lock(self._controller, shared=True):
             if not gathered.unanswered:  # where it may still be used, nobody else must get its address
+                self._note_leaving()
                 gathered.attempt(lambda: self.release(environ))
             if not gathered.errors:
                 gathered.attempt(lambda: self._controller.store.delete(ENDPOINTS, self.record.id))
         return gathered
+
+    def _note_leaving(self) -> None:
+        """Should this be killed behind the lease, nobody puts back what is keyed by an address that may be another's."""
+        try:
+            self.write(state=PENDING)
+        except IoFailed:
+            pass  # a full disk keeps nobody from leaving
 
     def check(self, stack: Stack, previous: Attachment | None, environ: Mapping[str, str]) -> None:
         """CheckFailed naming the first thing that differs from the record, or from the result the caller holds."""

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from cni_cnm.cnm import upkeep
 from cni_cnm.cnm.controller import Controller
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.errors import KernelError
+from cni_cnm.errors import IoFailed, KernelError
 from cni_cnm.kernel import Element, Transaction
 from cni_cnm.kernel.memory import MemoryNamespaces
 from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec
 from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
+from cni_cnm.state.files import ENDPOINTS, FileStore
 
 NETWORK = NetworkSpec("net", "bridge", {}, IpamSpec("host-local", {"subnet": "10.9.0.0/24"}))
 KEY = EndpointKey("net", "a", "eth0")
+SPEC = EndpointSpec("a", "eth0", "/netns/a", "test")
 
 
 def fail(undo: Rollback) -> None:
@@ -79,23 +81,81 @@ class Broken(MemoryNft):
             raise KernelError("nftables does not answer", errno.ETIMEDOUT)
 
 
-def test_what_could_not_be_undone_is_undone_by_the_next_call(tmp_path: Path) -> None:
-    """The packet filter fails an ADD and its undoing: the lease stays on record, and DEL gives it back later."""
-    namespaces, nft = MemoryNamespaces(), Broken()
+@pytest.fixture
+def nft() -> Broken:
+    return Broken()
+
+
+@pytest.fixture
+def controller(tmp_path: Path, nft: Broken) -> Controller:
+    namespaces = MemoryNamespaces()
     namespaces.create("/netns/a")
     settings = Settings(run_dir=f"{tmp_path}/run", state_dir=f"{tmp_path}/state", leases_dir=f"{tmp_path}/leases")
-    controller = Controller(settings, FileStore(settings.run_dir, settings.state_dir), namespaces, lambda: nft, "epoch")
-    spec = EndpointSpec("a", "eth0", "/netns/a", "test")
-    controller.attach(NETWORK, spec)
-    controller.detach(KEY, spec, NETWORK.ipam)
+    store = FileStore(settings.run_dir, settings.state_dir)
+    return Controller(settings, store, namespaces, lambda: nft, "epoch")
+
+
+def leases(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "leases/net").iterdir() if path.name[0].isdigit()]
+
+
+def test_what_could_not_be_undone_is_undone_by_the_next_call(
+    controller: Controller, nft: Broken, tmp_path: Path
+) -> None:
+    """The packet filter fails an ADD and its undoing: the lease stays on record, and DEL gives it back later."""
+    controller.attach(NETWORK, SPEC)
+    controller.detach(KEY, SPEC, NETWORK.ipam)
     nft.down = True
     with pytest.raises(KernelError, match="does not answer") as raised:
-        controller.attach(NETWORK, spec)
+        controller.attach(NETWORK, SPEC)
     assert any("while undoing: nftables does not answer" in note for note in raised.value.__notes__)
-    leases = tmp_path / "leases/net"
     with pytest.raises(KernelError):
-        controller.detach(KEY, spec, NETWORK.ipam)
+        controller.detach(KEY, SPEC, NETWORK.ipam)
+    assert leases(tmp_path) != []
     nft.down = False
-    controller.detach(KEY, spec, NETWORK.ipam)
-    assert not any(path.name[0].isdigit() for path in leases.iterdir())
+    controller.detach(KEY, SPEC, NETWORK.ipam)
+    assert leases(tmp_path) == []
+    assert list((tmp_path / "run/endpoints").iterdir()) == []
+
+
+class Killed(BaseException):
+    """SIGKILL, of which nothing is caught."""
+
+
+def test_what_a_killed_delete_took_out_is_not_put_back(
+    controller: Controller, nft: Broken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is free already, the record still there: the upkeep leaves it alone, and the next DEL finishes."""
+    controller.attach(NETWORK, SPEC)
+
+    delete = controller.store.delete
+
+    def killed(kind: str, name: str) -> None:
+        if kind == ENDPOINTS:
+            raise Killed
+        delete(kind, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(controller.store, "delete", killed)
+        with pytest.raises(Killed):
+            controller.detach(KEY, SPEC, NETWORK.ipam)
+    assert leases(tmp_path) == []
+    assert list((tmp_path / "run/endpoints").iterdir()) != []
+    upkeep.mend(controller)
+    controller.detach(KEY, SPEC, NETWORK.ipam)
+    assert [element for one in nft.sets.values() for element in one.values() if element.owner == KEY.id[:12]] == []
+
+
+def test_a_full_disk_keeps_nobody_from_leaving(
+    controller: Controller, nft: Broken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a DEL would write down it can do without."""
+    controller.attach(NETWORK, SPEC)
+
+    def full(*_: object) -> None:
+        raise IoFailed("no space left")
+
+    monkeypatch.setattr(controller.store, "put", full)
+    controller.detach(KEY, SPEC, NETWORK.ipam)
+    assert leases(tmp_path) == []
     assert list((tmp_path / "run/endpoints").iterdir()) == []
