@@ -342,7 +342,7 @@ class Endpoint:
         return gathered
 
     def _note_leaving(self) -> None:
-        """Should this be killed behind the lease, nobody puts back what is keyed by an address that may be another's."""
+        """Should it be killed behind the lease, nobody puts back what is keyed by an address: it may be another's."""
         try:
             self.write(state=PENDING)
         except IoFailed:
