@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,61 @@ def test_killed_delete_is_finished_by_the_next(side: Side) -> None:
         if done.code == 0:
             break
     assert number > 8
+
+
+def served(side: Side) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        side.node.command(str(side.executable), "serve"), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_everything_is_killed_under_load(side: Side) -> None:
+    """Twelve pods come and go, calls and a service that puts rules back are killed anywhere: DEL leaves nothing."""
+    names = [f"p{number}" for number in range(12)]
+    for name in names:
+        side.container(name)
+    end = time.monotonic() + 30
+
+    def config(name: str) -> dict[str, Any]:
+        mapping = {"hostPort": 9000 + names.index(name), "containerPort": 80, "protocol": "tcp"}
+        return {**CHAIN, "runtimeConfig": {"portMappings": [mapping]}}
+
+    def come_and_go(name: str) -> None:
+        randomness = random.Random(name)
+        while time.monotonic() < end:
+            for verb in ("ADD", "DEL"):
+                environ = {**environment(side), "CNI_COMMAND": verb, "CNI_CONTAINERID": name,
+                           "CNI_NETNS": f"/run/netns/{name}"}  # fmt: skip
+                process = subprocess.Popen(
+                    side.node.command(str(side.executable)), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                    env={**os.environ, **environ}, start_new_session=True,
+                )  # fmt: skip
+                assert process.stdin is not None
+                process.stdin.write(json.dumps({**config(name), "type": "cni-cnm"}).encode())
+                process.stdin.close()
+                try:
+                    process.wait(randomness.uniform(0.2, 3))
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+    def kill_the_service() -> None:
+        randomness = random.Random(7)
+        while time.monotonic() < end:
+            service = served(side)
+            time.sleep(randomness.uniform(0.5, 3))
+            os.killpg(service.pid, signal.SIGKILL)
+            service.wait()
+
+    with ThreadPoolExecutor(len(names) + 1) as pool:
+        for done in [pool.submit(kill_the_service), *(pool.submit(come_and_go, name) for name in names)]:
+            done.result()
+    for name in names:
+        side.delete(config(name), name).ok()
+    assert_nothing_left(side)
+    ruleset = side.node.run("nft", "list", "ruleset").out
+    assert [line for line in ruleset.splitlines() if "/eth0" in line] == []
+    assert all(side.node.links(f"/run/netns/{name}") == {"lo"} for name in names)
