@@ -145,7 +145,7 @@ def end_streams(nft: Callable[[], Nft], record: EndpointRecord) -> None:
 
     Not part of `withdraw` while leases are locked: the table of tracked connections is walked, 10 ms and more.
     """
-    if drivers.get(record.driver).policy(record.options).publishes:
+    if record.ports and drivers.get(record.driver).policy(record.options).publishes:
         _lead_nowhere(nft, record.ports, _targets(record))
 
 

@@ -8,13 +8,14 @@ import pytest
 
 from cni_cnm.cnm import filtering
 from cni_cnm.cnm.records import READY, EndpointRecord
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import CheckFailed
 from cni_cnm.firewall import Policy, isolation, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import Element, Transaction, merge
 from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
-from cni_cnm.model import Address, Lease
+from cni_cnm.model import Address, IpamSpec, Lease, NetworkSpec
 from tests.kernel.lab import Lab
 
 POLICY = Policy(masquerade=True, guard_mac=True, bridge="br0", ingress=isolation.ISOLATED, internal=True)
@@ -24,8 +25,9 @@ PORTS = [
     {"hostPort": 9000, "containerPort": 9000, "range": 100},
     {"hostPort": 9000, "containerPort": 9000, "range": 100, "hostIP": "2001:db8::1", "protocol": "sctp"},
 ]
+OPTIONS = drivers.get("bridge").options(NetworkSpec("net", "bridge", {}, IpamSpec("")))
 RECORD = EndpointRecord(
-    "a" * 64, "net", "b" * 64, "", "bridge", {}, "cni/test", READY, "epoch",
+    "a" * 64, "net", "b" * 64, "", "bridge", OPTIONS, "cni/test", READY, "epoch",
     container_id="c1", ifname="eth0", host_ifname="veth1", mac="02:00:00:00:00:05",
     lease=Lease((Address(ip_interface("10.0.0.5/24")), Address(ip_interface("fd00::5/64")))),
     ports=parse_mappings(PORTS),
