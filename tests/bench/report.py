@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from statistics import median
+from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ def plot(cells: Sequence[Cell], about: Mapping[str, object]) -> str:
     for index, (name, colour) in enumerate(COLOURS.items()):
         x = _LEFT + 110 * index
         legend.append(f'<rect x="{x}" y="14" width="11" height="11" fill="{colour}"/>' + _text(x + 16, 24, name))
-    said = _text(10, y + 12, ", ".join(f"{key} {value}" for key, value in about.items()))
+    lines = wrap(", ".join(f"{key} {value}" for key, value in about.items()), 130)
+    said = "".join(_text(10, y + 12 + 15 * number, line) for number, line in enumerate(lines))
     total = _LEFT + _WIDTH + 90
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{y + 24}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{y + 9 + 15 * len(lines)}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
         + "".join([*legend, *parts, said])
         + "</svg>\n"
