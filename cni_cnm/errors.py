@@ -182,7 +182,7 @@ class DriverFailed(CnmError):
             self.code = code
 
 
-class Complained(DriverFailed):
+class PluginRefused(DriverFailed):
     """A plugin answered a Leave or a Delete with an error. As in libnetwork that is noted and stops nothing."""
 
 

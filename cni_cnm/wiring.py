@@ -24,8 +24,8 @@ def open_controller(
 
     `nft` given: how nftables is opened, for a caller that keeps it open between requests.
     """
+    from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
     from cni_cnm.kernel.netns import KernelNamespaces
-    from cni_cnm.kernel.others import KernelOthers
 
     chosen = settings or settings_module.load()
     shared = nft or _Kept().nft
@@ -35,7 +35,7 @@ def open_controller(
         namespaces or KernelNamespaces(),
         shared,
         epoch.current(),
-        KernelOthers(shared),
+        KernelForeignFirewalls(shared),
     )
 
 

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from cni_cnm.cli.table import table
-from cni_cnm.cnm.endpoint import Endpoint
-from cni_cnm.cnm.network import endpoint_records
+from cni_cnm.cnm.objects.endpoint import Endpoint
+from cni_cnm.cnm.objects.network import endpoint_records
 from cni_cnm.errors import CnmError, InvalidConfig, NoSuchEndpoint
 from cni_cnm.wiring import open_controller
 

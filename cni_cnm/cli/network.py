@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from cni_cnm.cnm.network import Network
+    from cni_cnm.cnm.objects.network import Network
 
 
 def configure(nouns: Any) -> None:
@@ -144,7 +144,7 @@ def _summary(network: Network) -> dict[str, Any]:
 
 
 def _subnets(network: Network) -> list[str]:
-    from cni_cnm.cnm.network import subnets
+    from cni_cnm.cnm.objects.network import subnets
 
     return [str(subnet) for subnet in subnets(network.record)]
 

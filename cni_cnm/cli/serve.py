@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.activation import DOCKER_SOCKET_PATH, Listener, notify, passed
+    from cni_cnm.service.firewall_watch import Upkeep
     from cni_cnm.service.server import Server
-    from cni_cnm.service.upkeep import Upkeep
 
     listener = Listener(arguments.socket, os.environ)
     docker_listener, docker_path = None, arguments.docker_socket or DOCKER_SOCKET_PATH
@@ -43,7 +43,7 @@ def serve(arguments: argparse.Namespace) -> int:
     server = Server(listener, door, trace=arguments.trace)
     docker = None
     if docker_listener is not None:
-        from cni_cnm.docker.server import Server as DockerServer
+        from cni_cnm.docker_server.server import Server as DockerServer
 
         docker = DockerServer(docker_listener.socket, door.engine, door.note)
         docker.start()
@@ -89,7 +89,7 @@ def _warm(trace: bool) -> Any:
     """The door, with everything a request needs imported: the first pod is not the slow one."""
     from importlib import import_module
 
-    from cni_cnm.service.door import Door
+    from cni_cnm.service.handler import Door
 
     for module in WARM:
         import_module(module)
@@ -99,7 +99,7 @@ def _warm(trace: bool) -> Any:
 WARM = (
     "cni_cnm.cni.loopback",
     "cni_cnm.cni.result",
-    "cni_cnm.cnm.attachment",
+    "cni_cnm.cnm.requests.attachment",
     "cni_cnm.drivers.bridge",
 )
 

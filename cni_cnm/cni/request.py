@@ -166,10 +166,10 @@ def _firewall(config: Fields) -> dict[str, Json]:
         )
     found = {key: value for key in _FIREWALL_KEYS[1:] if (value := block.text(key))}
     if found:
-        from cni_cnm.firewall import coexist, isolation
+        from cni_cnm.firewall import foreign_accept, isolation
         from cni_cnm.kernel import firewalld
 
-        parsers = (isolation.parse_policy, firewalld.parse_zone, coexist.parse_chain)
+        parsers = (isolation.parse_policy, firewalld.parse_zone, foreign_accept.parse_chain)
         for key, parse in zip(_FIREWALL_KEYS[1:], parsers, strict=True):
             if key in found:
                 found[key] = parse(found[key])
@@ -214,7 +214,7 @@ def _bandwidth(config: Fields) -> Bandwidth | None:
     block, wished = config.raw("bandwidth"), config.object("runtimeConfig").raw("bandwidth")
     if block is None and wished is None:
         return None
-    from cni_cnm.cnm import shaping
+    from cni_cnm.cnm.interface import shaping
 
     found = shaping.parse(block, wished)
     for key in ("shapedSubnets", "unshapedSubnets"):
@@ -230,7 +230,7 @@ def _tuning(config: Fields, call: Call, mac: str) -> Tuning | None:
     block = config.raw("tuning")
     if block is None:
         return None
-    from cni_cnm.cnm import tuning
+    from cni_cnm.cnm.interface import tuning
 
     return tuning.parse(block, config.object("args").raw("cni"), call.ifname, mac=mac)
 
@@ -238,7 +238,7 @@ def _tuning(config: Fields, call: Call, mac: str) -> Tuning | None:
 def refuse_repeated(raw: bytes) -> None:
     """InvalidConfig for a sysctl that is given twice, of which decoding kept one. `raw` has been decoded."""
     if b"sysctl" in raw.lower():
-        from cni_cnm.cnm import tuning
+        from cni_cnm.cnm.interface import tuning
 
         tuning.refuse_repeated(raw)
 

@@ -13,13 +13,13 @@ from contextlib import nullcontext
 from ipaddress import ip_network
 
 from cni_cnm import ipam
-from cni_cnm.cnm import network as networks
-from cni_cnm.cnm import sharing
-from cni_cnm.cnm.network import Network
+from cni_cnm.cnm.objects import network as networks
+from cni_cnm.cnm.objects import shared_parent
+from cni_cnm.cnm.objects.network import Network
+from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.cnm.sandbox import Sandbox
-from cni_cnm.drivers import WITHOUT_ADDRESSES, Adopts, ChecksGateways, drivers
+from cni_cnm.drivers import WITHOUT_ADDRESSES, ChecksGateways, UsesExistingInterface, drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchNetwork, NoSuchSandbox
 from cni_cnm.model import IpamSpec, NetworkSpec
 from cni_cnm.state.files import NETWORKS, SANDBOXES
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from cni_cnm.kernel import Namespaces, Nft, Others, Stack
+    from cni_cnm.kernel import ForeignFirewalls, Namespaces, Nft, Stack
     from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IPNetwork, Json
     from cni_cnm.settings import Settings
     from cni_cnm.state.files import FileStore
@@ -44,7 +44,7 @@ class Controller:
         namespaces: Namespaces,
         nft: Callable[[], Nft],
         epoch: str,
-        others: Others | None = None,
+        others: ForeignFirewalls | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -100,7 +100,7 @@ class Controller:
         spec = NetworkSpec(
             name, driver, options or {}, IpamSpec(ipam_type, ipam_config or {}), internal, labels=labels or {}
         )
-        if isinstance(drivers.get(driver), Adopts):
+        if isinstance(drivers.get(driver), UsesExistingInterface):
             raise InvalidConfig(
                 f"a network of the driver {driver} cannot be made, its interfaces are other plugins'",
                 hint="it follows from a CNI configuration behind one of those",
@@ -143,15 +143,15 @@ class Controller:
 
     def allow(self, one: str, other: str) -> None:
         """Open two networks to each other (names, ids, id prefixes), until `revoke` or until one is deleted."""
-        from cni_cnm.cnm import upkeep
+        from cni_cnm.cnm.packet_filter import firewall_reconcile
 
-        upkeep.allow(self, self.network(one).record, self.network(other).record)
+        firewall_reconcile.allow(self, self.network(one).record, self.network(other).record)
 
     def revoke(self, one: str, other: str) -> None:
         """Close them to each other again, at once also for connections that exist; not open is done."""
-        from cni_cnm.cnm import upkeep
+        from cni_cnm.cnm.packet_filter import firewall_reconcile
 
-        upkeep.revoke(self, self.network(one).record, self.network(other).record)
+        firewall_reconcile.revoke(self, self.network(one).record, self.network(other).record)
 
     def realize(self, spec: NetworkSpec, options: Mapping[str, Json]) -> Network:
         """Make what a specification asks for, on the host and on record. The caller holds the network's lock."""
@@ -185,15 +185,15 @@ class Controller:
         skipped = self._skipped_gateways(spec.driver, options) if skipped is None else skipped
         subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
         record = networks.describe(spec, options, config)
-        with sharing.lock(self, record), Rollback() as undo:
-            sharing.refuse_clash(self, record)
+        with shared_parent.lock(self, record), Rollback() as undo:
+            shared_parent.refuse_clash(self, record)
             if driver.role(options).moved:  # whatever a plugin does of this, it can be taken back
                 undo.push_forgetting(lambda: self.store.delete(NETWORKS, spec.name))
                 self.store.put(NETWORKS, spec.name, record._replace(pending=True).to_json())
             made = driver.create_network(options, subnets, self.host)
             record = record._replace(made=made)
             if made:
-                undo.push(lambda: sharing.dismantle(self, record))
+                undo.push(lambda: shared_parent.dismantle(self, record))
             self.store.put(NETWORKS, spec.name, record.to_json())
         return Network(self, record)
 
@@ -223,7 +223,7 @@ class Controller:
 
     def attach(self, network: NetworkSpec, endpoint: EndpointSpec) -> Attachment:
         """Network get-or-create, endpoint, join: all or nothing. The same `request_id` again gives the same answer."""
-        from cni_cnm.cnm import attachment
+        from cni_cnm.cnm.requests import attachment
 
         return attachment.attach(self, network, endpoint)
 
@@ -232,13 +232,13 @@ class Controller:
 
         Sentences about what a plugin complained of.
         """
-        from cni_cnm.cnm import attachment
+        from cni_cnm.cnm.requests import attachment
 
         return attachment.detach(self, key, endpoint, ipam_spec)
 
     def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> None:
         """CheckFailed naming what differs between the record and the kernel. Writes nothing."""
-        from cni_cnm.cnm import attachment
+        from cni_cnm.cnm.requests import attachment
 
         attachment.check(self, network, endpoint, previous)
 
@@ -246,13 +246,13 @@ class Controller:
         self, network: NetworkSpec, owner: str, valid: Sequence[EndpointKey], environ: Mapping[str, str]
     ) -> Sequence[str]:
         """Take down what the owner has on the network beside `valid`; sentences about what others own."""
-        from cni_cnm.cnm import attachment
+        from cni_cnm.cnm.requests import attachment
 
         return attachment.collect(self, network, owner, valid, environ)
 
     def status(self, network: NetworkSpec, *, exhausted_is_error: bool) -> Sequence[str]:
         """Warnings about what would keep an attach from working; NotReady if nothing could work."""
-        from cni_cnm.cnm import attachment
+        from cni_cnm.cnm.requests import attachment
 
         return attachment.status(self, network, exhausted_is_error=exhausted_is_error)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
-from cni_cnm.cnm import routing
+from cni_cnm.cnm.interface import default_routes
 from cni_cnm.drivers import EndpointPlan
 from cni_cnm.model import (
     Address,
@@ -163,7 +163,7 @@ class EndpointRecord(NamedTuple):
     def whole(self) -> Lease:
         """IPAM's lease and what the driver gave beside it."""
         lease = self.lease or Lease()
-        return routing.whole(lease, self.device.lease) if self.device and self.device.lease else lease
+        return default_routes.whole(lease, self.device.lease) if self.device and self.device.lease else lease
 
     @property
     def plan(self) -> EndpointPlan:

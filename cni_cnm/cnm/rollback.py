@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.errors import CnmError, Complained, TryAgain, Unfinished
+from cni_cnm.errors import CnmError, PluginRefused, TryAgain, Unfinished
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class Rollback:
             try:
                 step()
             except Exception as second:  # noqa: BLE001 - a defect in one step must not keep the others from theirs
-                clean = clean and isinstance(second, Complained)
+                clean = clean and isinstance(second, PluginRefused)
                 error.add_note(f"while undoing: {second}")
 
 
-class Gathered:
+class ErrorList:
     """Errors of a teardown that goes on: `attempt` runs a step and keeps its error; `errors` is what was kept.
 
     `notes` are complaints that keep nothing from being done.
@@ -65,7 +65,7 @@ class Gathered:
         """True if the step succeeded."""
         try:
             step()
-        except Complained as error:
+        except PluginRefused as error:
             self.notes.append(str(error))
         except CnmError as error:
             self.errors.append(error)

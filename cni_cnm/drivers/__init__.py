@@ -84,7 +84,7 @@ class Role(NamedTuple):
     moved: bool = False
     """The device is made on the host, by others and under a name of theirs, and moved into the sandbox and back."""
     publishes: bool = False
-    """Ports are published by the driver, not by our packet filter (`Outward`)."""
+    """Ports are published by the driver, not by our packet filter (`ExternalConnectivity`)."""
 
 
 class Driver(Protocol):
@@ -142,7 +142,7 @@ class Adopted(NamedTuple):
 
 
 @runtime_checkable
-class Adopts(Protocol):
+class UsesExistingInterface(Protocol):
     """A driver whose endpoints are given interfaces that are there."""
 
     def adopt(self, options: Mapping[str, Json], spec: EndpointSpec, host: Stack, place: Place) -> Adopted:
@@ -150,7 +150,7 @@ class Adopts(Protocol):
 
 
 @runtime_checkable
-class Leaves(Protocol):
+class NeedsLeave(Protocol):
     """A driver that must know when an endpoint leaves its sandbox: its devices have no end on the host, or a plugin
     has a part in it."""
 
@@ -159,7 +159,7 @@ class Leaves(Protocol):
 
 
 @runtime_checkable
-class Outward(Protocol):
+class ExternalConnectivity(Protocol):
     """A driver that connects its endpoints to the outside, and publishes their ports, itself (libnetwork's ExtConner).
 
     Called when an endpoint becomes its sandbox's way out of either family, or has ports to publish.

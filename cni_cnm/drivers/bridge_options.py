@@ -56,7 +56,7 @@ class BridgeOptions(NamedTuple):
     """Who reaches the endpoints unasked (firewall/isolation.py)."""
     zone: str = ""
     admin_chain: str = ""
-    """`firewalldZone`, `iptablesAdminChainName` (firewall/coexist.py)."""
+    """`firewalldZone`, `iptablesAdminChainName` (firewall/foreign_accept.py)."""
 
     @property
     def vlan_filtering(self) -> bool:
@@ -167,7 +167,7 @@ def _others(raw: Mapping[str, Json]) -> dict[str, Json]:
     zone, chain = raw.get("firewalldzone"), raw.get("iptablesadminchainname")
     if not zone and not chain:
         return {}
-    from cni_cnm.firewall.coexist import parse_chain
+    from cni_cnm.firewall.foreign_accept import parse_chain
     from cni_cnm.kernel.firewalld import parse_zone
 
     return {"zone": parse_zone(zone) if zone else "", "admin_chain": parse_chain(chain)}

@@ -7,14 +7,14 @@ the parent, for all of its ipvlans: two networks of one parent have the same.
 
 from __future__ import annotations
 
-from cni_cnm.drivers.upper import UpperDriver
+from cni_cnm.drivers.parent_link import UpperDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cni_cnm.drivers import EndpointPlan, Place
-    from cni_cnm.drivers.upper_options import UpperOptions
+    from cni_cnm.drivers.parent_link_options import ParentLinkOptions
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Json
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class IpvlanDriver(UpperDriver):
     name = "ipvlan"
 
-    def add(self, options: UpperOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
+    def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
         below.add_ipvlan(
             place.ifname, parent.ifindex, mode=options.mode, flag=options.flag, to=place.stack, mtu=options.mtu
         )

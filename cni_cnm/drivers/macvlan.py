@@ -6,14 +6,14 @@ Modes: `bridge` (containers of one parent reach each other), `private` (they do 
 
 from __future__ import annotations
 
-from cni_cnm.drivers.upper import UpperDriver
+from cni_cnm.drivers.parent_link import UpperDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cni_cnm.drivers import EndpointPlan, Place
-    from cni_cnm.drivers.upper_options import UpperOptions
+    from cni_cnm.drivers.parent_link_options import ParentLinkOptions
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Json
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class MacvlanDriver(UpperDriver):
     name = "macvlan"
 
-    def add(self, options: UpperOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
+    def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
         below.add_macvlan(
             place.ifname,
             parent.ifindex,

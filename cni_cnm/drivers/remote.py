@@ -14,26 +14,26 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import NamedTuple
 
+from cni_cnm.docker_protocol import NETWORK_DRIVER
+from cni_cnm.docker_protocol import network_driver as messages
+from cni_cnm.docker_protocol.http import PluginFailed
+from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
+from cni_cnm.docker_protocol.plugin import did_nothing, open_plugin, require_answer, take_back, tell
+from cni_cnm.docker_protocol.ports import bindings, exposed
 from cni_cnm.drivers import Role
 from cni_cnm.drivers import options as read
 from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig
 from cni_cnm.firewall import Policy
 from cni_cnm.model import ON_LINK, Address, Device, Interface, Lease, Route, digest, stable_mac
-from cni_cnm.plugins import NETWORK_DRIVER
-from cni_cnm.plugins import network_driver as messages
-from cni_cnm.plugins.http import PluginFailed
-from cni_cnm.plugins.options import EndpointOptions, NetworkOptions
-from cni_cnm.plugins.plugin import did_nothing, open_plugin, require_answer, take_back, tell
-from cni_cnm.plugins.ports import bindings, exposed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cni_cnm.docker_protocol.plugin import Message, Plugin
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Stack
     from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
-    from cni_cnm.plugins.plugin import Message, Plugin
 
 BRIDGES_ONLY = {"ingressPolicy": "open", "firewalldZone": None, "iptablesAdminChainName": None}
 """Keys of the block `firewall`, and what asks for nothing."""

@@ -221,8 +221,8 @@ def _module(spec: IpamSpec, record: Mapping[str, Json] = NOTHING) -> Module:
 
 
 def _is_plugin(spec: IpamSpec) -> bool:
+    from cni_cnm.docker_protocol import discovery
     from cni_cnm.ipam import delegated
-    from cni_cnm.plugins import discovery
 
     if ALLOCATED in spec.config:
         return True

@@ -15,10 +15,10 @@ import stat
 from ipaddress import ip_address
 from time import sleep
 
+from cni_cnm.docker_protocol import discovery
 from cni_cnm.errors import CnmError, DriverFailed, InvalidConfig, NoSuchDriver
 from cni_cnm.ipam import PoolStatus, values
 from cni_cnm.model import Address, Lease
-from cni_cnm.plugins import discovery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

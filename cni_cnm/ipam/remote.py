@@ -7,20 +7,21 @@ more.
 
 from __future__ import annotations
 
-from cni_cnm.errors import CheckFailed, CnmError, Complained, InvalidConfig, NoSuchNetwork
+from cni_cnm.docker_protocol import IPAM_DRIVER
+from cni_cnm.docker_protocol import ipam_driver as messages
+from cni_cnm.docker_protocol.http import PluginFailed
+from cni_cnm.docker_protocol.plugin import open_plugin, require_answer, take_back, tell
+from cni_cnm.errors import CheckFailed, CnmError, InvalidConfig, NoSuchNetwork, PluginRefused
 from cni_cnm.ipam import ALLOCATED, PoolStatus, values
 from cni_cnm.ipam import remote_pools as pools
 from cni_cnm.ipam.remote_leases import RemoteLeases
 from cni_cnm.model import Address, Dns, Lease
-from cni_cnm.plugins import IPAM_DRIVER
-from cni_cnm.plugins import ipam_driver as messages
-from cni_cnm.plugins.http import PluginFailed
-from cni_cnm.plugins.plugin import open_plugin, require_answer, take_back, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cni_cnm.docker_protocol.plugin import Plugin
     from cni_cnm.ipam.remote_leases import Leased
     from cni_cnm.ipam.remote_pools import Allocated, Pool
     from cni_cnm.model import (
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
         Route,
         Subnet,
     )
-    from cni_cnm.plugins.plugin import Plugin
     from cni_cnm.settings import Settings
 
 
@@ -83,13 +83,13 @@ def free(network: str, spec: IpamSpec, settings: Settings, *, force: bool) -> No
 
     With `force` the leases are forgotten also then.
     """
-    complaint: Complained | None = None
+    complaint: PluginRefused | None = None
     found = configure(network, spec, None, settings)
     try:
         for step in (found.clear, found.free):
             try:
                 step()
-            except Complained as error:
+            except PluginRefused as error:
                 complaint = complaint or error
     finally:
         if force:
@@ -196,11 +196,11 @@ class Remote:
 
     def clear(self) -> None:
         """Give back what leases there are: those of endpoints that were removed without the plugin."""
-        complaint: Complained | None = None
+        complaint: PluginRefused | None = None
         for one in self._leases.all():
             try:
                 self._give_back(one)
-            except Complained as error:
+            except PluginRefused as error:
                 complaint = complaint or error
         if complaint is not None:
             raise complaint
@@ -255,16 +255,16 @@ class Remote:
         """Nobody waits for it: what the plugin has to say of it is for nobody."""
         try:
             self._give_back(leased)
-        except Complained:
+        except PluginRefused:
             pass
 
     def _give_back(self, leased: Leased) -> None:
-        complaint: Complained | None = None
+        complaint: PluginRefused | None = None
         for pool_id, address in leased.held:
             try:
                 message = messages.ReleaseAddress(pool_id, address.ip)
                 tell(leased.plugin, IPAM_DRIVER, message, limit_s=RELEASE_LIMIT_S)
-            except Complained as error:
+            except PluginRefused as error:
                 complaint = complaint or error
         self._leases.forget(leased)
         if complaint is not None:

@@ -12,20 +12,20 @@ from __future__ import annotations
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
-from cni_cnm.errors import AddressesExhausted, CnmError, Complained, DriverFailed, InvalidConfig
+from cni_cnm.docker_protocol import IPAM_DRIVER, fields
+from cni_cnm.docker_protocol import ipam_driver as messages
+from cni_cnm.docker_protocol.http import PluginFailed
+from cni_cnm.docker_protocol.plugin import open_plugin, take_back, tell
+from cni_cnm.errors import AddressesExhausted, CnmError, DriverFailed, InvalidConfig, PluginRefused
 from cni_cnm.model import Subnet
-from cni_cnm.plugins import IPAM_DRIVER, fields
-from cni_cnm.plugins import ipam_driver as messages
-from cni_cnm.plugins.http import PluginFailed
-from cni_cnm.plugins.plugin import open_plugin, take_back, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from cni_cnm.docker_protocol.fields import Fields
+    from cni_cnm.docker_protocol.plugin import Plugin
     from cni_cnm.model import IPAddress, IpamSpec, IPInterface, IPNetwork, Json
-    from cni_cnm.plugins.fields import Fields
-    from cni_cnm.plugins.plugin import Plugin
 
 TRIES = 16
 """Pools of the plugin's choice that are looked at before it is given up. Docker asks for ever."""
@@ -197,11 +197,11 @@ def allocate(spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], u
 
 def free(name: str, allocated: Allocated) -> None:
     """Give all of it back, as Docker does also of a gateway that was never requested. Complained at last if so."""
-    complaint: Complained | None = None
+    complaint: PluginRefused | None = None
     for message in _releases(allocated):
         try:
             tell(name, IPAM_DRIVER, message)
-        except Complained as error:
+        except PluginRefused as error:
             complaint = complaint or error
     if complaint is not None:
         raise complaint

@@ -267,7 +267,7 @@ class Stack(Protocol):
         """Limit what leaves by a link, in place of a limit it has. None: no more; ENOENT if it has none.
 
         `mtu` is the link's, from whoever knows it already. The burst is raised to what reaches the rate and cut to what
-        the kernel keeps (kernel/rates.py): `rate` tells.
+        the kernel keeps (kernel/token_bucket.py): `rate` tells.
         """
 
     def rate(self, index: int) -> Rate | None:
@@ -330,7 +330,7 @@ class Seen(NamedTuple):
     """0 drops, 1 accepts; -1 for a table, and for a chain without hook."""
 
 
-class Others(Protocol):
+class ForeignFirewalls(Protocol):
     """What other programs keep in the packet filters of the host: iptables of both kinds, and firewalld."""
 
     def stamp(self, chains: Sequence[str]) -> Json:

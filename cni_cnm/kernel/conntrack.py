@@ -14,9 +14,9 @@ from typing import Any
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import messages  # noqa: F401  # puts a light pyroute2 in place
+from cni_cnm.kernel.coalesce import Coalesce
+from cni_cnm.kernel.netlink_socket import NetlinkSocket
 from cni_cnm.kernel.netns import entered
-from cni_cnm.kernel.together import Together
-from cni_cnm.kernel.wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class Conntrack:
     """
 
     def __init__(self, netns: int | None = None) -> None:
-        self._wire: Wire | None = None  # first, for __del__
+        self._wire: NetlinkSocket | None = None  # first, for __del__
         self._netns = netns
-        self._together: Together[_Wish] = Together(self._forget_all)
+        self._together: Coalesce[_Wish] = Coalesce(self._forget_all)
 
     def published(self, streams: Iterable[Stream], targets: Collection[IPAddress]) -> int:
         """Forget streams to these ports of the host that go elsewhere than to `targets`; how many those were.
@@ -132,7 +132,7 @@ class Conntrack:
     def _look(self, wishes: Sequence[_Wish]) -> None:
         if not (tracked := _tracked()):
             return
-        wire = self._wire = self._wire or Wire(_NETLINK_NETFILTER)
+        wire = self._wire = self._wire or NetlinkSocket(_NETLINK_NETFILTER)
         for entry in _entries(wire, wishes, few=tracked <= _FEW):
             for wish in wishes:
                 if wish.wants(entry):
@@ -167,7 +167,7 @@ def _unusable(error: OSError) -> KernelError:
     return KernelError(f"connection tracking cannot be asked: {error.strerror}", error.errno or EINVAL)
 
 
-def _delete(wire: Wire, entry: Any) -> bool:
+def _delete(wire: NetlinkSocket, entry: Any) -> bool:
     """False if it has ended by itself."""
     attributes = [[name, entry.get_attr(name)] for name in ("CTA_TUPLE_ORIG", "CTA_ID")]
     if zone := entry.get_attr("CTA_ZONE"):
@@ -181,7 +181,7 @@ def _delete(wire: Wire, entry: Any) -> bool:
     return True
 
 
-def _entries(wire: Wire, wishes: Sequence[_Wish], *, few: bool) -> Iterator[Any]:
+def _entries(wire: NetlinkSocket, wishes: Sequence[_Wish], *, few: bool) -> Iterator[Any]:
     """What there may be to forget: of a table with few entries all of them."""
     if few:
         yield from wire.dump(_message(0, []), _GET, "listing the tracked connections")
@@ -195,7 +195,7 @@ def _entries(wire: Wire, wishes: Sequence[_Wish], *, few: bool) -> Iterator[Any]
         yield from _narrowed(wire, version, protocol, some)
 
 
-def _narrowed(wire: Wire, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
+def _narrowed(wire: NetlinkSocket, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
     """Entries of a family and protocol, to the one port if there is only one."""
     flags, proto = _BY_PROTOCOL, [["CTA_PROTO_NUM", protocol]]
     if len(ports) == 1 and len(ports[0]) == 1:

@@ -6,9 +6,9 @@ from struct import Struct
 from typing import Any
 
 from cni_cnm.kernel import Link, Port, Vlan
-from cni_cnm.kernel.attributes import number, places, text
 from cni_cnm.kernel.encoding import Tail
 from cni_cnm.kernel.messages import AF_BRIDGE, Message, ifinfmsg
+from cni_cnm.kernel.nlattr import number, places, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

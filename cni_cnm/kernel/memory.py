@@ -12,10 +12,10 @@ from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
 from cni_cnm.kernel.batch import Batch, Deleting
+from cni_cnm.kernel.memory_parent_links import place
 from cni_cnm.kernel.memory_space import MTU_MAX, MTU_MIN, Device, Space, refuse
-from cni_cnm.kernel.memory_uppers import place
-from cni_cnm.kernel.rates import kept
 from cni_cnm.kernel.route_defaults import MAIN, completed
+from cni_cnm.kernel.token_bucket import kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from errno import EINTR
 from typing import TypeVar
 
-from cni_cnm.kernel import attributes
+from cni_cnm.kernel import nlattr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
 
 
 def text(kind: int, value: str) -> bytes:
-    return attributes.pack(kind, value.encode() + b"\0")
+    return nlattr.pack(kind, value.encode() + b"\0")
 
 
 def comment(raw: bytes) -> str:

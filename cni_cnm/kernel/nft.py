@@ -74,7 +74,7 @@ class KernelNft:
         raise failed
 
     def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
-        from cni_cnm.kernel.elements import find
+        from cni_cnm.kernel.nft_elements import find
 
         return self._asked(lambda questions: find(questions, elements))
 
@@ -86,17 +86,17 @@ class KernelNft:
         self._run([f"add table {table}", f"delete table {table}"])
 
     def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
-        from cni_cnm.kernel.glance import seen
+        from cni_cnm.kernel.nft_handles import seen
 
         return self._asked(lambda questions: seen(questions, names))
 
     def rules(self, table: str) -> dict[str, int]:
-        from cni_cnm.kernel.rules import count
+        from cni_cnm.kernel.nft_rules import count
 
         return self._asked(lambda questions: count(questions, table))
 
     def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
-        from cni_cnm.kernel.rules import commented
+        from cni_cnm.kernel.nft_rules import commented
 
         return self._asked(lambda questions: commented(questions, tables, words))
 

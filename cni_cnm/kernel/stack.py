@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import addresses, links, messages, routes, sysctl
 from cni_cnm.kernel.batch import Batch, Deleting
+from cni_cnm.kernel.netlink_socket import CREATE_NEW, NetlinkSocket
 from cni_cnm.kernel.netns import entered
-from cni_cnm.kernel.wire import CREATE_NEW, Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class KernelStack:
         self.fd = fd
         self.path = path
         self.place = f" in {path}" if path else ""
-        self._opened: Wire | None = None
+        self._opened: NetlinkSocket | None = None
         self._names: dict[int, str] = {}
         self.leaving: list[int] | None = None
 
     @property
-    def _wire(self) -> Wire:
+    def _wire(self) -> NetlinkSocket:
         if self._opened is None:
-            self._opened = self._inside(Wire)
+            self._opened = self._inside(NetlinkSocket)
         return self._opened
 
     def _inside(self, action: Callable[[], T]) -> T:
@@ -284,7 +284,7 @@ class KernelStack:
         return self._seen(made)
 
     def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
-        from cni_cnm.kernel import rates, tc
+        from cni_cnm.kernel import tc, token_bucket
 
         if rate is None:
             self._control(tc.place(index, tc.ROOT), tc.RTM_DELQDISC, f"taking the rate limit off {self._name(index)}")
@@ -294,18 +294,18 @@ class KernelStack:
             if link is None:
                 raise KernelError(f"there is no {self._name(index)}{self.place}", ENODEV)
             mtu = link.mtu
-        request = tc.root(index, rates.bucket(rate, mtu))
+        request = tc.root(index, token_bucket.bucket(rate, mtu))
         sentence = f"limiting {self._name(index)} to {rate.rate} bit/s"
         self._control(request, tc.RTM_NEWQDISC, sentence, flags=tc.REPLACE, feature="token bucket filter (sch_tbf)")
 
     def rate(self, index: int) -> Rate | None:
-        from cni_cnm.kernel import rates, tc
+        from cni_cnm.kernel import tc, token_bucket
 
         # The kernel has no filter by link for this one.
         sentence = f"looking for the rate limit of {self._name(index)}{self.place}"
         found = self._wire.dump(tc.message(index), tc.RTM_GETQDISC, sentence)
         buckets = (tc.bucket(one, index) for one in found)
-        return next((rates.rate(bucket) for bucket in buckets if bucket is not None), None)
+        return next((token_bucket.rate(bucket) for bucket in buckets if bucket is not None), None)
 
     def redirect_ingress(self, index: int, to: int) -> None:
         from cni_cnm.kernel import tc

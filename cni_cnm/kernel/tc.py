@@ -11,7 +11,7 @@ from typing import Any
 
 from cni_cnm.kernel.encoding import keep_together
 from cni_cnm.kernel.messages import Message
-from cni_cnm.kernel.rates import U32, Bucket
+from cni_cnm.kernel.token_bucket import U32, Bucket
 
 from pyroute2.netlink import nla, nlmsg  # isort: skip # after messages, which puts a light pyroute2 in place
 

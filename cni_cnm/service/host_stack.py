@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from cni_cnm.kernel.netlink_socket import NetlinkSocket
 from cni_cnm.kernel.stack import KernelStack
-from cni_cnm.kernel.wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import _local
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.service.reaper import Reaper
+    from cni_cnm.service.link_deleter import LinkDeleter
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class HostStack(KernelStack):
     """Deletes through the reaper. `kept` is where the thread keeps a socket from one request to the next."""
 
-    def __init__(self, fd: int, reaper: Reaper, kept: _local) -> None:
+    def __init__(self, fd: int, reaper: LinkDeleter, kept: _local) -> None:
         super().__init__(fd, "")
         self._reaper = reaper
         self._kept = kept
@@ -38,9 +38,9 @@ class HostStack(KernelStack):
         return action()
 
     @property
-    def _wire(self) -> Wire:
+    def _wire(self) -> NetlinkSocket:
         if self._opened is None:
-            self._opened, self._kept.wire = getattr(self._kept, "wire", None) or Wire(), None
+            self._opened, self._kept.wire = getattr(self._kept, "wire", None) or NetlinkSocket(), None
         return self._opened
 
     def delete_links(self, indexes: Sequence[int]) -> None:

@@ -18,7 +18,7 @@ from threading import current_thread
 from time import perf_counter, sleep
 from typing import NamedTuple
 
-from cni_cnm.service.lanes import Lane
+from cni_cnm.service.keyed_executor import Lane
 from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
 
 TYPE_CHECKING = False

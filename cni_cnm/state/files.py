@@ -6,7 +6,8 @@
     STATE_DIR/leased/ID.json            the same: addresses that an IPAM plugin has given an endpoint
     RUN_DIR/endpoints/ID.json           void after a reboot, like the kernel objects they describe
     RUN_DIR/sandboxes/ID.json
-    RUN_DIR/firewall/state.json         what the packet filters looked like when all was well (cnm/upkeep.py)
+    RUN_DIR/firewall/state.json         what the packet filters looked like when all was well
+                                        (cnm/packet_filter/firewall_reconcile.py)
     RUN_DIR/reaped/NAME.json            a network whose plugin was given back what an earlier boot left
     RUN_DIR/locks                       see lock.py
 

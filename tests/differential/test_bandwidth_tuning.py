@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cni_cnm.cnm import shaping, tuning
+from cni_cnm.cnm.interface import shaping, tuning
 from cni_cnm.errors import CheckFailed, CnmError, KernelError
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.stack import KernelStack

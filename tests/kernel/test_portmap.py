@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.errors import PortTaken
-from cni_cnm.firewall import INET, claims, masquerade, portmap
+from cni_cnm.firewall import INET, masquerade, port_conflicts, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings, parse_options
 from cni_cnm.kernel import Transaction
 from cni_cnm.kernel.nft import KernelNft
@@ -208,11 +208,11 @@ def test_taken_port_is_refused(lab: Lab) -> None:
     for one, named in wanted:
         transaction = portmap.publish(OTHER_ID, "net/d/eth0", other, parse_mappings([mapping(1234), one]))
         with pytest.raises(PortTaken, match=f"{named} is already published by net/c/eth0"):
-            claims.commit(at.nft, transaction, lambda owner: owner == ID[:12])
+            port_conflicts.commit(at.nft, transaction, lambda owner: owner == ID[:12])
         at.nft.commit(portmap.unpublish(OTHER_ID, "net/d/eth0", other, parse_mappings([mapping(1234), one])))
         assert at.nft.elements(INET) == before
     free = [mapping(8080, protocol="udp"), mapping(7000), mapping(7000, hostIP="192.0.2.2"), mapping(9100)]
-    claims.commit(at.nft, portmap.publish(OTHER_ID, "n", other, parse_mappings(free)), lambda _: True)
+    port_conflicts.commit(at.nft, portmap.publish(OTHER_ID, "n", other, parse_mappings(free)), lambda _: True)
 
 
 def test_dead_endpoints_port_is_taken_over(lab: Lab) -> None:
@@ -222,7 +222,7 @@ def test_dead_endpoints_port_is_taken_over(lab: Lab) -> None:
     at.nft.commit(masquerade.add(ID, "n", ADDRESSES))
     other = (ip_interface("10.88.0.6/24"),)
     wanted = parse_mappings([mapping(8080), mapping(9050)])
-    claims.commit(at.nft, portmap.publish(OTHER_ID, "n", other, wanted), lambda _: False)
+    port_conflicts.commit(at.nft, portmap.publish(OTHER_ID, "n", other, wanted), lambda _: False)
     assert {element.owner for element in at.nft.elements(INET)} == {OTHER_ID[:12]}
     with at.neighbour.serving(80):
         assert at.outside.ask("192.0.2.1", 9050) == "192.0.2.9"

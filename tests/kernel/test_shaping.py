@@ -10,12 +10,12 @@ from ipaddress import ip_interface
 
 import pytest
 
-from cni_cnm.cnm import shaping
+from cni_cnm.cnm.interface import shaping
 from cni_cnm.errors import CheckFailed, KernelFeatureMissing
 from cni_cnm.kernel import Rate
 from cni_cnm.kernel.netns import KernelNamespaces, entered
-from cni_cnm.kernel.rates import kept
 from cni_cnm.kernel.stack import KernelStack
+from cni_cnm.kernel.token_bucket import kept
 from cni_cnm.model import Bandwidth
 
 MBIT = 1_000_000

@@ -14,7 +14,7 @@ import time
 
 from cni_cnm.service import server as service_server
 from cni_cnm.service.activation import Listener, notify
-from cni_cnm.service.lanes import Lane
+from cni_cnm.service.keyed_executor import Lane
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.server import Answer, Call, Server
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cni_cnm.cnm import upkeep
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.errors import IoFailed, KernelError
 from cni_cnm.kernel import Element, Transaction
@@ -141,7 +141,7 @@ def test_what_a_killed_delete_took_out_is_not_put_back(
             controller.detach(KEY, SPEC, NETWORK.ipam)
     assert leases(tmp_path) == []
     assert list((tmp_path / "run/endpoints").iterdir()) != []
-    upkeep.mend(controller)
+    firewall_reconcile.mend(controller)
     controller.detach(KEY, SPEC, NETWORK.ipam)
     assert [element for one in nft.sets.values() for element in one.values() if element.owner == KEY.id[:12]] == []
 

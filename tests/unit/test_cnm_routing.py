@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.cnm import routing
-from cni_cnm.cnm.plumbing import entry
+from cni_cnm.cnm.interface import default_routes
+from cni_cnm.cnm.interface.configure_interface import entry
 from cni_cnm.drivers import Role
 from cni_cnm.model import ON_LINK, Address, Lease, Route
 
@@ -40,12 +40,12 @@ roles = st.builds(Role, default_route=st.booleans(), connected=st.booleans())
 @given(leases, leases, roles)
 def test_what_a_driver_gives_beside_the_lease(own: Lease, more: Lease, role: Role) -> None:
     """All of both is there, but for default routes of the lease where the driver names the way out."""
-    found = routing.whole(own, more)
+    found = default_routes.whole(own, more)
     assert found.addresses == own.addresses + more.addresses
-    ways = {route.dst for route in more.routes if routing.is_way_out(route)}
-    kept = tuple(route for route in own.routes if not (routing.is_way_out(route) and route.dst in ways))
+    ways = {route.dst for route in more.routes if default_routes.is_way_out(route)}
+    kept = tuple(route for route in own.routes if not (default_routes.is_way_out(route) and route.dst in ways))
     assert found.routes == more.routes + kept
-    _, offers = routing.default_routes(found, role)
+    _, offers = default_routes.default_routes(found, role)
     for offer in offers:
         if offer.dst in ways:
             assert offer.dst in {route.dst for route in more.routes}
@@ -54,11 +54,11 @@ def test_what_a_driver_gives_beside_the_lease(own: Lease, more: Lease, role: Rol
 @given(leases, roles)
 def test_offers(lease: Lease, role: Role) -> None:
     """At most one a family, each among the routes; asked again, the same; none for a metric or a table of its own."""
-    found, offers = routing.default_routes(lease, role)
+    found, offers = default_routes.default_routes(lease, role)
     assert len({offer.dst for offer in offers}) == len(offers)
     assert set(offers) <= set(found)
-    assert all(routing.is_way_out(offer) for offer in offers)
-    assert routing.default_routes(lease._replace(routes=found), role) == (found, offers)
+    assert all(default_routes.is_way_out(offer) for offer in offers)
+    assert default_routes.default_routes(lease._replace(routes=found), role) == (found, offers)
 
 
 @given(leases)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.cnm import shaping
+from cni_cnm.cnm.interface import shaping
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError
 from cni_cnm.kernel import Link, Rate
 from cni_cnm.kernel.memory import MemoryNamespaces, MemoryStack
-from cni_cnm.kernel.rates import kept
+from cni_cnm.kernel.token_bucket import kept
 from cni_cnm.model import Bandwidth, digest
 
 MBIT = 1_000_000

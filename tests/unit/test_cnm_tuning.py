@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.cnm import tuning
+from cni_cnm.cnm.interface import tuning
 from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, IoFailed, KernelError
 from cni_cnm.kernel.memory import MemoryNamespaces, MemoryStack
 from cni_cnm.model import Tuning

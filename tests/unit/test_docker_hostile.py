@@ -19,14 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.docker import request as docker_request
-from cni_cnm.docker import server as docker_server
-from cni_cnm.docker.calls import CALLS, answer
-from cni_cnm.docker.request import BODY_MAX
-from cni_cnm.docker.server import Server
+from cni_cnm.docker_protocol import ipam_driver, network_driver
+from cni_cnm.docker_server import request as docker_request
+from cni_cnm.docker_server import server as docker_server
+from cni_cnm.docker_server.calls import CALLS, answer
+from cni_cnm.docker_server.request import BODY_MAX
+from cni_cnm.docker_server.server import Server
 from cni_cnm.kernel.memory import MemoryNamespaces
 from cni_cnm.kernel.memory_nft import MemoryNft
-from cni_cnm.plugins import ipam_driver, network_driver
 from cni_cnm.settings import Settings
 from cni_cnm.state.files import FileStore
 

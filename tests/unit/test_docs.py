@@ -16,14 +16,14 @@ from cni_cnm import cli, errors, ipam
 from cni_cnm import settings as settings_module
 from cni_cnm.cni import conventions, environ, request, versions
 from cni_cnm.cni.document import Fields, decode
-from cni_cnm.cnm import shaping, tuning
-from cni_cnm.drivers import bridge_options, drivers, upper_options
+from cni_cnm.cnm.interface import shaping, tuning
+from cni_cnm.docker_protocol import discovery
+from cni_cnm.docker_protocol.discovery import Location
+from cni_cnm.drivers import bridge_options, drivers, parent_link_options
 from cni_cnm.drivers import options as readers
 from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
 from cni_cnm.ipam import remote_pools
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
-from cni_cnm.plugins import discovery
-from cni_cnm.plugins.discovery import Location
 from tests.program import ROOT
 from tests.unit.cni_engine import CONF, ENV
 
@@ -120,9 +120,9 @@ def test_keys_of_the_bridge_are_documented(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_keys_of_macvlan_and_ipvlan_are_documented() -> None:
     """Every option of the two, by Docker's names and the reference plugins'; and their modes and flags."""
-    for table in (upper_options.LABELS, upper_options.REFERENCE_ONLY, upper_options.MODES):
+    for table in (parent_link_options.LABELS, parent_link_options.REFERENCE_ONLY, parent_link_options.MODES):
         assert not undocumented({word for words in table.values() for word in words})
-    assert not undocumented(request._MACVLAN_KEYS | set(upper_options.FLAGS))
+    assert not undocumented(request._MACVLAN_KEYS | set(parent_link_options.FLAGS))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.kernel import Port, RouteEntry, Vlan, addresses, encoding, links, routes, tc
-from cni_cnm.kernel.rates import Bucket
+from cni_cnm.kernel.token_bucket import Bucket
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True)
 MACS = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.docker_protocol.discovery import Location, Tls, find
 from cni_cnm.errors import InvalidConfig, IoFailed
-from cni_cnm.plugins.discovery import Location, Tls, find
 
 
 class Host:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.docker_protocol import IPAM_DRIVER, NETWORK_DRIVER, discovery, http, plugin
+from cni_cnm.docker_protocol.discovery import Location
+from cni_cnm.docker_protocol.http import PluginFailed, Unreachable, post
+from cni_cnm.docker_protocol.network_driver import Leave
 from cni_cnm.errors import CnmError, DriverFailed, NoSuchDriver
-from cni_cnm.plugins import IPAM_DRIVER, NETWORK_DRIVER, discovery, http, plugin
-from cni_cnm.plugins.discovery import Location
-from cni_cnm.plugins.http import PluginFailed, Unreachable, post
-from cni_cnm.plugins.network_driver import Leave
 
 
 def answer(body: bytes, status: str = "200 OK") -> bytes:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cni_cnm.docker_protocol import failure, failure_of, fields
+from cni_cnm.docker_protocol import ipam_driver as ipam
+from cni_cnm.docker_protocol import network_driver as net
+from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
+from cni_cnm.docker_protocol.ports import ExposedPort, PortBinding, bindings, exposed, mapping
 from cni_cnm.errors import DriverFailed, InvalidConfig
 from cni_cnm.model import PortMapping
-from cni_cnm.plugins import failure, failure_of, fields
-from cni_cnm.plugins import ipam_driver as ipam
-from cni_cnm.plugins import network_driver as net
-from cni_cnm.plugins.options import EndpointOptions, NetworkOptions
-from cni_cnm.plugins.ports import ExposedPort, PortBinding, bindings, exposed, mapping
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAME = st.text("abcdef0123456789", min_size=1, max_size=64)

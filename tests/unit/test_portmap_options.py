@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.errors import InvalidConfig, PortTaken
-from cni_cnm.firewall import claims, portmap
+from cni_cnm.firewall import port_conflicts, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings, parse_options
 from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.model import PortmapOptions, PortMapping
@@ -141,11 +141,11 @@ def _claimed(mapping: PortMapping) -> set[tuple[str, str, int]]:
 def test_refused_exactly_where_ports_overlap(first: PortMapping, second: PortMapping) -> None:
     """Two living endpoints: the second is refused if and only if one port of both is the same."""
     nft = MemoryNft()
-    claims.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [first]), lambda _: True)
+    port_conflicts.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [first]), lambda _: True)
     before = nft.elements("inet cni_cnm")
     overlap = bool(_claimed(first) & _claimed(second))
     try:
-        claims.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
+        port_conflicts.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
         assert not overlap
     except PortTaken:
         assert overlap
@@ -156,10 +156,10 @@ def test_refused_exactly_where_ports_overlap(first: PortMapping, second: PortMap
 def test_unpublish_takes_back_what_publish_did(first: PortMapping, second: PortMapping) -> None:
     """After unpublish nothing is left of the one endpoint, and all of the other, whoever came first."""
     nft = MemoryNft()
-    claims.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
+    port_conflicts.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
     before = nft.elements("inet cni_cnm")
     try:
-        claims.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [first]), lambda _: True)
+        port_conflicts.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [first]), lambda _: True)
     except PortTaken:
         pass
     nft.commit(portmap.unpublish("a" * 64, "first", ADDRESSES, [first]))
@@ -170,6 +170,6 @@ def test_unpublish_takes_back_what_publish_did(first: PortMapping, second: PortM
 def test_dead_owner_makes_way(mapping: PortMapping) -> None:
     """The same mapping again, by another endpoint after the first has vanished."""
     nft = MemoryNft()
-    claims.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [mapping]), lambda _: True)
-    claims.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [mapping]), lambda _: False)
+    port_conflicts.commit(nft, portmap.publish("a" * 64, "first", ADDRESSES, [mapping]), lambda _: True)
+    port_conflicts.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [mapping]), lambda _: False)
     assert {element.owner for element in nft.elements("inet cni_cnm")} == {"b" * 12}

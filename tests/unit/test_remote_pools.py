@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cni_cnm.docker_protocol import ipam_driver as messages
 from cni_cnm.errors import AddressesExhausted, InvalidConfig
 from cni_cnm.ipam import remote_pools as pools
 from cni_cnm.ipam.remote_leases import Leased
 from cni_cnm.ipam.remote_pools import Allocated, Pool, Wanted
 from cni_cnm.model import IpamSpec
-from cni_cnm.plugins import ipam_driver as messages
 
 texts = st.text(max_size=8)
 networks = st.ip_addresses(v=4).map(lambda ip: ip_network(f"{ip}/24", strict=False)) | st.ip_addresses(v=6).map(

@@ -1,0 +1,164 @@
+"""An endpoint's bandwidth: what comes to the container is limited where it enters the host's end of the veth, what it
+sends on an ifb (`bwp…`) that everything coming out of that end is redirected to.
+
+    host ──tbf──► veth ─── eth0        ingress of the container
+    host ◄── ifb ◄──tbf── veth ◄─ eth0   egress: the queue is on the host, where the container cannot take it off
+
+Configured with the reference `bandwidth` plugin's keys. Its rates and bursts, its latency of 25 ms; what the kernel
+makes of them says kernel/token_bucket.py.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from cni_cnm.drivers import options as read
+from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError
+from cni_cnm.kernel import Rate
+from cni_cnm.kernel.token_bucket import kept
+from cni_cnm.model import Bandwidth, Interface
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Json
+
+KEYS = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
+RATE_MAX = 2**63 - 1
+BURST_MAX = 2**35 - 1
+"""Less than 4 GiB, as the reference."""
+
+
+def parse(block: Mapping[str, Json] | None, runtime: Mapping[str, Json] | None) -> Bandwidth | None:
+    """The configuration's object, which wins if it has any of the keys, or the runtime's; None: nothing is limited.
+
+    Keys in any case: go-cni sends `IngressRate`. InvalidConfig for a rate without burst or the other way round, a
+    negative or too large number, a rate of less than a byte a second.
+    """
+    given = _given(block, "bandwidth") or _given(runtime, "runtimeConfig.bandwidth")
+    found = Bandwidth(*_pair(given, "ingress"), *_pair(given, "egress"))
+    return found if any(found) else None
+
+
+def ifb_name(endpoint_id: str) -> str:
+    """The ifb of an endpoint: its own, also where a container is twice in one network."""
+    return f"bwp{endpoint_id[:12]}"
+
+
+def apply(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> Interface | None:
+    """Limit a link of the host. The ifb that was made for it, for the result; undone by `remove` or `withdraw`."""
+    link = host.link(host_ifname)
+    if link is None:
+        raise DriverFailed(
+            f"{host_ifname} is not there to be limited", hint="bandwidth needs a veth into the container"
+        )
+    ingress, egress = _rates(bandwidth)
+    if ingress is not None:
+        host.set_rate(link.ifindex, ingress, mtu=link.mtu)
+    if egress is None:
+        return None
+    ifb = _add_ifb(host, ifb_name, link.mtu)
+    host.set_rate(ifb.ifindex, egress, mtu=ifb.mtu)
+    host.redirect_ingress(link.ifindex, ifb.ifindex)
+    return Interface(ifb.name, ifb.mac, ifb.mtu)
+
+
+def remove(host: Stack, ifb_name: str) -> None:
+    """The host's end goes, and all that was put on it with it: the ifb is what stays. Missing is done."""
+    ifb = host.link(ifb_name)
+    if ifb is not None and ifb.kind == "ifb":
+        host.delete_link(ifb.ifindex)
+
+
+def withdraw(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:
+    """Take back what `apply` did to a link that stays, and nothing that is somebody else's. Missing is done."""
+    link, ifb = host.link(host_ifname), host.link(ifb_name)
+    ingress, _ = _rates(bandwidth)
+    # Before the ifb goes: what is redirected to a link that is gone is dropped.
+    if link is not None and ifb is not None and host.redirected(link.ifindex) == ifb.ifindex:
+        _unless_gone(lambda: host.redirect_ingress(link.ifindex, 0))
+    if link is not None and ingress is not None and host.rate(link.ifindex) == kept(ingress, link.mtu):
+        _unless_gone(lambda: host.set_rate(link.ifindex, None))
+    remove(host, ifb_name)
+
+
+def check(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:
+    """CheckFailed naming the first limit that is not there or another."""
+    link = host.link(host_ifname)
+    if link is None:
+        raise CheckFailed(f"the limited link {host_ifname} is missing")
+    ingress, egress = _rates(bandwidth)
+    if ingress is not None:
+        _compare(host, link, ingress, "towards the container")
+    if egress is None:
+        return
+    ifb = host.link(ifb_name)
+    if ifb is None or ifb.kind != "ifb":
+        raise CheckFailed(f"the ifb {ifb_name}, which limits what {host_ifname} takes in, is missing")
+    if not ifb.up:
+        raise CheckFailed(f"the ifb {ifb_name}, which limits what {host_ifname} takes in, is down")
+    if host.redirected(link.ifindex) != ifb.ifindex:
+        raise CheckFailed(f"what {host_ifname} takes in is not redirected to {ifb_name}, so nothing limits it")
+    _compare(host, ifb, egress, "from the container")
+
+
+def _given(raw: Json, where: str) -> dict[str, Json]:
+    """The keys that are given; a configuration with any of them, be it 0, decides."""
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise InvalidConfig(f"{where} is {raw!r}, it must be an object with {', '.join(KEYS)}")
+    known = {key.lower() for key in KEYS}
+    return {key.lower(): value for key, value in raw.items() if key.lower() in known and value is not None}
+
+
+def _pair(given: Mapping[str, Json], way: str) -> tuple[int, int]:
+    rate = read.number(given, f"{way}Rate", 0, 0, RATE_MAX)
+    burst = read.number(given, f"{way}Burst", 0, 0, BURST_MAX)
+    if bool(rate) is not bool(burst):
+        one, other = (f"{way}Rate", f"{way}Burst") if rate else (f"{way}Burst", f"{way}Rate")
+        raise InvalidConfig(f"{one} is given and {other} is not", hint="a limit needs both, in bits a second and bits")
+    if 0 < rate < 8:
+        raise InvalidConfig(f"{way}Rate is {rate}, the least is 8 bits a second")
+    return rate, burst
+
+
+def _rates(bandwidth: Bandwidth) -> tuple[Rate | None, Rate | None]:
+    ingress = Rate(bandwidth.ingress_rate, bandwidth.ingress_burst) if bandwidth.ingress_rate else None
+    egress = Rate(bandwidth.egress_rate, bandwidth.egress_burst) if bandwidth.egress_rate else None
+    return ingress, egress
+
+
+def _add_ifb(host: Stack, name: str, mtu: int) -> Link:
+    try:
+        ifb = host.add_ifb(name, mtu=mtu) or host.link(name)  # inside: a batch adds it only now
+    except KernelError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        raise Conflict(
+            f"there is a link {name} already", hint=f"it is left from an earlier container: ip link del {name}"
+        ) from error
+    if ifb is None:
+        raise DriverFailed(f"{name} vanished while it was being set up", hint="is another program deleting links?")
+    return ifb
+
+
+def _compare(host: Stack, link: Link, wanted: Rate, way: str) -> None:
+    expected, found = kept(wanted, link.mtu), host.rate(link.ifindex)
+    if found is None:
+        raise CheckFailed(f"{link.name} has no limit, configured are {wanted.rate} bit/s {way}")
+    if found != expected:
+        raise CheckFailed(
+            f"{link.name} is limited to {found.rate} bit/s with a burst of {found.burst} bits, "
+            f"it was set to {expected.rate} with {expected.burst} {way}"
+        )
+
+
+def _unless_gone(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except KernelError as error:
+        if error.errno not in (errno.ENODEV, errno.ENOENT):
+            raise

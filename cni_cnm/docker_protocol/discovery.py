@@ -1,0 +1,139 @@
+"""Where a Docker plugin is: the places Docker looks in, in its order (moby pkg/plugins/discovery.go).
+
+/run/docker/plugins/NAME.sock, NAME/NAME.sock             a socket that exists
+/etc/docker/plugins, /usr/lib/docker/plugins:
+    NAME.spec, NAME/NAME.spec                             one line, a URL: unix:// tcp:// http:// https://
+    NAME.json, NAME/NAME.json                             {"Name", "Addr", "TLSConfig": {…}}
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from cni_cnm.docker_protocol import fields
+from cni_cnm.errors import InvalidConfig, IoFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.model import Json
+
+SOCKETS = "/run/docker/plugins"
+SPECS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
+_SPEC_MAX = 65536
+_NAME_MAX = 128
+_SCHEMES = ("unix", "tcp", "http", "https")
+
+
+class Tls(NamedTuple):
+    """Files in PEM. Without `ca` nothing is verified, as with Docker."""
+
+    verify: bool = True
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
+class Location(NamedTuple):
+    source: str
+    """The file that says so, for messages."""
+    scheme: str
+    """`unix`, `tcp` or `http` (both plain), `https`."""
+    address: str
+    """Path of the socket, or `host:port`."""
+    tls: Tls | None = None
+
+    @property
+    def encrypted(self) -> bool:
+        return self.scheme == "https" or self.tls is not None
+
+
+def find(name: str, sockets: str = SOCKETS, specs: Sequence[str] = SPECS) -> Location | None:
+    """Where the plugin of that name is, None if nowhere; InvalidConfig if its file cannot be understood.
+
+    A socket may be there whose plugin is not: whoever connects finds out.
+    """
+    if not named(name):
+        return None
+    for path in (f"{sockets}/{name}.sock", f"{sockets}/{name}/{name}.sock"):
+        if _is_socket(path):
+            return Location(path, "unix", path)
+    for folder in specs:
+        for suffix, parse in (("spec", _spec), ("json", _json)):
+            for path in (f"{folder}/{name}.{suffix}", f"{folder}/{name}/{name}.{suffix}"):
+                text = _read(path)
+                if text is not None:
+                    return parse(path, text)
+    return None
+
+
+def hint() -> str:
+    """Where it would have been found, for messages."""
+    return f"plugins are looked for in {', '.join((SOCKETS, *SPECS))}"
+
+
+def named(name: str) -> bool:
+    """Whether it can be a plugin's name: a file's, without a way out of the folders."""
+    plain = name.isascii() and name[:1].isalnum() and all(c.isalnum() or c in "_.-" for c in name)
+    return plain and len(name) <= _NAME_MAX
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(_SPEC_MAX)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise IoFailed(f"the plugin's file {path} cannot be read: {error}") from error
+
+
+def _spec(path: str, text: str) -> Location:
+    return _location(path, text.strip(), None)
+
+
+def _json(path: str, text: str) -> Location:
+    import json
+
+    try:
+        raw: Json = json.loads(text)
+    except ValueError as error:
+        raise InvalidConfig(f"the plugin's file {path} is no JSON: {error}") from error
+    given = fields.Fields(raw, path, "the file", InvalidConfig)
+    inner = given.inner("TLSConfig")
+    tls = None
+    if inner is not None:
+        ca = inner.text("CAFile")
+        tls = Tls(
+            bool(ca) and not inner.boolean("InsecureSkipVerify"), ca, inner.text("CertFile"), inner.text("KeyFile")
+        )
+    return _location(path, given.required("Addr"), tls)
+
+
+def _location(source: str, url: str, tls: Tls | None) -> Location:
+    scheme, separator, rest = url.partition("://")
+    rest = rest.rstrip("/") if scheme != "unix" else rest
+    good = bool(separator) and scheme in _SCHEMES and rest.isprintable()
+    if good and scheme == "unix":
+        good = rest.startswith("/")
+    elif good:
+        host, _, port = rest.rpartition(":")
+        good = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    if not good:
+        raise InvalidConfig(
+            f"the plugin's file {source} names the address {fields.shown(url)}",
+            hint="unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT",
+        )
+    if scheme == "https" and tls is None:
+        tls = Tls(verify=True)
+    return Location(source, scheme, rest, tls)

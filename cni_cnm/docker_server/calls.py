@@ -1,0 +1,80 @@
+"""One call of Docker's: its name and body to an answer. Never raises; an answer is always a JSON object.
+
+An error has both keys, because which one Docker reads depends on the status and the driver (`plugins.failure`), and
+status 500: 404 would say of some calls that they are not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from cni_cnm.docker_protocol import ACTIVATE, IPAM_DRIVER, NETWORK_DRIVER, failure
+from cni_cnm.docker_protocol.network_driver import Activation
+from cni_cnm.docker_server import ipam_driver, network_driver
+from cni_cnm.errors import CnmError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.model import Json
+
+    Engine = Callable[[], AbstractContextManager[Controller]]
+
+CALLS: Mapping[str, Callable[[Controller, Json], Any]] = {**network_driver.CALLS, **ipam_driver.CALLS}
+
+
+_MESSAGE_MAX = 2000
+"""Characters of an error: it may quote what was sent."""
+
+
+class Reply(NamedTuple):
+    status: int
+    body: bytes
+    summary: str = ""
+    """One line for the log: the call, the ids in it, what came of it."""
+
+
+def answer(engine: Engine, call: str, content: bytes) -> Reply:
+    """`engine` opens a controller for this call alone."""
+    if call == ACTIVATE:
+        return _reply(200, Activation((NETWORK_DRIVER, IPAM_DRIVER)).to_json(), "activated")
+    function = CALLS.get(call)
+    if function is None:
+        return _failed(404, f"there is no call {call[:80]!r}", call)
+    try:
+        raw = json.loads(content) if content.strip() else {}
+    except (ValueError, RecursionError) as error:
+        return _failed(400, f"{call}: the request is no JSON: {error}", call)
+    named = _named(call, raw)
+    try:
+        with engine() as controller:
+            found = function(controller, raw)
+            body = found.to_json() if found is not None else {}
+    except CnmError as error:
+        return _failed(500, str(error), named)
+    except RecursionError:
+        return _failed(400, f"{call}: the request is nested too deeply", named)
+    except Exception as error:  # noqa: BLE001 - a defect in one call must leave Docker an answer: it waits without end
+        return _failed(500, f"internal error in {call}: {type(error).__name__}: {error}", named)
+    return _reply(200, body, f"{named} ok")
+
+
+def _named(call: str, raw: Json) -> str:
+    if not isinstance(raw, dict):
+        return call
+    known = ((key, raw.get(key)) for key in ("NetworkID", "EndpointID", "PoolID", "Pool", "Address"))
+    return " ".join([call, *(f"{key}={value[:40]}" for key, value in known if isinstance(value, str) and value)])
+
+
+def _failed(status: int, message: str, named: str) -> Reply:
+    if len(message) > _MESSAGE_MAX:
+        message = f"{message[:_MESSAGE_MAX]}..."
+    return _reply(status, failure(message), f"{named} failed: {message}")
+
+
+def _reply(status: int, body: Json, summary: str) -> Reply:
+    return Reply(status, json.dumps(body).encode(), summary)

@@ -1,0 +1,69 @@
+"""IpamDriver: pools and single addresses, in the same leases that CNI pods have.
+
+`--ipam-opt cni-cnm.network=NAME` says whose: RequestPool names no network otherwise.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.docker import docker_networks
+from cni_cnm.docker_protocol import ipam_driver as messages
+from cni_cnm.docker_server.network_driver import NETWORK, SPACE, network_name
+from cni_cnm.errors import InvalidConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.model import Json
+
+
+def get_capabilities(controller: Controller, raw: Json) -> messages.Capabilities:  # noqa: ARG001
+    """No replay: everything is on record, and a gateway that could not be had again would cost the pool."""
+    return messages.Capabilities()
+
+
+def get_default_address_spaces(controller: Controller, raw: Json) -> messages.DefaultAddressSpaces:  # noqa: ARG001
+    return messages.DefaultAddressSpaces(SPACE, f"{SPACE}-global")
+
+
+def request_pool(controller: Controller, raw: Json) -> messages.Pool:
+    asked = messages.RequestPool.from_json(raw)
+    for option in asked.options:
+        if option != NETWORK:
+            raise InvalidConfig(f"the IPAM option {option} is not known", hint=f"known: {NETWORK}")
+    name = asked.options.get(NETWORK, "")
+    if name:
+        network_name(name)
+    if asked.pool is not None and not asked.pool.prefixlen:
+        raise InvalidConfig("a network of this driver needs a subnet of its own, and 0.0.0.0/0 is none")
+    family = asked.pool.version if asked.pool is not None else 6 if asked.v6 else 4
+    pool = docker_networks.request_pool(controller, asked.pool, asked.sub_pool, family, name)
+    return messages.Pool.from_json({"PoolID": pool.id, "Pool": pool.subnet})
+
+
+def release_pool(controller: Controller, raw: Json) -> None:
+    docker_networks.release_pool(controller, messages.ReleasePool.from_json(raw).pool_id)
+
+
+def request_address(controller: Controller, raw: Json) -> messages.GivenAddress:
+    asked = messages.RequestAddress.from_json(raw)
+    if asked.options.get(messages.REQUEST_ADDRESS_TYPE) == messages.GATEWAY:
+        return messages.GivenAddress(docker_networks.gateway(controller, asked.pool_id, asked.address))
+    named = messages.ENDPOINT_NAME in asked.options
+    return messages.GivenAddress(
+        docker_networks.request_address(controller, asked.pool_id, asked.address, named=named),
+    )
+
+
+def release_address(controller: Controller, raw: Json) -> None:
+    asked = messages.ReleaseAddress.from_json(raw)
+    docker_networks.release_address(controller, asked.pool_id, asked.address)
+
+
+CALLS = {
+    messages.GET_CAPABILITIES: get_capabilities,
+    messages.GET_DEFAULT_ADDRESS_SPACES: get_default_address_spaces,
+    messages.REQUEST_POOL: request_pool,
+    messages.RELEASE_POOL: release_pool,
+    messages.REQUEST_ADDRESS: request_address,
+    messages.RELEASE_ADDRESS: release_address,
+}

@@ -1,0 +1,233 @@
+"""HTTP/1.1 on the plugin socket (request.py), as much as Docker speaks and a little more.
+
+A connection has a thread of its own and may be kept open (dockerd keeps some). What cannot be understood is answered
+with the reason and closed; no request holds up another one, nor the service's pods. Only root is answered.
+
+Docker waits for an answer without end, so nobody is turned away for others' sake: of too many connections the one that
+has been idle longest is closed, and where none is idle the next waits in the kernel's queue, which moves on, since a
+request must be there whole in 10 s from its first byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import sys
+from threading import Condition, Thread
+from time import monotonic, perf_counter
+
+from cni_cnm.docker_protocol import failure
+from cni_cnm.docker_server.calls import Reply, answer
+from cni_cnm.docker_server.request import Reader, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cni_cnm.docker_server.calls import Engine
+
+    Note = Callable[[str, float], None]
+    """A line about a call, and how long it took in milliseconds."""
+
+CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
+_CONNECTIONS_MAX = 256
+_IDLE_S = 600.0
+_GRACE_S = 1.0
+"""Who connected or was answered a moment ago is about to ask."""
+_PATIENCE_S = 10.0
+"""For an answer to be taken."""
+_LINGER_S = 1.0
+_LINGER_MAX = 4 << 20
+_CREDENTIALS = struct.Struct("=iII")
+_REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
+            413: "Content Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+            503: "Service Unavailable"}  # fmt: skip
+
+
+class Server:
+    """Accepts on `listener` in a thread of its own, from `start` to `stop`. `note` gets a line for each call."""
+
+    def __init__(
+        self, listener: socket.socket, engine: Engine, note: Callable[[str, float], None] | None = None
+    ) -> None:
+        self._listener = listener
+        self._engine = engine
+        self._say = note or _to_stderr
+        self._changed = Condition()
+        """Held to look at or change the following."""
+        self._connections: dict[socket.socket, Thread] = {}
+        self._idle: dict[socket.socket, float] = {}
+        """Those that wait for a request and since when, the longest first."""
+        self._ended: set[socket.socket] = set()
+        """Those that were idle too long, and go."""
+        self._stopping = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = Thread(target=self._accept, name="docker", daemon=True)
+
+    def start(self) -> None:
+        self._listener.setblocking(False)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Nothing new is accepted, idle connections are closed, what has arrived is answered."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            idle = list(self._idle)
+            threads = list(self._connections.values())
+        os.eventfd_write(self._wake, 1)  # the listener itself may be systemd's, for whoever comes next
+        self._thread.join()
+        os.close(self._wake)
+        for connection in idle:
+            _end(connection)
+        for thread in threads:
+            thread.join()
+
+    def _note(self, line: str, duration_ms: float = 0.0) -> None:
+        """One line, whatever was sent: ids come from outside."""
+        self._say("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), duration_ms)
+
+    def _accept(self) -> None:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while self._wake not in {descriptor for descriptor, _ in poll.poll()} and self._make_room():
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._note(f"docker: a connection cannot be accepted: {error.strerror}")
+                _pause()
+                continue
+            with self._changed:
+                if not self._stopping:
+                    thread = Thread(target=self._serve, args=(connection,), name="docker-call", daemon=True)
+                    self._connections[connection] = thread
+                    try:
+                        thread.start()
+                    except RuntimeError as error:
+                        self._note(f"docker: a connection cannot be served: {error}")
+                        del self._connections[connection]
+                    else:
+                        continue
+            _send(connection, _refusal(Refused(503, "the service is stopping, or out of threads")), keep=False)
+            connection.close()
+
+    def _make_room(self) -> bool:
+        """Until one more connection may be accepted; False once the server stops."""
+        with self._changed:
+            while not self._stopping and len(self._connections) - len(self._ended) >= _CONNECTIONS_MAX:
+                patience = None
+                if self._idle:
+                    oldest, since = next(iter(self._idle.items()))
+                    patience = since + _GRACE_S - monotonic()
+                    if patience <= 0:
+                        del self._idle[oldest]
+                        self._ended.add(oldest)
+                        _end(oldest)
+                        continue
+                self._changed.wait(patience)
+            return not self._stopping
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            self._talk(connection)
+        except OSError:
+            pass  # it went away; what it had asked for is done, and on record
+        except Exception as error:  # noqa: BLE001 - a defect met by one connection ends that one
+            self._note(f"docker: a connection failed: {type(error).__name__}: {error}")
+        finally:
+            connection.close()
+            with self._changed:
+                self._connections.pop(connection, None)
+                self._ended.discard(connection)
+                self._changed.notify_all()
+
+    def _talk(self, connection: socket.socket) -> None:
+        reader = Reader(connection)
+        try:
+            _refuse_strangers(connection)
+            while self._wait(connection, reader):
+                asked = reader.request()
+                begun = perf_counter()
+                reply, keep = answer(self._engine, asked.call, asked.body), asked.keep and not self._stopping
+                self._note(f"docker: {reply.summary}", (perf_counter() - begun) * 1000)
+                _send(connection, reply, keep=keep)
+                if not keep:
+                    return
+        except Refused as reason:
+            self._note(f"docker: refused: {reason}")
+            _send(connection, _refusal(reason), keep=False)
+            _linger(connection)
+
+    def _wait(self, connection: socket.socket, reader: Reader) -> bool:
+        """Until a request begins; False if none will."""
+        with self._changed:
+            if self._stopping:
+                _end(connection)
+            self._idle[connection] = monotonic()
+            self._changed.notify_all()
+        try:
+            connection.settimeout(_IDLE_S)
+            return reader.begun()
+        finally:
+            with self._changed:
+                self._idle.pop(connection, None)
+
+
+def _refuse_strangers(connection: socket.socket) -> None:
+    _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if uid != 0:
+        raise Refused(403, f"uid {uid} is not answered")
+
+
+def _refusal(reason: Refused) -> Reply:
+    return Reply(reason.status, json.dumps(failure(str(reason))).encode())
+
+
+def _send(connection: socket.socket, reply: Reply, *, keep: bool) -> None:
+    head = (
+        f"HTTP/1.1 {reply.status} {_REASONS[reply.status]}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        f"Content-Length: {len(reply.body)}\r\nConnection: {'keep-alive' if keep else 'close'}\r\n\r\n"
+    )
+    try:
+        connection.settimeout(_PATIENCE_S)
+        connection.sendall(head.encode() + reply.body)
+    except OSError:
+        pass  # it went away
+
+
+def _linger(connection: socket.socket) -> None:
+    """Take what is still being sent, for a while: who sends would meet a closed socket before reading the reason."""
+    connection.shutdown(socket.SHUT_WR)
+    end, left = monotonic() + _LINGER_S, _LINGER_MAX
+    while left > 0 and (patience := end - monotonic()) > 0:
+        connection.settimeout(patience)
+        taken = len(connection.recv(64 << 10))
+        if not taken:
+            return
+        left -= taken
+
+
+def _end(one: socket.socket) -> None:
+    """No more requests; one that has arrived is still answered."""
+    try:
+        one.shutdown(socket.SHUT_RD)
+    except OSError:
+        pass
+
+
+def _pause() -> None:
+    """No descriptor is left: the queue in the kernel keeps who waits."""
+    from time import sleep
+
+    sleep(0.1)
+
+
+def _to_stderr(line: str, _: float) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

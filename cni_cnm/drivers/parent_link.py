@@ -1,0 +1,152 @@
+"""What macvlan and ipvlan have in common: interfaces that stand on a link of the host and are in the container only.
+
+    host namespace                     container
+    eth0 (parent, without change) ──── eth0 (macvlan or ipvlan)
+
+The interface is born in the container under its final name. Nothing of it is on the host, so it is taken out where it
+is, or goes with the container's namespace. The host itself cannot talk to the containers by the parent: that is how
+the kernel has it.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from cni_cnm.drivers import Role
+from cni_cnm.drivers import parent_link_device as parents
+from cni_cnm.drivers.parent_link_options import ParentLinkOptions, parse
+from cni_cnm.errors import CheckFailed, CnmError, Conflict, DriverFailed, KernelError, NotReady
+from cni_cnm.firewall import Policy
+from cni_cnm.model import Device, Interface
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.drivers import EndpointPlan, Place
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import Json, NetworkSpec, Subnet
+
+
+class UpperDriver:
+    """Drivers give `name`, which is the kernel's kind of link too, and `add` one."""
+
+    name: str
+
+    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
+        return parse(self.name, network).to_json()
+
+    def policy(self, options: Mapping[str, Json]) -> Policy:
+        return Policy()
+
+    def role(self, options: Mapping[str, Json]) -> Role:
+        parsed = ParentLinkOptions.from_json(options)
+        return Role(
+            default_route=parsed.default_route,
+            internal=parsed.internal,
+            dad=parsed.dad,
+            host_end=False,
+            own_mac=self.name == "macvlan" and parsed.mode != "passthru",
+            connected=parsed.connected,
+        )
+
+    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
+        parsed = ParentLinkOptions.from_json(options)
+        if not parsed.in_container:
+            parents.validate(parsed, host)
+
+    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
+        """Always the network's: what it may remove is told by the link itself."""
+        parsed = ParentLinkOptions.from_json(options)
+        if not parsed.in_container:
+            parents.ensure(parsed, host)
+        return True
+
+    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
+        parsed = ParentLinkOptions.from_json(options)
+        if not parsed.in_container:
+            parents.remove(parsed, host)
+
+    def shared(self, options: Mapping[str, Json], host: Stack) -> str:
+        return parents.name(ParentLinkOptions.from_json(options), host)
+
+    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
+        return ""
+
+    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        parsed = ParentLinkOptions.from_json(options)
+        below = place.stack if parsed.in_container else host
+        parent = parents.ensure(parsed, below)
+        try:
+            self.add(parsed, parent, plan, below, place)
+        except KernelError as error:
+            raise self._explain(error, parsed, parent, place) from error
+        link = place.stack.link(place.ifname)
+        if link is None:
+            raise DriverFailed(f"{place.ifname} vanished while it was being set up", hint="was its parent removed?")
+        # As the reference: neighbours learn at once where an address is now. IPv4's key is everybody's.
+        place.stack.set_sysctls([(f"net/ipv6/conf/{place.ifname}/ndisc_notify", "1")], tolerate=True)
+        return Device(Interface(link.name, link.mac, link.mtu, place.sandbox))
+
+    def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
+        """Make the link on `parent`, which is in `below`."""
+        raise TypeError(f"{self.name} makes no links")
+
+    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
+        link = place.stack.link(place.ifname) if place is not None else None
+        if place is not None and link is not None and link.kind == self.name:
+            place.stack.delete_link(link.ifindex)
+
+    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+        """Nothing of it is on the host."""
+
+    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
+        parsed = ParentLinkOptions.from_json(options)
+        link = place.stack.link(place.ifname)
+        if link is None:
+            raise CheckFailed(f"the container's interface {place.ifname} is missing")
+        if link.kind != self.name:
+            raise CheckFailed(f"{place.ifname} is no {self.name} ({link.kind or 'a device of its own'})")
+        if (link.mode, link.flag) != (parsed.mode, parsed.flag):
+            found, wanted = f"{link.mode} {link.flag}".strip(), f"{parsed.mode} {parsed.flag}".strip()
+            raise CheckFailed(f"{place.ifname} is in mode {found}, configured is {wanted}")
+        named = parsed.private or parsed.parent
+        if not named:
+            return  # the default route may lead elsewhere by now
+        parent = (place.stack if parsed.in_container else host).link(named)
+        if parent is None or parent.ifindex != link.peer:
+            raise CheckFailed(f"{place.ifname} does not stand on {named}")
+
+    def status(self, options: Mapping[str, Json], host: Stack) -> str:
+        parsed = ParentLinkOptions.from_json(options)
+        if parsed.in_container:
+            return ""
+        try:
+            parents.validate(parsed, host)
+        except CnmError as error:
+            raise NotReady(error.msg, hint=error.hint) from error
+        link = host.link(parents.name(parsed, host))
+        return f"the parent {link.name} is down" if link is not None and not link.up else ""
+
+    def _explain(self, error: KernelError, options: ParentLinkOptions, parent: Link, place: Place) -> Exception:
+        if error.errno == errno.EEXIST and place.stack.link(place.ifname) is not None:
+            return Conflict(
+                f"the container has an interface {place.ifname} already", hint="DEL the old attachment first"
+            )
+        if error.errno == errno.EBUSY:
+            return Conflict(
+                f"{parent.name} cannot be the parent of a {self.name}: it is a port of another link, or the parent of "
+                "another kind of interface",
+                hint="one link takes macvlan or ipvlan interfaces, or is a bridge's port",
+            )
+        if error.errno == errno.EINVAL and options.mode == "passthru":
+            return Conflict(
+                f"{parent.name} has a macvlan already, and one in mode passthru must be alone on its parent",
+                hint="remove the other container, or use another parent or mode",
+            )
+        if error.errno == errno.EINVAL:
+            return Conflict(
+                f"{parent.name} takes no {self.name} in mode {options.mode}",
+                hint="does a macvlan in mode passthru have it for itself?",
+            )
+        return error

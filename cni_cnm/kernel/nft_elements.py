@@ -1,0 +1,150 @@
+"""Elements of nftables sets and maps, asked for by their keys: 20 µs each, however many there are.
+
+nft's own `get element` lists the whole table first after any change, and stops at the first that is missing. Here a
+set is asked for its types, which say how a key's text becomes bytes, and then for each element by itself. A range
+is looked for by its first number, and there only with the same last one.
+"""
+
+from __future__ import annotations
+
+import struct
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import NamedTuple
+
+from cni_cnm.kernel import Element, nfnetlink
+from cni_cnm.kernel.nlattr import number, pack, places, raw, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cni_cnm.kernel.nfnetlink import Questions
+    from cni_cnm.kernel.nlattr import Places
+
+_GET_SET, _GET_ELEMENT = 10, 13
+"""NFT_MSG_GETSET, NFT_MSG_GETSETELEM."""
+_SET_KEY_TYPE, _SET_DATA_TYPE = 4, 6
+_ELEMENTS = 3
+_KEY, _DATA, _USERDATA, _KEY_END = 1, 2, 6, 10
+_VALUE, _VERDICT = 1, 2
+_VERDICT_CODE, _VERDICT_CHAIN = 1, 2
+_VERDICTS = {0: "drop", 1: "accept", -3: "jump", -4: "goto", -5: "return"}
+_TYPE_BITS = 6
+
+
+class _Type(NamedTuple):
+    """A type of nft (its `enum datatypes`): bytes, and how its text is packed and spelled."""
+
+    size: int
+    pack: Callable[[str], bytes]
+    spell: Callable[[bytes], str]
+
+
+_TYPES = {
+    7: _Type(4, lambda text: inet_pton(AF_INET, text), lambda raw: inet_ntop(AF_INET, raw)),
+    8: _Type(16, lambda text: inet_pton(AF_INET6, text), lambda raw: inet_ntop(AF_INET6, raw)),
+    9: _Type(6, lambda text: bytes.fromhex(text.replace(":", "")), lambda raw: raw.hex(":")),
+    12: _Type(1, lambda text: int(text).to_bytes(1, "big"), lambda raw: str(raw[0])),
+    13: _Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big"))),
+    41: _Type(16, lambda text: struct.pack("16s", text.strip('"').encode()), lambda raw: raw.rstrip(b"\0").decode()),
+}
+"""ipv4_addr, ipv6_addr, ether_addr, inet_proto, inet_service, ifname."""
+
+
+def find(questions: Questions, elements: Sequence[Element]) -> list[Element | None]:
+    """What is there under the key of each, with the value and comment it has there; None: nothing."""
+    places = list(dict.fromkeys((element.table, element.set) for element in elements))
+    answers = questions.ask([(_GET_SET, *_names(*place)) for place in places])
+    types = {place: _types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
+    asked = {}
+    for index, element in enumerate(elements):
+        if key := _bounds(element.key, types.get((element.table, element.set), ((), ()))[0]):
+            asked[index] = key
+    answers = questions.ask([_question(elements[index], *key) for index, key in asked.items()])
+    found: list[Element | None] = [None] * len(elements)
+    for (index, key), answer in zip(asked.items(), answers, strict=True):
+        if answer:
+            element = elements[index]
+            found[index] = _read(element, key, types[element.table, element.set][1], *answer)
+    return found
+
+
+def _names(table: str, name: str) -> tuple[str, bytes]:
+    family, table = table.split(" ")
+    return family, nfnetlink.text(1, table) + nfnetlink.text(2, name)
+
+
+def _types(data: bytes, offset: int, end: int) -> tuple[tuple[_Type, ...], tuple[_Type, ...]]:
+    """Of a set's key and of its data; () for a verdict, for no data, and for types that ours do not have."""
+    found = places(data, offset, end)
+    key, value = (number(data, found.get(kind), "big") for kind in (_SET_KEY_TYPE, _SET_DATA_TYPE))
+    return _concatenated(key), _concatenated(value)
+
+
+def _concatenated(number: int) -> tuple[_Type, ...]:
+    parts = []
+    while number:
+        if (kind := _TYPES.get(number & (1 << _TYPE_BITS) - 1)) is None:
+            return ()
+        parts.append(kind)
+        number >>= _TYPE_BITS
+    return tuple(reversed(parts))
+
+
+def _bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
+    """The first and the last key of an element; None if that is no key of the set."""
+    words = [word.strip() for word in key.split(" . ")]
+    if not types or len(words) != len(types):
+        return None
+    ends = [word.partition("-") if kind.size == 2 else (word, "", "") for word, kind in zip(words, types, strict=True)]
+    try:
+        return _pack([end[0] for end in ends], types), _pack([end[2] or end[0] for end in ends], types)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
+    """Fields of a concatenation begin at multiples of four bytes."""
+    fields = [kind.pack(word) for word, kind in zip(words, types, strict=True)]
+    return fields[0] if len(fields) == 1 else b"".join(field + bytes(-len(field) % 4) for field in fields)
+
+
+def _question(element: Element, first: bytes, last: bytes) -> tuple[int, str, bytes]:
+    family, names = _names(element.table, element.set)
+    key = _nested(_KEY, pack(_VALUE, first))
+    if first != last:
+        key += _nested(_KEY_END, pack(_VALUE, last))
+    return _GET_ELEMENT, family, names + _nested(_ELEMENTS, _nested(1, key))
+
+
+def _nested(kind: int, value: bytes) -> bytes:
+    return pack(nfnetlink.NESTED | kind, value)
+
+
+def _read(
+    asked: Element, key: tuple[bytes, bytes], types: Sequence[_Type], data: bytes, offset: int, end: int
+) -> Element | None:
+    found = _inside(data, _inside(data, places(data, offset, end).get(_ELEMENTS)).get(1))
+    first = raw(data, _inside(data, found.get(_KEY)).get(_VALUE))
+    last = raw(data, _inside(data, found[_KEY_END]).get(_VALUE)) if _KEY_END in found else first
+    if (first, last) != key:
+        return None  # a range that begins elsewhere, or ends there
+    comment = nfnetlink.comment(raw(data, found.get(_USERDATA)))
+    return asked._replace(value=_value(data, found.get(_DATA), types), comment=comment)
+
+
+def _inside(data: bytes, place: tuple[int, int] | None) -> Places:
+    return places(data, *place) if place is not None else {}
+
+
+def _value(data: bytes, place: tuple[int, int] | None, types: Sequence[_Type]) -> str:
+    found = _inside(data, place)
+    if _VERDICT in found:
+        parts = _inside(data, found[_VERDICT])
+        code = int.from_bytes(raw(data, parts.get(_VERDICT_CODE)), "big", signed=True)
+        return f"{_VERDICTS.get(code, '?')} {text(data, parts.get(_VERDICT_CHAIN))}".strip()
+    words, value = [], raw(data, found.get(_VALUE))
+    for part in types if value else ():
+        words.append(part.spell(value[: part.size]))
+        value = value[(part.size + 3) & ~3 :]
+    return " . ".join(words)

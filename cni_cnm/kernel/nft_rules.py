@@ -1,0 +1,62 @@
+"""Rules of nftables tables: how many each chain has, and which ones have a comment that somebody is named in."""
+
+from __future__ import annotations
+
+from errno import EAFNOSUPPORT, EPROTONOSUPPORT
+
+from cni_cnm.kernel import Rule, nfnetlink
+from cni_cnm.kernel.nlattr import number, places, raw, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from cni_cnm.kernel.nfnetlink import Answer, Questions
+
+_GET_RULE = 7
+"""NFT_MSG_GETRULE."""
+_CHAIN, _HANDLE, _EXPRESSIONS, _USERDATA = 2, 3, 4, 7
+
+
+def count(questions: Questions, table: str) -> dict[str, int]:
+    """How many rules each chain of `FAMILY TABLE` has. OSError (EINTR) if it changes all the time."""
+    counts: dict[str, int] = {}
+    for data, offset, end in _rules(questions, table):
+        chain = text(data, places(data, offset, end).get(_CHAIN))
+        counts[chain] = counts.get(chain, 0) + 1
+    return counts
+
+
+def commented(questions: Questions, tables: Sequence[str], words: Collection[str]) -> list[Rule]:
+    """The rules that have one of these words in their comments. Only those are decoded. OSError as above.
+
+    A kernel without nfnetlink has none.
+    """
+    sought = [word.encode() for word in words]
+    found = []
+    try:
+        for table in tables:
+            for data, offset, end in _rules(questions, table):
+                if any(data.find(word, offset, end) >= 0 for word in sought):
+                    found.append(_decode(table, data, offset, end))
+    except OSError as error:
+        if error.errno not in (EPROTONOSUPPORT, EAFNOSUPPORT):
+            raise
+    return [rule for rule in found if any(word in rule.comment for word in words)]
+
+
+def _decode(table: str, data: bytes, offset: int, end: int) -> Rule:
+    found = places(data, offset, end)
+    return Rule(
+        table,
+        text(data, found[_CHAIN]),
+        number(data, found[_HANDLE], "big"),
+        nfnetlink.comment(raw(data, found.get(_USERDATA))),
+        raw(data, found.get(_EXPRESSIONS)),
+    )
+
+
+def _rules(questions: Questions, table: str) -> list[Answer]:
+    """None of a table that does not exist."""
+    family, name = table.split(" ")
+    return questions.dump(_GET_RULE, family, nfnetlink.text(1, name))
