@@ -20,7 +20,7 @@ from cni_cnm.errors import CnmError, Conflict
 from cni_cnm.model import EndpointSpec, IpamSpec, Json, Lease
 from cni_cnm.settings import Settings
 from tests.side import REFERENCE
-from tests.unit.ipam_room import NETWORK, Room, ranges
+from tests.unit.ipam.lease_folder import NETWORK, LeaseFolder, ranges
 
 CURSORS = ("last_reserved_ip.0", "last_reserved_ip.1")
 
@@ -58,13 +58,13 @@ class Reference:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "ours")
+def store(tmp_path: Path) -> LeaseFolder:
+    return LeaseFolder(tmp_path / "ours")
 
 
-def add(room: Room, config: Json, container: str, *wishes: str) -> list[str] | None:
+def add(store: LeaseFolder, config: Json, container: str, *wishes: str) -> list[str] | None:
     try:
-        return room.add(config, container, *map(ip_address, wishes))
+        return store.add(config, container, *map(ip_address, wishes))
     except CnmError:
         return None
 
@@ -94,21 +94,21 @@ def lowered(config: Json) -> Json:
 def test_same_addresses_same_store(config: Json, steps: list[tuple[bool, str]]) -> None:
     """Any history of ADDs and DELs gives the same addresses and leaves the same bytes in the store."""
     with TemporaryDirectory() as folder:
-        room, reference = Room(Path(folder) / "ours"), Reference(Path(folder) / "reference")
+        store, reference = LeaseFolder(Path(folder) / "ours"), Reference(Path(folder) / "reference")
         ours = lowered(config)
         live: set[str] = set()
         exhausted = False
         for is_add, container in steps:
             if is_add and container not in live:
-                found = add(room, ours, container)
+                found = add(store, ours, container)
                 assert found == reference.add(config, container)
                 exhausted = exhausted or found is None
                 live |= {container} if found else set()
             elif not is_add:
-                (room.delete if container in live else lambda c: room.delete_unrecorded(ours, c))(container)
+                (store.delete if container in live else lambda c: store.delete_unrecorded(ours, c))(container)
                 reference.call("DEL", config, container)
                 live.discard(container)
-            found_files, expected_files = contents(room.folder), contents(reference.folder)
+            found_files, expected_files = contents(store.folder), contents(reference.folder)
             if exhausted:  # a failed ADD moves the reference's cursors of the sets that still had addresses
                 found_files, expected_files = (
                     {name: data for name, data in files.items() if name not in CURSORS}
@@ -125,19 +125,19 @@ def test_same_addresses_same_store(config: Json, steps: list[tuple[bool, str]]) 
     "wishes",
     [("10.1.0.4",), ("fd00::3", "10.1.0.4"), ("10.1.0.1",), ("10.1.0.9",), ("10.1.0.3", "10.1.0.4"), ("10.1.0.2",)],
 )
-def test_requests(room: Room, tmp_path: Path, wishes: tuple[str, ...]) -> None:
+def test_requests(store: LeaseFolder, tmp_path: Path, wishes: tuple[str, ...]) -> None:
     """A requested address is given or refused alike, and the next dynamic one follows it alike."""
     reference = Reference(tmp_path / "reference")
     config = ranges("10.1.0.0/29", "fd00::/125")
     for container, asked in (("a", ()), ("b", wishes), ("c", ())):
-        found = add(room, config, container, *asked)
+        found = add(store, config, container, *asked)
         assert found == reference.add(config, container, *asked)
         if container == "b" and found is None:
             break
-    assert set(room.held()) == set(contents(reference.folder)) - {"lock", *CURSORS}
+    assert set(store.held()) == set(contents(reference.folder)) - {"lock", *CURSORS}
 
 
-def test_result(room: Room, tmp_path: Path) -> None:
+def test_result(store: LeaseFolder, tmp_path: Path) -> None:
     """Prefix, gateway, routes and DNS are the reference's."""
     (tmp_path / "resolv").write_text("nameserver 10.1.0.1\nsearch a b\n# x\ndomain d\noptions ndots:2\n")
     config = {
@@ -146,8 +146,8 @@ def test_result(room: Room, tmp_path: Path) -> None:
         "resolvConf": str(tmp_path / "resolv"),
     }
     expected = Reference(tmp_path / "reference").call("ADD", config, "c")
-    pool = room.pool(lowered(config))
-    assert shown(pool.acquire(room.key("c"), EndpointSpec("c", "eth0", "", "t"))) == expected
+    pool = store.pool(lowered(config))
+    assert shown(pool.acquire(store.key("c"), EndpointSpec("c", "eth0", "", "t"))) == expected
 
 
 def shown(lease: Lease) -> Json:
@@ -172,15 +172,15 @@ def test_interleaved_on_one_store(steps: list[tuple[str, bool, str]]) -> None:
     """Both allocators on one store, in any order: no address twice, and each frees what the other gave."""
     config = ranges("10.1.0.0/28", ["fd00::/126", "fd01::/126"])
     with TemporaryDirectory() as folder:
-        room = Room(Path(folder))
-        reference = Reference(room.folder.parent)
+        store = LeaseFolder(Path(folder))
+        reference = Reference(store.folder.parent)
         given: dict[str, list[str]] = {}
         for who, is_add, container in steps:
-            recorded = (room.endpoints / f"{room.key(container).id}.json").exists()
+            recorded = (store.endpoints / f"{store.key(container).id}.json").exists()
             if is_add and who == "ours" and recorded:
                 continue  # the controller refuses it by the record, before any address is asked for
             if is_add:
-                found = add(room, config, container) if who == "ours" else reference.add(config, container)
+                found = add(store, config, container) if who == "ours" else reference.add(config, container)
                 full = len([1 for addresses in given.values() for a in addresses if ":" in a]) == 4
                 assert (found is None) == (container in given or full)
                 if found:
@@ -189,30 +189,30 @@ def test_interleaved_on_one_store(steps: list[tuple[str, bool, str]]) -> None:
             elif who == "reference":
                 reference.call("DEL", config, container)
                 given.pop(container, None)
-                (room.endpoints / f"{room.key(container).id}.json").unlink(missing_ok=True)
+                (store.endpoints / f"{store.key(container).id}.json").unlink(missing_ok=True)
             else:
-                recorded = (room.endpoints / f"{room.key(container).id}.json").exists()
-                freed = room.delete(container) if recorded else room.delete_unrecorded(config, container)
+                recorded = (store.endpoints / f"{store.key(container).id}.json").exists()
+                freed = store.delete(container) if recorded else store.delete_unrecorded(config, container)
                 assert freed == set(given.pop(container, ()))
-            assert room.held() == {a: f"{c}\r\neth0" for c, addresses in given.items() for a in addresses}
+            assert store.held() == {a: f"{c}\r\neth0" for c, addresses in given.items() for a in addresses}
 
 
-def test_both_check_each_others_leases(room: Room) -> None:
+def test_both_check_each_others_leases(store: LeaseFolder) -> None:
     """CHECK of either is satisfied by a lease of the other."""
     config = ranges("10.1.0.0/24")
-    reference = Reference(room.folder.parent)
-    room.add(config, "a")
+    reference = Reference(store.folder.parent)
+    store.add(config, "a")
     assert reference.call("CHECK", config, "a") == {}
     (address,) = reference.add(config, "b") or []
-    lease = Lease(tuple(room.pool(config).acquire(room.key("x"), EndpointSpec("x", "eth0", "", "t")).addresses))
+    lease = Lease(tuple(store.pool(config).acquire(store.key("x"), EndpointSpec("x", "eth0", "", "t")).addresses))
     held = lease._replace(addresses=(lease.addresses[0]._replace(interface=ip_interface(f"{address}/24")),))
-    room.pool(config).check(room.key("b"), held, {})
+    store.pool(config).check(store.key("b"), held, {})
 
 
 def _many(path: str, who: str, first: int, count: int) -> list[str]:
-    room, config, found = Room(Path(path)), ranges("10.1.0.0/24"), []
+    store, config, found = LeaseFolder(Path(path)), ranges("10.1.0.0/24"), []
     for n in range(first, first + count):
-        got = room.add(config, f"c{n}") if who == "ours" else Reference(room.folder.parent).add(config, f"c{n}")
+        got = store.add(config, f"c{n}") if who == "ours" else Reference(store.folder.parent).add(config, f"c{n}")
         found += got or []
     return found
 
@@ -224,12 +224,12 @@ def test_at_the_same_time(tmp_path: Path) -> None:
     with get_context("spawn").Pool(6) as workers:
         found = [address for part in workers.starmap(_many, jobs) for address in part]
     assert len(found) == len(set(found)) == 252
-    assert set(Room(tmp_path).held()) == set(found)
-    room = Room(tmp_path)
+    assert set(LeaseFolder(tmp_path).held()) == set(found)
+    store = LeaseFolder(tmp_path)
     for n in (1000, 3000, 5000):
-        assert len(room.delete_unrecorded({}, f"c{n}")) == 1
+        assert len(store.delete_unrecorded({}, f"c{n}")) == 1
     with pytest.raises(Conflict):
-        room.add(ranges("10.1.0.0/24"), "c1001")
+        store.add(ranges("10.1.0.0/24"), "c1001")
 
 
 @pytest.mark.parametrize("args", ["", "IP=10.2.0.7/16;GATEWAY=10.2.0.1", "GATEWAY=10.1.0.9"])
@@ -251,7 +251,7 @@ def test_static(tmp_path: Path, args: str) -> None:
         gateways=tuple(ip_address(text) for text in [pairs.get("GATEWAY")] if text),
     )
     pool = ipam.configure(NETWORK, IpamSpec("static", config), wish, Settings())
-    assert shown(pool.acquire(Room(tmp_path).key("c"), wish)) == expected
+    assert shown(pool.acquire(LeaseFolder(tmp_path).key("c"), wish)) == expected
 
 
 def test_reference_by_delegation(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_reference_by_delegation(tmp_path: Path) -> None:
     os.symlink(reference.path, tmp_path / "other")
     document = {"cniVersion": "1.0.0", "name": NETWORK, "ipam": config}
     spec = IpamSpec("other", {}, document, str(tmp_path))
-    key, endpoint = Room(tmp_path).key("c"), EndpointSpec("c", "eth0", "/x", "t")
+    key, endpoint = LeaseFolder(tmp_path).key("c"), EndpointSpec("c", "eth0", "/x", "t")
     pool = ipam.configure(NETWORK, spec, endpoint, Settings())
     lease = pool.acquire(key, endpoint)
     assert str(lease.addresses[0].interface) == "10.1.0.2/24"

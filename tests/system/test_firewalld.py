@@ -1,6 +1,6 @@
 """Beside a real firewalld, with a D-Bus of its own: a link in no zone is in the default one, which forwards nothing.
 
-tests/unit/test_firewalld.py has what we ask of it, and its errors.
+tests/unit/kernel/test_firewalld.py has what we ask of it, and its errors.
 """
 
 from __future__ import annotations

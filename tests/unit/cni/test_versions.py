@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from cni_cnm.cni import versions
 from cni_cnm.cni.plugin import handle
 from cni_cnm.errors import IncompatibleVersion
-from tests.unit.cni_engine import FakeEngine, ask
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.program import ROOT
+from tests.unit.cni.engine import FakeEngine, ask
 
 
 def test_version_is_one_fixed_line() -> None:

@@ -15,7 +15,7 @@ from cni_cnm.cni import environ, request
 from cni_cnm.cni.document import Fields, decode
 from cni_cnm.errors import InvalidConfig, UnsupportedField
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, NetworkSpec, PortMapping
-from tests.unit.cni_engine import ENV, ask, settings
+from tests.unit.cni.engine import ENV, ask, settings
 
 
 def network(**conf: Any) -> NetworkSpec:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cni_cnm.cni.plugin import handle
 from tests.hostile import Hostile, requests
-from tests.unit.cni_engine import ENV, FakeEngine, ask
+from tests.unit.cni.engine import ENV, FakeEngine, ask
 
 CASES = list(requests())
 ALLOWED = {1, 2, 4, 6, 7, 8}

@@ -9,7 +9,7 @@ import pytest
 from cni_cnm.cni import environ
 from cni_cnm.cni.conventions import cni_args, pod
 from cni_cnm.errors import InvalidEnvironment
-from tests.unit.cni_engine import ENV, Answer, FakeEngine, FakeStack, ask
+from tests.unit.cni.engine import ENV, Answer, FakeEngine, FakeStack, ask
 
 
 def test_all_missing_variables_are_named() -> None:

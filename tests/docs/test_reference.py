@@ -25,7 +25,7 @@ from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
 from cni_cnm.ipam import remote_pools
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
 from tests.program import ROOT
-from tests.unit.cni_engine import CONF, ENV
+from tests.unit.cni.engine import CONF, ENV
 
 PAGES = (ROOT / "README.md", ROOT / "conf" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from cni_cnm.cni import result
 from cni_cnm.cni.versions import SUPPORTED
-from tests.unit.cni_engine import ATTACHMENT, Answer, FakeEngine, FakeStack, ask
+from tests.unit.cni.engine import ATTACHMENT, Answer, FakeEngine, FakeStack, ask
 
 
 def engine_with(stack: FakeStack) -> FakeEngine:

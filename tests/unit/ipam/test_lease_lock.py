@@ -13,7 +13,7 @@ import pytest
 from cni_cnm.errors import IoFailed, TryAgain
 from cni_cnm.ipam.lease_index import LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
-from tests.unit.ipam_room import NETWORK, Room, ranges
+from tests.unit.ipam.lease_folder import NETWORK, LeaseFolder, ranges
 
 CONFIG = ranges("10.1.0.0/16")
 
@@ -59,83 +59,83 @@ def test_no_folder_to_be_had(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def store(tmp_path: Path) -> LeaseFolder:
+    return LeaseFolder(tmp_path)
 
 
-def index(room: Room) -> LeaseIndex:
-    return LeaseIndex(NETWORK, str(room.folder), room.settings.run_dir)
+def index(store: LeaseFolder) -> LeaseIndex:
+    return LeaseIndex(NETWORK, str(store.folder), store.settings.run_dir)
 
 
-def test_change_in_the_same_tick(room: Room) -> None:
+def test_change_in_the_same_tick(store: LeaseFolder) -> None:
     """A change of others that gets the very stamp of our own last change makes the index invalid."""
-    room.foreign("10.1.0.9", "other\r\neth0")
-    room.add(CONFIG, "c1")
-    assert index(room).valid()
-    stamp = (room.folder / "10.1.0.2").stat().st_mtime_ns
-    os.utime(room.folder, ns=(stamp, stamp))
-    assert not index(room).valid()
+    store.foreign("10.1.0.9", "other\r\neth0")
+    store.add(CONFIG, "c1")
+    assert index(store).valid()
+    stamp = (store.folder / "10.1.0.2").stat().st_mtime_ns
+    os.utime(store.folder, ns=(stamp, stamp))
+    assert not index(store).valid()
 
 
 @pytest.mark.parametrize("granularity_ns", [1_000_000_000, 4_000_000, 100])
-def test_coarse_stamps(room: Room, granularity_ns: int) -> None:
+def test_coarse_stamps(store: LeaseFolder, granularity_ns: int) -> None:
     """The pinned time is one that a coarse file system can keep, and differs from its present stamp."""
-    room.add(CONFIG, "c1")
+    store.add(CONFIG, "c1")
     coarse = time.time_ns() // granularity_ns * granularity_ns
-    os.utime(room.folder, ns=(coarse, coarse))
-    index(room).pin()
-    pinned = room.folder.stat().st_mtime_ns
+    os.utime(store.folder, ns=(coarse, coarse))
+    index(store).pin()
+    pinned = store.folder.stat().st_mtime_ns
     assert pinned % granularity_ns == 0
     assert pinned < coarse
 
 
-def test_kill_between_the_stamps(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_between_the_stamps(store: LeaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between stamping the index and the folder leaves an index that is not valid."""
-    room.add(CONFIG, "c1")
-    (room.folder / "10.1.0.77").write_bytes(b"r\r\neth0")
+    store.add(CONFIG, "c1")
+    (store.folder / "10.1.0.77").write_bytes(b"r\r\neth0")
     real, calls = os.utime, []
 
     def dies(path: str, *, ns: tuple[int, int]) -> None:
         calls.append(path)
-        if path == str(room.folder):
+        if path == str(store.folder):
             raise KeyboardInterrupt
         real(path, ns=ns)
 
     monkeypatch.setattr(os, "utime", dies)
     with pytest.raises(KeyboardInterrupt):
-        index(room).pin()
+        index(store).pin()
     monkeypatch.undo()
-    assert calls[-1] == str(room.folder)
+    assert calls[-1] == str(store.folder)
     assert len(calls) == 2
-    assert not index(room).valid()
-    assert room.delete_unrecorded(CONFIG, "r") == {"10.1.0.77"}
+    assert not index(store).valid()
+    assert store.delete_unrecorded(CONFIG, "r") == {"10.1.0.77"}
 
 
-def test_without_a_record_the_lease_is_indexed(room: Room) -> None:
+def test_without_a_record_the_lease_is_indexed(store: LeaseFolder) -> None:
     """A lease taken for an endpoint that has no record is found all the same."""
     from cni_cnm.model import EndpointSpec
 
-    room.add(CONFIG, "c1")
-    room.pool(CONFIG).acquire(room.key("bare"), EndpointSpec("bare", "eth0", "", "t"))
-    assert room.delete_unrecorded(CONFIG, "bare") == {"10.1.0.3"}
+    store.add(CONFIG, "c1")
+    store.pool(CONFIG).acquire(store.key("bare"), EndpointSpec("bare", "eth0", "", "t"))
+    assert store.delete_unrecorded(CONFIG, "bare") == {"10.1.0.3"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"r\\r\\neth0": ["10.1.0.50"]}'])
-def test_damaged_index(room: Room, damage: bytes) -> None:
+def test_damaged_index(store: LeaseFolder, damage: bytes) -> None:
     """An index that is torn or wrong frees nothing that is not the endpoint's."""
-    room.foreign("10.1.0.50", "other\r\neth0")
-    room.add(CONFIG, "c1")
-    (path,) = (Path(room.settings.run_dir) / "leases").iterdir()
+    store.foreign("10.1.0.50", "other\r\neth0")
+    store.add(CONFIG, "c1")
+    (path,) = (Path(store.settings.run_dir) / "leases").iterdir()
     times = path.stat()
     path.write_bytes(damage)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert room.delete_unrecorded(CONFIG, "r") == set()
-    assert "10.1.0.50" in room.held()
+    assert store.delete_unrecorded(CONFIG, "r") == set()
+    assert "10.1.0.50" in store.held()
 
 
-def test_no_index_can_be_kept(room: Room) -> None:
+def test_no_index_can_be_kept(store: LeaseFolder) -> None:
     """Where the index cannot be written, leases are found by reading them."""
-    room.foreign("10.1.0.50", "r\r\neth0")
-    (Path(room.settings.run_dir) / "leases").touch()
-    assert room.delete_unrecorded(CONFIG, "r") == {"10.1.0.50"}
-    assert room.add(CONFIG, "c1") == ["10.1.0.2"]
+    store.foreign("10.1.0.50", "r\r\neth0")
+    (Path(store.settings.run_dir) / "leases").touch()
+    assert store.delete_unrecorded(CONFIG, "r") == {"10.1.0.50"}
+    assert store.add(CONFIG, "c1") == ["10.1.0.2"]

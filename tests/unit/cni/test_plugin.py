@@ -21,7 +21,7 @@ from cni_cnm.errors import (
     Several,
 )
 from cni_cnm.model import EndpointKey
-from tests.unit.cni_engine import ATTACHMENT, ENV, FakeEngine, FakeNamespaces, ask
+from tests.unit.cni.engine import ATTACHMENT, ENV, FakeEngine, FakeNamespaces, ask
 
 PREVIOUS = result.encode(ATTACHMENT, "1.0.0")
 GC_CONF: dict[str, Any] = {

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from cni_cnm.kernel.process import owner_of_caller
+from tests.program import ROOT
 
-ROOT = Path(__file__).parents[2]
 ASK = "from cni_cnm.kernel.process import owner_of_caller; print(owner_of_caller())"
 
 

@@ -25,7 +25,7 @@ def ranges(*sets: str | list[str]) -> Json:
     return {"ranges": [[{"subnet": s} for s in ([each] if isinstance(each, str) else each)] for each in sets]}
 
 
-class Room:
+class LeaseFolder:
     def __init__(self, path: Path) -> None:
         self.settings = Settings(run_dir=f"{path}/run", leases_dir=f"{path}/networks")
         self.folder = path / "networks" / NETWORK
