@@ -106,8 +106,13 @@ def make_netns(require_root: None, tmp_path: Path) -> Iterator[Callable[[str], s
     yield make
     for path in made:
         if os.path.exists(path):
-            _libc.umount2(path.encode(), _MNT_DETACH)  # a test may have unmounted it: EINVAL then
-            os.unlink(path)
+            remove_namespace(path)
+
+
+def remove_namespace(path: str) -> None:
+    """As a runtime does when a pod ends. What nothing else holds the kernel takes down a little later."""
+    _libc.umount2(path.encode(), _MNT_DETACH)  # a test may have unmounted it: EINVAL then
+    os.unlink(path)
 
 
 @pytest.fixture

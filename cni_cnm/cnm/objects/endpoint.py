@@ -92,16 +92,22 @@ class Endpoint:
                     f"the endpoint {self.record.label} is joined to a sandbox already", hint="leave it first"
                 )
             stack = self._controller.namespaces.open(sandbox.key)
-            with Rollback() as undo:
-                undo.push_forgetting(self._part)
-                self.write(
-                    state=PENDING,
-                    container_id=sandbox.container_id,
-                    ifname=(ifname or self._free_name(stack)) if self._role.interface else "",
-                    netns=sandbox.key,
-                    netns_inode=stack.inode(),
-                )
-                return self.connect(sandbox, stack, undo)
+            try:
+                return self._join(sandbox, stack, ifname)
+            finally:
+                stack.close()
+
+    def _join(self, sandbox: Sandbox, stack: Stack, ifname: str) -> Attachment:
+        with Rollback() as undo:
+            undo.push_forgetting(self._part)
+            self.write(
+                state=PENDING,
+                container_id=sandbox.container_id,
+                ifname=(ifname or self._free_name(stack)) if self._role.interface else "",
+                netns=sandbox.key,
+                netns_inode=stack.inode(),
+            )
+            return self.connect(sandbox, stack, undo)
 
     def leave(self) -> None:
         """Take the device out of the sandbox; the addresses stay reserved."""

@@ -115,7 +115,10 @@ class Sandbox:
             if others and _to_record(elected) != dict(record.gateways):
                 try:
                     stack = self._controller.namespaces.open(self.key)
-                    self._move_defaults(record, {m.id: m for m in others}, elected, stack)
+                    try:
+                        self._move_defaults(record, {m.id: m for m in others}, elected, stack)
+                    finally:
+                        stack.close()
                 except NamespaceGone:
                     pass
                 except CnmError as error:
