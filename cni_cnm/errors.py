@@ -39,6 +39,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """A wrong value for a message: as JSON has it, on one line, cut at 80 characters."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    import json
+
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 class CnmError(Exception):
     """Base of the tree: `msg` is one sentence, `hint` the next step, `details` free text, `code` the CNI code."""
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface
 from typing import NamedTuple
 
-from cni_cnm.cni.document import lowered, shown
-from cni_cnm.errors import InvalidConfig, InvalidEnvironment
+from cni_cnm.cni.document import lowered
+from cni_cnm.errors import InvalidConfig, InvalidEnvironment, shown
 from cni_cnm.model import Dns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cni_cnm.cni.document import Fields
     from cni_cnm.errors import CnmError
+    from cni_cnm.fields import Fields
     from cni_cnm.model import IPAddress, IPInterface, Json, PortMapping
 
 RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "dns", "aliases", "portmappings", "bandwidth", "cgrouppath")) | {

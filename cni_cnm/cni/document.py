@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 
-from cni_cnm.errors import DecodeFailed, InvalidConfig
+from cni_cnm.errors import DecodeFailed, InvalidConfig, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
     from typing import NoReturn
 
     from cni_cnm.model import Json
 
 LIMIT_BYTES = 4 << 20
 LIMIT_DEPTH = 64
-_SHOWN = 80
-
-_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a whole number"}
 
 
 def decode(raw: bytes) -> dict[str, Json]:
@@ -70,7 +67,7 @@ def _refuse(constant: str) -> NoReturn:
 def _finite(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text[:_SHOWN]} is out of range")
+        raise ValueError(f"the number {text[:80]} is out of range")
     return value
 
 
@@ -100,18 +97,6 @@ def _without_surrogates(value: Json) -> Json:
     return value
 
 
-def shown(value: Json) -> str:
-    """A value for a message: as JSON, cut."""
-    text = (
-        json.dumps(value)
-        if not isinstance(value, dict | list)
-        else "an object"
-        if isinstance(value, dict)
-        else "a list"
-    )
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
 def lowered(value: Json, path: str = "") -> Json:
     """A copy, the keys of all objects in lower case, without nulls. InvalidConfig for text with a NUL."""
     if isinstance(value, dict):
@@ -125,76 +110,3 @@ def lowered(value: Json, path: str = "") -> Json:
     if isinstance(value, str) and "\0" in value:
         raise InvalidConfig(f"{path} is {shown(value)}, it must not contain a NUL")
     return value
-
-
-class Fields:
-    """Typed reading of one object, called `path`; keys are asked for as the specification spells them."""
-
-    def __init__(self, raw: Mapping[str, Json], path: str = "") -> None:
-        self._path = path
-        self._values: dict[str, Json] = {}
-        for key, value in raw.items():
-            if value is not None:
-                self._values[key.lower()] = value
-
-    def __contains__(self, key: str) -> bool:
-        return key.lower() in self._values
-
-    def raw(self, key: str) -> Json:
-        """The value as decoded, None if absent."""
-        return self._values.get(key.lower())
-
-    def name(self, key: str) -> str:
-        """The key with where it stands, for messages."""
-        return f"{self._path}.{key}" if self._path else key
-
-    def text(self, key: str, default: str = "") -> str:
-        value = self._typed(key, str)
-        if value is None:
-            return default
-        return str(lowered(value, self.name(key)))
-
-    def flag(self, key: str) -> bool:
-        return bool(self._typed(key, bool))
-
-    def whole(self, key: str) -> int:
-        """A whole number, 0 if absent. 1500.0 is none, as in Go."""
-        return int(self._typed(key, int) or 0)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """A list of strings."""
-        values = self.items(key)
-        for index, value in enumerate(values):
-            if not isinstance(value, str) or "\0" in value:
-                raise InvalidConfig(f"{self.name(key)}[{index}] is {shown(value)}, it must be a string")
-        return tuple(values)
-
-    def items(self, key: str) -> Sequence[Json]:
-        """A list, empty if absent."""
-        values: Sequence[Json] = self._typed(key, list) or ()
-        return values
-
-    def object(self, key: str) -> Fields:
-        """A nested object, one without keys if absent."""
-        return Fields(self.mapping(key), self.name(key))
-
-    def objects(self, key: str) -> Sequence[Fields]:
-        """A list of objects."""
-        values = self.items(key)
-        for index, value in enumerate(values):
-            if not isinstance(value, dict):
-                raise InvalidConfig(f"{self.name(key)}[{index}] is {shown(value)}, it must be an object")
-        return [Fields(value, f"{self.name(key)}[{index}]") for index, value in enumerate(values)]
-
-    def mapping(self, key: str) -> Mapping[str, Json]:
-        """A nested object as decoded, empty if absent."""
-        value: Mapping[str, Json] = self._typed(key, dict) or {}
-        return value
-
-    def _typed(self, key: str, kind: type) -> Json | None:
-        value = self._values.get(key.lower())
-        if value is None:
-            return None
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InvalidConfig(f"{self.name(key)} is {shown(value)}, it must be {_KINDS[kind]}")
-        return value

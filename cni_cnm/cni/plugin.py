@@ -11,9 +11,10 @@ from contextlib import closing
 
 from cni_cnm.cni import conventions, request, versions
 from cni_cnm.cni import environ as environment
-from cni_cnm.cni.document import Fields, decode
+from cni_cnm.cni.document import decode
 from cni_cnm.cni.reply import Reply, failure, internal, warnings
 from cni_cnm.errors import CnmError, InvalidConfig, InvalidNamespace, IoFailed
+from cni_cnm.fields import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ would read it, without one as a network of the Container Network Model. `profile
 from __future__ import annotations
 
 from cni_cnm.cni import conventions
-from cni_cnm.cni.document import Fields, lowered, shown
+from cni_cnm.cni.document import lowered
 from cni_cnm.cni.environ import NAME
 from cni_cnm.cni.versions import UNSTATED
 from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
-from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField
+from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField, shown
+from cni_cnm.fields import Fields
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
 
 TYPE_CHECKING = False

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 from ipaddress import ip_address, ip_interface, ip_network
 
-from cni_cnm.cni.document import Fields, shown
 from cni_cnm.cni.versions import PER_FAMILY, SUPPORTED, UNSTATED, VERSIONED, shape
-from cni_cnm.errors import InvalidConfig
+from cni_cnm.errors import InvalidConfig, shown
+from cni_cnm.fields import Fields
 from cni_cnm.model import Address, Attachment, Dns, Interface, Route
 
 TYPE_CHECKING = False

@@ -15,13 +15,14 @@ import pytest
 from cni_cnm import cli, errors, ipam
 from cni_cnm import settings as settings_module
 from cni_cnm.cni import conventions, environ, request, versions
-from cni_cnm.cni.document import Fields, decode
+from cni_cnm.cni.document import decode
 from cni_cnm.cnm.interface import shaping, tuning
 from cni_cnm.docker_protocol import discovery
 from cni_cnm.docker_protocol.discovery import Location
 from cni_cnm.drivers import bridge_options, drivers, parent_link_options
 from cni_cnm.drivers import options as readers
 from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
+from cni_cnm.fields import Fields
 from cni_cnm.ipam import remote_pools
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
 from tests.program import ROOT

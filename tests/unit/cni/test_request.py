@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.cni import environ, request
-from cni_cnm.cni.document import Fields, decode
+from cni_cnm.cni.document import decode
 from cni_cnm.errors import InvalidConfig, UnsupportedField
+from cni_cnm.fields import Fields
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, NetworkSpec, PortMapping
 from tests.unit.cni.engine import ENV, ask, settings
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.cni import result
-from cni_cnm.cni.document import Fields
 from cni_cnm.cni.versions import SUPPORTED
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.fields import Fields
 from cni_cnm.model import Address, Attachment, Dns, Interface, Route
 
 DUAL = Attachment(
