@@ -1,7 +1,7 @@
 """The only code that touches the kernel: netlink, nftables, sysctls, namespaces.
 
 Everything above gets a `Stack` handed in: one network namespace, with verbs. `stack.py` is the real one (pyroute2's
-message classes over one blocking socket), `memory.py` keeps the same promises in a dict, for tests without root;
+message classes over one blocking socket); tests/memory_kernel keeps the same promises in dicts, for tests without root;
 both pass tests/contract. Only `wiring.py` chooses. Verbs raise `KernelError` with the kernel's errno and a
 sentence naming the object; nothing above ever sees a netlink message or enters a namespace.
 """

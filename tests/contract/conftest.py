@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from cni_cnm.kernel import Link, Namespaces, Stack
-from cni_cnm.kernel.memory import MemoryNamespaces
 from cni_cnm.kernel.netns import KernelNamespaces
+from tests.memory_kernel.namespaces import MemoryNamespaces
 
 
 class World(NamedTuple):

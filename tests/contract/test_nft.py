@@ -13,9 +13,9 @@ import pytest
 from cni_cnm.errors import CnmError, KernelError
 from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, merge, nfnetlink
 from cni_cnm.kernel.libnftables import Binary, Library, failure
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
 from tests.kernel.lab import Namespace, missing
+from tests.memory_kernel.nft import MemoryNft
 
 TABLE = "inet cni_cnm"
 DECLARE = f"""\

@@ -9,8 +9,8 @@ import pytest
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import Link, Stack
-from cni_cnm.kernel.memory import MemoryNamespaces
 from tests.contract.conftest import World
+from tests.memory_kernel.namespaces import MemoryNamespaces
 
 MAC = "02:00:00:00:00:31"
 

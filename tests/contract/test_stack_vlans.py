@@ -8,8 +8,8 @@ import pytest
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import Stack, Vlan
-from cni_cnm.kernel.memory import MemoryNamespaces
 from cni_cnm.kernel.stack import KernelStack
+from tests.memory_kernel.namespaces import MemoryNamespaces
 
 
 @pytest.fixture(params=["memory", "kernel"])

@@ -13,10 +13,10 @@ from cni_cnm.errors import CheckFailed
 from cni_cnm.firewall import Policy, isolation, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import Element, Transaction, merge
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.model import Address, IpamSpec, Lease, NetworkSpec
 from tests.kernel.lab import Lab
+from tests.memory_kernel.nft import MemoryNft
 
 POLICY = Policy(masquerade=True, guard_mac=True, bridge="br0", ingress=isolation.ISOLATED, internal=True)
 PORTS = [

@@ -10,9 +10,9 @@ from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import BRIDGE, INET, isolation, masquerade, portmap
 from cni_cnm.firewall.isolation import ISOLATED, OPEN, SAME_BRIDGE
 from cni_cnm.firewall.portmap_options import parse_mappings
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.kernel.nft import KernelNft
 from tests.kernel.lab import Lab, Namespace
+from tests.memory_kernel.nft import MemoryNft
 
 ADDRESSES = {
     "one": ("10.1.0.2/24", "fd00:1::2/64"),

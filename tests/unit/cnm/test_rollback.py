@@ -13,11 +13,11 @@ from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.errors import IoFailed, KernelError
 from cni_cnm.kernel import Element, Transaction
-from cni_cnm.kernel.memory import MemoryNamespaces
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec
 from cni_cnm.settings import Settings
 from cni_cnm.state.files import ENDPOINTS, FileStore
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.nft import MemoryNft
 
 NETWORK = NetworkSpec("net", "bridge", {}, IpamSpec("host-local", {"subnet": "10.9.0.0/24"}))
 KEY = EndpointKey("net", "a", "eth0")

@@ -25,10 +25,10 @@ from cni_cnm.docker_server import server as docker_server
 from cni_cnm.docker_server.calls import CALLS, answer
 from cni_cnm.docker_server.request import BODY_MAX
 from cni_cnm.docker_server.server import Server
-from cni_cnm.kernel.memory import MemoryNamespaces
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.settings import Settings
 from cni_cnm.state.files import FileStore
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.nft import MemoryNft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

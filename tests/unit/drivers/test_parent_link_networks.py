@@ -22,11 +22,12 @@ from cni_cnm.errors import (
     NotReady,
 )
 from cni_cnm.kernel import Link, Nft, RouteEntry
-from cni_cnm.kernel.memory import MemoryNamespaces, MemoryStack
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortMapping
 from cni_cnm.settings import Settings
 from cni_cnm.state.files import FileStore
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.nft import MemoryNft
+from tests.memory_kernel.stack import MemoryStack
 
 SUBNET = {"subnet": "192.0.2.0/24"}
 MAC = "02:00:00:00:00:77"

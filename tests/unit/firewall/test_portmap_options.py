@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from cni_cnm.errors import InvalidConfig, PortTaken
 from cni_cnm.firewall import port_conflicts, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings, parse_options
-from cni_cnm.kernel.memory_nft import MemoryNft
 from cni_cnm.model import PortmapOptions, PortMapping
+from tests.memory_kernel.nft import MemoryNft
 
 ADDRESSES = (ip_interface("10.88.0.5/24"), ip_interface("fd00:88::5/64"))
 OTHERS = (ip_interface("10.88.0.6/24"),)

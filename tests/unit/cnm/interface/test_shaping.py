@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from cni_cnm.cnm.interface import shaping
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError
 from cni_cnm.kernel import Link, Rate
-from cni_cnm.kernel.memory import MemoryNamespaces, MemoryStack
 from cni_cnm.kernel.token_bucket import kept
 from cni_cnm.model import Bandwidth, digest
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.stack import MemoryStack
 
 MBIT = 1_000_000
 BOTH = Bandwidth(MBIT, 2 * MBIT, 3 * MBIT, 4 * MBIT)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from cni_cnm.cnm.interface import tuning
 from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, IoFailed, KernelError
-from cni_cnm.kernel.memory import MemoryNamespaces, MemoryStack
 from cni_cnm.model import Tuning
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.stack import MemoryStack
 
 MAC = "02:11:22:33:44:55"
 ARP_IGNORE = "net/ipv4/conf/eth0/arp_ignore"

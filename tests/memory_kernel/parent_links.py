@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from cni_cnm.kernel.memory_space import Device, Space, refuse
+from tests.memory_kernel.space import Device, Space, refuse
 
 EXCLUSIVE = ("macvlan", "ipvlan")
 """Kinds that take all that comes in by their parent: one kind a parent, and none on a bridge's port."""

@@ -260,6 +260,34 @@ class Space:
         return start
 
 
+def require_valid(name: str, mac: str, mtu: int) -> None:
+    """Refuse what the kernel's drivers refuse of a link."""
+    if mtu and not MTU_MIN <= mtu <= MTU_MAX:
+        refuse(errno.EINVAL, f"the MTU {mtu} of {name}")
+    if not mac:
+        return
+    octets = [int(part, 16) for part in mac.split(":")] if mac.count(":") == 5 else []
+    if len(octets) != 6 or max(octets) > 255:
+        refuse(errno.EINVAL, f"the MAC {mac} of {name}")
+    if octets[0] & 1 or not any(octets):
+        refuse(errno.EADDRNOTAVAIL, f"the MAC {mac} of {name}")
+
+
+def delete(device: Device) -> None:
+    """The device, what is on it, and the other end if it is a veth. No error if another deletion removed it."""
+    if device.space.devices.get(device.link.ifindex) is not device:
+        return
+    for upper in list(device.uppers):
+        delete(upper)
+    if device.lower is not None:
+        device.lower.uppers.remove(device)
+    device.space.remove(device)
+    other = device.other_end
+    if other is not None:
+        device.other_end = other.other_end = None
+        other.space.remove(other)
+
+
 def refuse(number: int, what: str) -> Device:
     """Raises; its type lets an expression end in it."""
     raise KernelError(f"{what}: {strerror(number)}", number)

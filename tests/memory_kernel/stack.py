@@ -1,21 +1,17 @@
-"""`Namespaces` and `Stack` in a dict: the kernel's promises without the kernel, for tests without root.
-
-`MemoryNamespaces.create(path)` and `remove(path)` are what a runtime does to a pod's namespace. The same
-contract tests run on this and on the kernel.
-"""
+"""`Stack` in memory: the verbs of one namespace, with the errors of the kernel."""
 
 from __future__ import annotations
 
 import errno
-from os import strerror
 from typing import Any
 
-from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
+from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.batch import Batch, Deleting
-from cni_cnm.kernel.memory_parent_links import place
-from cni_cnm.kernel.memory_space import MTU_MAX, MTU_MIN, Device, Space, refuse
 from cni_cnm.kernel.route_defaults import MAIN, completed
 from cni_cnm.kernel.token_bucket import kept
+from tests.memory_kernel.machine import Machine
+from tests.memory_kernel.parent_links import place
+from tests.memory_kernel.space import Device, Space, delete, refuse, require_valid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,60 +21,11 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPInterface
 
 
-class MemoryNamespaces:
-    """Every Stack of it sees the same state.
-
-    `vlan_filtering` False is a kernel without it, and so are `missing` kinds of links (`ipvlan`, `vlan`). While
-    `read_only_proc` is set no sysctl can be written.
-    """
-
-    def __init__(self, *, vlan_filtering: bool = True, missing: Sequence[str] = ()) -> None:
-        self.vlan_filtering = vlan_filtering
-        self.missing = frozenset(missing)
-        self.read_only_proc = False
-        self._inodes = 4026531840
-        self._macs = 0
-        self._host = self._space()
-        self._spaces: dict[str, Space] = {}
-
-    def host(self) -> MemoryStack:
-        return MemoryStack(self, self._host, "")
-
-    def open(self, path: str) -> MemoryStack:
-        if not path:
-            raise NamespaceGone("no network namespace was given: the path is empty")
-        space = self._spaces.get(path)
-        if space is None:
-            raise NamespaceGone(f"there is no network namespace at {path}: No such file or directory")
-        return MemoryStack(self, space, path)
-
-    def create(self, path: str) -> MemoryStack:
-        """A fresh namespace at `path`, in place of one that is there."""
-        self.remove(path)
-        self._spaces[path] = self._space()
-        return self.open(path)
-
-    def remove(self, path: str) -> None:
-        """The namespace ends, and with it its links and the other ends of its veths. Missing is done."""
-        space = self._spaces.pop(path, None)
-        if space is not None:
-            for device in list(space.devices.values()):
-                _delete(device)
-
-    def next_mac(self) -> str:
-        self._macs += 1
-        return "02:" + ":".join(f"{byte:02x}" for byte in self._macs.to_bytes(5, "big"))
-
-    def _space(self) -> Space:
-        self._inodes += 1
-        return Space(self._inodes)
-
-
 class MemoryStack:
-    def __init__(self, namespaces: MemoryNamespaces, space: Space, path: str) -> None:
+    def __init__(self, machine: Machine, space: Space, path: str) -> None:
         self.path = path
         self.space = space
-        self._namespaces = namespaces
+        self._machine = machine
         self._queue: list[Callable[[], None]] = []
         self._depth = 0
         self.leaving: list[int] | None = None
@@ -111,10 +58,10 @@ class MemoryStack:
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
         def add() -> None:
             self.space.require_free(name)
-            if vlan_filtering and not self._namespaces.vlan_filtering:
+            if vlan_filtering and not self._machine.vlan_filtering:
                 raise KernelFeatureMissing(f"the bridge {name}: this kernel has no bridge VLAN filtering")
-            _check(name, mac, mtu)
-            address = mac or self._namespaces.next_mac()
+            require_valid(name, mac, mtu)
+            address = mac or self._machine.next_mac()
             self.space.add(name, mac=address, mtu=mtu or 1500, kind="bridge", vlan_filtering=vlan_filtering)
 
         self._write(add)
@@ -137,9 +84,9 @@ class MemoryStack:
             there.require_free(peer)
             if there is self.space and name == peer:
                 refuse(errno.EEXIST, f"the link {peer}")
-            _check(name, mac, mtu)
-            _check(peer, peer_mac, mtu)
-            fresh = self._namespaces.next_mac
+            require_valid(name, mac, mtu)
+            require_valid(peer, peer_mac, mtu)
+            fresh = self._machine.next_mac
             other = there.add(peer, mac=peer_mac or fresh(), mtu=mtu or 1500, kind="veth")
             this = self.space.add(name, mac=mac or fresh(), mtu=mtu or 1500, kind="veth")
             this.other_end, other.other_end = other, this
@@ -147,7 +94,7 @@ class MemoryStack:
                 try:
                     self.space.enslave(this, master)
                 except KernelError:
-                    _delete(this)
+                    delete(this)
                     raise
 
         batched = self._depth > 0
@@ -163,17 +110,17 @@ class MemoryStack:
         to: Stack,
         mac: str = "",
         mtu: int = 0,
-        bc_queue: int = 0,  # noqa: ARG002 - no packets here
+        bc_queue: int = 0,
     ) -> None:
-        self._add_upper("macvlan", name, parent, to=to, mac=mac, mtu=mtu, mode=mode)
+        self._add_on_parent("macvlan", name, parent, to=to, mac=mac, mtu=mtu, mode=mode)
 
     def add_ipvlan(self, name: str, parent: int, *, mode: str, flag: str = "bridge", to: Stack, mtu: int = 0) -> None:
-        self._add_upper("ipvlan", name, parent, to=to, mtu=mtu, mode=mode, flag=flag)
+        self._add_on_parent("ipvlan", name, parent, to=to, mtu=mtu, mode=mode, flag=flag)
 
     def add_vlan_link(self, name: str, parent: int, vid: int, *, mtu: int = 0) -> None:
-        self._add_upper("vlan", name, parent, to=self, mtu=mtu, vid=vid)
+        self._add_on_parent("vlan", name, parent, to=self, mtu=mtu, vid=vid)
 
-    def _add_upper(
+    def _add_on_parent(
         self,
         kind: str,
         name: str,
@@ -189,14 +136,14 @@ class MemoryStack:
         there = _memory_stack(to).space
 
         def add() -> None:
-            if kind in self._namespaces.missing:
+            if kind in self._machine.missing:
                 raise KernelFeatureMissing(
                     f"adding the {kind} {name} failed: this kernel has no {kind} driver", hint="`modprobe` loads it"
                 )
             there.require_free(name)
-            _check(name, mac, mtu)
+            require_valid(name, mac, mtu)
             lower = self.space.device(parent)
-            place(lower, there, name, kind, mac or self._namespaces.next_mac(), mtu, mode, flag, vid)
+            place(lower, there, name, kind, mac or self._machine.next_mac(), mtu, mode, flag, vid)
 
         self._write(add)
 
@@ -220,7 +167,7 @@ class MemoryStack:
 
         def change() -> None:
             device = self.space.device(index)
-            _check(device.link.name, mac or "", mtu or 0)
+            require_valid(device.link.name, mac or "", mtu or 0)
             if name is not None and name != device.link.name:
                 self.space.require_free(name)
                 self.space.rename(device, name)
@@ -267,7 +214,7 @@ class MemoryStack:
         found = [device for index in indexes if (device := self.space.devices.get(index)) is not None]
         for device in found:
             if device.link.name != "lo":
-                _delete(device)
+                delete(device)
         if any(device.link.name == "lo" for device in found):
             refuse(errno.EOPNOTSUPP, "lo")
 
@@ -285,7 +232,7 @@ class MemoryStack:
     def vlans(self, index: int) -> Sequence[Vlan]:
         self.flush()
         device = self.space.devices.get(index)
-        return list(device.vlans) if device is not None and self._namespaces.vlan_filtering else []
+        return list(device.vlans) if device is not None and self._machine.vlan_filtering else []
 
     def add_vlan(self, index: int, vlan: Vlan) -> None:
         def add() -> None:
@@ -312,8 +259,8 @@ class MemoryStack:
     def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
         def add() -> None:
             self.space.require_free(name)
-            _check(name, "", mtu)
-            self.space.up(self.space.add(name, mac=self._namespaces.next_mac(), mtu=mtu or 1500, kind="ifb"))
+            require_valid(name, "", mtu)
+            self.space.up(self.space.add(name, mac=self._machine.next_mac(), mtu=mtu or 1500, kind="ifb"))
 
         batched = self._depth > 0
         self._write(add)
@@ -353,7 +300,7 @@ class MemoryStack:
         self.flush()
         return self.space.device(index).tentative
 
-    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:  # noqa: ARG002
+    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:
         self._write(lambda: self.space.add_address(self.space.device(index), address))
 
     def delete_address(self, index: int, address: IPInterface) -> None:
@@ -381,11 +328,10 @@ class MemoryStack:
             known = self.space.sysctls.get(key)
             if known is not None and known.split() == value.split():
                 continue
-            number = errno.ENOENT if known is None else errno.EROFS if self._namespaces.read_only_proc else 0
-            if not number:
+            if known is not None:
                 self.space.sysctls[key] = value
             elif not tolerate:
-                raise KernelError(f"the sysctl {key} cannot be set to {value!r}: {strerror(number)}", number)
+                refuse(errno.ENOENT, f"the sysctl {key} cannot be set to {value!r}")
 
     def begin(self) -> int:
         self._depth += 1
@@ -420,37 +366,9 @@ class MemoryStack:
 
     def _vlan_device(self, index: int) -> Device:
         device = self.space.device(index)
-        if not self._namespaces.vlan_filtering or not (device.link.master or device.link.kind == "bridge"):
+        if not self._machine.vlan_filtering or not (device.link.master or device.link.kind == "bridge"):
             raise KernelFeatureMissing(f"{device.link.name}: this kernel has no bridge VLAN filtering")
         return device
-
-
-def _check(name: str, mac: str, mtu: int) -> None:
-    """The values of a link, as the kernel's drivers check them."""
-    if mtu and not MTU_MIN <= mtu <= MTU_MAX:
-        refuse(errno.EINVAL, f"the MTU {mtu} of {name}")
-    if not mac:
-        return
-    octets = [int(part, 16) for part in mac.split(":")] if mac.count(":") == 5 else []
-    if len(octets) != 6 or max(octets) > 255:
-        refuse(errno.EINVAL, f"the MAC {mac} of {name}")
-    if octets[0] & 1 or not any(octets):
-        refuse(errno.EADDRNOTAVAIL, f"the MAC {mac} of {name}")
-
-
-def _delete(device: Device) -> None:
-    """The device, what is on it, and the other end if it is a veth. One that went with another is done."""
-    if device.space.devices.get(device.link.ifindex) is not device:
-        return
-    for upper in list(device.uppers):
-        _delete(upper)
-    if device.lower is not None:
-        device.lower.uppers.remove(device)
-    device.space.remove(device)
-    other = device.other_end
-    if other is not None:
-        device.other_end = other.other_end = None
-        other.space.remove(other)
 
 
 def _shown(device: Device) -> Link:
