@@ -95,7 +95,8 @@ def inspect_network(arguments: argparse.Namespace) -> None:
         }
         for endpoint in network.endpoints()
     }
-    print(json.dumps({**_summary(network), "options": dict(network.record.options), "endpoints": endpoints}, indent=4))
+    shown = {**_summary(network), "options": network.record.options.to_json(), "endpoints": endpoints}
+    print(json.dumps(shown, indent=4))
 
 
 def create_network(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from cni_cnm.cnm.objects.network import Network
 from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.drivers import WITHOUT_ADDRESSES, ChecksGateways, UsesExistingInterface, drivers
+from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchNetwork, NoSuchSandbox
 from cni_cnm.model import IpamSpec, NetworkSpec
 from cni_cnm.state.files import NETWORKS, SANDBOXES
@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from cni_cnm.drivers import Options
     from cni_cnm.kernel import ForeignFirewalls, Namespaces, Nft, Stack
     from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IPNetwork, Json
     from cni_cnm.settings import Settings
@@ -100,7 +101,7 @@ class Controller:
         spec = NetworkSpec(
             name, driver, options or {}, IpamSpec(ipam_type, ipam_config or {}), internal, labels=labels or {}
         )
-        if isinstance(drivers.get(driver), UsesExistingInterface):
+        if drivers.get(driver).uses_existing_interface:
             raise InvalidConfig(
                 f"a network of the driver {driver} cannot be made, its interfaces are other plugins'",
                 hint="it follows from a CNI configuration behind one of those",
@@ -153,7 +154,7 @@ class Controller:
 
         firewall_reconcile.revoke(self, self.network(one).record, self.network(other).record)
 
-    def realize(self, spec: NetworkSpec, options: Mapping[str, Json]) -> Network:
+    def realize(self, spec: NetworkSpec, options: Options) -> Network:
         """Make what a specification asks for, on the host and on record. The caller holds the network's lock."""
         if not networks.allocated_once(spec):
             return self._realize(spec, options, dict(spec.ipam.config))
@@ -164,7 +165,7 @@ class Controller:
         # Named subnets need no choice, and a plugin may take its time.
         named = spec.ipam.config.get("subnet") or spec.ipam.config.get("ranges")
         with nullcontext() if named else self.store.lock("pools"), Rollback() as undo:
-            skipped = self._skipped_gateways(spec.driver, options)
+            skipped = drivers.get(spec.driver).skips_gateways(options)
             given = ipam.allocate(spec.ipam, _families(spec), skipped, self._used())
             config = {**spec.ipam.config, **given}
             taken = spec.ipam._replace(config=config)
@@ -174,7 +175,7 @@ class Controller:
     def _realize(
         self,
         spec: NetworkSpec,
-        options: Mapping[str, Json],
+        options: Options,
         config: Mapping[str, Json],
         skipped: frozenset[int] | None = None,
     ) -> Network:
@@ -182,7 +183,7 @@ class Controller:
         driver = drivers.get(spec.driver)
         pool = ipam.configure(spec.name, spec.ipam._replace(config=config), None, self.settings)
         driver.validate(options, self.host)
-        skipped = self._skipped_gateways(spec.driver, options) if skipped is None else skipped
+        skipped = driver.skips_gateways(options) if skipped is None else skipped
         subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
         record = networks.describe(spec, options, config)
         with shared_parent.lock(self, record), Rollback() as undo:
@@ -196,10 +197,6 @@ class Controller:
                 undo.push(lambda: shared_parent.dismantle(self, record))
             self.store.put(NETWORKS, spec.name, record.to_json())
         return Network(self, record)
-
-    def _skipped_gateways(self, name: str, options: Mapping[str, Json]) -> frozenset[int]:
-        driver = drivers.get(name)
-        return driver.skips_gateways(options) if isinstance(driver, ChecksGateways) else frozenset()
 
     def _choose_subnets(self, spec: NetworkSpec) -> dict[str, Json]:
         """A subnet a family that overlaps no other network's and no route of the host."""

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from cni_cnm.cnm.interface import default_routes
-from cni_cnm.drivers import EndpointPlan
+from cni_cnm.drivers import EndpointPlan, drivers
 from cni_cnm.model import (
     Address,
     Bandwidth,
@@ -30,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cni_cnm.drivers import Options
     from cni_cnm.model import Json
 
 SCHEMA = 1
@@ -43,8 +44,8 @@ class NetworkRecord(NamedTuple):
     id: str
     name: str
     driver: str
-    options: Mapping[str, Json]
-    """As parsed by the driver."""
+    options: Options
+    """The driver's own value. Only the record's JSON has it as JSON."""
     ipam_type: str
     ipam: Mapping[str, Json]
     """The ipam object the network was made with, with the subnet that was chosen where it named none."""
@@ -61,12 +62,13 @@ class NetworkRecord(NamedTuple):
     """A plugin is being told of it, and it is not known how far that got."""
 
     def to_json(self) -> Json:
-        return {"schema": SCHEMA, **self._asdict()}
+        return {"schema": SCHEMA, **self._asdict(), "options": self.options.to_json()}
 
     @classmethod
     def from_json(cls, raw: Json) -> NetworkRecord:
         known = {field: raw[field] for field in cls._fields if field in raw}
-        return cls(**{**known, "guests": tuple(raw.get("guests", ()))})
+        options = drivers.get(raw["driver"]).restore(raw["options"])
+        return cls(**{**known, "options": options, "guests": tuple(raw.get("guests", ()))})
 
 
 class PoolRecord(NamedTuple):
@@ -116,7 +118,7 @@ class EndpointRecord(NamedTuple):
     network_id: str
     name: str
     driver: str
-    options: Mapping[str, Json]
+    options: Options
     owner: str
     state: str
     epoch: str
@@ -186,6 +188,7 @@ class EndpointRecord(NamedTuple):
         return {
             "schema": SCHEMA,
             **self._asdict(),
+            "options": self.options.to_json(),
             "lease": _lease_to_json(self.lease),
             "device": _device_to_json(self.device),
             "ports": [_port_to_json(port) for port in self.ports],
@@ -199,6 +202,7 @@ class EndpointRecord(NamedTuple):
         return cls(
             **{
                 **known,
+                "options": drivers.get(raw["driver"]).restore(raw["options"]),
                 "lease": _lease_from_json(raw.get("lease")),
                 "device": _device_from_json(raw.get("device")),
                 "default_routes": tuple(_route_from_json(route) for route in raw.get("default_routes", ())),

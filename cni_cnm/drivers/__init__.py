@@ -6,7 +6,8 @@ enters a namespace, and keeps nothing of its own: what it must remember is in th
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from cni_cnm.registry import Registry
 
@@ -87,115 +88,128 @@ class Role(NamedTuple):
     """Ports are published by the driver, not by our packet filter (`ExternalConnectivity`)."""
 
 
-class Driver(Protocol):
-    """The core contract. Extras (own gateway choice, port mapping) are separate small Protocols."""
+class Options(Protocol):
+    """A network's options as its driver has parsed them: an immutable value of the driver's own."""
 
-    name: str
-
-    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
-        """Parse and check the network's options (InvalidConfig); the result is what every other verb is given.
-
-        The result is JSON, because the network's record keeps it: a later call parses nothing again.
-        """
-
-    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
-        """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
-
-    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
-        """Make the network's data path, or complete what is there: idempotent, also with another caller beside.
-
-        False if it was there before: then it is not the network's to delete.
-        """
-
-    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
-        """Remove what create_network made and nobody else made before; missing is success."""
-
-    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        """Make the device in its place, down, without addresses. On failure nothing of it stays, or `Unfinished`."""
-
-    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
-        """Remove the device from the host's side; missing is success."""
-
-    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
-        """CheckFailed naming the first thing that differs. Writes nothing."""
-
-    def policy(self, options: Mapping[str, Json]) -> Policy:
-        """What the packet filter must do for this network's endpoints."""
-
-    def role(self, options: Mapping[str, Json]) -> Role:
-        """What the network offers a sandbox."""
-
-    def status(self, options: Mapping[str, Json], host: Stack) -> str:
-        """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
+    def to_json(self) -> Mapping[str, Json]:
+        """For the record; `Driver.restore` is the reverse."""
 
 
-class Adopted(NamedTuple):
-    """An interface that somebody else has made, before anything is added to it."""
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class ExistingInterface(NamedTuple, Generic[OptionsT]):
+    """An interface that another plugin has made, before anything is added to it."""
 
     host_ifname: str
     """Its end on the host, "" for none."""
     mac: str
-    network: Mapping[str, Json]
+    network: OptionsT
     """The network's options, with what is the same for all of its endpoints."""
-    endpoint: Mapping[str, Json]
+    endpoint: OptionsT
     """The endpoint's own."""
 
 
-@runtime_checkable
-class UsesExistingInterface(Protocol):
-    """A driver whose endpoints are given interfaces that are there."""
+class Driver(ABC, Generic[OptionsT]):
+    """The contract. What a driver must say is abstract; the rest has the answer of a driver that needs nothing of it.
 
-    def adopt(self, options: Mapping[str, Json], spec: EndpointSpec, host: Stack, place: Place) -> Adopted:
-        """What is there. InvalidConfig for a wish that cannot be added to it. Nothing is touched."""
-
-
-@runtime_checkable
-class NeedsLeave(Protocol):
-    """A driver that must know when an endpoint leaves its sandbox: its devices have no end on the host, or a plugin
-    has a part in it."""
-
-    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
-        """Before `delete_endpoint`. `place` None: the sandbox is gone, with all that was in it; missing is success."""
-
-
-@runtime_checkable
-class ExternalConnectivity(Protocol):
-    """A driver that connects its endpoints to the outside, and publishes their ports, itself (libnetwork's ExtConner).
-
-    Called when an endpoint becomes its sandbox's way out of either family, or has ports to publish.
+    `OptionsT` is the driver's own options value. It is parsed once, by `options`, or read once from a record, by
+    `restore`; every other method is handed it.
     """
 
-    def program(self, options: Mapping[str, Json], plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
-        """May be called again. `ipv6_elsewhere`: the sandbox's IPv6 way out is another endpoint."""
+    name: str
+    uses_existing_interface: ClassVar[bool] = False
+    """Its endpoints are given interfaces that another plugin has made (`adopt`)."""
+    needs_leave: ClassVar[bool] = False
+    """It must know when an endpoint leaves its sandbox (`leave`): its devices have no end on the host, or a plugin has
+    a part in it."""
+    external_connectivity: ClassVar[bool] = False
+    """It connects its endpoints to the outside, and publishes their ports, itself (`program`, `revoke`; libnetwork's
+    ExtConner)."""
+    shares_links: ClassVar[bool] = False
+    """Its networks may stand on one link of the host together (`shared`, `clash`). A link says itself whether it was
+    made for them."""
 
-    def revoke(self, options: Mapping[str, Json], plan: EndpointPlan) -> None:
-        """It is no longer the way out. Leaving a sandbox implies it."""
+    @abstractmethod
+    def options(self, network: NetworkSpec) -> OptionsT:
+        """Parse and check the network's options (InvalidConfig)."""
 
+    @abstractmethod
+    def restore(self, raw: Mapping[str, Json]) -> OptionsT:
+        """The options that a record holds as `Options.to_json` gave them, also those of earlier versions."""
 
-@runtime_checkable
-class ChecksGateways(Protocol):
-    """A driver that may have no use for a gateway address (libnetwork's GwAllocChecker)."""
+    def fixed(self, options: OptionsT) -> Mapping[str, Json]:
+        """What an edit may not change while the network has endpoints: value by the name that users know."""
+        return {}
 
-    def skips_gateways(self, options: Mapping[str, Json]) -> frozenset[int]:
-        """IP versions of which none is to be reserved."""
+    def validate(self, options: OptionsT, host: Stack) -> None:
+        """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
 
+    def create_network(self, options: OptionsT, subnets: Sequence[Subnet], host: Stack) -> bool:
+        """Make the network's data path, or complete what is there: idempotent, also with another caller beside.
 
-@runtime_checkable
-class Reports(Protocol):
-    """A driver that can say more of an endpoint than the record does."""
+        False if it was there before: then it is not the network's to delete.
+        """
+        return False
 
-    def info(self, options: Mapping[str, Json], plan: EndpointPlan) -> Mapping[str, Json]: ...
+    def delete_network(self, options: OptionsT, host: Stack) -> None:
+        """Remove what create_network made and no other program made before; no error if absent."""
 
+    @abstractmethod
+    def create_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        """Make the device in its place, down, without addresses. On failure nothing of it stays, or `Unfinished`."""
 
-@runtime_checkable
-class Shares(Protocol):
-    """A driver whose networks may stand on one link of the host together."""
+    @abstractmethod
+    def delete_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> None:
+        """Remove the device from the host's side; no error if absent."""
 
-    def shared(self, options: Mapping[str, Json], host: Stack) -> str:
-        """Name of that link, "" for none. `delete_network` is called for the last network on it only."""
+    @abstractmethod
+    def check_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack, place: Place) -> None:
+        """CheckFailed naming the first thing that differs. Writes nothing."""
 
-    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
+    @abstractmethod
+    def policy(self, options: OptionsT) -> Policy:
+        """What the packet filter must do for this network's endpoints."""
+
+    @abstractmethod
+    def role(self, options: OptionsT) -> Role:
+        """What the network offers a sandbox."""
+
+    def status(self, options: OptionsT, host: Stack) -> str:
+        """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
+        return ""
+
+    def adopt(self, options: OptionsT, spec: EndpointSpec, host: Stack, place: Place) -> ExistingInterface[OptionsT]:
+        """What is there. InvalidConfig for a request that cannot be added to it. Changes nothing."""
+        raise TypeError(f"the driver {self.name} makes its interfaces itself")
+
+    def leave(self, options: OptionsT, plan: EndpointPlan, place: Place | None) -> None:
+        """Before `delete_endpoint`. `place` None: the sandbox is gone, with all that was in it. No error if absent."""
+
+    def program(self, options: OptionsT, plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
+        """The endpoint becomes its sandbox's default gateway of either family, or has ports to publish.
+
+        May be called again. `ipv6_elsewhere`: the sandbox's IPv6 default gateway is another endpoint.
+        """
+
+    def revoke(self, options: OptionsT, plan: EndpointPlan) -> None:
+        """It is no longer the default gateway. Leaving a sandbox implies it."""
+
+    def skips_gateways(self, options: OptionsT) -> frozenset[int]:
+        """IP versions of which no gateway address is to be reserved (libnetwork's GwAllocChecker)."""
+        return frozenset()
+
+    def info(self, options: OptionsT, plan: EndpointPlan) -> Mapping[str, Json]:
+        """What can be said of an endpoint beside its record."""
+        return {}
+
+    def shared(self, options: OptionsT, host: Stack) -> str:
+        """The link that other networks may stand on, too; "" for none. `delete_network` is called for the last one."""
+        return ""
+
+    def clash(self, options: OptionsT, other: OptionsT) -> str:
         """Why a network of the one options cannot share a link with one of the other; "" if it can."""
+        return ""
 
 
-drivers: Registry[Driver] = Registry("network driver", BUILT_IN, others="cni_cnm.drivers.remote")
+drivers: Registry[Driver[Any]] = Registry("network driver", BUILT_IN, others="cni_cnm.drivers.remote")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 
-from cni_cnm.drivers import Role
+from cni_cnm.drivers import Driver, Role
 from cni_cnm.drivers import bridge_gateway as gateway
 from cni_cnm.drivers import bridge_vlan as vlans
 from cni_cnm.drivers.bridge_options import BridgeOptions, parse
@@ -33,62 +33,63 @@ PORTS_MAX = 1023
 """BR_MAX_PORTS less the reserved port 0 (net/bridge/br_private.h)."""
 
 
-class BridgeDriver:
+class BridgeDriver(Driver[BridgeOptions]):
     name = "bridge"
 
-    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
-        return parse(network).to_json()
+    def options(self, network: NetworkSpec) -> BridgeOptions:
+        return parse(network)
 
-    def policy(self, options: Mapping[str, Json]) -> Policy:
-        parsed = BridgeOptions.from_json(options)
+    def restore(self, raw: Mapping[str, Json]) -> BridgeOptions:
+        return BridgeOptions.from_json(raw)
+
+    def fixed(self, options: BridgeOptions) -> Mapping[str, Json]:
+        return {"bridge": options.bridge, "ingressPolicy": options.ingress}
+
+    def policy(self, options: BridgeOptions) -> Policy:
         return Policy(
-            parsed.masquerade,
-            parsed.guard_mac,
-            parsed.bridge,
-            parsed.ingress,
-            parsed.internal,
-            parsed.zone,
-            parsed.admin_chain,
+            options.masquerade,
+            options.guard_mac,
+            options.bridge,
+            options.ingress,
+            options.internal,
+            options.zone,
+            options.admin_chain,
         )
 
-    def role(self, options: Mapping[str, Json]) -> Role:
-        parsed = BridgeOptions.from_json(options)
+    def role(self, options: BridgeOptions) -> Role:
         return Role(
-            gateway=parsed.is_gateway,
-            default_route=parsed.default_gateway,
-            internal=parsed.internal,
-            dad=parsed.dad,
-            container_up=parsed.container_up,
+            gateway=options.is_gateway,
+            default_route=options.default_gateway,
+            internal=options.internal,
+            dad=options.dad,
+            container_up=options.container_up,
         )
 
-    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
-        name = options["bridge"]
-        link = host.link(name)
+    def validate(self, options: BridgeOptions, host: Stack) -> None:
+        link = host.link(options.bridge)
         if link is not None and link.kind != "bridge":
             raise Conflict(
-                f"{name} exists and is no bridge ({link.kind or 'a device of its own'})",
+                f"{options.bridge} exists and is no bridge ({link.kind or 'a device of its own'})",
                 hint="name another bridge in the configuration, or remove that link",
             )
 
-    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
-        parsed = BridgeOptions.from_json(options)
-        there = host.link(parsed.bridge) is not None
-        bridge = _ensure(parsed, host)
-        if parsed.is_gateway:
-            gateway.ensure(parsed, bridge, [s.gateway for s in subnets if s.gateway], host)
+    def create_network(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
+        there = host.link(options.bridge) is not None
+        bridge = _ensure(options, host)
+        if options.is_gateway:
+            gateway.ensure(options, bridge, [s.gateway for s in subnets if s.gateway], host)
         return not there
 
-    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
+    def delete_network(self, options: BridgeOptions, host: Stack) -> None:
         """The bridge goes only if nothing is attached: with ports it is somebody's (another program shares it)."""
-        link = host.link(options["bridge"])
+        link = host.link(options.bridge)
         if link is not None and link.kind == "bridge" and not host.links(master=link.ifindex):
             host.delete_link(link.ifindex)
 
-    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        parsed = BridgeOptions.from_json(options)
-        bridge = _ensure(parsed, host)
-        extra = gateway.ensure(parsed, bridge, gateway.of(plan.addresses), host) if parsed.is_gateway else ()
-        mtu = parsed.mtu or (bridge.mtu if parsed.profile == "cnm" else 0)
+    def create_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        bridge = _ensure(options, host)
+        extra = gateway.ensure(options, bridge, gateway.of(plan.addresses), host) if options.is_gateway else ()
+        mtu = options.mtu or (bridge.mtu if options.profile == "cnm" else 0)
         mac = _mac("host", plan.id)
         try:
             made = host.add_veth(
@@ -101,16 +102,16 @@ class BridgeDriver:
                 master=bridge.ifindex,
             )
         except KernelError as error:
-            raise _explain(error, parsed.bridge, place) from error
+            raise _explain(error, options.bridge, place) from error
         port = made or _find(host, plan.host_ifname)
         try:
             # A router takes no advice from its containers: SLAAC on the host's ends would give the host their prefixes.
             host.set_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], tolerate=True)
-            flags = _port(parsed, plan)
+            flags = _port(options, plan)
             if flags != Port():
                 host.set_port(port.ifindex, flags)
-            if parsed.vlan_filtering:
-                vlans.tag(parsed, port, host)
+            if options.vlan_filtering:
+                vlans.tag(options, port, host)
             host.set_link(port.ifindex, up=True)
         except BaseException:
             host.delete_link(port.ifindex)
@@ -122,48 +123,46 @@ class BridgeDriver:
             ifindex=port.peer,
         )
 
-    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+    def delete_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
         link = host.link(plan.host_ifname)
         if link is not None and link.kind == "veth":
             host.delete_link(link.ifindex)
 
-    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
-        parsed = BridgeOptions.from_json(options)
-        bridge = host.link(parsed.bridge)
+    def check_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
+        bridge = host.link(options.bridge)
         if bridge is None or bridge.kind != "bridge":
-            raise CheckFailed(f"the bridge {parsed.bridge} is missing")
+            raise CheckFailed(f"the bridge {options.bridge} is missing")
         if not bridge.up:
-            raise CheckFailed(f"the bridge {parsed.bridge} is down")
-        if parsed.promisc and not bridge.promisc:
-            raise CheckFailed(f"the bridge {parsed.bridge} is not promiscuous")
-        if parsed.is_gateway:
-            gateway.check(parsed, bridge, gateway.of(plan.addresses), host)
+            raise CheckFailed(f"the bridge {options.bridge} is down")
+        if options.promisc and not bridge.promisc:
+            raise CheckFailed(f"the bridge {options.bridge} is not promiscuous")
+        if options.is_gateway:
+            gateway.check(options, bridge, gateway.of(plan.addresses), host)
         port = host.link(plan.host_ifname)
         if port is None:
             raise CheckFailed(f"the host's end {plan.host_ifname} of {place.ifname} is missing")
         if port.master != bridge.ifindex:
-            raise CheckFailed(f"{port.name} is not a port of {parsed.bridge}")
+            raise CheckFailed(f"{port.name} is not a port of {options.bridge}")
         if not port.up:
             raise CheckFailed(f"the host's end {port.name} of {place.ifname} is down")
         found = host.port(port.ifindex)
-        wanted = _port(parsed, plan)
+        wanted = _port(options, plan)
         if found != wanted:
             raise CheckFailed(
                 f"{port.name} has hairpin={found.hairpin} isolated={found.isolated}, "
                 f"configured are hairpin={wanted.hairpin} isolated={wanted.isolated}"
             )
-        if parsed.vlan_filtering:
-            vlans.check(parsed, port, host)
+        if options.vlan_filtering:
+            vlans.check(options, port, host)
 
-    def status(self, options: Mapping[str, Json], host: Stack) -> str:
-        parsed = BridgeOptions.from_json(options)
-        link = host.link(parsed.bridge)
+    def status(self, options: BridgeOptions, host: Stack) -> str:
+        link = host.link(options.bridge)
         if link is None:
             return ""
         if link.kind != "bridge":
-            raise NotReady(f"{parsed.bridge} exists and is no bridge", hint="remove that link or name another bridge")
+            raise NotReady(f"{options.bridge} exists and is no bridge", hint="remove that link or name another bridge")
         if len(host.links(master=link.ifindex)) >= PORTS_MAX:
-            return f"the bridge {parsed.bridge} is full: {PORTS_MAX} ports"
+            return f"the bridge {options.bridge} is full: {PORTS_MAX} ports"
         return ""
 
 

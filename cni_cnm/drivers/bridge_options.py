@@ -67,7 +67,8 @@ class BridgeOptions(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Json]) -> BridgeOptions:
-        return cls(**{**raw, "trunk": tuple(raw["trunk"])})
+        known = {key: value for key, value in raw.items() if key in cls._fields}
+        return cls(**{**known, "trunk": tuple(raw["trunk"])})
 
 
 def parse(network: NetworkSpec) -> BridgeOptions:

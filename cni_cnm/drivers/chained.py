@@ -7,83 +7,108 @@ on the host (ptp), by that end, which is a network of one endpoint then.
 
 from __future__ import annotations
 
-from cni_cnm.drivers import Adopted, Role
+from typing import NamedTuple
+
+from cni_cnm.drivers import Driver, ExistingInterface, Role
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
 from cni_cnm.model import Device, Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import EndpointSpec, Json, NetworkSpec, Subnet
-
-_BRIDGE, _ALONE = "bridge", "alone"
+    from cni_cnm.model import EndpointSpec, Json, NetworkSpec
 
 
-class ChainedDriver:
-    name = "chained"
+class ChainedOptions(NamedTuple):
+    filters: bool = False
+    """False: no block `firewall`, so no policy at all. Another plugin of the chain may have one."""
+    ingress: str = "open"
+    internal: bool = False
+    zone: str = ""
+    admin_chain: str = ""
+    bridge: str = ""
+    """The link that the policy goes by: the bridge of the host's end, else that end. "" until it is found."""
+    alone: bool = False
+    """`bridge` is the endpoint's own link."""
 
-    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
-        """Without a block `firewall` there is no policy at all: whatever stands in the chain for that decides."""
-        raw = network.options
-        if not raw and not network.internal:
+    def to_json(self) -> Mapping[str, Json]:
+        if not self.filters:
             return {}
-        return {
-            "ingress": raw.get("ingresspolicy", "open"),
-            "internal": network.internal,
-            "zone": raw.get("firewalldzone", ""),
-            "admin_chain": raw.get("iptablesadminchainname", ""),
-        }
+        found = {key: value for key, value in (("bridge", self.bridge), ("alone", self.alone)) if value}
+        return {**dict(zip(self._fields[1:5], self[1:5], strict=True)), **found}
 
-    def policy(self, options: Mapping[str, Json]) -> Policy:
-        return Policy(**options) if options.get(_BRIDGE) else Policy()
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Json]) -> ChainedOptions:
+        return cls(bool(raw), **{key: value for key, value in raw.items() if key in cls._fields[1:]})
 
-    def role(self, options: Mapping[str, Json]) -> Role:
+
+class ChainedDriver(Driver[ChainedOptions]):
+    name = "chained"
+    uses_existing_interface = True
+
+    def options(self, network: NetworkSpec) -> ChainedOptions:
+        raw = network.options
+        return ChainedOptions(
+            bool(raw) or network.internal,
+            raw.get("ingresspolicy", "open"),
+            network.internal,
+            raw.get("firewalldzone", ""),
+            raw.get("iptablesadminchainname", ""),
+        )
+
+    def restore(self, raw: Mapping[str, Json]) -> ChainedOptions:
+        return ChainedOptions.from_json(raw)
+
+    def fixed(self, options: ChainedOptions) -> Mapping[str, Json]:
+        found = {"bridge": options.bridge} if options.bridge else {}
+        return {**found, "ingressPolicy": options.ingress} if options.filters else {}
+
+    def policy(self, options: ChainedOptions) -> Policy:
+        if not options.bridge:
+            return Policy()
+        return Policy(
+            bridge=options.bridge,
+            ingress=options.ingress,
+            internal=options.internal,
+            zone=options.zone,
+            admin_chain=options.admin_chain,
+            alone=options.alone,
+        )
+
+    def role(self, options: ChainedOptions) -> Role:
         return Role(makes_device=False)
 
-    def adopt(self, options: Mapping[str, Json], spec: EndpointSpec, host: Stack, place: Place) -> Adopted:
+    def adopt(
+        self, options: ChainedOptions, spec: EndpointSpec, host: Stack, place: Place
+    ) -> ExistingInterface[ChainedOptions]:
         link = _require(place)
         port = _host_end(link, host)
         if port is None:
-            for wish, what in (
+            for requested, what in (
                 (spec.ports, "publish a port"),
                 (spec.bandwidth, "limit bandwidth"),
-                (options, "filter"),
+                (options.filters, "filter"),
             ):
-                if wish:
+                if requested:
                     raise InvalidConfig(
                         f"{place.ifname} is a {link.kind or 'hardware'} link without an end on the host, so there is "
                         f"nothing to {what} by",
                         hint="only tuning can be added to it; the rest takes a veth, as bridge and ptp make it",
                     )
         mac = (spec.tuning and spec.tuning.mac) or link.mac
-        if port is None or not options:
-            return Adopted(port.name if port else "", mac, options, options)
+        if port is None or not options.filters:
+            return ExistingInterface(port.name if port else "", mac, options, options)
         bridge = _bridge(port, host)
         if bridge is not None:
-            options = {**options, _BRIDGE: bridge.name}
-            return Adopted(port.name, mac, options, options)
-        return Adopted(port.name, mac, options, {**options, _BRIDGE: port.name, _ALONE: True})
+            options = options._replace(bridge=bridge.name)
+            return ExistingInterface(port.name, mac, options, options)
+        return ExistingInterface(port.name, mac, options, options._replace(bridge=port.name, alone=True))
 
-    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
-        """Nothing of the host is needed."""
-
-    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
-        return False
-
-    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
-        """Nothing was made."""
-
-    def create_endpoint(
-        self,
-        options: Mapping[str, Json],
-        plan: EndpointPlan,
-        host: Stack,
-        place: Place,
-    ) -> Device:
+    def create_endpoint(self, options: ChainedOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         """What is there: the container's link, and the host's way to it (the bridge of a port, else the port)."""
         link = _require(place)
         port = _host_end(link, host)
@@ -92,21 +117,12 @@ class ChainedDriver:
             ways = tuple(Interface(way.name, way.mac, way.mtu) for way in (_bridge(port, host) or port, port))
         return Device(container=Interface(link.name, link.mac, link.mtu, place.sandbox), host=ways)
 
-    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+    def delete_endpoint(self, options: ChainedOptions, plan: EndpointPlan, host: Stack) -> None:
         """The interface plugin removes its own."""
 
-    def check_endpoint(
-        self,
-        options: Mapping[str, Json],
-        plan: EndpointPlan,
-        host: Stack,
-        place: Place,
-    ) -> None:
+    def check_endpoint(self, options: ChainedOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         if place.stack.link(place.ifname) is None:
             raise CheckFailed(f"the container's interface {place.ifname} is missing")
-
-    def status(self, options: Mapping[str, Json], host: Stack) -> str:
-        return ""
 
 
 def _require(place: Place) -> Link:

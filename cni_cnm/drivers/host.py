@@ -12,17 +12,15 @@ from cni_cnm.model import Device, Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cni_cnm.drivers import EndpointPlan, Place
+    from cni_cnm.drivers.options import NoOptions
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Json
 
 
 class HostDriver(NullDriver):
     name = "host"
 
-    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
+    def create_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         if place.stack.inode() != host.inode():
             raise Forbidden(
                 f"the sandbox {place.sandbox} has a namespace of its own, so it cannot be in the host's network",
@@ -31,7 +29,7 @@ class HostDriver(NullDriver):
         link = loopback(place)
         return Device(Interface(link.name, link.mac, link.mtu, place.sandbox))
 
-    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
+    def check_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         if place.stack.inode() != host.inode():
             raise CheckFailed(f"the sandbox {place.sandbox} is not in the host's network")
 

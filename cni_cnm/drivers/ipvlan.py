@@ -7,19 +7,16 @@ the parent, for all of its ipvlans: two networks of one parent have the same.
 
 from __future__ import annotations
 
-from cni_cnm.drivers.parent_link import UpperDriver
+from cni_cnm.drivers.parent_link import ParentLinkDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.drivers.parent_link_options import ParentLinkOptions
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import Json
 
 
-class IpvlanDriver(UpperDriver):
+class IpvlanDriver(ParentLinkDriver):
     name = "ipvlan"
 
     def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
@@ -27,9 +24,9 @@ class IpvlanDriver(UpperDriver):
             place.ifname, parent.ifindex, mode=options.mode, flag=options.flag, to=place.stack, mtu=options.mtu
         )
 
-    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
-        if (options["mode"], options["flag"]) != (other["mode"], other["flag"]):
-            return f"that one is in mode {other['mode']} {other['flag']}, and a parent has one for all of its ipvlans"
+    def clash(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
+        if (options.mode, options.flag) != (other.mode, other.flag):
+            return f"that one is in mode {other.mode} {other.flag}, and a parent has one for all of its ipvlans"
         return ""
 
 

@@ -6,19 +6,16 @@ Modes: `bridge` (containers of one parent reach each other), `private` (they do 
 
 from __future__ import annotations
 
-from cni_cnm.drivers.parent_link import UpperDriver
+from cni_cnm.drivers.parent_link import ParentLinkDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.drivers.parent_link_options import ParentLinkOptions
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import Json
 
 
-class MacvlanDriver(UpperDriver):
+class MacvlanDriver(ParentLinkDriver):
     name = "macvlan"
 
     def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
@@ -32,8 +29,8 @@ class MacvlanDriver(UpperDriver):
             bc_queue=options.bc_queue,
         )
 
-    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
-        if "passthru" in (options["mode"], other["mode"]):
+    def clash(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
+        if "passthru" in (options.mode, other.mode):
             return "a network in mode passthru must be alone on its parent"
         return ""
 

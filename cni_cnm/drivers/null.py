@@ -6,27 +6,28 @@ and does not let go, because its commands need something to name.)
 
 from __future__ import annotations
 
-from cni_cnm.drivers import Role
+from cni_cnm.drivers import Driver, Role
+from cni_cnm.drivers.options import NoOptions
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
 from cni_cnm.model import Device, Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import Json, NetworkSpec, Subnet
+    from cni_cnm.model import Json, NetworkSpec
 
 LOOPBACK = 1
 """Index of `lo`, every namespace's first device."""
 
 
-class NullDriver:
+class NullDriver(Driver[NoOptions]):
     name = "null"
 
-    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
+    def options(self, network: NetworkSpec) -> NoOptions:
         if network.ipam.type not in ("", "none") or network.ipam.config.keys() - {"type"}:
             raise InvalidConfig(
                 f"the driver {self.name} gives no interface, so an ipam has nothing to give addresses to",
@@ -34,37 +35,28 @@ class NullDriver:
             )
         if network.options.get("labels"):
             raise InvalidConfig(f"the driver {self.name} has no options: {', '.join(network.options['labels'])}")
-        return {}
+        return NoOptions()
 
-    def policy(self, options: Mapping[str, Json]) -> Policy:
+    def restore(self, raw: Mapping[str, Json]) -> NoOptions:
+        return NoOptions()
+
+    def policy(self, options: NoOptions) -> Policy:
         return Policy()
 
-    def role(self, options: Mapping[str, Json]) -> Role:
+    def role(self, options: NoOptions) -> Role:
         return Role(makes_device=False, interface=False, host_end=False, own_mac=False)
 
-    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
-        """Nothing of the host is needed."""
-
-    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
-        return False
-
-    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
-        """Nothing was made."""
-
-    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
+    def create_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         """Loopback up; it is what is reported."""
         place.stack.set_link(LOOPBACK, up=True)
         return _reported(place)
 
-    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+    def delete_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack) -> None:
         """Loopback is the namespace's, and goes with it."""
 
-    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
+    def check_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         if not loopback(place).up:
             raise CheckFailed("the container's lo is down")
-
-    def status(self, options: Mapping[str, Json], host: Stack) -> str:
-        return ""
 
 
 def loopback(place: Place) -> Link:

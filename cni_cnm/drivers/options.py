@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cni_cnm.errors import InvalidConfig
 
 TYPE_CHECKING = False
@@ -9,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cni_cnm.model import Json
+
+
+class NoOptions(NamedTuple):
+    """Of a driver that has none."""
+
+    def to_json(self) -> Mapping[str, Json]:
+        return {}
 
 
 def boolean(raw: Mapping[str, Json], key: str, default: bool) -> bool:

@@ -11,8 +11,9 @@ the kernel has it.
 from __future__ import annotations
 
 import errno
+from abc import abstractmethod
 
-from cni_cnm.drivers import Role
+from cni_cnm.drivers import Driver, Role
 from cni_cnm.drivers import parent_link_device as parents
 from cni_cnm.drivers.parent_link_options import ParentLinkOptions, parse
 from cni_cnm.errors import CheckFailed, CnmError, Conflict, DriverFailed, KernelError, NotReady
@@ -28,59 +29,58 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json, NetworkSpec, Subnet
 
 
-class UpperDriver:
+class ParentLinkDriver(Driver[ParentLinkOptions]):
     """Drivers give `name`, which is the kernel's kind of link too, and `add` one."""
 
-    name: str
+    needs_leave = True
+    shares_links = True
 
-    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
-        return parse(self.name, network).to_json()
+    def options(self, network: NetworkSpec) -> ParentLinkOptions:
+        return parse(self.name, network)
 
-    def policy(self, options: Mapping[str, Json]) -> Policy:
+    def restore(self, raw: Mapping[str, Json]) -> ParentLinkOptions:
+        return ParentLinkOptions.from_json(raw)
+
+    def fixed(self, options: ParentLinkOptions) -> Mapping[str, Json]:
+        return {"parent": options.parent, "mode": options.mode, "flag": options.flag}
+
+    def policy(self, options: ParentLinkOptions) -> Policy:
         return Policy()
 
-    def role(self, options: Mapping[str, Json]) -> Role:
-        parsed = ParentLinkOptions.from_json(options)
+    def role(self, options: ParentLinkOptions) -> Role:
         return Role(
-            default_route=parsed.default_route,
-            internal=parsed.internal,
-            dad=parsed.dad,
+            default_route=options.default_route,
+            internal=options.internal,
+            dad=options.dad,
             host_end=False,
-            own_mac=self.name == "macvlan" and parsed.mode != "passthru",
-            connected=parsed.connected,
+            own_mac=self.name == "macvlan" and options.mode != "passthru",
+            connected=options.connected,
         )
 
-    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
-        parsed = ParentLinkOptions.from_json(options)
-        if not parsed.in_container:
-            parents.validate(parsed, host)
+    def validate(self, options: ParentLinkOptions, host: Stack) -> None:
+        if not options.in_container:
+            parents.validate(options, host)
 
-    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
+    def create_network(self, options: ParentLinkOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
         """Always the network's: what it may remove is told by the link itself."""
-        parsed = ParentLinkOptions.from_json(options)
-        if not parsed.in_container:
-            parents.ensure(parsed, host)
+        if not options.in_container:
+            parents.ensure(options, host)
         return True
 
-    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
-        parsed = ParentLinkOptions.from_json(options)
-        if not parsed.in_container:
-            parents.remove(parsed, host)
+    def delete_network(self, options: ParentLinkOptions, host: Stack) -> None:
+        if not options.in_container:
+            parents.remove(options, host)
 
-    def shared(self, options: Mapping[str, Json], host: Stack) -> str:
-        return parents.name(ParentLinkOptions.from_json(options), host)
+    def shared(self, options: ParentLinkOptions, host: Stack) -> str:
+        return parents.name(options, host)
 
-    def clash(self, options: Mapping[str, Json], other: Mapping[str, Json]) -> str:
-        return ""
-
-    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        parsed = ParentLinkOptions.from_json(options)
-        below = place.stack if parsed.in_container else host
-        parent = parents.ensure(parsed, below)
+    def create_endpoint(self, options: ParentLinkOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        below = place.stack if options.in_container else host
+        parent = parents.ensure(options, below)
         try:
-            self.add(parsed, parent, plan, below, place)
+            self.add(options, parent, plan, below, place)
         except KernelError as error:
-            raise self._explain(error, parsed, parent, place) from error
+            raise self._explain(error, options, parent, place) from error
         link = place.stack.link(place.ifname)
         if link is None:
             raise DriverFailed(f"{place.ifname} vanished while it was being set up", hint="was its parent removed?")
@@ -88,44 +88,42 @@ class UpperDriver:
         place.stack.set_sysctls([(f"net/ipv6/conf/{place.ifname}/ndisc_notify", "1")], tolerate=True)
         return Device(Interface(link.name, link.mac, link.mtu, place.sandbox))
 
+    @abstractmethod
     def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
         """Make the link on `parent`, which is in `below`."""
-        raise TypeError(f"{self.name} makes no links")
 
-    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
+    def leave(self, options: ParentLinkOptions, plan: EndpointPlan, place: Place | None) -> None:
         link = place.stack.link(place.ifname) if place is not None else None
         if place is not None and link is not None and link.kind == self.name:
             place.stack.delete_link(link.ifindex)
 
-    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
+    def delete_endpoint(self, options: ParentLinkOptions, plan: EndpointPlan, host: Stack) -> None:
         """Nothing of it is on the host."""
 
-    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
-        parsed = ParentLinkOptions.from_json(options)
+    def check_endpoint(self, options: ParentLinkOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         link = place.stack.link(place.ifname)
         if link is None:
             raise CheckFailed(f"the container's interface {place.ifname} is missing")
         if link.kind != self.name:
             raise CheckFailed(f"{place.ifname} is no {self.name} ({link.kind or 'a device of its own'})")
-        if (link.mode, link.flag) != (parsed.mode, parsed.flag):
-            found, wanted = f"{link.mode} {link.flag}".strip(), f"{parsed.mode} {parsed.flag}".strip()
+        if (link.mode, link.flag) != (options.mode, options.flag):
+            found, wanted = f"{link.mode} {link.flag}".strip(), f"{options.mode} {options.flag}".strip()
             raise CheckFailed(f"{place.ifname} is in mode {found}, configured is {wanted}")
-        named = parsed.private or parsed.parent
+        named = options.private or options.parent
         if not named:
             return  # the default route may lead elsewhere by now
-        parent = (place.stack if parsed.in_container else host).link(named)
+        parent = (place.stack if options.in_container else host).link(named)
         if parent is None or parent.ifindex != link.peer:
             raise CheckFailed(f"{place.ifname} does not stand on {named}")
 
-    def status(self, options: Mapping[str, Json], host: Stack) -> str:
-        parsed = ParentLinkOptions.from_json(options)
-        if parsed.in_container:
+    def status(self, options: ParentLinkOptions, host: Stack) -> str:
+        if options.in_container:
             return ""
         try:
-            parents.validate(parsed, host)
+            parents.validate(options, host)
         except CnmError as error:
             raise NotReady(error.msg, hint=error.hint) from error
-        link = host.link(parents.name(parsed, host))
+        link = host.link(parents.name(options, host))
         return f"the parent {link.name} is down" if link is not None and not link.up else ""
 
     def _explain(self, error: KernelError, options: ParentLinkOptions, parent: Link, place: Place) -> Exception:

@@ -62,7 +62,7 @@ class ParentLinkOptions(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Json]) -> ParentLinkOptions:
-        return cls(**raw)
+        return cls(**{key: value for key, value in raw.items() if key in cls._fields})
 
 
 def parse(kind: str, network: NetworkSpec) -> ParentLinkOptions:

@@ -20,7 +20,7 @@ from cni_cnm.docker_protocol.http import PluginFailed
 from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
 from cni_cnm.docker_protocol.plugin import did_nothing, open_plugin, require_answer, take_back, tell
 from cni_cnm.docker_protocol.ports import bindings, exposed
-from cni_cnm.drivers import Role
+from cni_cnm.drivers import Driver, Role
 from cni_cnm.drivers import options as read
 from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig
 from cni_cnm.firewall import Policy
@@ -52,6 +52,17 @@ class RemoteOptions(NamedTuple):
     internal: bool = False
     generic: Mapping[str, str] = {}
     """`-o` of Docker."""
+    foreign: Mapping[str, Json] = {}
+    """A record's options that this driver did not write: of a driver that another program has registered."""
+
+    def to_json(self) -> Mapping[str, Json]:
+        return self.foreign or dict(zip(self._fields[:5], self[:5], strict=True))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Json]) -> RemoteOptions:
+        if "network" not in raw:
+            return cls("", foreign=raw)
+        return cls(**{key: value for key, value in raw.items() if key in cls._fields[:5]})
 
     @property
     def message(self) -> NetworkOptions:
@@ -62,15 +73,18 @@ def named(name: str) -> RemoteDriver:
     return RemoteDriver(name)
 
 
-class RemoteDriver:
+class RemoteDriver(Driver[RemoteOptions]):
     """Whether there is a plugin of that name is asked when it is needed: records outlive plugins."""
+
+    needs_leave = True
+    external_connectivity = True
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     # what is known without the plugin ---------------------------------------
 
-    def options(self, network: NetworkSpec) -> Mapping[str, Json]:
+    def options(self, network: NetworkSpec) -> RemoteOptions:
         raw = network.options
         for key, none in BRIDGES_ONLY.items():
             if raw.get(key.lower(), none) != none:
@@ -86,53 +100,53 @@ class RemoteDriver:
         ipv6 = 6 in versions or read.boolean(raw, "enableIPv6", False)
         return RemoteOptions(
             digest(network.name), versions != {6}, ipv6, network.internal, dict(sorted(generic.items()))
-        )._asdict()
+        )
 
-    def policy(self, options: Mapping[str, Json]) -> Policy:
+    def restore(self, raw: Mapping[str, Json]) -> RemoteOptions:
+        return RemoteOptions.from_json(raw)
+
+    def policy(self, options: RemoteOptions) -> Policy:
         """Nothing: masquerade, isolation and published ports are the plugin's."""
         return Policy(publishes=False)
 
-    def role(self, options: Mapping[str, Json]) -> Role:
+    def role(self, options: RemoteOptions) -> Role:
         """The way out is what Join says."""
-        return Role(
-            internal=RemoteOptions(**options).internal, host_end=False, invents_mac=False, moved=True, publishes=True
-        )
+        return Role(internal=options.internal, host_end=False, invents_mac=False, moved=True, publishes=True)
 
     # networks ---------------------------------------------------------------
 
-    def validate(self, options: Mapping[str, Json], host: Stack) -> None:
+    def validate(self, options: RemoteOptions, host: Stack) -> None:
         self._capabilities(self._open())
 
-    def skips_gateways(self, options: Mapping[str, Json]) -> frozenset[int]:
+    def skips_gateways(self, options: RemoteOptions) -> frozenset[int]:
         plugin = self._open()
         if not self._capabilities(plugin).gw_alloc_checker:
             return frozenset()
-        raw = plugin.send(messages.GwAllocCheck(RemoteOptions(**options).message))
+        raw = plugin.send(messages.GwAllocCheck(options.message))
         found = messages.GwAllocChecked.from_json(raw)
         return frozenset(v for v, skipped in ((4, found.skip_ipv4), (6, found.skip_ipv6)) if skipped)
 
-    def create_network(self, options: Mapping[str, Json], subnets: Sequence[Subnet], host: Stack) -> bool:
-        parsed = RemoteOptions(**options)
+    def create_network(self, options: RemoteOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
         data = {version: [_data(one) for one in subnets if one.pool.version == version] for version in (4, 6)}
         if not subnets:
             data[4] = [messages.IpamData(DEFAULTS[4], address_space=NULL_SPACE)]
-        said = parsed.message._replace(enable_ipv4=bool(data[4]), enable_ipv6=bool(data[6]))
+        said = options.message._replace(enable_ipv4=bool(data[4]), enable_ipv6=bool(data[6]))
         plugin = self._open()
         try:
-            plugin.send(messages.CreateNetwork(parsed.network, said, tuple(data[4]), tuple(data[6])))
+            plugin.send(messages.CreateNetwork(options.network, said, tuple(data[4]), tuple(data[6])))
         except CnmError as error:
             if not did_nothing(error):
-                take_back(plugin, error, messages.DeleteNetwork(parsed.network))
+                take_back(plugin, error, messages.DeleteNetwork(options.network))
             raise
         return True
 
-    def delete_network(self, options: Mapping[str, Json], host: Stack) -> None:
-        self._tell(messages.DeleteNetwork(RemoteOptions(**options).network))
+    def delete_network(self, options: RemoteOptions, host: Stack) -> None:
+        self._tell(messages.DeleteNetwork(options.network))
 
     # endpoints --------------------------------------------------------------
 
-    def create_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        network, given = RemoteOptions(**options).network, self._given(plan)
+    def create_endpoint(self, options: RemoteOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
+        network, given = options.network, self._given(plan)
         plugin, said = self._open(), _said(plan)
         delete, leave = messages.DeleteEndpoint(network, plan.id), messages.Leave(network, plan.id)
         try:
@@ -155,9 +169,9 @@ class RemoteDriver:
             take_back(plugin, error, leave, delete)
             raise
 
-    def program(self, options: Mapping[str, Json], plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
+    def program(self, options: RemoteOptions, plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
         said = _said(plan)._replace(no_proxy_6to4=ipv6_elsewhere)
-        message = messages.ProgramExternalConnectivity(RemoteOptions(**options).network, plan.id, said)
+        message = messages.ProgramExternalConnectivity(options.network, plan.id, said)
         try:
             self._open().send(message)
         except PluginFailed as error:
@@ -169,22 +183,22 @@ class RemoteDriver:
                     hint="leave out the ports, or use a network of a driver that publishes them",
                 ) from error
 
-    def revoke(self, options: Mapping[str, Json], plan: EndpointPlan) -> None:
-        message = messages.RevokeExternalConnectivity(RemoteOptions(**options).network, plan.id)
+    def revoke(self, options: RemoteOptions, plan: EndpointPlan) -> None:
+        message = messages.RevokeExternalConnectivity(options.network, plan.id)
         self._tell(message, optional=True)
 
-    def leave(self, options: Mapping[str, Json], plan: EndpointPlan, place: Place | None) -> None:
+    def leave(self, options: RemoteOptions, plan: EndpointPlan, place: Place | None) -> None:
         """The engine takes the device out afterwards, if it is still there."""
-        self._tell(messages.Leave(RemoteOptions(**options).network, plan.id))
+        self._tell(messages.Leave(options.network, plan.id))
 
-    def delete_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack) -> None:
-        self._tell(messages.DeleteEndpoint(RemoteOptions(**options).network, plan.id))
+    def delete_endpoint(self, options: RemoteOptions, plan: EndpointPlan, host: Stack) -> None:
+        self._tell(messages.DeleteEndpoint(options.network, plan.id))
 
-    def info(self, options: Mapping[str, Json], plan: EndpointPlan) -> Mapping[str, Json]:
-        message = messages.EndpointOperInfo(RemoteOptions(**options).network, plan.id)
+    def info(self, options: RemoteOptions, plan: EndpointPlan) -> Mapping[str, Json]:
+        message = messages.EndpointOperInfo(options.network, plan.id)
         return messages.OperInfo.from_json(self._open().send(message)).value
 
-    def check_endpoint(self, options: Mapping[str, Json], plan: EndpointPlan, host: Stack, place: Place) -> None:
+    def check_endpoint(self, options: RemoteOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         """Whether the plugin knows the endpoint. What it made, the container's end apart, only it can check."""
         try:
             self.info(options, plan)
@@ -193,7 +207,7 @@ class RemoteDriver:
                 return
             raise CheckFailed(error.msg, hint=error.hint) from error
 
-    def status(self, options: Mapping[str, Json], host: Stack) -> str:
+    def status(self, options: RemoteOptions, host: Stack) -> str:
         require_answer(self.name, NETWORK_DRIVER, messages.GET_CAPABILITIES)
         return ""
 

@@ -18,7 +18,7 @@ from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_reconcile
 from cni_cnm.cnm.records import CREATED, PENDING, READY, EndpointRecord
 from cni_cnm.cnm.requests import results
 from cni_cnm.cnm.rollback import ErrorList, Rollback
-from cni_cnm.drivers import EndpointPlan, ExternalConnectivity, NeedsLeave, Place, Reports, drivers
+from cni_cnm.drivers import EndpointPlan, Place, drivers
 from cni_cnm.errors import (
     ActiveContainer,
     CheckFailed,
@@ -137,9 +137,8 @@ class Endpoint:
 
     def info(self) -> Mapping[str, Json]:
         """What the driver can say of it beside the record (EndpointOperInfo)."""
-        driver = self._driver
         joined = self.record.state == READY
-        return driver.info(self.record.options, self.plan) if joined and isinstance(driver, Reports) else {}
+        return self._driver.info(self.record.options, self.plan) if joined else {}
 
     def delete(self, *, force: bool = False, unanswered: bool = False) -> Sequence[str]:
         """Give the addresses back and forget the endpoint. Joined and not `force`: ActiveContainer.
@@ -204,7 +203,7 @@ class Endpoint:
         undo.push(lambda: driver.delete_endpoint(record.options, self.plan, controller.host))
         if role.moved:
             undo.push(lambda: self._move_back(stack))
-        if isinstance(driver, NeedsLeave):
+        if driver.needs_leave:
             undo.push(lambda: driver.leave(record.options, self.plan, place))
         if role.moved:
             device = self._move_in(device, stack)
@@ -289,11 +288,9 @@ class Endpoint:
     def _take_out(self, gathered: ErrorList) -> None:
         """What is in the sandbox is taken out there; with the namespace it is gone, and another is not it."""
         driver, record = self._driver, self.record
-        if not isinstance(driver, NeedsLeave):
+        if not driver.needs_leave:
             return
-        if isinstance(driver, ExternalConnectivity) and (
-            record.ports or record.id in self._sandbox.gateways().values()
-        ):
+        if driver.external_connectivity and (record.ports or record.id in self._sandbox.gateways().values()):
             gathered.attempt(lambda: driver.revoke(record.options, self.plan))
         if record.guest:  # the guest has put it back where it was made
             place = Place(self._controller.host, record.ifname)
@@ -396,7 +393,7 @@ class Endpoint:
         return Sandbox(self._controller, self.record.container_id, self.record.netns)
 
     @property
-    def _driver(self) -> Driver:
+    def _driver(self) -> Driver[Any]:
         return drivers.get(self.record.driver)
 
     @property

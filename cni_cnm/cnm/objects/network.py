@@ -10,7 +10,7 @@ from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_reconcile
 from cni_cnm.cnm.records import CREATED, PENDING, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.rollback import ErrorList, Rollback
-from cni_cnm.drivers import Shares, drivers
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import (
     ActiveEndpoints,
     Conflict,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
-    from cni_cnm.drivers import Role
+    from cni_cnm.drivers import Options, Role
     from cni_cnm.model import Bandwidth, IPAddress, IPInterface, IPNetwork, Json, PortMapping, Tuning
 
 
@@ -71,7 +71,11 @@ class Network:
     def spec(self) -> NetworkSpec:
         record = self.record
         return NetworkSpec(
-            record.name, record.driver, record.options, IpamSpec(record.ipam_type, record.ipam), record.internal
+            record.name,
+            record.driver,
+            record.options.to_json(),
+            IpamSpec(record.ipam_type, record.ipam),
+            record.internal,
         )
 
     def endpoints(self) -> Iterator[Endpoint]:
@@ -321,7 +325,7 @@ def _mac(network: NetworkRecord, endpoint_id: str) -> str:
     return stable_mac(endpoint_id if role.host_end else digest(host_id(), endpoint_id))
 
 
-def describe(spec: NetworkSpec, options: Mapping[str, Json], ipam_config: Mapping[str, Json]) -> NetworkRecord:
+def describe(spec: NetworkSpec, options: Options, ipam_config: Mapping[str, Json]) -> NetworkRecord:
     """The record of a network as asked for."""
     return NetworkRecord(
         id=digest(spec.name),
@@ -377,15 +381,13 @@ def subnets(record: NetworkRecord) -> list[IPNetwork]:
 def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRecord:
     """The record after its configuration was edited: the new one wins unless endpoints stand on the old one."""
     told = in_use and (plugged(old) or plugged(new))
+    was, now = drivers.get(old.driver).fixed(old.options), drivers.get(new.driver).fixed(new.options)
+    whole = (("options", old.options.to_json(), new.options.to_json()), ("ipam", _told(old), _told(new)))
     for what, before, after in (
         ("driver", old.driver, new.driver),
-        *((("options", old.options, new.options), ("ipam", _told(old), _told(new))) if told else ()),
-        ("bridge", old.options.get("bridge", new.options.get("bridge")), new.options.get("bridge")),
-        ("parent", old.options.get("parent"), new.options.get("parent")),
-        ("mode", old.options.get("mode"), new.options.get("mode")),
-        ("flag", old.options.get("flag"), new.options.get("flag")),
+        *(whole if told else ()),
+        *((key, was.get(key, now.get(key)), now.get(key)) for key in {**was, **now}),
         ("internal", old.internal, new.internal),
-        ("ingressPolicy", old.options.get("ingress", new.options.get("ingress")), new.options.get("ingress")),
         *([("subnets", _shown(old), _shown(new)), ("ipam", old.ipam_type, new.ipam_type)] if old.guests else ()),
     ):
         if before != after and (in_use or old.guests):
@@ -393,7 +395,7 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
                 f"the network {old.name} was made with {what} {before!r}, the configuration now says {after!r}",
                 hint="give the edited configuration another network name, or remove the network's containers first",
             )
-    made = old.made if new.driver == old.driver else isinstance(drivers.get(new.driver), Shares)
+    made = old.made if new.driver == old.driver else drivers.get(new.driver).shares_links
     labels = new.labels or old.labels
     return new._replace(created=old.created, labels=labels, made=made, guests=old.guests, owner=old.owner)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cni_cnm.cnm.interface import configure_interface
 from cni_cnm.cnm.objects.gateway_election import Candidate, elect
 from cni_cnm.cnm.records import EndpointRecord, SandboxRecord
-from cni_cnm.drivers import ExternalConnectivity, drivers
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import ActiveContainer, CnmError, NamespaceGone, NoSuchSandbox
 from cni_cnm.model import digest
 from cni_cnm.state.files import ENDPOINTS, SANDBOXES
@@ -180,7 +180,7 @@ def _connect_outside(
     for member in sorted(members, key=lambda member: member.id in after.values()):
         driver = drivers.get(member.driver)
         was, now = _part(member.id, before), _part(member.id, after)
-        if not isinstance(driver, ExternalConnectivity) or (was == now and member.id != newcomer):
+        if not driver.external_connectivity or (was == now and member.id != newcomer):
             continue
         if member.ports or any(now[:2]):
             driver.program(member.options, member.plan, ipv6_elsewhere=now[2])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from cni_cnm.drivers import Shares, drivers
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict
 
 TYPE_CHECKING = False
@@ -29,8 +29,6 @@ def lock(controller: Controller, record: NetworkRecord) -> AbstractContextManage
 def refuse_clash(controller: Controller, record: NetworkRecord) -> None:
     """Conflict if another network's way with the link leaves no room for this one's."""
     driver = drivers.get(record.driver)
-    if not isinstance(driver, Shares):
-        return
     for other in _others(controller, record):
         why = (
             driver.clash(record.options, other.options)
@@ -56,7 +54,7 @@ def replace(controller: Controller, old: NetworkRecord, new: NetworkRecord) -> N
     with lock(controller, new):
         refuse_clash(controller, new)
     with lock(controller, old):
-        if isinstance(drivers.get(old.driver), Shares) and _link(controller, old) != _link(controller, new):
+        if drivers.get(old.driver).shares_links and _link(controller, old) != _link(controller, new):
             dismantle(controller, old)
 
 
@@ -69,4 +67,4 @@ def _others(controller: Controller, record: NetworkRecord) -> Iterator[NetworkRe
 
 def _link(controller: Controller, record: NetworkRecord) -> str:
     driver = drivers.get(record.driver)
-    return driver.shared(record.options, controller.host) if isinstance(driver, Shares) else ""
+    return driver.shared(record.options, controller.host) if driver.shares_links else ""

@@ -15,7 +15,7 @@ from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import READY, EndpointRecord, NetworkRecord
 from cni_cnm.cnm.requests import delete_without_record
 from cni_cnm.cnm.rollback import ErrorList, Rollback
-from cni_cnm.drivers import Place, UsesExistingInterface, drivers
+from cni_cnm.drivers import Place, drivers
 from cni_cnm.errors import (
     ActiveEndpoints,
     CheckFailed,
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.drivers import Options
     from cni_cnm.ipam import Ipam
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, Json, NetworkSpec
+    from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, NetworkSpec
 
 
 def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
@@ -56,7 +57,7 @@ def attach(controller: Controller, network: NetworkSpec, spec: EndpointSpec) -> 
                     hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
                 )
             adopted = None
-            if isinstance(driver, UsesExistingInterface):
+            if driver.uses_existing_interface:
                 adopted = driver.adopt(options, spec, controller.host, Place(target, spec.ifname, spec.netns))
                 options = adopted.network
             sandbox = Sandbox(controller, spec.container_id, spec.netns)
@@ -179,7 +180,7 @@ def _settle_previous(controller: Controller, key: EndpointKey, spec: EndpointSpe
 def _claim(
     controller: Controller,
     network: NetworkSpec,
-    options: Mapping[str, Json],
+    options: Options,
     key: EndpointKey,
     spec: EndpointSpec,
     target: Stack,
@@ -228,7 +229,7 @@ def _claim(
                     controller.store.put(NETWORKS, network.name, merged.to_json())
 
 
-def _asked(network: NetworkSpec, options: Mapping[str, Json], record: NetworkRecord) -> NetworkRecord:
+def _asked(network: NetworkSpec, options: Options, record: NetworkRecord) -> NetworkRecord:
     return networks.describe(network, options, dict(_with_recorded(network, record).config))
 
 

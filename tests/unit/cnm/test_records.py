@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.cnm.records import EndpointRecord, NetworkRecord, SandboxRecord
+from cni_cnm.drivers.bridge_options import BridgeOptions
 from cni_cnm.model import (
     Address,
     Bandwidth,
@@ -45,6 +46,9 @@ devices = st.builds(
 )
 
 
+OPTIONS = BridgeOptions("br0", trunk=(2, 3))
+
+
 def _interface(ip: IPAddress, length: int) -> IPInterface:
 
     return ip_interface(f"{ip}/{length}")
@@ -54,7 +58,7 @@ def _interface(ip: IPAddress, length: int) -> IPInterface:
 def test_endpoint(lease: Lease | None, device: Device | None, offers: tuple[Route, ...]) -> None:
     """An endpoint's record, with or without lease and device."""
     record = EndpointRecord(
-        "id", "net", "nid", "eth0", "bridge", {"a": 1}, "cni/x", "ready", "epoch", ("c", "eth0"),
+        "id", "net", "nid", "eth0", "bridge", OPTIONS, "cni/x", "ready", "epoch", ("c", "eth0"),
         lease=lease, device=device, default_routes=offers, aliases=("a", "b"),
         portmap=PortmapOptions(False, True, ("ip", "x")),
         bandwidth=Bandwidth(8000, 16000), tuning=Tuning((("net/core/somaxconn", "5"),), mac="02:00:00:00:00:01"),
@@ -66,9 +70,7 @@ def test_endpoint(lease: Lease | None, device: Device | None, offers: tuple[Rout
 
 def test_network_and_sandbox() -> None:
     """A network's and a sandbox's record; unknown fields of a later version are passed over."""
-    network = NetworkRecord(
-        "id", "net", "bridge", {"mtu": 0}, "host-local", {"subnet": "10.0.0.0/8"}, labels={"a": "b"}
-    )
+    network = NetworkRecord("id", "net", "bridge", OPTIONS, "host-local", {"subnet": "10.0.0.0/8"}, labels={"a": "b"})
     assert NetworkRecord.from_json({**json.loads(json.dumps(network.to_json())), "later": 1}) == network
     sandbox = SandboxRecord("id", "c1", "/run/netns/c1", "epoch", ("e1", "e2"), {"4": "e1"})
     assert SandboxRecord.from_json(json.loads(json.dumps(sandbox.to_json()))) == sandbox

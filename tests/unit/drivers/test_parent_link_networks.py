@@ -12,6 +12,7 @@ from cni_cnm.cnm.controller import Controller
 from cni_cnm.cnm.interface import configure_interface
 from cni_cnm.drivers import drivers
 from cni_cnm.drivers.parent_link_device import ALIAS
+from cni_cnm.drivers.parent_link_options import ParentLinkOptions
 from cni_cnm.errors import (
     CheckFailed,
     CnmError,
@@ -133,8 +134,9 @@ def test_internal_network_has_a_parent_of_its_own(world: World, kind: str) -> No
     network = net(kind, internal=True)
     for container in "ab":
         assert world.attach(network, container).routes == ()
-    record = world.controller.network("lan").record
-    private = world.link(record.options["private"])
+    options = world.controller.network("lan").record.options
+    assert isinstance(options, ParentLinkOptions)
+    private = world.link(options.private)
     assert (private.kind, private.up) == ("ifb", True)
     assert {world.link("eth0", world.containers[c]).peer for c in "ab"} == {private.ifindex}
     for container in "ab":

@@ -148,6 +148,6 @@ def test_options_survive_the_record() -> None:
 def test_roles(kind: str, labels: dict[str, str], own_mac: bool) -> None:
     """Whose MAC an interface has; none of them has an end on the host."""
     driver = drivers.get(kind)
-    role = driver.role(parsed(kind, ipam=SUBNET, labels=labels).to_json())
+    role = driver.role(parsed(kind, ipam=SUBNET, labels=labels))
     assert (role.own_mac, role.host_end, role.gateway, role.default_route) == (own_mac, False, False, True)
-    assert not driver.policy(parsed(kind).to_json()).isolates
+    assert not driver.policy(parsed(kind)).isolates

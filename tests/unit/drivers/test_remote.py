@@ -16,7 +16,9 @@ from cni_cnm.model import IpamSpec, NetworkSpec
 
 def parsed(ipam: dict[str, Any] | None = None, *, internal: bool = False, **options: Any) -> RemoteOptions:
     spec = NetworkSpec("net", "nobody", options, IpamSpec("host-local", ipam or {}), internal)
-    return RemoteOptions(**drivers.get("nobody").options(spec))
+    found = drivers.get("nobody").options(spec)
+    assert isinstance(found, RemoteOptions)
+    return found
 
 
 def test_any_other_name_is_a_plugins() -> None:
@@ -70,7 +72,7 @@ def test_whatever_the_ipam_says(subnet: Any, ranges: Any, addresses: Any) -> Non
 
 def test_role_and_policy() -> None:
     """Nothing of it is in the packet filter, and its ports are the plugin's."""
-    options = parsed(internal=True)._asdict()
+    options = parsed(internal=True)
     role, policy = drivers.get("nobody").role(options), drivers.get("nobody").policy(options)
     assert (role.moved, role.publishes, role.invents_mac, role.default_route, role.internal) == (
         True, True, False, False, True,
