@@ -1,0 +1,122 @@
+"""User instructions of a call: what it costs in Python, without the noise of a clock. Run by scripts/measure.
+
+service   a warm ADD and DEL by the service's request handler: the difference of 40 and 20 pairs, by the pair
+start     processes of the built program: VERSION, and ADD and DEL on a node that has no service
+
+Callgrind counts user instructions; the kernel's are not in the figure. Each figure is the median of three runs with one
+order of hashes (PYTHONHASHSEED=0). Compare only figures of one machine, one Python and one libc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tests.bench.pairs import BARE, CONFIGURATIONS, POD, environ
+from tests.program import ROOT
+from tests.system.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RUNS = 3
+PAIRS = 20, 40
+COUNTS = "/run/counts"
+CALLGRIND = [
+    "valgrind", "--quiet", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={COUNTS}.%p", "--",
+]  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="*", default=["service", "start"], help="service, start (default: both)")
+    parser.add_argument("--source", type=Path, default=ROOT, metavar="FOLDER", help="`service` of another checkout")
+    parser.add_argument(
+        "--program", type=Path, default=ROOT / "dist/lib/cni-cnm/current/cni-cnm", metavar="FILE",
+        help="`start` of another built program",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every run")
+    options = parser.parse_args()
+    if unknown := set(options.what) - {"service", "start"}:
+        parser.error(f"{' '.join(unknown)}: it must be service or start")
+    if shutil.which("valgrind") is None:
+        sys.exit("measure: valgrind is missing; scripts/measure installs it on Debian")
+    found: dict[str, list[int]] = {}
+    for _ in range(RUNS):
+        if "service" in options.what:
+            for name in CONFIGURATIONS:
+                fewer, more = (service(options.source.resolve(), name, pairs) for pairs in PAIRS)
+                found.setdefault(f"service {name}", []).append((more - fewer) // (PAIRS[1] - PAIRS[0]))
+        if "start" in options.what:
+            for verb, instructions in start(options.program.resolve()).items():
+                found.setdefault(f"start {verb}", []).append(instructions)
+    version = subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    print(f"python {sys.version.split()[0]}, {version}, kernel {os.uname().release}")
+    for name, figures in found.items():
+        spread = (max(figures) - min(figures)) / median(figures) * 100
+        print(f"{name:13} {median(figures) / 1e6:8.3f} million instructions, {spread:.2f} % between runs")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return 0
+
+
+def service(source: Path, name: str, pairs: int) -> int:
+    """Instructions of a process that imports the service of the checkout `source` and serves so many pairs."""
+    node = _node()
+    try:
+        command = [sys.executable, "-m", "tests.bench.pairs", name, str(pairs)]
+        node.run(*CALLGRIND, *command, env={"PYTHONHASHSEED": "0", "PYTHONPATH": str(source)}, timeout=600).ok()
+        return _counted(node)
+    finally:
+        node.close()
+
+
+def start(program: Path) -> dict[str, int]:
+    """Instructions of the built program by verb, on a node where the network was made and removed from before."""
+    node = _node()
+    try:
+        for verb in ("ADD", "DEL"):
+            _call(node, [str(program)], verb)
+        found = {}
+        for verb in ("VERSION", "ADD", "DEL"):
+            _call(node, [*CALLGRIND, str(program)], verb)
+            found[verb] = _counted(node)
+        return found
+    finally:
+        node.close()
+
+
+def _node() -> Node:
+    node = Node()
+    node.write("/etc/cni-cnm/config.toml", 'log = "none"\n')
+    node.add_netns(POD)
+    return node
+
+
+def _call(node: Node, command: Sequence[str], verb: str) -> None:
+    node.run(*command, stdin=json.dumps(BARE), env={**environ(verb), "PYTHONHASHSEED": "0"}, timeout=600).ok()
+
+
+def _counted(node: Node) -> int:
+    """Instructions in the files that callgrind has left, one for each process; the files are removed."""
+    total = 0
+    for path in node.path("/run").glob(f"{os.path.basename(COUNTS)}.*"):
+        total += sum(map(int, re.findall(r"^totals: (\d+)", path.read_text(encoding="utf-8"), re.MULTILINE)))
+        path.unlink()
+    if not total:
+        sys.exit("measure: callgrind counted nothing")
+    return total
+
+
+if __name__ == "__main__":
+    sys.exit(main())

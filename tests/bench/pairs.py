@@ -1,0 +1,63 @@
+"""Pairs of ADD and DEL through the service's request handler, in this process: python -m tests.bench.pairs NAME COUNT.
+
+For scripts/measure, which runs it under callgrind in a node that has the namespace of `POD`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from cni_cnm.cli.serve import WARM
+from cni_cnm.service.handler import Door
+from cni_cnm.service.protocol import Request
+from cni_cnm.service.server import Call
+
+POD = "pod0"
+BARE: dict[str, Any] = {
+    "cniVersion": "1.0.0", "name": "bare", "type": "cni-cnm", "owner": "bench", "bridge": "bare0", "isGateway": True,
+    "ipam": {"type": "host-local", "subnet": "10.90.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]},
+}  # fmt: skip
+CHAIN: dict[str, Any] = {
+    **BARE, "name": "chain", "bridge": "chain0", "ipMasq": True,
+    "ipam": {"type": "host-local", "subnet": "10.91.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]},
+    "portmap": {}, "firewall": {"ingressPolicy": "same-bridge"}, "bandwidth": {},
+    "tuning": {"sysctl": {"net.core.somaxconn": "500"}},
+    "runtimeConfig": {
+        "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+        "bandwidth": {"ingressRate": 10**9, "ingressBurst": 10**8, "egressRate": 10**9, "egressBurst": 10**8},
+    },
+}  # fmt: skip
+CONFIGURATIONS = {"bare": BARE, "chain": CHAIN}
+
+
+def environ(verb: str) -> dict[str, str]:
+    return {
+        "CNI_COMMAND": verb, "CNI_CONTAINERID": f"{0:064d}", "CNI_NETNS": f"/run/netns/{POD}", "CNI_IFNAME": "eth0",
+        "CNI_PATH": "/nowhere", "CNI_ARGS": "",
+    }  # fmt: skip
+
+
+def main(name: str, count: int) -> None:
+    import gc
+    from importlib import import_module
+
+    for module in WARM:
+        import_module(module)
+    handler = Door()
+    gc.collect()
+    gc.freeze()
+    stdin = json.dumps(CONFIGURATIONS[name]).encode()
+    descriptors = tuple(os.open(path, os.O_RDONLY) for path in ("/proc/self/ns/net", f"/run/netns/{POD}"))
+    for _ in range(count):
+        for verb in ("ADD", "DEL"):
+            answer = handler(Call(Request(environ(verb), ["cni-cnm"], stdin), descriptors, os.getpid()))
+            if answer.code:
+                sys.exit(f"{verb} ended with {answer.code}: {answer.out!r} {answer.err!r}")
+    os._exit(0)  # threads that wait for the kernel's acknowledgements are not counted
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
