@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from cni_cnm.cli.table import table
+from cni_cnm.drivers import DEFAULT
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.ipam import BUILT_IN, values
 from cni_cnm.wiring import open_controller
@@ -33,7 +34,7 @@ def configure(nouns: Any) -> None:
     create = verbs.add_parser("create", help="create a network")
     create.add_argument("name")
     create.add_argument(
-        "--driver", default="bridge", help="network driver, or a Docker plugin's name (default: bridge)"
+        "--driver", default=DEFAULT, help=f"network driver, or a Docker plugin's name (default: {DEFAULT})"
     )
     create.add_argument("--ipam", metavar="TYPE", help="where addresses come from (default: host-local)")
     create.add_argument(

@@ -58,7 +58,7 @@ class Visit:
 
     def network(self) -> NetworkSpec:
         network = request.network_of(self.document, self.config, self.call)
-        unknown = request.unknown(self.document, self.config, network.driver)
+        unknown = request.unknown(self.document, self.config)
         if unknown:
             self.warnings.append(f"ignored, because unknown: {', '.join(unknown)}")
         self.warnings += request.notes(self.config)

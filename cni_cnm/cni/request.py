@@ -10,7 +10,7 @@ from cni_cnm.cni import conventions
 from cni_cnm.cni.document import lowered
 from cni_cnm.cni.environ import NAME
 from cni_cnm.cni.versions import UNSTATED
-from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
+from cni_cnm.drivers import CHAINED, DEFAULT, drivers
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField, shown
 from cni_cnm.fields import Fields
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
@@ -18,28 +18,25 @@ from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from cni_cnm.cni.environ import Call
+    from cni_cnm.drivers import Driver
     from cni_cnm.model import Bandwidth, Json, Tuning
 
 REFERENCE = "reference"
 CNM = "cnm"
 
 # fmt: off
-REFERENCE_KEYS = frozenset((
-    "bridge", "isgateway", "isdefaultgateway", "forceaddress", "ipmasq", "ipmasqbackend",
-    "hairpinmode", "promiscmode", "vlan", "vlantrunk", "preservedefaultvlan", "macspoofchk",
-    "enabledad", "disablecontainerinterface", "portisolation",
-))
-"""Any of them makes a configuration one of the reference bridge; `mtu`, `mac`, `dns` and `ipam` do not."""
-
 _OWN_KEYS = frozenset((
     "cniversion", "name", "type", "ipam", "dns", "args", "runtimeconfig", "capabilities",
     "prevresult", "mac", "profile", "driver", "options", "internal", "labels", "owner",
     "statusexhausted",
 ))
-"""Read by this door, or put there by runtimes; not for drivers."""
+"""Read by this frontend, or put there by runtimes; not for drivers."""
 # fmt: on
+_DEFAULT_IPAM = "host-local"
+"""Of the CNM profile, where `ipam` has no type. The reference profile has no addresses then."""
 _RUNTIME_PREFIXES = ("cni.dev/", "nerdctl", "io.kubernetes.")
 _LINKS = ("portmap", "firewall", "bandwidth", "tuning")
 """Blocks named after the plugins usually chained behind a bridge."""
@@ -73,24 +70,6 @@ _KEYS_OF_LINK: Mapping[str, frozenset[str]] = {
 """What is read of each of these blocks."""
 _FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
 
-_BRIDGE = "bridge"
-_BRIDGE_KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
-_IPVLAN_KEYS = frozenset(("master", "mode", "linkincontainer"))
-_MACVLAN_KEYS = _IPVLAN_KEYS | {"bcqueuelen"}
-_REFERENCE_KEYS_OF: Mapping[str, frozenset[str]] = {
-    _BRIDGE: REFERENCE_KEYS,
-    "ipvlan": _IPVLAN_KEYS,
-    "macvlan": _MACVLAN_KEYS,
-}
-_KEYS_OF: Mapping[str, frozenset[str]] = {
-    _BRIDGE: _BRIDGE_KEYS,
-    "ipvlan": _IPVLAN_KEYS | {"mtu", "enableipv6", "enabledad"},
-    "macvlan": _MACVLAN_KEYS | {"mtu", "enableipv6", "enabledad"},
-    "null": frozenset(),
-}
-"""What the built-in drivers read."""
-_PLUGIN_KEYS = frozenset(("mtu", "enableipv6"))
-"""What the driver of Docker's plugins reads; one that a program has registered may read any key."""
 _NAME_BYTES = 200
 """A network's name becomes a file name with suffixes; file systems take 255 bytes."""
 _OWNER_BYTES = 64
@@ -122,32 +101,24 @@ def key_of(config: Fields, call: Call) -> EndpointKey:
 
 
 def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> NetworkSpec:
-    """The network, all of this door's keys checked; the driver and the IPAM check theirs."""
+    """The network, all of this frontend's keys checked; the driver and the IPAM check theirs."""
     if not config.text("type") and config.raw("plugins") is not None:
         raise InvalidConfig(
             "the configuration is a list of plugins, of which a plugin is given one at a time",
             hint="leave that to a runtime, or send cni-cnm's entry with the list's cniVersion and name",
         )
     config.flag("enableIPv6")
-    driver = config.text("driver") or _BRIDGE
-    if not NAME.fullmatch(driver):
-        raise InvalidConfig(f"driver is {shown(driver)}, which is no driver's name")
-    if driver == "chained":
-        raise InvalidConfig(
-            "driver is 'chained', which is not configured: it follows from a prevResult and no ipam",
-            hint="leave out driver, and put this plugin behind an interface plugin",
-        )
-    if driver == "host":
-        raise InvalidConfig(
-            "driver is 'host', which gives a container no interface of its own",
-            hint="run the pod in the host's network instead",
-        )
+    driver = _driver(config)
+    declared = driver.configuration
+    if declared.refused:
+        raise InvalidConfig(f"driver is {config.text('driver')!r}, which {declared.refused}", hint=declared.hint)
     profile = _profile(config, driver)
+    default = _DEFAULT_IPAM if profile == CNM and declared.addresses else ""
     return NetworkSpec(
         name=name_of(config),
-        driver=driver,
+        driver=config.text("driver") or DEFAULT,
         options={**_options(document, config, profile), **_firewall(config)},
-        ipam=_ipam(document, config, call, profile, driver),
+        ipam=ipam_of(document, config, call, default),
         internal=config.flag("internal"),
         dns=_dns(config.object("dns")),
         labels=_labels(config.object("labels"), config.mapping("labels")),
@@ -247,9 +218,9 @@ def refuse_repeated(raw: bytes) -> None:
 def is_chained(config: Fields) -> bool:
     """An ADD behind an interface plugin: its result is given, and no `ipam`, which asks for an interface of our own.
 
-    So does a driver that is named, the bridge apart, which is the default.
+    So does a driver that is named and is not the default one.
     """
-    if config.text("driver") not in ("", _BRIDGE):
+    if config.text("driver") not in ("", DEFAULT):
         return False
     return not config.mapping("ipam") and bool(config.object("prevResult").objects("interfaces"))
 
@@ -259,7 +230,7 @@ def chained(network: NetworkSpec, config: Fields) -> NetworkSpec:
     options = {key: network.options[key] for key in _LOWERED_FIREWALL_KEYS if key in network.options}
     if "firewall" in config:
         options.setdefault("ingresspolicy", "open")
-    return network._replace(driver="chained", options=options, ipam=IpamSpec(""))
+    return network._replace(driver=CHAINED, options=options, ipam=IpamSpec(""))
 
 
 def leaving(call: Call) -> EndpointSpec:
@@ -267,10 +238,17 @@ def leaving(call: Call) -> EndpointSpec:
     return EndpointSpec(call.container_id, call.ifname, call.netns, owner="", environ=call.environ)
 
 
-def ipam_of(document: Mapping[str, Json], config: Fields, call: Call) -> IpamSpec:
-    """The IPAM alone: InvalidConfig concerns nothing else."""
-    driver = config.text("driver") or _BRIDGE
-    return _ipam(document, config, call, _profile(config, driver), driver)
+def ipam_of(document: Mapping[str, Json], config: Fields, call: Call, default: str = _DEFAULT_IPAM) -> IpamSpec:
+    """The IPAM alone: InvalidConfig concerns nothing else.
+
+    DEL takes `default` as it is: where the network has no addresses there is no lease to find, and no driver is loaded.
+    """
+    ipam = config.object("ipam")
+    kind = ipam.text("type")
+    if kind and not NAME.fullmatch(kind):
+        raise InvalidConfig(f"ipam.type is {shown(kind)}, it must be the plain name of a plugin")
+    given = lowered(config.mapping("ipam"), "ipam")
+    return IpamSpec(kind or default, given, document, call.cni_path)
 
 
 def owner_of(config: Fields, environ: Mapping[str, str]) -> str:
@@ -312,9 +290,9 @@ def states_valid(document: Mapping[str, Json]) -> bool:
     return any(key.lower() in VALID for key in document)
 
 
-def unknown(document: Mapping[str, Json], config: Fields, driver: str) -> Sequence[str]:
-    """Keys nobody reads, as they were written. A driver that a program has registered may have any."""
-    known = _KEYS_OF.get(driver) if driver in drivers else _PLUGIN_KEYS
+def unknown(document: Mapping[str, Json], config: Fields) -> Sequence[str]:
+    """Keys that are not read, as they were written."""
+    known = _driver(config).configuration.keys
     top = [key for key in document if known is not None and not _is_ours(key.lower()) and key.lower() not in known]
     runtime = [key for key in config.mapping("runtimeConfig") if key.lower() not in conventions.RUNTIME_KEYS]
     for link, keys in _KEYS_OF_LINK.items():
@@ -329,20 +307,27 @@ def notes(config: Fields) -> Sequence[str]:
         unused.append("firewall.backend is not used: rules are kept in nftables")
     if config.object("tuning").text("dataDir"):
         unused.append("tuning.dataDir is not used: what was there before is kept in the endpoint's record")
-    if "portmap" in config and (config.text("driver") or _BRIDGE) not in drivers:
+    if "portmap" in config and _driver(config).external_connectivity:
         unused.append("portmap is not used: the plugin publishes ports as it does")
     return [*unused, *_portmap(config)[1]]
 
 
-def _profile(config: Fields, driver: str) -> str:
+def _driver(config: Fields) -> Driver[Any]:
+    name = config.text("driver") or DEFAULT
+    if not NAME.fullmatch(name):
+        raise InvalidConfig(f"driver is {shown(name)}, which is no driver's name")
+    return drivers.get(name)
+
+
+def _profile(config: Fields, driver: Driver[Any]) -> str:
     stated = config.text("profile")
     if stated not in ("", CNM, REFERENCE):
         raise InvalidConfig(f"profile is {shown(stated)}, it must be '{CNM}' or '{REFERENCE}'")
-    return stated or (REFERENCE if any(key in config for key in _REFERENCE_KEYS_OF.get(driver, ())) else CNM)
+    return stated or (REFERENCE if any(key in config for key in driver.configuration.reference_keys) else CNM)
 
 
 def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict[str, Json]:
-    """All keys that are not the door's, for the driver to parse; CNM labels as `labels`, spelled as given."""
+    """All keys that are not this frontend's, for the driver to parse; CNM labels as `labels`, spelled as given."""
     options = {
         key.lower(): lowered(value, key)
         for key, value in document.items()
@@ -358,17 +343,6 @@ def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict
 
 def _is_ours(key: str) -> bool:
     return key in _OWN_KEYS or key in _LINKS or key.startswith(_RUNTIME_PREFIXES)
-
-
-def _ipam(document: Mapping[str, Json], config: Fields, call: Call, profile: str, driver: str) -> IpamSpec:
-    """Without `type` the reference profile has no addresses, the other has host-local's, if the driver takes any."""
-    ipam = config.object("ipam")
-    kind = ipam.text("type")
-    if kind and not NAME.fullmatch(kind):
-        raise InvalidConfig(f"ipam.type is {shown(kind)}, it must be the plain name of a plugin")
-    given = lowered(config.mapping("ipam"), "ipam")
-    default = "host-local" if profile == CNM and driver not in WITHOUT_ADDRESSES else ""
-    return IpamSpec(kind or default, given, document, call.cni_path)
 
 
 def _dns(given: Fields) -> Dns | None:

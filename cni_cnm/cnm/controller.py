@@ -19,7 +19,7 @@ from cni_cnm.cnm.objects.network import Network
 from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import NetworkRecord, SandboxRecord
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.drivers import WITHOUT_ADDRESSES, drivers
+from cni_cnm.drivers import DEFAULT, drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchNetwork, NoSuchSandbox
 from cni_cnm.model import IpamSpec, NetworkSpec
 from cni_cnm.state.files import NETWORKS, SANDBOXES
@@ -81,7 +81,7 @@ class Controller:
         self,
         name: str,
         *,
-        driver: str = "bridge",
+        driver: str = DEFAULT,
         options: Mapping[str, Json] | None = None,
         ipam_type: str | None = None,
         ipam_config: Mapping[str, Json] | None = None,
@@ -97,7 +97,7 @@ class Controller:
                 f"{name!r} is no network name", hint="letters, digits, '_', '.', '-', beginning with the first two"
             )
         if ipam_type is None:
-            ipam_type = "" if driver in WITHOUT_ADDRESSES else "host-local"
+            ipam_type = "host-local" if drivers.get(driver).configuration.addresses else ""
         spec = NetworkSpec(
             name, driver, options or {}, IpamSpec(ipam_type, ipam_config or {}), internal, labels=labels or {}
         )

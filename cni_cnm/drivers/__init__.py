@@ -27,8 +27,25 @@ BUILT_IN = {
     "macvlan": "cni_cnm.drivers.macvlan",
     "null": "cni_cnm.drivers.null",
 }
-WITHOUT_ADDRESSES = ("host", "null")
-"""Drivers whose networks have no IPAM unless one is named, which they then refuse."""
+DEFAULT = "bridge"
+"""The driver of a network that names none."""
+CHAINED = "chained"
+"""The driver of a network whose interfaces are other plugins'."""
+
+
+class Configuration(NamedTuple):
+    """What a driver reads of a network's configuration, for the frontends that check one."""
+
+    keys: frozenset[str] | None = None
+    """Top-level keys of a CNI configuration, in lower case. None: any."""
+    reference_keys: frozenset[str] = frozenset()
+    """Those that make it a configuration of the reference plugin of the same name."""
+    addresses: bool = True
+    """False: there is no IPAM by default, and one that is named is refused."""
+    refused: str = ""
+    """Why no CNI configuration can name the driver, as the end of "driver is 'NAME', which …"; "" if one can."""
+    hint: str = ""
+    """What to do instead."""
 
 
 class Place(NamedTuple):
@@ -118,6 +135,10 @@ class Driver(ABC, Generic[OptionsT]):
     """
 
     name: str
+    configuration: ClassVar[Configuration] = Configuration()
+    link_kinds: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of links that the driver, or the reference plugin of the same name, makes for one container alone. One that
+    no record knows of is removed with its container."""
     uses_existing_interface: ClassVar[bool] = False
     """Its endpoints are given interfaces that another plugin has made (`adopt`)."""
     needs_leave: ClassVar[bool] = False

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import errno
 
-from cni_cnm.drivers import Driver, Role
+from cni_cnm.drivers import Configuration, Driver, Role
 from cni_cnm.drivers import bridge_gateway as gateway
 from cni_cnm.drivers import bridge_vlan as vlans
-from cni_cnm.drivers.bridge_options import BridgeOptions, parse
+from cni_cnm.drivers.bridge_options import KEYS, REFERENCE_KEYS, BridgeOptions, parse
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError, NotReady
 from cni_cnm.firewall import Policy
 from cni_cnm.kernel import Port
@@ -35,6 +35,8 @@ PORTS_MAX = 1023
 
 class BridgeDriver(Driver[BridgeOptions]):
     name = "bridge"
+    configuration = Configuration(KEYS, REFERENCE_KEYS)
+    link_kinds = frozenset(("veth",))
 
     def options(self, network: NetworkSpec) -> BridgeOptions:
         return parse(network)

@@ -31,6 +31,13 @@ REFERENCE_ONLY = (
     "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "hairpinMode", "promiscMode",
 )  # fmt: skip
 """Keys that the cnm profile says by labels, or always does: there they are refused, not passed over."""
+PORT_KEYS = (
+    "vlan", "vlanTrunk", "preserveDefaultVlan", "macspoofchk", "enabledad", "disableContainerInterface",
+    "portIsolation",
+)  # fmt: skip
+"""Keys of the reference plugin that both profiles read."""
+REFERENCE_KEYS = frozenset(key.lower() for key in (*REFERENCE_ONLY, *PORT_KEYS))
+KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
 
 
 class BridgeOptions(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cni_cnm.drivers import Driver, ExistingInterface, Role
+from cni_cnm.drivers import CHAINED, Configuration, Driver, ExistingInterface, Role
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
 from cni_cnm.model import Device, Interface
@@ -47,7 +47,11 @@ class ChainedOptions(NamedTuple):
 
 
 class ChainedDriver(Driver[ChainedOptions]):
-    name = "chained"
+    name = CHAINED
+    configuration = Configuration(
+        refused="is not configured: it follows from a prevResult and no ipam",
+        hint="leave out driver, and put this plugin behind an interface plugin",
+    )
     uses_existing_interface = True
 
     def options(self, network: NetworkSpec) -> ChainedOptions:

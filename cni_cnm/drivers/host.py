@@ -1,11 +1,12 @@
 """The host driver: a container without a namespace of its own uses the host's network, and the engine knows about it.
 
 The sandbox is the host's own namespace (`/proc/self/ns/net`). Nothing is made and nothing is touched. For the library
-and the command line; a CNI runtime does not call plugins for such a pod, so the CNI door refuses the driver.
+and the command line; a CNI runtime does not call plugins for such a pod, so the CNI frontend refuses the driver.
 """
 
 from __future__ import annotations
 
+from cni_cnm.drivers import Configuration
 from cni_cnm.drivers.null import NullDriver, loopback
 from cni_cnm.errors import CheckFailed, Forbidden
 from cni_cnm.model import Device, Interface
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class HostDriver(NullDriver):
     name = "host"
+    configuration = Configuration(
+        addresses=False,
+        refused="gives a container no interface of its own",
+        hint="run the pod in the host's network instead",
+    )
 
     def create_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         if place.stack.inode() != host.inode():

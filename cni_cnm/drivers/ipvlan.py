@@ -7,7 +7,7 @@ the parent, for all of its ipvlans: two networks of one parent have the same.
 
 from __future__ import annotations
 
-from cni_cnm.drivers.parent_link import ParentLinkDriver
+from cni_cnm.drivers.parent_link import ParentLinkDriver, configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 class IpvlanDriver(ParentLinkDriver):
     name = "ipvlan"
+    configuration = configuration(name)
+    link_kinds = frozenset((name,))
 
     def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
         below.add_ipvlan(

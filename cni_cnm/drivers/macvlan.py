@@ -6,7 +6,7 @@ Modes: `bridge` (containers of one parent reach each other), `private` (they do 
 
 from __future__ import annotations
 
-from cni_cnm.drivers.parent_link import ParentLinkDriver
+from cni_cnm.drivers.parent_link import ParentLinkDriver, configuration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 class MacvlanDriver(ParentLinkDriver):
     name = "macvlan"
+    configuration = configuration(name)
+    link_kinds = frozenset((name,))
 
     def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
         below.add_macvlan(

@@ -6,7 +6,7 @@ and does not let go, because its commands need something to name.)
 
 from __future__ import annotations
 
-from cni_cnm.drivers import Driver, Role
+from cni_cnm.drivers import Configuration, Driver, Role
 from cni_cnm.drivers.options import NoOptions
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
@@ -26,6 +26,7 @@ LOOPBACK = 1
 
 class NullDriver(Driver[NoOptions]):
     name = "null"
+    configuration = Configuration(frozenset(), addresses=False)
 
     def options(self, network: NetworkSpec) -> NoOptions:
         if network.ipam.type not in ("", "none") or network.ipam.config.keys() - {"type"}:

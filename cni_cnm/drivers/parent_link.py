@@ -13,9 +13,9 @@ from __future__ import annotations
 import errno
 from abc import abstractmethod
 
-from cni_cnm.drivers import Driver, Role
+from cni_cnm.drivers import Configuration, Driver, Role
 from cni_cnm.drivers import parent_link_device as parents
-from cni_cnm.drivers.parent_link_options import ParentLinkOptions, parse
+from cni_cnm.drivers.parent_link_options import COMMON_KEYS, REFERENCE_ONLY, ParentLinkOptions, parse
 from cni_cnm.errors import CheckFailed, CnmError, Conflict, DriverFailed, KernelError, NotReady
 from cni_cnm.firewall import Policy
 from cni_cnm.model import Device, Interface
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Json, NetworkSpec, Subnet
+
+
+def configuration(kind: str) -> Configuration:
+    reference = frozenset(key.lower() for key in REFERENCE_ONLY[kind])
+    return Configuration(reference | {key.lower() for key in COMMON_KEYS}, reference)
 
 
 class ParentLinkDriver(Driver[ParentLinkOptions]):

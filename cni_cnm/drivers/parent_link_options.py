@@ -33,6 +33,7 @@ REFERENCE_ONLY = {
     "ipvlan": ("master", "mode", "linkInContainer"),
 }
 """Keys that only the reference profile reads."""
+COMMON_KEYS = ("mtu", "enableIPv6", "enabledad")
 
 MTU_LOW, MTU_HIGH = 68, 65535
 QUEUE_MAX = 2**32 - 1

@@ -20,7 +20,7 @@ from cni_cnm.docker_protocol.http import PluginFailed
 from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
 from cni_cnm.docker_protocol.plugin import did_nothing, open_plugin, require_answer, take_back, tell
 from cni_cnm.docker_protocol.ports import bindings, exposed
-from cni_cnm.drivers import Driver, Role
+from cni_cnm.drivers import Configuration, Driver, Role
 from cni_cnm.drivers import options as read
 from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig
 from cni_cnm.firewall import Policy
@@ -76,6 +76,7 @@ def named(name: str) -> RemoteDriver:
 class RemoteDriver(Driver[RemoteOptions]):
     """Whether there is a plugin of that name is asked when it is needed: records outlive plugins."""
 
+    configuration = Configuration(frozenset(("mtu", "enableipv6")))
     needs_leave = True
     external_connectivity = True
 

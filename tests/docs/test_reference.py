@@ -78,10 +78,18 @@ def undocumented(keys: set[str] | frozenset[str]) -> set[str]:
     return {key for key in keys if key.lower() not in CODE_WORDS}
 
 
-def test_keys_of_the_door_are_documented() -> None:
-    """Every key of a network configuration and of runtimeConfig that the CNI door reads is on the page."""
-    keys = request._OWN_KEYS | request._BRIDGE_KEYS | frozenset(request._RUNTIME_PREFIXES) | frozenset(request.VALID)
+def test_keys_of_the_cni_frontend_are_documented() -> None:
+    """Every key of a network configuration and of runtimeConfig that the CNI frontend reads is on the page."""
+    keys = request._OWN_KEYS | frozenset(request._RUNTIME_PREFIXES) | frozenset(request.VALID)
     assert not undocumented(keys | conventions.RUNTIME_KEYS)
+
+
+@pytest.mark.parametrize("name", [*drivers, "any-plugin"])
+def test_keys_of_the_drivers_are_documented(name: str) -> None:
+    """Every key of a network configuration that a driver declares; those of the reference plugin are among them."""
+    declared = drivers.get(name).configuration
+    assert not undocumented(declared.keys or set())
+    assert declared.keys is None or declared.reference_keys <= declared.keys
 
 
 def test_blocks_of_chained_plugins_are_documented_as_they_are() -> None:
@@ -123,7 +131,7 @@ def test_keys_of_macvlan_and_ipvlan_are_documented() -> None:
     """Every option of the two, by Docker's names and the reference plugins'; and their modes and flags."""
     for table in (parent_link_options.LABELS, parent_link_options.REFERENCE_ONLY, parent_link_options.MODES):
         assert not undocumented({word for words in table.values() for word in words})
-    assert not undocumented(request._MACVLAN_KEYS | set(parent_link_options.FLAGS))
+    assert not undocumented(set(parent_link_options.FLAGS))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +235,7 @@ def _command_line(parser: argparse.ArgumentParser, path: str = "") -> Iterator[s
 
 @pytest.mark.parametrize("text", examples())
 def test_examples_are_accepted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every configuration shown is understood whole: by the door, the driver and the IPAM, without a warning."""
+    """Every configuration shown is understood whole: by the frontend, the driver and the IPAM, without a warning."""
     there = Location("/run/docker/plugins/my-plugin.sock", "unix", "/run/docker/plugins/my-plugin.sock")
     monkeypatch.setattr(discovery, "find", lambda name: there if name == "my-plugin" else None)
     document = decode(text.encode())
@@ -241,7 +249,7 @@ def test_examples_are_accepted(text: str, monkeypatch: pytest.MonkeyPatch) -> No
         endpoint = request.endpoint_of(config, CALL, "cni/test")
         versions.require("ADD", request.version_of(config))
         drivers.get(network.driver).options(network)
-        assert not [*request.unknown(whole, config, network.driver), *request.notes(config)]
+        assert not [*request.unknown(whole, config), *request.notes(config)]
         chosen_later = network.options["profile"] == request.CNM and not {"subnet", "ranges"} & set(network.ipam.config)
         if not chosen_later:
             ipam.configure(network.name, network.ipam, endpoint, settings_module.Settings()).validate(endpoint)

@@ -89,6 +89,22 @@ def test_every_verb_of_a_pod(side: Side, tmp_path: Path) -> None:
     assert sorted(ours - set().union(*found.values())) == [], "on the list and not needed any more"
 
 
+def test_a_delete_without_record_loads_no_driver(side: Side, tmp_path: Path) -> None:
+    """Runtimes send a DEL before every ADD. Drivers are asked only where an interface is found that no record knows."""
+    side.container("c1")
+    side.delete(SIMPLE).ok()
+    assert sorted(name for name in loaded(tmp_path) if name.startswith("cni_cnm.drivers.")) == []
+
+
+def test_a_bridge_loads_no_other_driver(side: Side, tmp_path: Path) -> None:
+    """Also beside a network of another driver on the same host, once the packet filter stands."""
+    for container, conf in (("c1", {"name": "none", "driver": "null"}), ("c2", SIMPLE), ("c3", SIMPLE)):
+        side.container(container)
+        side.add({"cniVersion": "1.0.0", **conf}, container).ok()
+    assert "cni_cnm.drivers.bridge" in loaded(tmp_path)
+    assert not {f"cni_cnm.drivers.{name}" for name in ("null", "macvlan", "chained", "remote")} & loaded(tmp_path)
+
+
 def test_netaddr_is_for_the_first_pod_only(side: Side, tmp_path: Path) -> None:
     """A network that names no subnet has one chosen by netaddr (60 ms) once; its next pod does without."""
     conf = {"cniVersion": "1.0.0", "name": "net"}

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm.rollback import ErrorList
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import NamespaceGone, raise_gathered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec
-
-KINDS = ("veth", "macvlan", "ipvlan")
-"""Container links that interface plugins make; anything else was not made for this container alone."""
 
 
 def remove(controller: Controller, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec) -> None:
@@ -46,8 +44,8 @@ def _remove_link(controller: Controller, spec: EndpointSpec) -> bool:
         return False
     try:
         link = target.link(spec.ifname)
-        if link is None or link.kind not in KINDS:
-            return False
+        if link is None or not any(link.kind in drivers.get(name).link_kinds for name in drivers):
+            return False  # it was not made for this container alone
         target.delete_link(link.ifindex)
         return True
     finally:

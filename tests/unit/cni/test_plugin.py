@@ -94,7 +94,6 @@ def test_del_with_a_namespace_that_cannot_be_opened() -> None:
         {"ipam": "rubbish"},
         {"ipam": {"type": 5}},
         {"ipam": {"type": "../sh"}},
-        {"profile": "x", "ipam": {}},
     ],
 )
 def test_del_with_an_unreadable_ipam(conf: dict[str, Any]) -> None:
@@ -102,6 +101,13 @@ def test_del_with_an_unreadable_ipam(conf: dict[str, Any]) -> None:
     answer = ask("DEL", conf)
     assert (answer.code, answer.engine.calls[0][3]) == (0, None)
     assert "the ipam of the configuration is not used" in answer.reply.err
+
+
+@pytest.mark.parametrize("conf", [{"ipam": {}}, {"profile": "x", "ipam": {}}, {"driver": "null", "ipam": {}}])
+def test_del_asks_no_driver_for_the_ipam(conf: dict[str, Any]) -> None:
+    """Without a type, leases are looked for where host-local keeps them, whatever else the configuration says."""
+    answer = ask("DEL", conf)
+    assert (answer.code, answer.engine.calls[0][3].type) == (0, "host-local")
 
 
 @pytest.mark.parametrize(
