@@ -114,7 +114,7 @@ class Device(NamedTuple):
     ifindex: int = 0
     """Of the container's link, in its namespace, from a driver that knows it; 0: it has to be looked up."""
     source: str = ""
-    """Its name on the host, from where it is still to be moved into the sandbox (`Role.moved`)."""
+    """Its name on the host, from where it is still to be moved into the sandbox (`Role.interface` is moved)."""
     lease: Lease | None = None
     """Addresses and routes that the driver gives beside IPAM's."""
 

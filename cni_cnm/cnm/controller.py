@@ -188,7 +188,7 @@ class Controller:
         record = networks.describe(spec, options, config)
         with shared_parent.lock(self, record), Rollback() as undo:
             shared_parent.refuse_clash(self, record)
-            if driver.role(options).moved:  # whatever a plugin does of this, it can be taken back
+            if driver.role(options).interface == "moved":  # whatever a plugin does of this, it can be taken back
                 undo.push_forgetting(lambda: self.store.delete(NETWORKS, spec.name))
                 self.store.put(NETWORKS, spec.name, record._replace(pending=True).to_json())
             made = driver.create_network(options, subnets, self.host)

@@ -7,7 +7,7 @@ enters a namespace, and keeps nothing of its own: what it must remember is in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from cni_cnm.registry import Registry
 
@@ -76,33 +76,57 @@ class EndpointPlan(NamedTuple):
     """What the container's resolver will ask."""
 
 
+InterfaceOrigin: TypeAlias = Literal["made", "moved", "existing", "none"]
+"""Where a sandbox's interface comes from.
+
+    made      the driver makes it in the sandbox
+    moved     a plugin makes it on the host, under a name of its own; it is moved into the sandbox and back
+    existing  another plugin made it: its addresses, its routes and its removal are that plugin's
+    none      the sandbox gets none: there is nothing to publish, limit or tune
+"""
+MacPolicy: TypeAlias = Literal["derived", "requested", "inherited"]
+"""The MAC address of an interface.
+
+    derived    the one that the user or IPAM asks for, else one that follows from the endpoint's id
+    requested  the same, but without a request the interface keeps its own
+    inherited  another link's: a request is refused
+"""
+Outside: TypeAlias = Literal["host", "parent", "plugin", "nowhere"]
+"""How an interface reaches the outside, and so what can publish its ports.
+
+    host     over a link on the host: our packet filter publishes ports, the link limits bandwidth
+    parent   over the parent link, past the host: no published ports, no limits
+    plugin   as its plugin has it, which publishes the ports (`Driver.external_connectivity`)
+    nowhere  not at all
+"""
+GatewayPolicy: TypeAlias = Literal["ipam", "driver", "none"]
+"""The gateway of each subnet.
+
+    ipam    the one that IPAM names, if any
+    driver  a device of the driver: the subnet's first address where IPAM names none (reference key `isGateway`)
+    none    routes lead to the link itself, and gateways have no meaning
+"""
+
+
 class Role(NamedTuple):
     """How a sandbox uses a network. libnetwork elects a sandbox's gateway among the networks that offer one."""
 
-    gateway: bool = False
-    """The gateway of each subnet is answered by the driver's own device (reference key `isGateway`)."""
+    interface: InterfaceOrigin = "made"
+    mac: MacPolicy = "derived"
+    outside: Outside = "host"
+    gateway: GatewayPolicy = "ipam"
     default_route: bool = False
-    """The network can be the sandbox's way out."""
+    """The network can be the sandbox's default gateway."""
     internal: bool = False
+    up: bool = True
+    """False: the interface is left down."""
     dad: bool = False
     """IPv6 addresses wait for duplicate address detection."""
-    container_up: bool = True
-    makes_device: bool = True
-    """False: the interface is another plugin's, and so are its addresses, routes and its end."""
-    interface: bool = True
-    """False: the sandbox gets none, so there is nothing to publish, limit or tune."""
-    host_end: bool = True
-    """A link on the host leads to the endpoint: by it ports are published and bandwidth is limited."""
-    own_mac: bool = True
-    """False: the device has another link's MAC, and a requested one is refused."""
-    connected: bool = False
-    """The default route is the device itself; gateways have no meaning."""
-    invents_mac: bool = True
-    """False: a MAC is given where one is asked for, by the user or by IPAM; else the device brings its own."""
-    moved: bool = False
-    """The device is made on the host, by others and under a name of theirs, and moved into the sandbox and back."""
-    publishes: bool = False
-    """Ports are published by the driver, not by our packet filter (`ExternalConnectivity`)."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether the engine gives the interface its addresses, routes and state."""
+        return self.interface in ("made", "moved")
 
 
 class Options(Protocol):

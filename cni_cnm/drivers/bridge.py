@@ -60,11 +60,11 @@ class BridgeDriver(Driver[BridgeOptions]):
 
     def role(self, options: BridgeOptions) -> Role:
         return Role(
-            gateway=options.is_gateway,
+            gateway="driver" if options.is_gateway else "ipam",
             default_route=options.default_gateway,
             internal=options.internal,
+            up=options.container_up,
             dad=options.dad,
-            container_up=options.container_up,
         )
 
     def validate(self, options: BridgeOptions, host: Stack) -> None:

@@ -84,7 +84,7 @@ class ChainedDriver(Driver[ChainedOptions]):
         )
 
     def role(self, options: ChainedOptions) -> Role:
-        return Role(makes_device=False)
+        return Role(interface="existing")
 
     def adopt(
         self, options: ChainedOptions, spec: EndpointSpec, host: Stack, place: Place

@@ -45,7 +45,7 @@ class NullDriver(Driver[NoOptions]):
         return Policy()
 
     def role(self, options: NoOptions) -> Role:
-        return Role(makes_device=False, interface=False, host_end=False, own_mac=False)
+        return Role(interface="none", mac="inherited", outside="nowhere")
 
     def create_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         """Loopback up; it is what is reported."""

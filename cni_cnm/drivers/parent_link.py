@@ -57,9 +57,9 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
             default_route=options.default_route,
             internal=options.internal,
             dad=options.dad,
-            host_end=False,
-            own_mac=self.name == "macvlan" and options.mode != "passthru",
-            connected=options.connected,
+            mac="derived" if self.name == "macvlan" and options.mode != "passthru" else "inherited",
+            outside="parent",
+            gateway="none" if options.connected else "ipam",
         )
 
     def validate(self, options: ParentLinkOptions, host: Stack) -> None:

@@ -111,8 +111,8 @@ class RemoteDriver(Driver[RemoteOptions]):
         return Policy(publishes=False)
 
     def role(self, options: RemoteOptions) -> Role:
-        """The way out is what Join says."""
-        return Role(internal=options.internal, host_end=False, invents_mac=False, moved=True, publishes=True)
+        """Which default gateway there is, is what Join says."""
+        return Role(interface="moved", mac="requested", outside="plugin", internal=options.internal)
 
     # networks ---------------------------------------------------------------
 

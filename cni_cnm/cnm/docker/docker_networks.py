@@ -122,7 +122,7 @@ def _give_back(controller: Controller, record: NetworkRecord) -> None:
 
 
 def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
-    if drivers.get(record.driver).role(record.options).moved:
+    if drivers.get(record.driver).role(record.options).interface == "moved":
         raise InvalidConfig(
             f"the network {record.name} is of the Docker plugin {record.driver}, which Docker can use by itself",
             hint=f"docker network create -d {record.driver}",

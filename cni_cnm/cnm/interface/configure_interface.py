@@ -43,7 +43,7 @@ def configure(
         stack.set_link(LOOPBACK, up=True)
         for address in addresses:
             stack.add_address(index, address.interface, dad=role.dad)
-        if role.container_up:
+        if role.up:
             stack.set_link(index, up=True)
     if role.dad and 6 in versions:
         _wait_for_dad(stack, ifname, index)
@@ -87,7 +87,7 @@ def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Se
         raise CheckFailed(f"the container's interface {name} is missing")
     if link.mac.lower() != device.container.mac.lower():
         raise CheckFailed(f"{name} has the MAC {link.mac}, it was given {device.container.mac}")
-    if role.container_up and not link.up:
+    if role.up and not link.up:
         raise CheckFailed(f"the container's interface {name} is down")
     present = stack.addresses(link.ifindex)
     for address in addresses:

@@ -29,9 +29,9 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
         routes.append(route)
     for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
         gateway = _gateway(lease, version)
-        reached = (
-            any(a.interface.version == version for a in lease.addresses) if role.connected else gateway is not None
-        )
+        reached = gateway is not None
+        if role.gateway == "none":
+            reached = any(a.interface.version == version for a in lease.addresses)
         if role.default_route and reached and version not in offers:
             offers[version] = Route(ip_network(default), gateway)
             routes.append(offers[version])
@@ -56,8 +56,8 @@ def _gateway(lease: Lease, version: int) -> IPAddress | None:
 
 def with_gateway(address: Address, role: Role) -> Address:
     """The reference's rule: where the bridge is the gateway and IPAM names none, it is the subnet's first address."""
-    if role.connected:
+    if role.gateway == "none":
         return address._replace(gateway=None)
-    if not role.gateway or address.gateway is not None:
+    if role.gateway != "driver" or address.gateway is not None:
         return address
     return address._replace(gateway=address.interface.network.network_address + 1)

@@ -103,7 +103,7 @@ class Endpoint:
             self.write(
                 state=PENDING,
                 container_id=sandbox.container_id,
-                ifname=(ifname or self._free_name(stack)) if self._role.interface else "",
+                ifname=(ifname or self._free_name(stack)) if self._role.interface != "none" else "",
                 netns=sandbox.key,
                 netns_inode=stack.inode(),
             )
@@ -130,7 +130,7 @@ class Endpoint:
         )
 
     def _free_name(self, stack: Stack) -> str:
-        if self._role.moved:  # the driver's plugin may have a name for it
+        if self._role.interface == "moved":  # the driver's plugin may have a name for it
             return ""
         taken = {link.name for link in stack.links()}
         return next(name for number in range(len(taken) + 1) if (name := f"eth{number}") not in taken)
@@ -201,20 +201,20 @@ class Endpoint:
         place = Place(stack, record.ifname, record.netns)
         device = driver.create_endpoint(record.options, self.plan, controller.host, place)
         undo.push(lambda: driver.delete_endpoint(record.options, self.plan, controller.host))
-        if role.moved:
+        if role.interface == "moved":
             undo.push(lambda: self._move_back(stack))
         if driver.needs_leave:
             undo.push(lambda: driver.leave(record.options, self.plan, place))
-        if role.moved:
+        if role.interface == "moved":
             device = self._move_in(device, stack)
             record = self.record
         self.record = record = record._replace(
-            device=device, mac=record.mac or ("" if role.moved else device.container.mac)
+            device=device, mac=record.mac or ("" if role.interface == "moved" else device.container.mac)
         )
         whole = record.whole
         plain = tuple(route for route in whole.routes if route not in record.default_routes)
         index = 0
-        if role.makes_device and device.container.name:
+        if role.configured and device.container.name:
             index = configure_interface.configure(stack, record.ifname, whole.addresses, plain, role, device.ifindex)
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm.interface import interface_tuning
@@ -230,7 +230,7 @@ class Endpoint:
         self._enforce()
         self.write(state=READY)
         attachment = results.attachment(self.record, elected)
-        if record.ports and not role.publishes:
+        if record.ports and role.outside != "plugin":
             return attachment._replace(warnings=endpoint_elements.held(record.ports))
         return attachment
 
@@ -277,9 +277,9 @@ class Endpoint:
             if record.tuning or record.bandwidth:
                 from cni_cnm.cnm.interface import interface_tuning
 
-                stays = not role.makes_device
+                stays = not role.configured
                 interface_tuning.release(record, controller.host, controller.namespaces, gathered, link_stays=stays)
-            if record.state == CREATED and role.moved:  # its plugin knows nothing of it yet
+            if record.state == CREATED and role.interface == "moved":  # its plugin knows nothing of it yet
                 return
             self._take_out(gathered)
             if not gathered.unanswered:
@@ -303,7 +303,7 @@ class Endpoint:
             there = Place(stack, record.ifname, record.netns) if stack is not None else None
             if not gathered.unanswered:
                 gathered.attempt(lambda: driver.leave(record.options, self.plan, there))
-            if stack is not None and self._role.moved and not gathered.unanswered:
+            if stack is not None and self._role.interface == "moved" and not gathered.unanswered:
                 gathered.attempt(lambda: self._move_back(stack))
 
     def _own_namespace(self, gathered: ErrorList) -> Stack | None:
@@ -364,7 +364,7 @@ class Endpoint:
         driver.check_endpoint(record.options, self.plan, self._controller.host, place)
         routes = self.attachment.routes
         role = driver.role(record.options)
-        if role.makes_device and record.device.container.name:
+        if role.configured and record.device.container.name:
             configure_interface.check(stack, record.device, record.addresses, routes, role)
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm.interface import interface_tuning

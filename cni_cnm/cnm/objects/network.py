@@ -223,7 +223,7 @@ class Network:
         controller, record, gathered = self._controller, self.record, ErrorList()
         if ipam.allocates(self.spec.ipam):
             gathered.attempt(lambda: ipam.free(self.name, self.spec.ipam, controller.settings, force=force))
-        of_plugin = drivers.get(record.driver).role(record.options).moved
+        of_plugin = drivers.get(record.driver).role(record.options).interface == "moved"
         if of_plugin:  # it may take its time, and has nothing in our packet filter
             gathered.attempt(lambda: shared_parent.dismantle(controller, record))
         with firewall_reconcile.lock(controller):
@@ -294,23 +294,23 @@ def new_record(
 
 def refuse_wishes(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
     """InvalidConfig for what an endpoint of this network cannot have, whoever asks for it."""
-    if spec.ports and (network.internal or not (role.host_end or role.publishes)):
+    if spec.ports and (network.internal or role.outside not in ("host", "plugin")):
         why = "is internal" if network.internal else f"has the driver {network.driver}"
         raise InvalidConfig(
             f"the network {network.name} {why}, so {spec.ports[0]} cannot be published on it",
             hint="publish on a network that has a way in by the host, as one of the driver bridge",
         )
-    if not role.interface and (spec.mac or spec.addresses or spec.bandwidth or spec.tuning):
+    if role.interface == "none" and (spec.mac or spec.addresses or spec.bandwidth or spec.tuning):
         raise InvalidConfig(
             f"the network {network.name} has the driver {network.driver}, which gives no interface: "
             f"it cannot have a MAC, addresses, bandwidth or tuning"
         )
-    if spec.mac and not role.own_mac:
+    if spec.mac and role.mac == "inherited":
         raise InvalidConfig(
             f"the MAC {spec.mac} cannot be given on the network {network.name}: its interfaces have their parent's",
             hint="leave out the MAC",
         )
-    if spec.bandwidth and not role.host_end:
+    if spec.bandwidth and role.outside != "host":
         raise InvalidConfig(
             f"bandwidth cannot be limited on the network {network.name}: its interfaces have no end on the host",
             hint="leave out bandwidth, or use a network of the driver bridge",
@@ -320,9 +320,9 @@ def refuse_wishes(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
 def _mac(network: NetworkRecord, endpoint_id: str) -> str:
     """ "" where the device brings its own. On a physical network the same name on two hosts must not be one MAC."""
     role = drivers.get(network.driver).role(network.options)
-    if not (role.own_mac and role.invents_mac):
+    if role.mac != "derived":
         return ""
-    return stable_mac(endpoint_id if role.host_end else digest(host_id(), endpoint_id))
+    return stable_mac(endpoint_id if role.outside == "host" else digest(host_id(), endpoint_id))
 
 
 def describe(spec: NetworkSpec, options: Options, ipam_config: Mapping[str, Json]) -> NetworkRecord:
@@ -356,7 +356,7 @@ def allocated_once(spec: NetworkSpec) -> bool:
 
 def plugged(record: NetworkRecord) -> bool:
     """A plugin was told of it: what that was told cannot be changed, only taken back."""
-    return drivers.get(record.driver).role(record.options).moved or bool(ipam.allocated(record.ipam))
+    return drivers.get(record.driver).role(record.options).interface == "moved" or bool(ipam.allocated(record.ipam))
 
 
 def subnets(record: NetworkRecord) -> list[IPNetwork]:

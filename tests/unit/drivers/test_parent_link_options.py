@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import Role, drivers
 from cni_cnm.drivers.parent_link_options import ParentLinkOptions, parse, split_vlan
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.model import IpamSpec, NetworkSpec, digest
@@ -149,5 +149,5 @@ def test_roles(kind: str, labels: dict[str, str], own_mac: bool) -> None:
     """Whose MAC an interface has; none of them has an end on the host."""
     driver = drivers.get(kind)
     role = driver.role(parsed(kind, ipam=SUBNET, labels=labels))
-    assert (role.own_mac, role.host_end, role.gateway, role.default_route) == (own_mac, False, False, True)
+    assert role == Role(mac="derived" if own_mac else "inherited", outside="parent", default_route=True)
     assert not driver.policy(parsed(kind)).isolates

@@ -34,7 +34,7 @@ addresses = st.lists(
     max_size=3,
 )  # fmt: skip
 leases = st.builds(Lease, addresses.map(tuple), st.lists(routes(), max_size=4).map(tuple))
-roles = st.builds(Role, default_route=st.booleans(), connected=st.booleans())
+roles = st.builds(Role, default_route=st.booleans(), gateway=st.sampled_from(["ipam", "none"]))
 
 
 @given(leases, leases, roles)
