@@ -33,9 +33,9 @@ OURS = ("--driver", "cni-cnm", "--ipam-driver", "cni-cnm")
 class PluginHost:
     """Without a dockerd: `call` speaks for it. `forwarding`: the host forwards already, and dockerd sets no policy."""
 
-    def __init__(self, folder: Path, *, forwarding: bool = True) -> None:
+    def __init__(self, folder: Path, *, forwarding: bool = True, executable: Path | None = None) -> None:
         self.node = Node()
-        self.program = program(folder)
+        self.program = executable or program(folder)
         self._service: subprocess.Popen[bytes]
         try:
             self.node.write("/etc/cni-cnm/config.toml", 'log = "/run/cni-cnm.log"\n')

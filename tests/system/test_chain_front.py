@@ -142,6 +142,15 @@ def test_check_names_what_is_missing(ptp: Chain) -> None:
     assert "ports4" in broken.json["msg"]
 
 
+def test_status_is_that_of_the_chain(ptp: Chain) -> None:
+    """It carries no prevResult, so nothing in it says that the addresses are another plugin's; the record does."""
+    conf = {**ptp.ours(**PORTS), "cniVersion": "1.1.0"}
+    ptp.side.call("STATUS", conf, container="", ifname="", netns="").ok()
+    ptp.add(**PORTS).ok()
+    ptp.side.call("STATUS", conf, container="", ifname="", netns="").ok()
+    ptp.delete(**PORTS).ok()
+
+
 def test_delete_in_any_order(ptp: Chain) -> None:
     """Without the result, after the interface is gone, and again: nothing of ours is left, nothing fails."""
     everything: dict[str, Any] = {

@@ -134,10 +134,12 @@ def collect(
 
 def status(controller: Controller, network: NetworkSpec, *, exhausted_is_error: bool) -> Sequence[str]:
     """Could an ADD be served now? Warnings, or NotReady. Takes no lock and changes nothing."""
+    raw = controller.store.get(NETWORKS, network.name)
+    if raw and networks.names_no_subnet(network) and drivers.get(raw["driver"]).uses_existing_interface:
+        return ()  # behind an interface plugin, whose addresses these are: a STATUS has no prevResult that says so
     driver = drivers.get(network.driver)
     options = driver.options(network)
     warnings = [driver.status(options, controller.host)]
-    raw = controller.store.get(NETWORKS, network.name)
     # Without record the first ADD chooses a subnet; that the pools have one left is only known then.
     if raw or not networks.names_no_subnet(network):
         configured = _with_recorded(network, NetworkRecord.from_json(raw)) if raw else network.ipam

@@ -1,0 +1,47 @@
+"""The records that releases have left, as they are kept beside this file: read and written again they are the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cni_cnm.cnm.records import EndpointRecord, NetworkRecord, PoolRecord, SandboxRecord
+from tests.upgrade.frozen import FOLDER, records
+from tests.upgrade.versions import RELEASES
+
+KINDS: dict[str, Any] = {
+    "networks": NetworkRecord,
+    "pools": PoolRecord,
+    "endpoints": EndpointRecord,
+    "sandboxes": SandboxRecord,
+}
+NEW: dict[str, set[str]] = {"networks": set(), "pools": set(), "endpoints": set(), "sandboxes": set()}
+"""Keys that this version writes and a release before it did not: what is listed here, a release must not need."""
+
+FROZEN = [
+    pytest.param(kind, raw, id=f"{release}-{kind}-{name[:24]}")
+    for release in RELEASES
+    for kind in KINDS
+    for name, raw in records(release, kind).items()
+]
+
+
+@pytest.mark.parametrize(("kind", "raw"), FROZEN)
+def test_a_record_is_written_as_it_was_read(kind: str, raw: Any) -> None:
+    """Every key with its value, so that the release finds its way in what this version has touched."""
+    written = json.loads(json.dumps(KINDS[kind].from_json(raw).to_json()))
+    assert {key: value for key, value in written.items() if key not in NEW[kind]} == raw
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_records_are_of_all_frontends(release: str) -> None:
+    """Nothing of what the scene makes was left out when they were frozen."""
+    endpoints = records(release, "endpoints").values()
+    assert {raw["driver"] for raw in endpoints} == {"bridge", "chained", "macvlan"}
+    assert {raw["owner"].partition("/")[0] for raw in endpoints} == {"cni", "docker", "library"}
+    assert {raw["state"] for raw in endpoints} == {"ready", "created"}
+    for key in ("ports", "bandwidth", "tuning", "before", "guest", "lease", "device", "default_routes"):
+        assert any(raw[key] for raw in endpoints), key
+    assert (FOLDER / release / "ruleset.nft").read_text(encoding="utf-8").startswith("table inet cni_cnm")
