@@ -1,4 +1,4 @@
-"""The one error tree. Every failure a caller can see is one of these classes.
+"""The error tree: every failure that a caller can see is one of these classes.
 
     CnmError                          110  internal, unless a subclass says otherwise
     ├── IncompatibleVersion             1  (CNI: incompatible CNI version)
@@ -10,7 +10,8 @@
     ├── InvalidConfig                   7  CNM: InvalidParameter
     ├── InvalidNamespace                8
     ├── TryAgain                       11  CNM: Unavailable
-    │   └── Unfinished                     what failed could not be undone either: the record stays for a later call
+    │   ├── Unfinished                     a step failed and cannot be undone now: the record stays for a later DEL
+    │   └── PluginUnreachable              a plugin does not answer
     ├── NotReady                       50  STATUS: cannot serve ADD
     ├── Conflict                      104  CNM: Conflict (NetworkNameError)
     ├── Forbidden                     104  CNM: Forbidden (lifecycle rule)
@@ -22,14 +23,17 @@
     ├── PortTaken                     100
     ├── AddressesExhausted            101
     ├── KernelFeatureMissing          102
-    ├── DriverFailed                  103  a delegate or plugin failed; keeps the delegate's own code when it has one
-    │   └── Complained                     a plugin refused to take something down: noted, and no reason not to go on
+    ├── DriverFailed                  103  a driver, executable or plugin failed; has the executable's own code if any
+    │   ├── PluginFailed                   a plugin answered with an error
+    │   ├── PluginAnswerLost               a plugin closed the connection within its answer
+    │   └── PluginRefused                  a plugin answered a removal with an error: logged, the removal goes on
     ├── KernelError                   110  a kernel call failed; carries errno
     ├── CheckFailed                   110  CHECK found a difference
-    └── Several                            more than one failure of a teardown; code of the first
+    └── Several                            more than one step of a removal failed; the code is the first one's
 
 A message is one sentence that names the object and the cause, `hint` says what to do next, `details` may be long.
-Codes 1-99 are the CNI specification's (SPEC "Error"), 100-110 ours. 0 and 999 are never used: they say nothing.
+Codes 1 to 99 are the CNI specification's (SPEC "Error"), 100 to 110 this plugin's. 0 and 999 are not used: they have no
+meaning.
 """
 
 from __future__ import annotations
@@ -107,7 +111,7 @@ class InvalidConfig(CnmError):
 
 
 class InvalidNamespace(CnmError):
-    """The namespace given exists but cannot be used, e.g. it is the plugin's own."""
+    """The namespace exists and cannot be used, for example because it is the plugin's own."""
 
     code = 8
     http_status = 400
@@ -119,7 +123,15 @@ class TryAgain(CnmError):
 
 
 class Unfinished(TryAgain):
-    """A step failed and left something that could not be taken back: a record must go on naming it."""
+    """A step failed, and what it may have done could not be undone. The record stays, so that DEL can undo it."""
+
+
+class PluginUnreachable(TryAgain):
+    """A plugin does not answer. `sent`: the call was sent, so what the plugin did is not known."""
+
+    def __init__(self, msg: str, *, sent: bool, hint: str = "") -> None:
+        super().__init__(msg, hint=hint)
+        self.sent = sent
 
 
 class NotReady(CnmError):
@@ -187,7 +199,7 @@ class KernelFeatureMissing(CnmError):
 
 
 class DriverFailed(CnmError):
-    """A delegated executable or plugin failed; `code` is its own CNI code if it gave one."""
+    """A driver, executable or plugin failed. `code` is the executable's own CNI code if it has one."""
 
     code = 103
 
@@ -197,12 +209,29 @@ class DriverFailed(CnmError):
             self.code = code
 
 
+class PluginFailed(DriverFailed):
+    """A plugin answered a call with an error. `status` is the HTTP status."""
+
+    def __init__(self, msg: str, status: int, *, hint: str = "") -> None:
+        super().__init__(msg, hint=hint)
+        self.status = status
+
+    @property
+    def unsupported(self) -> bool:
+        """The plugin does not have the call: it answers 404."""
+        return self.status == 404
+
+
+class PluginAnswerLost(DriverFailed):
+    """A plugin closed the connection within its answer, so what it did is not known."""
+
+
 class PluginRefused(DriverFailed):
-    """A plugin answered a Leave or a Delete with an error. As in libnetwork that is noted and stops nothing."""
+    """A plugin answered a Leave, Delete or Release with an error. It is logged and the removal goes on (libnetwork)."""
 
 
 class KernelError(CnmError):
-    """A kernel call failed: `errno` is the kernel's, the message says what was tried on which object."""
+    """A kernel call failed. `errno` is the kernel's; the message says what was tried on which object."""
 
     def __init__(self, msg: str, errno: int, *, hint: str = "") -> None:
         super().__init__(msg, hint=hint)
@@ -214,7 +243,7 @@ class CheckFailed(CnmError):
 
 
 class Several(CnmError):
-    """Failures of one teardown, gathered: every step was tried."""
+    """The failures of one removal, in which every step was tried."""
 
     def __init__(self, errors: Sequence[CnmError]) -> None:
         super().__init__("; ".join(error.msg for error in errors), hint=next((e.hint for e in errors if e.hint), ""))
@@ -223,7 +252,7 @@ class Several(CnmError):
 
 
 def raise_gathered(errors: Sequence[CnmError]) -> None:
-    """Raise what a teardown gathered: nothing, the one error itself, or `Several`."""
+    """Raise the errors of a removal: nothing if there are none, the error itself if there is one, else `Several`."""
     if len(errors) == 1:
         raise errors[0]
     if errors:

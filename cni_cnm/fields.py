@@ -136,6 +136,10 @@ class Fields:
         """A nested object, one without keys if absent."""
         return self._within(self.mapping(key), key)
 
+    def optional_object(self, key: str) -> Fields | None:
+        """A nested object, None if absent."""
+        return self.object(key) if key in self else None
+
     def objects(self, key: str) -> Sequence[Fields]:
         """A list of objects."""
         values = self.items(key)

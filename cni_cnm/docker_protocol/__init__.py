@@ -1,37 +1,23 @@
 """Docker's plugin protocol: the messages, and how a plugin is found and called.
 
-    fields.py           typed reading of one JSON object, one sentence for every wrong value
-    network_driver.py   requests and responses of NetworkDriver
-    ipam_driver.py      requests and responses of IpamDriver
-    options.py          the labels in a network's and an endpoint's Options
-    ports.py            published and exposed ports as both of them write them
+    body                the JSON body of a call, and the error it can carry
+    plugin_messages     what a plugin is: Activate, GetCapabilities, Discover
+    network_messages    NetworkDriver's calls about networks
+    endpoint_messages   NetworkDriver's calls about endpoints
+    join_messages       NetworkDriver's calls about an endpoint in its sandbox
+    ipam_messages       IpamDriver's calls
+    options             labels in the Options of networks and endpoints
+    ports               published and exposed ports in those
+    discovery           the socket or address of a plugin
+    http                one call
+    plugin              a plugin that was found and activated; calls that remove, and calls that undo
 
-Both sides use the messages: the drivers that call a plugin, and the service that answers as one. Facts about the
-protocol beyond Docker's documentation were recorded from a dockerd against a plugin that notes every request.
+Both sides use the messages: the drivers that call a plugin, and the server that is one. What Docker's documentation
+leaves out was recorded from a dockerd that called a plugin which logs every request.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cni_cnm.model import Json
-
 ACTIVATE = "Plugin.Activate"
 NETWORK_DRIVER = "NetworkDriver"
 IPAM_DRIVER = "IpamDriver"
-
-
-def failure(message: str) -> Json:
-    """The body that says why a call failed.
-
-    With status 200 Docker reads `Error` of an IPAM plugin and `Err` of a network plugin, with any other status `Err`
-    of both: so both keys are written.
-    """
-    return {"Err": message, "Error": message}
-
-
-def failure_of(body: Json) -> str:
-    """The error that a decoded body carries under either key, "" if none."""
-    if not isinstance(body, dict):
-        return ""
-    return next((text for key in ("Err", "Error") if isinstance(text := body.get(key), str) and text), "")

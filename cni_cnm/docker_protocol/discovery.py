@@ -1,4 +1,4 @@
-"""Where a Docker plugin is: the places Docker looks in, in its order (moby pkg/plugins/discovery.go).
+"""Where a Docker plugin listens: the files that Docker looks at, in its order (moby pkg/plugins/discovery.go).
 
 /run/docker/plugins/NAME.sock, NAME/NAME.sock             a socket that exists
 /etc/docker/plugins, /usr/lib/docker/plugins:
@@ -12,8 +12,9 @@ import os
 import stat
 from typing import NamedTuple
 
-from cni_cnm.docker_protocol import fields
-from cni_cnm.errors import InvalidConfig, IoFailed
+from cni_cnm import validate
+from cni_cnm.errors import InvalidConfig, IoFailed, shown
+from cni_cnm.fields import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _SCHEMES = ("unix", "tcp", "http", "https")
 
 
 class Tls(NamedTuple):
-    """Files in PEM. Without `ca` nothing is verified, as with Docker."""
+    """Paths of PEM files. Without `ca` the server is not verified, as in Docker."""
 
     verify: bool = True
     ca: str = ""
@@ -39,9 +40,9 @@ class Tls(NamedTuple):
 
 class Location(NamedTuple):
     source: str
-    """The file that says so, for messages."""
+    """The socket or file it was found by, for messages."""
     scheme: str
-    """`unix`, `tcp` or `http` (both plain), `https`."""
+    """`unix`, `tcp` or `http` (both without TLS), `https`."""
     address: str
     """Path of the socket, or `host:port`."""
     tls: Tls | None = None
@@ -52,11 +53,12 @@ class Location(NamedTuple):
 
 
 def find(name: str, sockets: str = SOCKETS, specs: Sequence[str] = SPECS) -> Location | None:
-    """Where the plugin of that name is, None if nowhere; InvalidConfig if its file cannot be understood.
+    """Where the plugin of that name listens, None if there is none.
 
-    A socket may be there whose plugin is not: whoever connects finds out.
+    InvalidConfig if its file has no valid address, IoFailed if it cannot be read. That there is a socket does not mean
+    that a plugin runs.
     """
-    if not named(name):
+    if not is_plugin_name(name):
         return None
     for path in (f"{sockets}/{name}.sock", f"{sockets}/{name}/{name}.sock"):
         if _is_socket(path):
@@ -71,14 +73,17 @@ def find(name: str, sockets: str = SOCKETS, specs: Sequence[str] = SPECS) -> Loc
 
 
 def hint() -> str:
-    """Where it would have been found, for messages."""
-    return f"plugins are looked for in {', '.join((SOCKETS, *SPECS))}"
+    """The folders that were looked into, for messages."""
+    return f"Docker plugins are looked for in {', '.join((SOCKETS, *SPECS))}"
 
 
-def named(name: str) -> bool:
-    """Whether it can be a plugin's name: a file's, without a way out of the folders."""
-    plain = name.isascii() and name[:1].isalnum() and all(c.isalnum() or c in "_.-" for c in name)
-    return plain and len(name) <= _NAME_MAX
+def is_plugin_name(name: str) -> bool:
+    """Whether a plugin can have that name, which becomes a file name."""
+    try:
+        validate.name(name)
+    except ValueError:
+        return False
+    return len(name) <= _NAME_MAX
 
 
 def _is_socket(path: str) -> bool:
@@ -109,15 +114,16 @@ def _json(path: str, text: str) -> Location:
         raw: Json = json.loads(text)
     except ValueError as error:
         raise InvalidConfig(f"the plugin's file {path} is no JSON: {error}") from error
-    given = fields.Fields(raw, path, "the file", InvalidConfig)
-    inner = given.inner("TLSConfig")
+    if not isinstance(raw, dict):
+        raise InvalidConfig(f"the plugin's file {path} is {shown(raw)}, it must be an object")
+    fields = Fields(raw, f"{path}: ")
     tls = None
-    if inner is not None:
-        ca = inner.text("CAFile")
-        tls = Tls(
-            bool(ca) and not inner.boolean("InsecureSkipVerify"), ca, inner.text("CertFile"), inner.text("KeyFile")
-        )
-    return _location(path, given.required("Addr"), tls)
+    if "TLSConfig" in fields:
+        files = fields.object("TLSConfig")
+        ca = files.text("CAFile")
+        verify = bool(ca) and not files.flag("InsecureSkipVerify")
+        tls = Tls(verify, ca, files.text("CertFile"), files.text("KeyFile"))
+    return _location(path, fields.required("Addr", str), tls)
 
 
 def _location(source: str, url: str, tls: Tls | None) -> Location:
@@ -131,8 +137,8 @@ def _location(source: str, url: str, tls: Tls | None) -> Location:
         good = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
     if not good:
         raise InvalidConfig(
-            f"the plugin's file {source} names the address {fields.shown(url)}",
-            hint="unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT",
+            f"the plugin's file {source} has the address {shown(url)}, which is none",
+            hint="write unix:///PATH, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT",
         )
     if scheme == "https" and tls is None:
         tls = Tls(verify=True)

@@ -1,8 +1,8 @@
-"""One call of a plugin: POST over a unix socket or TCP, JSON both ways, and never longer than a limit.
+"""One call to a plugin: a POST of JSON over a unix socket or TCP, with a time limit for the whole of it.
 
-Docker waits for a plugin without limit, and hangs with it. A runtime that waits for a pod must not: a call ends after
-its limit whatever the plugin does, drip a byte a second included. A connection that is refused is tried again for
-`RETRY_S`, which is a plugin's restart; Docker goes on for 15 s, and kubelet would start the pod again before that.
+Docker waits for a plugin without a limit. A pod must not: a call ends after its limit, also if the plugin sends a byte
+now and then. A refused connection is tried again for `RETRY_S`, long enough for a plugin's restart. Docker tries for
+15 s, which is longer than kubelet waits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import socket
 import struct
 from typing import Any
 
-from cni_cnm.docker_protocol import failure_of
-from cni_cnm.errors import DriverFailed, TryAgain
+from cni_cnm.docker_protocol.body import failure_of
+from cni_cnm.errors import DriverFailed, PluginAnswerLost, PluginFailed, PluginUnreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,39 +27,15 @@ LIMIT_S = 20.0
 RETRY_S = 3.0
 _FIRST_WAIT_S = 0.05
 _ANSWER_MAX = 4 * 1024 * 1024
-_SAID_MAX = 300
+_REASON_MAX = 300
 _HEADERS = {"Host": "plugin", "Accept": "application/vnd.docker.plugins.v1.2+json", "User-Agent": "cni-cnm"}
 
 
-class PluginFailed(DriverFailed):
-    """The plugin answered that it failed; `status` is HTTP's."""
-
-    def __init__(self, msg: str, status: int, *, hint: str = "") -> None:
-        super().__init__(msg, hint=hint)
-        self.status = status
-
-    @property
-    def unsupported(self) -> bool:
-        """It does not know the call: 404 is how a plugin says so."""
-        return self.status == 404
-
-
-class BrokenOff(DriverFailed):
-    """The plugin went away in the middle of its answer. What it did of the call is not known."""
-
-
-class Unreachable(TryAgain):
-    """No answer at all. If it was `asked`, what it did of the call is not known; otherwise nobody listened."""
-
-    def __init__(self, msg: str, *, asked: bool, hint: str = "") -> None:
-        super().__init__(msg, hint=hint)
-        self.asked = asked
-
-
 def post(name: str, location: Location, call: str, body: Json | None = None, limit_s: float = LIMIT_S) -> Json:
-    """The decoded answer. PluginFailed with the plugin's own words; DriverFailed for rubbish; BrokenOff, Unreachable.
+    """The decoded response. `body` None: an empty body. Connecting is tried for at most half of the limit.
 
-    Connecting is tried again for at most half of the limit.
+    PluginFailed: the plugin answered with an error, which is in the message. DriverFailed: its answer is no JSON, or
+    too long. PluginAnswerLost: the connection ended within the answer. PluginUnreachable: there is no answer.
     """
     from http.client import HTTPException, IncompleteRead
     from threading import Event, Timer
@@ -74,17 +50,17 @@ def post(name: str, location: Location, call: str, body: Json | None = None, lim
         connection.request("POST", f"/{call}", data, _HEADERS)
         response = connection.getresponse()
         answer = response.read(_ANSWER_MAX + 1)
-        if response.length and len(answer) <= _ANSWER_MAX:  # a short read is no error to the library
+        if response.length and len(answer) <= _ANSWER_MAX:  # http.client reports no short read
             raise IncompleteRead(answer, response.length)
     except (HTTPException, OSError, ValueError) as error:
         if late.is_set() or isinstance(error, TimeoutError):
-            raise Unreachable(
+            raise PluginUnreachable(
                 f"the plugin {name} did not answer {call} within {limit_s:.2g} s",
-                asked=True,
-                hint="does it hang? restart it, then try again",
+                sent=True,
+                hint="restart the plugin if it hangs, then try again",
             ) from error
-        raise BrokenOff(
-            f"the plugin {name} broke off its answer to {call}: {str(error) or type(error).__name__}",
+        raise PluginAnswerLost(
+            f"the plugin {name} closed the connection in {call}: {str(error) or type(error).__name__}",
             hint="see the plugin's own log",
         ) from error
     finally:
@@ -101,17 +77,17 @@ def _decoded(name: str, call: str, status: int, answer: bytes) -> Json:
     except (ValueError, RecursionError):
         found = None
         if status == 200:
-            shown = _printable(answer) or "nothing"
-            raise DriverFailed(f"the plugin {name} answered {call} with no JSON: {shown}") from None
-    said = failure_of(found)
-    if status != 200 or said:
-        words = _printable(said.encode(errors="replace")) or _printable(answer) or "no reason given"
-        raise PluginFailed(f"the plugin {name} failed in {call}: {words}", status, hint="see the plugin's own log")
+            text = _printable(answer) or "nothing"
+            raise DriverFailed(f"the plugin {name} did not answer {call} with JSON: {text}") from None
+    failure = failure_of(found)
+    if status != 200 or failure:
+        reason = _printable(failure.encode(errors="replace")) or _printable(answer) or "no reason given"
+        raise PluginFailed(f"the plugin {name} failed in {call}: {reason}", status, hint="see the plugin's own log")
     return found
 
 
 def _connect(name: str, location: Location, limit_s: float) -> HTTPConnection:
-    """A connection, tried again while nobody listens."""
+    """A connection. Tried again while the socket is missing or nothing listens on it."""
     from time import monotonic, sleep
 
     deadline, wait = monotonic() + min(RETRY_S, limit_s / 2), _FIRST_WAIT_S
@@ -124,10 +100,10 @@ def _connect(name: str, location: Location, limit_s: float) -> HTTPConnection:
             connection.close()
             again = isinstance(error, ConnectionRefusedError | FileNotFoundError)
             if not again or monotonic() + wait > deadline:
-                raise Unreachable(
+                raise PluginUnreachable(
                     f"the plugin {name} cannot be reached at {location.address}: {error}",
-                    asked=False,
-                    hint=f"is it running? {location.source} says that it is there",
+                    sent=False,
+                    hint=f"start the plugin; its address is from {location.source}",
                 ) from error
         sleep(wait)
         wait *= 2
@@ -138,7 +114,7 @@ def _connection(location: Location, limit_s: float) -> HTTPConnection:
 
     if location.scheme == "unix":
         made = HTTPConnection("plugin", timeout=limit_s)
-        # Connected by ourselves: its own connect() sets an option of TCP, which a unix socket refuses.
+        # HTTPConnection.connect() sets a TCP option, which a unix socket refuses.
         made.connect = lambda: setattr(made, "sock", _unix(location.address, limit_s))  # type: ignore[method-assign]
         return made
     if location.encrypted:
@@ -146,7 +122,7 @@ def _connection(location: Location, limit_s: float) -> HTTPConnection:
             from http.client import HTTPSConnection
         except ImportError as error:
             raise DriverFailed(
-                f"{location.source} asks for TLS, and this host has no library for it",
+                f"{location.source} wants TLS, and the library for it cannot be loaded",
                 hint="install OpenSSL 3 (libssl.so.3)",
             ) from error
         from cni_cnm.docker_protocol.discovery import Tls
@@ -158,7 +134,7 @@ def _connection(location: Location, limit_s: float) -> HTTPConnection:
 def _unix(path: str, limit_s: float) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        # Blocking: it waits while the plugin's queue is full, where one with a timeout would be refused at once.
+        # A blocking connect waits while the plugin's queue is full; one with a timeout fails at once (EAGAIN).
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(limit_s), int(limit_s % 1 * 1e6)))
         made.connect(path)
         made.settimeout(limit_s)
@@ -181,7 +157,7 @@ def _context(tls: Tls) -> Any:
 
 
 def _cut(connection: HTTPConnection, late: Event) -> None:
-    """End a call from outside: whoever reads gets an error at once."""
+    """End a call from another thread: its read fails at once."""
     late.set()
     if connection.sock is not None:
         try:
@@ -190,7 +166,7 @@ def _cut(connection: HTTPConnection, late: Event) -> None:
             pass
 
 
-def _printable(said: bytes) -> str:
-    text = said.decode(errors="replace").strip()
+def _printable(raw: bytes) -> str:
+    text = raw.decode(errors="replace").strip()
     text = "".join(c if c.isprintable() else " " for c in text)
-    return text if len(text) <= _SAID_MAX else f"{text[: _SAID_MAX - 3]}..."
+    return text if len(text) <= _REASON_MAX else f"{text[: _REASON_MAX - 3]}..."

@@ -1,16 +1,17 @@
-"""The `Options` of NetworkDriver's messages: what libnetwork puts there under its own labels, and what users put."""
+"""The `Options` of NetworkDriver's messages: libnetwork's own labels, and the options of users."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from cni_cnm import validate
 from cni_cnm.docker_protocol.ports import ExposedPort, PortBinding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cni_cnm.docker_protocol.fields import Fields
+    from cni_cnm.fields import Fields
     from cni_cnm.model import Json
 
 _PREFIX = "com.docker.network."
@@ -31,7 +32,7 @@ class NetworkOptions(NamedTuple):
     enable_ipv6: bool = False
     internal: bool = False
     generic: Mapping[str, str] = {}
-    """The user's driver options (`-o`), texts all."""
+    """The user's driver options (`-o`)."""
 
     def to_json(self) -> Json:
         body: dict[str, Json] = {ENABLE_IPV4: self.enable_ipv4, ENABLE_IPV6: self.enable_ipv6}
@@ -40,27 +41,29 @@ class NetworkOptions(NamedTuple):
         return {**body, GENERIC: dict(self.generic)}
 
     @classmethod
-    def read(cls, given: Fields | None) -> NetworkOptions:
-        """IPv4 is on where nothing is said of it: older callers have no label for it."""
-        if given is None:
-            return cls()
-        ipv4 = given.value(ENABLE_IPV4) is None or given.boolean(ENABLE_IPV4)
-        return cls(ipv4, given.boolean(ENABLE_IPV6), given.boolean(INTERNAL), given.texts(GENERIC))
+    def read(cls, fields: Fields) -> NetworkOptions:
+        """IPv4 is on if its label is absent: Docker before 28 does not send it."""
+        return cls(
+            fields.flag(ENABLE_IPV4, True),
+            fields.flag(ENABLE_IPV6),
+            fields.flag(INTERNAL),
+            fields.text_mapping(GENERIC),
+        )
 
 
 class EndpointOptions(NamedTuple):
-    """Of CreateEndpoint, Join and ProgramExternalConnectivity, which have the same shape."""
+    """The options of CreateEndpoint, Join and ProgramExternalConnectivity."""
 
     ports: tuple[PortBinding, ...] | None = None
-    """None: the label is absent; Docker also sends an empty list."""
+    """None: the label is absent. Docker also sends an empty list."""
     exposed: tuple[ExposedPort, ...] | None = None
     mac: str = ""
-    """A MAC the user gave, as pairs with colons; base64 of the six bytes on the wire."""
+    """A MAC that the user has set, as pairs with colons. On the wire: base64 of its six bytes."""
     dns_servers: tuple[str, ...] = ()
     no_proxy_6to4: bool = False
-    """The sandbox's IPv6 way out is another endpoint."""
+    """Another endpoint is the sandbox's IPv6 default gateway."""
     other: Mapping[str, Json] = {}
-    """The user's endpoint options and whatever else there is, verbatim."""
+    """All other options, verbatim; among them the user's."""
 
     def to_json(self) -> Json:
         body: dict[str, Json] = dict(self.other)
@@ -77,23 +80,16 @@ class EndpointOptions(NamedTuple):
         return body
 
     @classmethod
-    def read(cls, given: Fields | None) -> EndpointOptions:
-        if given is None:
-            return cls()
-        servers = given.list(DNS_SERVERS)
-        if not all(isinstance(server, str) for server in servers):
-            raise given.wrong(DNS_SERVERS, servers, "a list of texts")
+    def read(cls, fields: Fields) -> EndpointOptions:
         ours = (PORTMAP, EXPOSED_PORTS, MAC, DNS_SERVERS, NO_PROXY_6TO4)
-        there = given.value
+        ports, exposed = fields.objects(PORTMAP), fields.objects(EXPOSED_PORTS)
         return cls(
-            tuple(PortBinding.read(p) for p in given.inners(PORTMAP)) if there(PORTMAP) is not None else None,
-            tuple(ExposedPort.read(p) for p in given.inners(EXPOSED_PORTS))
-            if there(EXPOSED_PORTS) is not None
-            else None,
-            _mac(given),
-            tuple(servers),
-            given.boolean(NO_PROXY_6TO4),
-            {key: value for key, value in given.raw.items() if key.lower() not in ours and value is not None},
+            tuple(map(PortBinding.read, ports)) if PORTMAP in fields else None,
+            tuple(map(ExposedPort.read, exposed)) if EXPOSED_PORTS in fields else None,
+            fields.parsed(MAC, _mac) or "",
+            fields.texts(DNS_SERVERS),
+            fields.flag(NO_PROXY_6TO4),
+            {key: value for key, value in fields.spelled.items() if key.lower() not in ours and value is not None},
         )
 
 
@@ -103,17 +99,12 @@ def _base64(mac: str) -> str:
     return b2a_base64(bytes.fromhex(mac.replace(":", "")), newline=False).decode()
 
 
-def _mac(given: Fields) -> str:
-    """Go writes net.HardwareAddr as base64; the usual spelling is taken, too."""
-    text = given.text(MAC)
-    if not text:
-        return ""
+def _mac(text: str) -> str:
+    """Go writes net.HardwareAddr as base64. The usual spelling is read as well."""
     from binascii import Error, a2b_base64
 
     try:
         octets = a2b_base64(text, strict_mode=True)
     except (Error, ValueError):
-        return given.mac(MAC)
-    if len(octets) != 6:
-        return given.mac(MAC)
-    return octets.hex(":")
+        octets = b""
+    return validate.mac(octets.hex(":") if len(octets) == 6 else text)

@@ -1,11 +1,11 @@
-"""A plugin in hand: found, activated once, and called.
+"""A Docker plugin that was found and activated, and the calls to it.
 
     open_plugin(name, NETWORK_DRIVER)   the plugin; NoSuchDriver if there is none, or it does not implement that
-    plugin.send(message)                the decoded answer of one call
-    tell(name, …, message)              a call that takes something down
-    take_back(plugin, error, …)         calls that undo what a failed one may have done
+    plugin.send(message)                the decoded response
+    send_removal(name, …, message)      a Leave, Delete or Release: its errors say whether it is to be repeated
+    undo(plugin, error, …)              calls that undo what a failed call may have done
 
-A handshake is good as long as this process can reach the plugin: one that was restarted is asked again what it is.
+A plugin is activated once, and again after it could not be reached: it may have been replaced.
 """
 
 from __future__ import annotations
@@ -13,9 +13,20 @@ from __future__ import annotations
 from typing import Protocol
 
 from cni_cnm.docker_protocol import ACTIVATE, discovery
-from cni_cnm.docker_protocol.http import LIMIT_S, BrokenOff, PluginFailed, Unreachable, post
-from cni_cnm.docker_protocol.network_driver import Activation
-from cni_cnm.errors import CnmError, DriverFailed, NoSuchDriver, NotReady, PluginRefused, TryAgain, Unfinished
+from cni_cnm.docker_protocol.http import LIMIT_S, post
+from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
+from cni_cnm.errors import (
+    CnmError,
+    DriverFailed,
+    NoSuchDriver,
+    NotReady,
+    PluginAnswerLost,
+    PluginFailed,
+    PluginRefused,
+    PluginUnreachable,
+    TryAgain,
+    Unfinished,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +34,12 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
 
 STATUS_LIMIT_S = 0.9
-"""STATUS has 2 s, and may have two plugins to ask."""
+"""STATUS may take 2 s, and may have two plugins to ask."""
 UNDO_LIMIT_S = 5.0
-"""Of a call that takes back what another one was cut short in."""
 
 
 class Message(Protocol):
-    """A request of network_driver.py or ipam_driver.py."""
+    """A request of one of the modules `…_messages`."""
 
     @property
     def call(self) -> str: ...
@@ -41,77 +51,89 @@ class Plugin:
         self.name = name
         self.location = location
         self.implements: tuple[str, ...] = ()
-        self._told: dict[str, Json] = {}
+        self._responses: dict[str, Json] = {}
 
     def send(self, message: Message, limit_s: float = LIMIT_S) -> Json:
-        return self.ask(message.call, message.to_json(), limit_s)
+        """The decoded response. Errors as `http.post`."""
+        return self.call(message.call, message.to_json(), limit_s)
 
-    def ask(self, call: str, body: Json | None = None, limit_s: float = LIMIT_S) -> Json:
-        """A call whose body may be empty, as Docker sends it without arguments."""
+    def call(self, call: str, body: Json | None = None, limit_s: float = LIMIT_S) -> Json:
+        """As `send`. `body` None: an empty body, as Docker sends it where a call has no arguments."""
         try:
             return post(self.name, self.location, call, body, limit_s)
-        except Unreachable:
+        except PluginUnreachable:
             _activated.pop(self.name, None)
             raise
 
-    def ask_once(self, call: str) -> Json:
-        """An answer that holds as long as the handshake does (GetCapabilities)."""
-        if call not in self._told:
-            self._told[call] = self.ask(call)
-        return self._told[call]
+    def call_once(self, call: str) -> Json:
+        """The response to a call without arguments, asked for once in the life of this object."""
+        if call not in self._responses:
+            self._responses[call] = self.call(call)
+        return self._responses[call]
 
 
 _activated: dict[str, Plugin] = {}
 
 
 def open_plugin(name: str, subsystem: str, limit_s: float = LIMIT_S) -> Plugin:
-    """A plugin that answers; Unreachable if it does not, NoSuchDriver if there is none for `subsystem`."""
+    """The plugin of that name, activated.
+
+    NoSuchDriver if there is none or it does not implement `subsystem`; PluginUnreachable if it does not answer.
+    """
     location = discovery.find(name)
     if location is None:
-        raise NoSuchDriver(f"{name!r} is neither built in nor a Docker plugin of this host", hint=discovery.hint())
+        raise NoSuchDriver(
+            f"{name!r} is neither a built-in driver nor a Docker plugin on this host", hint=discovery.hint()
+        )
     plugin = _activated.get(name)
     if plugin is None or plugin.location != location:
         plugin = Plugin(name, location)
-        plugin.implements = Activation.from_json(plugin.ask(ACTIVATE, limit_s=limit_s)).implements
+        plugin.implements = ActivateResponse.from_json(plugin.call(ACTIVATE, limit_s=limit_s)).implements
         _activated[name] = plugin
     if subsystem not in plugin.implements:
-        offers = ", ".join(plugin.implements) or "nothing"
-        raise NoSuchDriver(f"the plugin {name} is no {subsystem}: it implements {offers}")
+        implemented = ", ".join(plugin.implements) or "nothing"
+        raise NoSuchDriver(f"the plugin {name} does not implement {subsystem}, it implements {implemented}")
     return plugin
 
 
-def tell(name: str, subsystem: str, message: Message, *, optional: bool = False, limit_s: float = LIMIT_S) -> None:
-    """Have something taken down. Complained if the plugin answers with an error, TryAgain if it does not answer.
+def send_removal(
+    name: str, subsystem: str, message: Message, *, optional: bool = False, limit_s: float = LIMIT_S
+) -> None:
+    """Send a call that removes something.
 
-    `optional`: a plugin need not know the call.
+    PluginRefused if the plugin answers with an error: the caller goes on, as libnetwork does. TryAgain if the plugin
+    does not answer: the call is to be repeated. `optional`: 404, a call that the plugin does not have, is no error.
     """
     try:
         plugin = open_plugin(name, subsystem, limit_s)
     except (NoSuchDriver, DriverFailed) as error:
         raise TryAgain(
-            f"the plugin {name} is not there to be told of {message.call}: {error.msg}",
-            hint="start it again; docs/plugins.md has what to do without it",
+            f"{message.call} cannot be sent to the plugin {name}: {error.msg}",
+            hint="start the plugin again; docs/plugins.md says what to do without it",
         ) from error
     try:
         plugin.send(message, limit_s)
-    except BrokenOff as error:
+    except PluginAnswerLost as error:
         raise TryAgain(error.msg, hint=error.hint) from error
     except DriverFailed as error:
         if not (optional and isinstance(error, PluginFailed) and error.unsupported):
             raise PluginRefused(error.msg, hint=error.hint) from error
 
 
-def did_nothing(error: CnmError) -> bool:
-    """The plugin said no, or was never asked."""
-    return isinstance(error, PluginFailed) or (isinstance(error, Unreachable) and not error.asked)
+def had_no_effect(error: CnmError) -> bool:
+    """Whether a call that failed with `error` did nothing: the plugin answered with an error, or was not reached."""
+    return isinstance(error, PluginFailed) or (isinstance(error, PluginUnreachable) and not error.sent)
 
 
-def take_back(plugin: Plugin, error: CnmError, *steps: Message) -> None:
-    """Undo what the call that failed with `error` may have done. Unfinished if the plugin does not say that it has."""
-    for step in steps:
+def undo(plugin: Plugin, error: CnmError, *messages: Message) -> None:
+    """Send the calls that undo what the call that failed with `error` may have done.
+
+    Unfinished if the plugin does not answer one of them: what it has done is not known.
+    """
+    for message in messages:
         try:
-            plugin.send(step, UNDO_LIMIT_S)
-        except (Unreachable, BrokenOff) as second:
+            plugin.send(message, UNDO_LIMIT_S)
+        except (PluginUnreachable, PluginAnswerLost) as second:
             unfinished = Unfinished(error.msg, hint=error.hint)
             unfinished.add_note(f"while undoing: {second}")
             raise unfinished from error
@@ -120,13 +142,13 @@ def take_back(plugin: Plugin, error: CnmError, *steps: Message) -> None:
 
 
 def require_answer(name: str, subsystem: str, call: str) -> None:
-    """NotReady unless the plugin answers a call now, whatever it says of it."""
+    """NotReady unless the plugin answers `call` in `STATUS_LIMIT_S`. An error is an answer."""
     from time import monotonic
 
     deadline = monotonic() + STATUS_LIMIT_S
     try:
         plugin = open_plugin(name, subsystem, STATUS_LIMIT_S)
-        plugin.ask(call, limit_s=max(deadline - monotonic(), 0.1))
+        plugin.call(call, limit_s=max(deadline - monotonic(), 0.1))
     except PluginFailed:
         return
     except CnmError as error:

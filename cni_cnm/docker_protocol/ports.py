@@ -1,4 +1,4 @@
-"""Ports as Docker's messages write them, under the labels `…portmap` and `…endpoint.exposedports`."""
+"""Published and exposed ports, as the labels `…portmap` and `…endpoint.exposedports` have them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cni_cnm.docker_protocol.fields import Fields
+    from cni_cnm.fields import Fields
     from cni_cnm.model import IPAddress, Json
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -28,21 +28,21 @@ class ExposedPort(NamedTuple):
 
     @classmethod
     def read(cls, fields: Fields) -> ExposedPort:
-        return cls(_protocol(fields), fields.number("Port"))
+        return cls(_protocol(fields), _port(fields, "Port"))
 
 
 class PortBinding(NamedTuple):
-    """One published port. In a request `host_port` 0 leaves the choice to the driver, which reports it in OperInfo."""
+    """One published port. In a request `host_port` 0: the driver chooses one, and reports it in EndpointOperInfo."""
 
     protocol: str
     port: int
     host_port: int = 0
     host_port_end: int = 0
-    """Last of the host's ports that may be chosen from; 0 as `host_port`."""
+    """The driver chooses one of the ports from `host_port` to this one; 0: only `host_port`."""
     host_ip: IPAddress | None = None
     """None: every address of the host."""
     ip: IPAddress | None = None
-    """The container's address, where it is known."""
+    """The container's address, if known."""
 
     def to_json(self) -> Json:
         return {
@@ -58,16 +58,16 @@ class PortBinding(NamedTuple):
     def read(cls, fields: Fields) -> PortBinding:
         return cls(
             protocol=_protocol(fields),
-            port=fields.number("Port"),
-            host_port=fields.number("HostPort"),
-            host_port_end=fields.number("HostPortEnd"),
+            port=_port(fields, "Port"),
+            host_port=_port(fields, "HostPort"),
+            host_port_end=_port(fields, "HostPortEnd"),
             host_ip=fields.address("HostIP"),
             ip=fields.address("IP"),
         )
 
 
 def bindings(ports: Sequence[PortMapping]) -> tuple[PortBinding, ...]:
-    """A mapping of several ports is several bindings: Docker's range is of ports to choose one from."""
+    """One binding for each port of a mapping: a range in Docker's messages means one port out of it."""
     return tuple(
         PortBinding(m.protocol, m.container_port + n, m.host_port + n, m.host_port + n, m.host_ip)
         for m in ports
@@ -76,17 +76,21 @@ def bindings(ports: Sequence[PortMapping]) -> tuple[PortBinding, ...]:
 
 
 def exposed(ports: Sequence[PortMapping]) -> tuple[ExposedPort, ...]:
-    """Ports of the container that are published, each once."""
+    """The container's ports that are published, each once."""
     return tuple(dict.fromkeys(ExposedPort(b.protocol, b.port) for b in bindings(ports)))
 
 
 def mapping(binding: PortBinding) -> PortMapping:
-    """A binding whose port of the host is chosen."""
+    """The mapping of a binding whose host port has been chosen."""
     return PortMapping(binding.protocol, binding.host_port, binding.port, binding.host_ip)
 
 
+def _port(fields: Fields, key: str) -> int:
+    return fields.whole(key, 0, 0, 65535)
+
+
 def _protocol(fields: Fields) -> str:
-    number = fields.number("Proto", 0, 255)
+    number = fields.whole("Proto", 0, 0, 255)
     if number not in _NAMES:
-        raise fields.wrong("Proto", number, "6 (tcp), 17 (udp) or 132 (sctp)")
+        raise fields.wrong("Proto", "6 (tcp), 17 (udp) or 132 (sctp)")
     return _NAMES[number]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from cni_cnm.docker_protocol import ACTIVATE, IPAM_DRIVER, NETWORK_DRIVER, failure
-from cni_cnm.docker_protocol.network_driver import Activation
+from cni_cnm.docker_protocol import ACTIVATE, IPAM_DRIVER, NETWORK_DRIVER
+from cni_cnm.docker_protocol.body import failure
+from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
 from cni_cnm.docker_server import ipam_driver, network_driver
 from cni_cnm.errors import CnmError
 
@@ -41,7 +42,7 @@ class Reply(NamedTuple):
 def answer(engine: Engine, call: str, content: bytes) -> Reply:
     """`engine` opens a controller for this call alone."""
     if call == ACTIVATE:
-        return _reply(200, Activation((NETWORK_DRIVER, IPAM_DRIVER)).to_json(), "activated")
+        return _reply(200, ActivateResponse((NETWORK_DRIVER, IPAM_DRIVER)).to_json(), "activated")
     function = CALLS.get(call)
     if function is None:
         return _failed(404, f"there is no call {call[:80]!r}", call)

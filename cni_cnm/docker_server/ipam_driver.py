@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.docker import docker_networks
-from cni_cnm.docker_protocol import ipam_driver as messages
+from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.docker_server.network_driver import NETWORK, SPACE, network_name
 from cni_cnm.errors import InvalidConfig
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
 
 
-def get_capabilities(controller: Controller, raw: Json) -> messages.Capabilities:  # noqa: ARG001
+def get_capabilities(controller: Controller, raw: Json) -> messages.IpamCapabilities:  # noqa: ARG001
     """No replay: everything is on record, and a gateway that could not be had again would cost the pool."""
-    return messages.Capabilities()
+    return messages.IpamCapabilities()
 
 
 def get_default_address_spaces(controller: Controller, raw: Json) -> messages.DefaultAddressSpaces:  # noqa: ARG001
     return messages.DefaultAddressSpaces(SPACE, f"{SPACE}-global")
 
 
-def request_pool(controller: Controller, raw: Json) -> messages.Pool:
+def request_pool(controller: Controller, raw: Json) -> messages.RequestPoolResponse:
     asked = messages.RequestPool.from_json(raw)
     for option in asked.options:
         if option != NETWORK:
@@ -37,19 +37,19 @@ def request_pool(controller: Controller, raw: Json) -> messages.Pool:
         raise InvalidConfig("a network of this driver needs a subnet of its own, and 0.0.0.0/0 is none")
     family = asked.pool.version if asked.pool is not None else 6 if asked.v6 else 4
     pool = docker_networks.request_pool(controller, asked.pool, asked.sub_pool, family, name)
-    return messages.Pool.from_json({"PoolID": pool.id, "Pool": pool.subnet})
+    return messages.RequestPoolResponse.from_json({"PoolID": pool.id, "Pool": pool.subnet})
 
 
 def release_pool(controller: Controller, raw: Json) -> None:
     docker_networks.release_pool(controller, messages.ReleasePool.from_json(raw).pool_id)
 
 
-def request_address(controller: Controller, raw: Json) -> messages.GivenAddress:
+def request_address(controller: Controller, raw: Json) -> messages.RequestAddressResponse:
     asked = messages.RequestAddress.from_json(raw)
     if asked.options.get(messages.REQUEST_ADDRESS_TYPE) == messages.GATEWAY:
-        return messages.GivenAddress(docker_networks.gateway(controller, asked.pool_id, asked.address))
+        return messages.RequestAddressResponse(docker_networks.gateway(controller, asked.pool_id, asked.address))
     named = messages.ENDPOINT_NAME in asked.options
-    return messages.GivenAddress(
+    return messages.RequestAddressResponse(
         docker_networks.request_address(controller, asked.pool_id, asked.address, named=named),
     )
 

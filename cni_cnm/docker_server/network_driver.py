@@ -8,8 +8,45 @@ being what they are about is success, and what can be removed is.
 from __future__ import annotations
 
 from cni_cnm.cnm.docker import docker_networks
-from cni_cnm.docker_protocol import network_driver as messages
+from cni_cnm.docker_protocol.endpoint_messages import (
+    CREATE_ENDPOINT,
+    DELETE_ENDPOINT,
+    ENDPOINT_OPER_INFO,
+    CreateEndpoint,
+    CreateEndpointResponse,
+    DeleteEndpoint,
+    EndpointInterface,
+    EndpointOperInfo,
+    EndpointOperInfoResponse,
+)
+from cni_cnm.docker_protocol.join_messages import (
+    JOIN,
+    LEAVE,
+    PROGRAM_EXTERNAL_CONNECTIVITY,
+    REVOKE_EXTERNAL_CONNECTIVITY,
+    InterfaceName,
+    Join,
+    JoinResponse,
+    Leave,
+    ProgramExternalConnectivity,
+    RevokeExternalConnectivity,
+)
+from cni_cnm.docker_protocol.network_messages import (
+    CREATE_NETWORK,
+    DELETE_NETWORK,
+    CreateNetwork,
+    DeleteNetwork,
+    IpamData,
+)
 from cni_cnm.docker_protocol.options import IFNAME, MAC, PORTMAP
+from cni_cnm.docker_protocol.plugin_messages import (
+    DISCOVER_DELETE,
+    DISCOVER_NEW,
+    GET_CAPABILITIES,
+    LOCAL,
+    Discovery,
+    DriverCapabilities,
+)
 from cni_cnm.docker_protocol.ports import bindings
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig, NoSuchEndpoint, NoSuchNetwork, NotFound
@@ -33,12 +70,12 @@ DST_PREFIX = "eth"
 BRIDGE_NAME = "com.docker.network.bridge.name"
 
 
-def get_capabilities(controller: Controller, raw: Json) -> messages.Capabilities:  # noqa: ARG001
-    return messages.Capabilities(messages.LOCAL)
+def get_capabilities(controller: Controller, raw: Json) -> DriverCapabilities:  # noqa: ARG001
+    return DriverCapabilities(LOCAL)
 
 
 def create_network(controller: Controller, raw: Json) -> None:
-    asked = messages.CreateNetwork.from_json(raw)
+    asked = CreateNetwork.from_json(raw)
     require_id(asked.network_id, "a network's id")
     labels = dict(asked.options.generic)
     shared = labels.pop(NETWORK, "")
@@ -77,49 +114,49 @@ def create_network(controller: Controller, raw: Json) -> None:
 
 
 def delete_network(controller: Controller, raw: Json) -> None:
-    docker_networks.dismiss(controller, messages.DeleteNetwork.from_json(raw).network_id)
+    docker_networks.dismiss(controller, DeleteNetwork.from_json(raw).network_id)
 
 
-def create_endpoint(controller: Controller, raw: Json) -> messages.EndpointCreated:
-    asked = messages.CreateEndpoint.from_json(raw)
+def create_endpoint(controller: Controller, raw: Json) -> CreateEndpointResponse:
+    asked = CreateEndpoint.from_json(raw)
     require_id(asked.endpoint_id, "an endpoint's id")
     network = docker_networks.find(controller, asked.network_id)
-    given = asked.interface or messages.EndpointInterface()
+    given = asked.interface or EndpointInterface()
     addresses = [address for address in (given.address, given.address_ipv6) if address is not None]
     if not addresses:
         raise InvalidConfig("the endpoint has no address", hint="does the network's IPAM driver give any?")
     mac = given.mac or asked.options.mac
     endpoint = network.lodge_endpoint(asked.endpoint_id, addresses=addresses, mac=mac, guest=asked.network_id)
     # Only what was left empty may be filled in.
-    return messages.EndpointCreated(None if given.mac else messages.EndpointInterface(mac=endpoint.record.mac))
+    return CreateEndpointResponse(None if given.mac else EndpointInterface(mac=endpoint.record.mac))
 
 
-def join(controller: Controller, raw: Json) -> messages.Joined:
-    asked = messages.Join.from_json(raw)
+def join(controller: Controller, raw: Json) -> JoinResponse:
+    asked = Join.from_json(raw)
     endpoint = _endpoint(controller, asked.network_id, asked.endpoint_id)
     device = endpoint.hand_over(asked.sandbox_key, _wishes(asked.options))
     name = asked.options.other.get(IFNAME)
-    interface = messages.InterfaceName(device.container.name, DST_PREFIX, name if isinstance(name, str) else "")
+    interface = InterfaceName(device.container.name, DST_PREFIX, name if isinstance(name, str) else "")
     role = drivers.get(endpoint.record.driver).role(endpoint.record.options)
     if role.internal or not role.default_route:
-        return messages.Joined(interface, disable_gateway_service=True)
+        return JoinResponse(interface, disable_gateway_service=True)
     ways = {a.interface.version: a.gateway for a in endpoint.addresses if a.gateway is not None}
-    return messages.Joined(interface, ways.get(4), ways.get(6), disable_gateway_service=not ways)
+    return JoinResponse(interface, ways.get(4), ways.get(6), disable_gateway_service=not ways)
 
 
 def leave(controller: Controller, raw: Json) -> None:
     """Implies Revoke, which is not sent after a live restore. The sandbox need not exist any more."""
-    asked = messages.Leave.from_json(raw)
+    asked = Leave.from_json(raw)
     _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).take_back())
 
 
 def delete_endpoint(controller: Controller, raw: Json) -> None:
-    asked = messages.DeleteEndpoint.from_json(raw)
+    asked = DeleteEndpoint.from_json(raw)
     _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).delete(force=True))
 
 
 def program_external_connectivity(controller: Controller, raw: Json) -> None:
-    asked = messages.ProgramExternalConnectivity.from_json(raw)
+    asked = ProgramExternalConnectivity.from_json(raw)
     endpoint = _endpoint(controller, asked.network_id, asked.endpoint_id)
     wanted = _wishes(asked.options)
     role = drivers.get(endpoint.record.driver).role(endpoint.record.options)
@@ -133,36 +170,36 @@ def program_external_connectivity(controller: Controller, raw: Json) -> None:
 
 
 def revoke_external_connectivity(controller: Controller, raw: Json) -> None:
-    asked = messages.RevokeExternalConnectivity.from_json(raw)
+    asked = RevokeExternalConnectivity.from_json(raw)
     _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).unpublish())
 
 
-def endpoint_oper_info(controller: Controller, raw: Json) -> messages.OperInfo:
-    asked = messages.EndpointOperInfo.from_json(raw)
+def endpoint_oper_info(controller: Controller, raw: Json) -> EndpointOperInfoResponse:
+    asked = EndpointOperInfo.from_json(raw)
     record = _endpoint(controller, asked.network_id, asked.endpoint_id).record
     address = next((a.interface.ip for a in record.addresses), None)
     ports = [binding._replace(ip=address).to_json() for binding in bindings(record.ports)]
-    return messages.OperInfo({MAC: record.mac, **({PORTMAP: ports} if ports else {})})
+    return EndpointOperInfoResponse({MAC: record.mac, **({PORTMAP: ports} if ports else {})})
 
 
 def discover(controller: Controller, raw: Json) -> None:  # noqa: ARG001
     """Sent to drivers of scope global only; an answer all the same."""
-    messages.Discovery.from_json(raw)
+    Discovery.from_json(raw)
 
 
 CALLS = {
-    messages.GET_CAPABILITIES: get_capabilities,
-    messages.CREATE_NETWORK: create_network,
-    messages.DELETE_NETWORK: delete_network,
-    messages.CREATE_ENDPOINT: create_endpoint,
-    messages.DELETE_ENDPOINT: delete_endpoint,
-    messages.JOIN: join,
-    messages.LEAVE: leave,
-    messages.PROGRAM_EXTERNAL_CONNECTIVITY: program_external_connectivity,
-    messages.REVOKE_EXTERNAL_CONNECTIVITY: revoke_external_connectivity,
-    messages.ENDPOINT_OPER_INFO: endpoint_oper_info,
-    messages.DISCOVER_NEW: discover,
-    messages.DISCOVER_DELETE: discover,
+    GET_CAPABILITIES: get_capabilities,
+    CREATE_NETWORK: create_network,
+    DELETE_NETWORK: delete_network,
+    CREATE_ENDPOINT: create_endpoint,
+    DELETE_ENDPOINT: delete_endpoint,
+    JOIN: join,
+    LEAVE: leave,
+    PROGRAM_EXTERNAL_CONNECTIVITY: program_external_connectivity,
+    REVOKE_EXTERNAL_CONNECTIVITY: revoke_external_connectivity,
+    ENDPOINT_OPER_INFO: endpoint_oper_info,
+    DISCOVER_NEW: discover,
+    DISCOVER_DELETE: discover,
 }
 
 
@@ -177,7 +214,7 @@ def network_name(text: str) -> None:
         raise InvalidConfig(f"{NETWORK} is {text!r}, which is no network name")
 
 
-def _pool(controller: Controller, data: messages.IpamData, shared: str) -> PoolRecord | None:
+def _pool(controller: Controller, data: IpamData, shared: str) -> PoolRecord | None:
     """The pool that was requested for this network a moment ago."""
     waiting = [pool for pool in docker_networks.pools(controller) if pool.subnet == str(data.pool) and not pool.guest]
     found = next((pool for pool in waiting if (pool.network if pool.named else "") == shared), None)
@@ -192,7 +229,7 @@ def _pool(controller: Controller, data: messages.IpamData, shared: str) -> PoolR
     return found
 
 
-def _range(data: messages.IpamData, pools: Sequence[PoolRecord]) -> dict[str, Json]:
+def _range(data: IpamData, pools: Sequence[PoolRecord]) -> dict[str, Json]:
     """The range of a network of Docker's. A part (--ip-range) stays Docker's own affair: the pool's record has it."""
     gateway = str(data.gateway.ip) if data.gateway is not None else None
     known = next((pool.gateway for pool in pools if pool.subnet == str(data.pool)), None)

@@ -19,7 +19,7 @@ import sys
 from threading import Condition, Thread
 from time import monotonic, perf_counter
 
-from cni_cnm.docker_protocol import failure
+from cni_cnm.docker_protocol.body import failure
 from cni_cnm.docker_server.calls import Reply, answer
 from cni_cnm.docker_server.request import Reader, Refused
 

@@ -15,14 +15,38 @@ from ipaddress import ip_network
 from typing import NamedTuple
 
 from cni_cnm.docker_protocol import NETWORK_DRIVER
-from cni_cnm.docker_protocol import network_driver as messages
-from cni_cnm.docker_protocol.http import PluginFailed
+from cni_cnm.docker_protocol.endpoint_messages import (
+    CREATE_ENDPOINT,
+    CreateEndpoint,
+    CreateEndpointResponse,
+    DeleteEndpoint,
+    EndpointInterface,
+    EndpointOperInfo,
+    EndpointOperInfoResponse,
+)
+from cni_cnm.docker_protocol.join_messages import (
+    JOIN,
+    InterfaceName,
+    Join,
+    JoinResponse,
+    Leave,
+    ProgramExternalConnectivity,
+    RevokeExternalConnectivity,
+)
+from cni_cnm.docker_protocol.network_messages import (
+    CreateNetwork,
+    DeleteNetwork,
+    GwAllocCheck,
+    GwAllocCheckResponse,
+    IpamData,
+)
 from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
-from cni_cnm.docker_protocol.plugin import did_nothing, open_plugin, require_answer, take_back, tell
+from cni_cnm.docker_protocol.plugin import had_no_effect, open_plugin, require_answer, send_removal, undo
+from cni_cnm.docker_protocol.plugin_messages import GET_CAPABILITIES, DriverCapabilities
 from cni_cnm.docker_protocol.ports import bindings, exposed
 from cni_cnm.drivers import Configuration, Driver, Role
 from cni_cnm.drivers import options as read
-from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig
+from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig, PluginFailed
 from cni_cnm.firewall import Policy
 from cni_cnm.model import ON_LINK, Address, Device, Interface, Lease, Route, digest, stable_mac
 
@@ -123,56 +147,56 @@ class RemoteDriver(Driver[RemoteOptions]):
         plugin = self._open()
         if not self._capabilities(plugin).gw_alloc_checker:
             return frozenset()
-        raw = plugin.send(messages.GwAllocCheck(options.message))
-        found = messages.GwAllocChecked.from_json(raw)
+        raw = plugin.send(GwAllocCheck(options.message))
+        found = GwAllocCheckResponse.from_json(raw)
         return frozenset(v for v, skipped in ((4, found.skip_ipv4), (6, found.skip_ipv6)) if skipped)
 
     def create_network(self, options: RemoteOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
         data = {version: [_data(one) for one in subnets if one.pool.version == version] for version in (4, 6)}
         if not subnets:
-            data[4] = [messages.IpamData(DEFAULTS[4], address_space=NULL_SPACE)]
+            data[4] = [IpamData(DEFAULTS[4], address_space=NULL_SPACE)]
         said = options.message._replace(enable_ipv4=bool(data[4]), enable_ipv6=bool(data[6]))
         plugin = self._open()
         try:
-            plugin.send(messages.CreateNetwork(options.network, said, tuple(data[4]), tuple(data[6])))
+            plugin.send(CreateNetwork(options.network, said, tuple(data[4]), tuple(data[6])))
         except CnmError as error:
-            if not did_nothing(error):
-                take_back(plugin, error, messages.DeleteNetwork(options.network))
+            if not had_no_effect(error):
+                undo(plugin, error, DeleteNetwork(options.network))
             raise
         return True
 
     def delete_network(self, options: RemoteOptions, host: Stack) -> None:
-        self._tell(messages.DeleteNetwork(options.network))
+        self._tell(DeleteNetwork(options.network))
 
     # endpoints --------------------------------------------------------------
 
     def create_endpoint(self, options: RemoteOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         network, given = options.network, self._given(plan)
         plugin, said = self._open(), _said(plan)
-        delete, leave = messages.DeleteEndpoint(network, plan.id), messages.Leave(network, plan.id)
+        delete, leave = DeleteEndpoint(network, plan.id), Leave(network, plan.id)
         try:
-            raw = plugin.send(messages.CreateEndpoint(network, plan.id, given, said))
-            made = self._filled(messages.EndpointCreated.from_json(raw).interface, given)
+            raw = plugin.send(CreateEndpoint(network, plan.id, given, said))
+            made = self._filled(CreateEndpointResponse.from_json(raw).interface, given)
         except CnmError as error:
             if isinstance(error, PluginFailed):
                 error.hint = "does it still know the network? one without memory has lost it: docs/plugins.md"
-            if not did_nothing(error):
-                take_back(plugin, error, delete)
+            if not had_no_effect(error):
+                undo(plugin, error, delete)
             raise
         try:
-            raw = plugin.send(messages.Join(network, plan.id, place.sandbox, said))
+            raw = plugin.send(Join(network, plan.id, place.sandbox, said))
         except CnmError as error:
-            take_back(plugin, error, *(() if did_nothing(error) else (leave,)), delete)
+            undo(plugin, error, *(() if had_no_effect(error) else (leave,)), delete)
             raise
         try:
-            return _device(messages.Joined.from_json(raw), made, plan, place)
+            return _device(JoinResponse.from_json(raw), made, plan, place)
         except CnmError as error:
-            take_back(plugin, error, leave, delete)
+            undo(plugin, error, leave, delete)
             raise
 
     def program(self, options: RemoteOptions, plan: EndpointPlan, *, ipv6_elsewhere: bool) -> None:
         said = _said(plan)._replace(no_proxy_6to4=ipv6_elsewhere)
-        message = messages.ProgramExternalConnectivity(options.network, plan.id, said)
+        message = ProgramExternalConnectivity(options.network, plan.id, said)
         try:
             self._open().send(message)
         except PluginFailed as error:
@@ -185,19 +209,19 @@ class RemoteDriver(Driver[RemoteOptions]):
                 ) from error
 
     def revoke(self, options: RemoteOptions, plan: EndpointPlan) -> None:
-        message = messages.RevokeExternalConnectivity(options.network, plan.id)
+        message = RevokeExternalConnectivity(options.network, plan.id)
         self._tell(message, optional=True)
 
     def leave(self, options: RemoteOptions, plan: EndpointPlan, place: Place | None) -> None:
         """The engine takes the device out afterwards, if it is still there."""
-        self._tell(messages.Leave(options.network, plan.id))
+        self._tell(Leave(options.network, plan.id))
 
     def delete_endpoint(self, options: RemoteOptions, plan: EndpointPlan, host: Stack) -> None:
-        self._tell(messages.DeleteEndpoint(options.network, plan.id))
+        self._tell(DeleteEndpoint(options.network, plan.id))
 
     def info(self, options: RemoteOptions, plan: EndpointPlan) -> Mapping[str, Json]:
-        message = messages.EndpointOperInfo(options.network, plan.id)
-        return messages.OperInfo.from_json(self._open().send(message)).value
+        message = EndpointOperInfo(options.network, plan.id)
+        return EndpointOperInfoResponse.from_json(self._open().send(message)).value
 
     def check_endpoint(self, options: RemoteOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         """Whether the plugin knows the endpoint. What it made, the container's end apart, only it can check."""
@@ -209,7 +233,7 @@ class RemoteDriver(Driver[RemoteOptions]):
             raise CheckFailed(error.msg, hint=error.hint) from error
 
     def status(self, options: RemoteOptions, host: Stack) -> str:
-        require_answer(self.name, NETWORK_DRIVER, messages.GET_CAPABILITIES)
+        require_answer(self.name, NETWORK_DRIVER, GET_CAPABILITIES)
         return ""
 
     # ------------------------------------------------------------------------
@@ -217,13 +241,13 @@ class RemoteDriver(Driver[RemoteOptions]):
     def _open(self) -> Plugin:
         return open_plugin(self.name, NETWORK_DRIVER)
 
-    def _capabilities(self, plugin: Plugin) -> messages.Capabilities:
-        return messages.Capabilities.from_json(plugin.ask_once(messages.GET_CAPABILITIES))
+    def _capabilities(self, plugin: Plugin) -> DriverCapabilities:
+        return DriverCapabilities.from_json(plugin.call_once(GET_CAPABILITIES))
 
     def _tell(self, message: Message, *, optional: bool = False) -> None:
-        tell(self.name, NETWORK_DRIVER, message, optional=optional)
+        send_removal(self.name, NETWORK_DRIVER, message, optional=optional)
 
-    def _given(self, plan: EndpointPlan) -> messages.EndpointInterface:
+    def _given(self, plan: EndpointPlan) -> EndpointInterface:
         """The protocol has room for one address a family."""
         found: dict[int, IPInterface] = {}
         for address in plan.addresses:
@@ -235,17 +259,15 @@ class RemoteDriver(Driver[RemoteOptions]):
                     hint="give the ipam one range set a family",
                 )
             found[version] = address.interface
-        return messages.EndpointInterface(found.get(4), found.get(6), plan.mac)
+        return EndpointInterface(found.get(4), found.get(6), plan.mac)
 
-    def _filled(
-        self, answer: messages.EndpointInterface | None, given: messages.EndpointInterface
-    ) -> messages.EndpointInterface:
+    def _filled(self, answer: EndpointInterface | None, given: EndpointInterface) -> EndpointInterface:
         """What the plugin filled in. DriverFailed if it changes what it was given."""
-        answer = answer or messages.EndpointInterface()
+        answer = answer or EndpointInterface()
         for what, before, after in zip(("Address", "AddressIPv6", "MacAddress"), given, answer, strict=True):
             if before and after:
                 raise DriverFailed(
-                    f"the plugin {self.name} answered {messages.CREATE_ENDPOINT} with the {what} {after}, "
+                    f"the plugin {self.name} answered {CREATE_ENDPOINT} with the {what} {after}, "
                     f"and it was given {before}",
                     hint="a plugin may fill in only what it is given empty",
                 )
@@ -258,7 +280,7 @@ def _said(plan: EndpointPlan) -> EndpointOptions:
     return EndpointOptions(bindings(plan.ports), exposed(plan.ports), asked, tuple(plan.nameservers))
 
 
-def _device(joined: messages.Joined, made: messages.EndpointInterface, plan: EndpointPlan, place: Place) -> Device:
+def _device(joined: JoinResponse, made: EndpointInterface, plan: EndpointPlan, place: Place) -> Device:
     ways = {4: joined.gateway, 6: joined.gateway_ipv6}
     addresses = tuple(
         Address(interface, ways[interface.version]) for interface in (made.address, made.address_ipv6) if interface
@@ -269,7 +291,7 @@ def _device(joined: messages.Joined, made: messages.EndpointInterface, plan: End
     return Device(link, source=_link_name(joined.interface.src_name), lease=Lease(addresses, _routes(joined)))
 
 
-def _routes(joined: messages.Joined) -> tuple[Route, ...]:
+def _routes(joined: JoinResponse) -> tuple[Route, ...]:
     """To each destination one: a gateway is before a default route, and a next hop may be behind a connected route."""
     gateways = [Route(DEFAULTS[way.version], way) for way in (joined.gateway_ipv6, joined.gateway) if way]
     connected = [Route(one.destination, scope=ON_LINK) for one in joined.static_routes if one.next_hop is None]
@@ -277,7 +299,7 @@ def _routes(joined: messages.Joined) -> tuple[Route, ...]:
     return tuple({route.dst: route for route in [*routed[::-1], *connected[::-1], *gateways]}.values())[::-1]
 
 
-def _name(names: messages.InterfaceName, place: Place) -> str:
+def _name(names: InterfaceName, place: Place) -> str:
     """The name that was asked for, else the plugin's, as libnetwork finds it: the prefix and the lowest free number."""
     if place.ifname or names.dst_name:
         return place.ifname or _link_name(names.dst_name)
@@ -288,12 +310,12 @@ def _name(names: messages.InterfaceName, place: Place) -> str:
 
 def _link_name(text: str) -> str:
     if not 0 < len(text.encode()) < 16 or text in (".", "..") or any(c in "/:" or c.isspace() for c in text):
-        raise DriverFailed(f"the plugin answered {messages.JOIN} with the name {text!r}, which no link can have")
+        raise DriverFailed(f"the plugin answered {JOIN} with the name {text!r}, which no link can have")
     return text
 
 
-def _data(subnet: Subnet) -> messages.IpamData:
-    return messages.IpamData(subnet.pool, subnet.gateway, subnet.space, subnet.aux)
+def _data(subnet: Subnet) -> IpamData:
+    return IpamData(subnet.pool, subnet.gateway, subnet.space, subnet.aux)
 
 
 def _versions(config: Mapping[str, Json]) -> set[int]:

@@ -8,10 +8,9 @@ more.
 from __future__ import annotations
 
 from cni_cnm.docker_protocol import IPAM_DRIVER
-from cni_cnm.docker_protocol import ipam_driver as messages
-from cni_cnm.docker_protocol.http import PluginFailed
-from cni_cnm.docker_protocol.plugin import open_plugin, require_answer, take_back, tell
-from cni_cnm.errors import CheckFailed, CnmError, InvalidConfig, NoSuchNetwork, PluginRefused
+from cni_cnm.docker_protocol import ipam_messages as messages
+from cni_cnm.docker_protocol.plugin import open_plugin, require_answer, send_removal, undo
+from cni_cnm.errors import CheckFailed, CnmError, InvalidConfig, NoSuchNetwork, PluginFailed, PluginRefused
 from cni_cnm.ipam import ALLOCATED, PoolStatus, values
 from cni_cnm.ipam import remote_pools as pools
 from cni_cnm.ipam.remote_leases import RemoteLeases
@@ -148,7 +147,7 @@ class Remote:
                 self._leases.put(found)
         except CnmError as error:
             for pool_id, address in found.held:
-                take_back(plugin, error, messages.ReleaseAddress(pool_id, address.ip))
+                undo(plugin, error, messages.ReleaseAddress(pool_id, address.ip))
             self._leases.forget(found)
             raise
         ways = [one.gateway.ip if one.gateway else None for one in self._managed]
@@ -263,7 +262,7 @@ class Remote:
         for pool_id, address in leased.held:
             try:
                 message = messages.ReleaseAddress(pool_id, address.ip)
-                tell(leased.plugin, IPAM_DRIVER, message, limit_s=RELEASE_LIMIT_S)
+                send_removal(leased.plugin, IPAM_DRIVER, message, limit_s=RELEASE_LIMIT_S)
             except PluginRefused as error:
                 complaint = complaint or error
         self._leases.forget(leased)

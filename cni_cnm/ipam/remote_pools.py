@@ -12,23 +12,24 @@ from __future__ import annotations
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
-from cni_cnm.docker_protocol import IPAM_DRIVER, fields
-from cni_cnm.docker_protocol import ipam_driver as messages
-from cni_cnm.docker_protocol.http import PluginFailed
-from cni_cnm.docker_protocol.plugin import open_plugin, take_back, tell
-from cni_cnm.errors import AddressesExhausted, CnmError, DriverFailed, InvalidConfig, PluginRefused
+from cni_cnm.docker_protocol import IPAM_DRIVER
+from cni_cnm.docker_protocol import ipam_messages as messages
+from cni_cnm.docker_protocol.plugin import open_plugin, send_removal, undo
+from cni_cnm.errors import AddressesExhausted, CnmError, DriverFailed, InvalidConfig, PluginFailed, PluginRefused, shown
+from cni_cnm.fields import Fields
 from cni_cnm.model import Subnet
+from cni_cnm.validate import network_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from cni_cnm.docker_protocol.fields import Fields
     from cni_cnm.docker_protocol.plugin import Plugin
     from cni_cnm.model import IPAddress, IpamSpec, IPInterface, IPNetwork, Json
 
 TRIES = 16
 """Pools of the plugin's choice that are looked at before it is given up. Docker asks for ever."""
+_ONE_POOL = "an IPAM plugin is asked for one pool of each IP version"
 _HOST_LOCAL_ONLY = ("rangeStart", "rangeEnd", "dataDir", "resolvConf")
 
 
@@ -100,29 +101,25 @@ class Allocated(NamedTuple):
 
 def parse(spec: IpamSpec, families: Sequence[int]) -> list[Wanted]:
     """IPv4 first, a pool a family. InvalidConfig names the key that is wrong."""
-    given = _fields(spec)
+    ipam = _fields(spec)
     for key in _HOST_LOCAL_ONLY:
-        if given.value(key) is not None:
+        if key in ipam:
             raise InvalidConfig(
                 f"ipam.{key} is not for the IPAM plugin {spec.type}",
                 hint='the part of a subnet that addresses come from is "ipRange", a network in CIDR notation',
             )
-    sets = given.list("ranges")
-    listed = [given] if given.text("subnet") else []
-    for number, members in enumerate(sets):
+    listed = [ipam] if ipam.text("subnet") else []
+    for number, members in enumerate(ipam.items("ranges")):
         if not isinstance(members, list) or len(members) != 1:
             raise InvalidConfig(
-                f"ipam.ranges[{number}] is {fields.shown(members)}, it must be a list of one subnet",
-                hint="an IPAM plugin is asked for one pool a family",
+                f"ipam.ranges[{number}] is {shown(members)}, it must be a list of one subnet", hint=_ONE_POOL
             )
-        listed.append(fields.Fields(members[0], "ipam", f"ranges[{number}]", InvalidConfig))
+        listed.append(Fields(members[0], f"ipam.ranges[{number}][0]."))
     found = [_wanted(one) for one in listed]
     if len({one.version for one in found}) < len(found):
-        raise InvalidConfig(
-            "the ipam has two subnets of a family", hint="an IPAM plugin is asked for one pool a family"
-        )
+        raise InvalidConfig("the ipam has two subnets of the same IP version", hint=_ONE_POOL)
     if not listed:
-        _refuse_without_subnet(given)
+        _refuse_without_subnet(ipam)
         return [Wanted(version) for version in families]
     found += [Wanted(version) for version in families if version == 6 and 6 not in {one.version for one in found}]
     return sorted(found, key=lambda one: one.version)
@@ -130,38 +127,36 @@ def parse(spec: IpamSpec, families: Sequence[int]) -> list[Wanted]:
 
 def options(spec: IpamSpec) -> Mapping[str, str]:
     """`--ipam-opt` of Docker."""
-    return _fields(spec).texts("options")
+    return _fields(spec).text_mapping("options")
 
 
 def _fields(spec: IpamSpec) -> Fields:
     """As written: the names of options and of auxiliary addresses are in the user's spelling."""
     written = next((value for key, value in spec.conf.items() if key.lower() == "ipam"), None)
-    return fields.Fields(written or dict(spec.config), "ipam", "the configuration", InvalidConfig)
+    return Fields(written or dict(spec.config), "ipam.")
 
 
-def _wanted(given: Fields) -> Wanted:
-    pool, part, gateway = given.network("subnet"), given.network("ipRange"), given.address("gateway")
-    if pool is None:
-        raise given.wrong("subnet", given.value("subnet"), "a network in CIDR notation")
+def _wanted(fields: Fields) -> Wanted:
+    pool = fields.required("subnet", network_of)
+    part, gateway = fields.parsed("ipRange", network_of), fields.address("gateway")
     if part is not None and not (part.version == pool.version and part.subnet_of(pool)):  # type: ignore[arg-type]
-        raise given.wrong("ipRange", str(part), f"a part of {pool}")
+        raise fields.wrong("ipRange", f"a part of {pool}")
     if gateway is not None and gateway not in pool:
-        raise given.wrong("gateway", str(gateway), f"an address of {pool}")
-    raw = given.mapping("auxAddresses")
-    named = fields.Fields(raw, "ipam", "auxAddresses", InvalidConfig)
+        raise fields.wrong("gateway", f"an address of {pool}")
+    names = fields.object("auxAddresses")
     aux: dict[str, IPAddress] = {}
-    for name in raw:
-        address = named.address(name)
+    for name in names.spelled:
+        address = names.address(name)
         if address is None or address not in pool:
-            raise named.wrong(name, raw[name], f"an address of {pool}")
+            raise names.wrong(name, f"an address of {pool}")
         aux[name] = address
     return Wanted(pool.version, pool, part, gateway, aux)
 
 
-def _refuse_without_subnet(given: Fields) -> None:
+def _refuse_without_subnet(ipam: Fields) -> None:
     for key in ("ipRange", "gateway", "auxAddresses"):
-        if given.value(key):
-            raise InvalidConfig(f"ipam.{key} needs the subnet that it is in", hint="name the subnet")
+        if ipam.raw(key):
+            raise InvalidConfig(f"ipam.{key} is given without ipam.subnet", hint="add the subnet that it is in")
 
 
 # what the plugin gives ----------------------------------------------------------
@@ -177,7 +172,7 @@ def allocate(spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], u
     can = capabilities(plugin)
     space = (
         _fields(spec).text("addressSpace")
-        or messages.DefaultAddressSpaces.from_json(plugin.ask(messages.GET_DEFAULT_ADDRESS_SPACES)).local_space
+        or messages.DefaultAddressSpaces.from_json(plugin.call(messages.GET_DEFAULT_ADDRESS_SPACES)).local_space
     )
     found = Allocated((), asked, can.requires_mac_address, can.requires_request_replay)
     try:
@@ -190,7 +185,7 @@ def allocate(spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], u
                 found = found._replace(pools=(*found.pools[:-1], stage))
     except CnmError as error:
         for message in _releases(found):
-            take_back(plugin, error, message)
+            undo(plugin, error, message)
         raise
     return found
 
@@ -200,7 +195,7 @@ def free(name: str, allocated: Allocated) -> None:
     complaint: PluginRefused | None = None
     for message in _releases(allocated):
         try:
-            tell(name, IPAM_DRIVER, message)
+            send_removal(name, IPAM_DRIVER, message)
         except PluginRefused as error:
             complaint = complaint or error
     if complaint is not None:
@@ -225,32 +220,32 @@ def replay(plugin: Plugin, allocated: Allocated, addresses: Sequence[tuple[str, 
         plugin.send(messages.RequestAddress(pool_id, address))
 
 
-def capabilities(plugin: Plugin) -> messages.Capabilities:
+def capabilities(plugin: Plugin) -> messages.IpamCapabilities:
     try:
-        return messages.Capabilities.from_json(plugin.ask_once(messages.GET_CAPABILITIES))
+        return messages.IpamCapabilities.from_json(plugin.call_once(messages.GET_CAPABILITIES))
     except PluginFailed as error:
         if not error.unsupported:
             raise
-        return messages.Capabilities()
+        return messages.IpamCapabilities()
 
 
 def given_address(plugin: Plugin, message: messages.RequestAddress) -> IPInterface:
     """The address that was asked for, or any. DriverFailed, with nothing reserved, for another one or none."""
-    found = messages.GivenAddress.from_json(plugin.send(message)).address
+    found = messages.RequestAddressResponse.from_json(plugin.send(message)).address
     if found is not None and message.address in (None, found.ip):
         return found
     wanted = f"the address {message.address}" if message.address else "an address"
     error = DriverFailed(f"the plugin {plugin.name} was asked for {wanted} and gave {found or 'none'}")
     if found is not None:
-        take_back(plugin, error, messages.ReleaseAddress(message.pool_id, found.ip))
+        undo(plugin, error, messages.ReleaseAddress(message.pool_id, found.ip))
     raise error
 
 
 _GATEWAY = {messages.REQUEST_ADDRESS_TYPE: messages.GATEWAY}
 
 
-def _request(plugin: Plugin, request: messages.RequestPool) -> messages.Pool:
-    found = messages.Pool.from_json(plugin.send(request))
+def _request(plugin: Plugin, request: messages.RequestPool) -> messages.RequestPoolResponse:
+    found = messages.RequestPoolResponse.from_json(plugin.send(request))
     wrong = found.pool.prefixlen and (found.pool.version == 6) != request.v6
     if not wrong and request.pool in (None, found.pool):
         return found
@@ -258,13 +253,13 @@ def _request(plugin: Plugin, request: messages.RequestPool) -> messages.Pool:
         f"the plugin {plugin.name} was asked for the pool {request.pool or 'of its choice'} "
         f"of IPv{6 if request.v6 else 4} and gave {found.pool}"
     )
-    take_back(plugin, error, messages.ReleasePool(found.pool_id))
+    undo(plugin, error, messages.ReleasePool(found.pool_id))
     raise error
 
 
-def _choose(plugin: Plugin, request: messages.RequestPool, used: Sequence[IPNetwork]) -> messages.Pool:
+def _choose(plugin: Plugin, request: messages.RequestPool, used: Sequence[IPNetwork]) -> messages.RequestPoolResponse:
     """A pool that is free on this host. Those that are not are held until it is found, so that others are given."""
-    rejected: list[messages.Pool] = []
+    rejected: list[messages.RequestPoolResponse] = []
     try:
         while True:
             found = _request(plugin, request)
@@ -295,12 +290,14 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and bool(one.prefixlen and other.prefixlen) and one.overlaps(other)
 
 
-def _reserve(plugin: Plugin, made: Pool, wanted: Wanted, given: messages.Pool, *, skip_gateway: bool) -> Iterator[Pool]:
+def _reserve(
+    plugin: Plugin, made: Pool, wanted: Wanted, given: messages.RequestPoolResponse, *, skip_gateway: bool
+) -> Iterator[Pool]:
     """The pool with its gateway, then with each auxiliary address too, as soon as the plugin has given it."""
     if not made.managed:
         return
     if not skip_gateway:
-        data = fields.Fields(dict(given.data), messages.REQUEST_POOL, "Data", DriverFailed)
+        data = Fields(dict(given.data), f"{messages.REQUEST_POOL} response: Data.", error=DriverFailed)
         gateway = data.interface(messages.GATEWAY)
         if gateway is None or wanted.gateway is not None:
             gateway = given_address(plugin, messages.RequestAddress(made.id, wanted.gateway, _GATEWAY))

@@ -154,7 +154,7 @@ def test_keys_of_the_ipams_are_documented(kind: str, content: dict[str, Any]) ->
 def test_keys_of_an_ipam_plugin_are_documented() -> None:
     """Every key that is read for a Docker IPAM plugin, and those refused."""
     source = (ROOT / "cni_cnm" / "ipam" / "remote_pools.py").read_text(encoding="utf-8")
-    keys = set(re.findall(r'\.(?:text|texts|list|network|address|mapping)\("(\w+)"\)', source))
+    keys = set(re.findall(r'(?:fields|ipam|_fields\(spec\))\.\w+\("(\w+)"', source))
     assert {"ipRange", "auxAddresses", "options", "addressSpace"} <= keys
     assert not undocumented(keys | set(remote_pools._HOST_LOCAL_ONLY))
 

@@ -267,7 +267,7 @@ def test_what_is_empty_may_be_filled_in(side: Side, rec: Recorder) -> None:
     [
         ({"Address": "10.9.0.2/24"}, "with the Address 10.9.0.2/24, and it was given 10.9.0.2/24"),
         ({"MacAddress": "02:42:00:00:00:01"}, "with the MacAddress"),
-        ({"Address": "10.9.0.2"}, "Address of Interface of the answer is '10.9.0.2'"),
+        ({"Address": "10.9.0.2"}, 'response: Interface.Address is "10.9.0.2"'),
         ({"MacAddress": "colour"}, "MacAddress"),
     ],
 )
@@ -283,7 +283,7 @@ def test_what_was_given_may_not_be_changed(side: Side, rec: Recorder, answer: An
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
-        ({"Gateway": "gateway"}, "Gateway of the answer is 'gateway'"),
+        ({"Gateway": "gateway"}, 'response: Gateway is "gateway"'),
         ({"Gateway": "fd00::1"}, "an IPv4 address"),
         ({"StaticRoutes": [{"Destination": "10.0.0.0/8", "RouteType": 0}]}, "NextHop"),
         ({"StaticRoutes": [{"Destination": "10.0.0.0/8", "RouteType": 7}]}, "RouteType"),
@@ -347,7 +347,7 @@ def test_ports_of_a_plugin_that_publishes_none(side: Side, rec: Recorder) -> Non
 
 def test_a_plugin_without_scope_is_refused(side: Side, rec: Recorder) -> None:
     rec.script(GetCapabilities={"raw": "{}"})
-    refused(side.add(conf()), 103, "Scope of the answer is ''")
+    refused(side.add(conf()), 103, "response: Scope is null")
     assert rec.calls() == ["GetCapabilities"]
 
 
@@ -383,7 +383,7 @@ def test_a_plugin_that_is_down(side: Side, rec: Recorder) -> None:
     assert side.node.files("/run/cni-cnm/endpoints")
     side.delete(conf(), "c2").ok()
     side.node.path("/run/docker/plugins/rec.sock").unlink()
-    refused(side.delete(conf()), 11, "the plugin rec is not there")
+    refused(side.delete(conf()), 11, "cannot be sent to the plugin rec")
     rec.script()
     rec.start()  # without memory
     assert "not found" in side.delete(conf()).ok().err
@@ -399,7 +399,7 @@ def test_a_plugin_that_is_gone_for_good(side: Side, rec: Recorder) -> None:
     command = str(side.executable)
     assert side.node.run(command, "endpoint", "rm", "").code != 0
     assert side.node.run(command, "endpoint", "rm", "c1").code != 0
-    assert "is not there" in side.node.run(command, "endpoint", "rm", "--force", "c1").ok().err
+    assert "cannot be sent to the plugin" in side.node.run(command, "endpoint", "rm", "--force", "c1").ok().err
     assert side.node.run(command, "network", "rm", "net").code != 0
     remove(side, "net", "--force")
     assert side.node.files("/run/cni-cnm/endpoints", "/var/lib/cni-cnm") == set()
@@ -466,9 +466,9 @@ def test_status_of_a_plugin_that_hangs(side: Side, rec: Recorder) -> None:
 def test_a_name_that_is_neither(side: Side) -> None:
     """Neither built in nor a plugin: where those are looked for is said. STATUS is not ready, DEL is done."""
     config = conf(driver="nobody")
-    refused(side.add(config), 7, "'nobody' is neither built in nor a Docker plugin")
+    refused(side.add(config), 7, "'nobody' is neither a built-in driver nor a Docker plugin")
     assert "/run/docker/plugins" in json.dumps(side.add(config).json)
-    refused(side.call("STATUS", config, ""), 50, "neither built in nor a Docker plugin")
+    refused(side.call("STATUS", config, ""), 50, "neither a built-in driver nor a Docker plugin")
     side.delete(config).ok()
     assert side.node.files("/run/cni-cnm/endpoints", "/var/lib/cni-cnm") == set()
 

@@ -376,10 +376,10 @@ def test_an_executable_on_cni_path_is_before_a_plugin(side: Side, rec: Recorder)
         ({"subnet": "10.0.0.0/24", "ipRange": "10.1.0.0/28"}, "a part of 10.0.0.0/24"),
         ({"subnet": "10.0.0.0/24", "gateway": "10.1.0.1"}, "an address of 10.0.0.0/24"),
         ({"subnet": "10.0.0.0/24", "auxAddresses": {"a": "10.1.0.1"}}, "an address of 10.0.0.0/24"),
-        ({"gateway": "10.0.0.1"}, "ipam.gateway needs the subnet"),
+        ({"gateway": "10.0.0.1"}, "ipam.gateway is given without ipam.subnet"),
         ({"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "10.1.0.0/24"}]]}, "a list of one subnet"),
-        ({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "10.1.0.0/24"}]]}, "two subnets of a family"),
-        ({"subnet": "10.0.0.0/24", "options": {"a": 1}}, "it must be a text"),
+        ({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "10.1.0.0/24"}]]}, "two subnets of the same IP version"),
+        ({"subnet": "10.0.0.0/24", "options": {"a": 1}}, "it must be a string"),
     ],
 )
 def test_what_cannot_be_right_is_refused(side: Side, rec: Recorder, ipam: Any, words: str) -> None:

@@ -126,12 +126,12 @@ except errors.NoSuchDriver as error:
 def test_docker_uses_a_plugin_by_itself(node: Node, rec: Recorder) -> None:
     """A network of another plugin cannot be shared with Docker by way of ours."""
     script = """
-from cni_cnm.cnm import guests
+from cni_cnm.cnm.docker import docker_networks
 from cni_cnm.model import IpamSpec, NetworkSpec
 ipam = IpamSpec("host-local", {"ranges": [[{"subnet": "10.64.0.0/24"}]]})
 c.new_network("net", driver="rec", ipam_config=dict(ipam.config))
 try:
-    guests.join(c, NetworkSpec("net", "bridge", {"profile": "cnm"}, ipam), "a" * 64, [])
+    docker_networks.join(c, NetworkSpec("net", "bridge", {"profile": "cnm"}, ipam), "a" * 64, [])
 except errors.InvalidConfig as error:
     print(error)
 """

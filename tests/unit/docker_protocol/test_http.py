@@ -12,9 +12,9 @@ import pytest
 
 from cni_cnm.docker_protocol import IPAM_DRIVER, NETWORK_DRIVER, discovery, http, plugin
 from cni_cnm.docker_protocol.discovery import Location
-from cni_cnm.docker_protocol.http import PluginFailed, Unreachable, post
-from cni_cnm.docker_protocol.network_driver import Leave
-from cni_cnm.errors import CnmError, DriverFailed, NoSuchDriver
+from cni_cnm.docker_protocol.http import post
+from cni_cnm.docker_protocol.join_messages import Leave
+from cni_cnm.errors import CnmError, DriverFailed, NoSuchDriver, PluginFailed, PluginUnreachable
 
 
 def answer(body: bytes, status: str = "200 OK") -> bytes:
@@ -127,13 +127,13 @@ def test_failures_in_the_plugins_words(served: Scripted, raw: bytes, words: str,
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (answer(b""), "no JSON: nothing"),
-        (answer(b"<html>"), "no JSON: <html>"),
-        (answer(b"[" * 100_000), "no JSON"),
-        (answer(b"1" * 10_000), "no JSON"),
-        (b"garbage\r\n\r\n", "broke off"),
-        (b"", "broke off"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "broke off"),
+        (answer(b""), "did not answer Call with JSON: nothing"),
+        (answer(b"<html>"), "did not answer Call with JSON: <html>"),
+        (answer(b"[" * 100_000), "did not answer Call with JSON"),
+        (answer(b"1" * 10_000), "did not answer Call with JSON"),
+        (b"garbage\r\n\r\n", "closed the connection in Call"),
+        (b"", "closed the connection in Call"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "closed the connection in Call"),
     ],
 )
 def test_rubbish(served: Scripted, raw: bytes, words: str) -> None:
@@ -163,9 +163,9 @@ def test_hanging(served: Scripted, drips: bool) -> None:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nX: y"[:1])
 
     served.script = hang
-    with pytest.raises(Unreachable, match=r"did not answer Call within 0\.4 s") as caught:
+    with pytest.raises(PluginUnreachable, match=r"did not answer Call within 0\.4 s") as caught:
         post("p", served.location, "Call", {}, 0.4)
-    assert (caught.value.code, caught.value.asked) == (11, True)
+    assert (caught.value.code, caught.value.sent) == (11, True)
 
 
 def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if there:
             with socket.socket(socket.AF_UNIX) as left:
                 left.bind(str(path))
-        with pytest.raises(Unreachable, match="cannot be reached at") as caught:
+        with pytest.raises(PluginUnreachable, match="cannot be reached at") as caught:
             post("p", location, "Call", {})
         assert str(path) in caught.value.msg
 
@@ -212,7 +212,7 @@ def test_activated_once(found: Scripted) -> None:
     for _ in range(2):
         plugin.open_plugin("p", NETWORK_DRIVER).send(Leave("n", "e"))
     assert calls(found) == ["/Plugin.Activate", "/NetworkDriver.Leave", "/NetworkDriver.Leave"]
-    with pytest.raises(NoSuchDriver, match="the plugin p is no IpamDriver: it implements NetworkDriver"):
+    with pytest.raises(NoSuchDriver, match="the plugin p does not implement IpamDriver, it implements NetworkDriver"):
         plugin.open_plugin("p", IPAM_DRIVER)
 
 
@@ -222,7 +222,7 @@ def test_activated_again_after_it_was_away(found: Scripted, monkeypatch: pytest.
     found.answers(activated, nothing)
     opened = plugin.open_plugin("p", NETWORK_DRIVER)
     found.script = lambda _: found.ended.wait(1)
-    with pytest.raises(Unreachable):
+    with pytest.raises(PluginUnreachable):
         opened.send(Leave("n", "e"), 0.2)
     monkeypatch.undo()
     monkeypatch.setattr(discovery, "find", lambda _: found.location)
@@ -234,7 +234,7 @@ def test_activated_again_after_it_was_away(found: Scripted, monkeypatch: pytest.
 
 def test_no_such_plugin(found: Scripted) -> None:
     """The places that were looked in are named."""
-    with pytest.raises(NoSuchDriver, match="'q' is neither built in nor a Docker plugin") as caught:
+    with pytest.raises(NoSuchDriver, match="'q' is neither a built-in driver nor a Docker plugin") as caught:
         plugin.open_plugin("q", NETWORK_DRIVER)
     assert "/run/docker/plugins" in caught.value.hint
 

@@ -19,7 +19,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.docker_protocol import ipam_driver, network_driver
+from cni_cnm.docker_protocol.endpoint_messages import CREATE_ENDPOINT, DELETE_ENDPOINT, ENDPOINT_OPER_INFO
+from cni_cnm.docker_protocol.ipam_messages import RELEASE_ADDRESS, RELEASE_POOL, REQUEST_ADDRESS, REQUEST_POOL
+from cni_cnm.docker_protocol.join_messages import (
+    JOIN,
+    LEAVE,
+    PROGRAM_EXTERNAL_CONNECTIVITY,
+    REVOKE_EXTERNAL_CONNECTIVITY,
+)
+from cni_cnm.docker_protocol.network_messages import CREATE_NETWORK, DELETE_NETWORK
+from cni_cnm.docker_protocol.plugin_messages import DISCOVER_NEW
 from cni_cnm.docker_server import request as docker_request
 from cni_cnm.docker_server import server as docker_server
 from cni_cnm.docker_server.calls import CALLS, answer
@@ -335,35 +344,35 @@ PORT = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostP
 WHERE = {"NetworkID": NETWORK, "EndpointID": ENDPOINT}
 OPTIONS = {"com.docker.network.portmap": [PORT], "com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}]}
 VALID: dict[str, Json] = {
-    network_driver.CREATE_NETWORK: {
+    CREATE_NETWORK: {
         "NetworkID": NETWORK,
         "Options": {"com.docker.network.enable_ipv6": False, "com.docker.network.generic": {}},
         "IPv4Data": DATA,
         "IPv6Data": [],
     },
-    network_driver.DELETE_NETWORK: {"NetworkID": NETWORK},
-    network_driver.CREATE_ENDPOINT: {
+    DELETE_NETWORK: {"NetworkID": NETWORK},
+    CREATE_ENDPOINT: {
         **WHERE,
         "Interface": {"Address": "10.9.0.5/24", "AddressIPv6": "", "MacAddress": ""},
         "Options": {**OPTIONS, "com.docker.network.endpoint.macaddress": "AkIKAQID"},
     },
-    network_driver.JOIN: {**WHERE, "SandboxKey": "/run/docker/netns/x", "Options": OPTIONS},
-    network_driver.PROGRAM_EXTERNAL_CONNECTIVITY: {**WHERE, "Options": OPTIONS},
-    network_driver.REVOKE_EXTERNAL_CONNECTIVITY: WHERE,
-    network_driver.ENDPOINT_OPER_INFO: WHERE,
-    network_driver.LEAVE: WHERE,
-    network_driver.DELETE_ENDPOINT: WHERE,
-    network_driver.DISCOVER_NEW: {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.1", "Self": True}},
-    ipam_driver.REQUEST_POOL: {
+    JOIN: {**WHERE, "SandboxKey": "/run/docker/netns/x", "Options": OPTIONS},
+    PROGRAM_EXTERNAL_CONNECTIVITY: {**WHERE, "Options": OPTIONS},
+    REVOKE_EXTERNAL_CONNECTIVITY: WHERE,
+    ENDPOINT_OPER_INFO: WHERE,
+    LEAVE: WHERE,
+    DELETE_ENDPOINT: WHERE,
+    DISCOVER_NEW: {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.0.0.1", "Self": True}},
+    REQUEST_POOL: {
         "AddressSpace": "cni-cnm",
         "Pool": "10.8.0.0/24",
         "SubPool": "",
         "Options": {},
         "V6": False,
     },
-    ipam_driver.REQUEST_ADDRESS: {"PoolID": "docker-10.8.0.0-24", "Address": "", "Options": {}},
-    ipam_driver.RELEASE_ADDRESS: {"PoolID": "docker-10.8.0.0-24", "Address": "10.8.0.9"},
-    ipam_driver.RELEASE_POOL: {"PoolID": "docker-10.8.0.0-24"},
+    REQUEST_ADDRESS: {"PoolID": "docker-10.8.0.0-24", "Address": "", "Options": {}},
+    RELEASE_ADDRESS: {"PoolID": "docker-10.8.0.0-24", "Address": "10.8.0.9"},
+    RELEASE_POOL: {"PoolID": "docker-10.8.0.0-24"},
 }
 DEEP = 100_000
 BODIES = {
@@ -406,7 +415,7 @@ def test_ids_of_every_kind(door: Door, text: str) -> None:
     for call, body in VALID.items():
         assert isinstance(body, dict)
         for key in ("NetworkID", "EndpointID", "PoolID"):
-            if key not in body or (call == network_driver.CREATE_ENDPOINT and key == "NetworkID"):
+            if key not in body or (call == CREATE_ENDPOINT and key == "NetworkID"):
                 continue
             found = door.call(call, {**body, key: text})
             assert found.is_error() or found.json == {}, (call, found)
@@ -423,7 +432,7 @@ def test_a_field_of_another_type_is_named(door: Door, call: str) -> None:
         for value in (None, True, 1, -1, 1.5, "x", [], [1], {}, {"x": 1}):
             found = door.call(call, replaced(VALID[call], path, value))
             assert found.status == 200 or found.is_error(), (path, value, found)
-        door.call(network_driver.DELETE_NETWORK, {"NetworkID": NETWORK})
+        door.call(DELETE_NETWORK, {"NetworkID": NETWORK})
 
 
 def paths(value: Json, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -462,7 +471,7 @@ def test_any_change_of_any_request_is_answered(tmp_path: Path, data: st.DataObje
         reply = answer(door.engine, call, json.dumps(sent).encode())
         assert isinstance(json.loads(reply.body), dict)
         assert b"internal error" not in reply.body, (call, sent, reply.body)
-    answer(door.engine, network_driver.DELETE_NETWORK, json.dumps({"NetworkID": NETWORK}).encode())
+    answer(door.engine, DELETE_NETWORK, json.dumps({"NetworkID": NETWORK}).encode())
 
 
 def _without_socket(folder: Path) -> Door:
@@ -504,16 +513,16 @@ def test_the_same_call_many_times_at_once_is_one(door: Door) -> None:
         with ThreadPoolExecutor(16) as pool:
             return list(pool.map(lambda _: door.call(call, VALID[call]), range(16)))
 
-    for call in (network_driver.CREATE_NETWORK, network_driver.CREATE_ENDPOINT, network_driver.JOIN,
-                 network_driver.PROGRAM_EXTERNAL_CONNECTIVITY, network_driver.ENDPOINT_OPER_INFO):  # fmt: skip
+    for call in (CREATE_NETWORK, CREATE_ENDPOINT, JOIN,
+                 PROGRAM_EXTERNAL_CONNECTIVITY, ENDPOINT_OPER_INFO):  # fmt: skip
         found = together(call)
         assert all(one == found[0] for one in found), (call, found)
         assert found[0].status == 200, found[0]
     with door.engine() as controller:
         network = next(iter(controller.networks()))
         assert [endpoint.id for endpoint in network.endpoints()] == [ENDPOINT]
-    for call in (network_driver.REVOKE_EXTERNAL_CONNECTIVITY, network_driver.LEAVE, network_driver.DELETE_ENDPOINT,
-                 network_driver.DELETE_NETWORK):  # fmt: skip
+    for call in (REVOKE_EXTERNAL_CONNECTIVITY, LEAVE, DELETE_ENDPOINT,
+                 DELETE_NETWORK):  # fmt: skip
         assert {one.status for one in together(call)} == {200}
     with door.engine() as controller:
         assert not list(controller.networks())
@@ -522,12 +531,12 @@ def test_the_same_call_many_times_at_once_is_one(door: Door) -> None:
 
 def test_opposite_calls_at_once_end_in_one_of_the_two_ways(door: Door) -> None:
     """An endpoint made and deleted by 8 each: every answer is one, and the last word holds."""
-    door.call(network_driver.CREATE_NETWORK, VALID[network_driver.CREATE_NETWORK])
-    calls = [network_driver.CREATE_ENDPOINT, network_driver.DELETE_ENDPOINT] * 8
+    door.call(CREATE_NETWORK, VALID[CREATE_NETWORK])
+    calls = [CREATE_ENDPOINT, DELETE_ENDPOINT] * 8
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda call: door.call(call, VALID[call]), calls))
     assert all(one.status == 200 or one.is_error() for one in found), found
-    assert door.call(network_driver.DELETE_ENDPOINT, WHERE).status == 200
-    assert door.call(network_driver.DELETE_NETWORK, WHERE).status == 200
+    assert door.call(DELETE_ENDPOINT, WHERE).status == 200
+    assert door.call(DELETE_NETWORK, WHERE).status == 200
     with door.engine() as controller:
         assert not list(controller.networks())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.docker_protocol import ipam_driver as messages
+from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.errors import AddressesExhausted, InvalidConfig
 from cni_cnm.ipam import remote_pools as pools
 from cni_cnm.ipam.remote_leases import Leased
@@ -46,7 +46,7 @@ def test_a_pool_a_family(subnets: list[Any], families: tuple[int, ...]) -> None:
     versions = [subnet.version for subnet in subnets]
     spec = IpamSpec("p", {"ranges": [[{"subnet": str(subnet)}] for subnet in subnets]})
     if len(set(versions)) < len(versions):
-        with pytest.raises(InvalidConfig, match="two subnets of a family"):
+        with pytest.raises(InvalidConfig, match="two subnets of the same IP version"):
             pools.parse(spec, families)
         return
     found = pools.parse(spec, families)

@@ -9,17 +9,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.docker_protocol import failure, failure_of, fields
-from cni_cnm.docker_protocol import ipam_driver as ipam
-from cni_cnm.docker_protocol import network_driver as net
+from cni_cnm.docker_protocol import ipam_messages as ipam
+from cni_cnm.docker_protocol.body import failure, failure_of, request
+from cni_cnm.docker_protocol.endpoint_messages import (
+    CreateEndpoint,
+    CreateEndpointResponse,
+    DeleteEndpoint,
+    EndpointInterface,
+    EndpointOperInfo,
+    EndpointOperInfoResponse,
+)
+from cni_cnm.docker_protocol.join_messages import (
+    InterfaceName,
+    Join,
+    JoinResponse,
+    Leave,
+    ProgramExternalConnectivity,
+    RevokeExternalConnectivity,
+    StaticRoute,
+)
+from cni_cnm.docker_protocol.network_messages import (
+    AllocateNetwork,
+    AllocateNetworkResponse,
+    CreateNetwork,
+    DeleteNetwork,
+    FreeNetwork,
+    GwAllocCheck,
+    GwAllocCheckResponse,
+    IpamData,
+)
 from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
+from cni_cnm.docker_protocol.plugin_messages import ActivateResponse, Discovery, DriverCapabilities
 from cni_cnm.docker_protocol.ports import ExposedPort, PortBinding, bindings, exposed, mapping
 from cni_cnm.errors import DriverFailed, InvalidConfig
 from cni_cnm.model import PortMapping
 
-PLAIN = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 NAME = st.text("abcdef0123456789", min_size=1, max_size=64)
-MAC = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+MAC = st.binary(min_size=5, max_size=5).map(lambda octets: (b"\x02" + octets).hex(":"))
 V4: st.SearchStrategy[Any] = st.ip_addresses(v=4)
 V6: st.SearchStrategy[Any] = st.ip_addresses(v=6).filter(lambda a: getattr(a, "ipv4_mapped", None) is None)
 ADDRESS = V4 | V6
@@ -59,56 +86,59 @@ ENDPOINT_OPTIONS = st.builds(
 NETWORK_OPTIONS = st.builds(
     NetworkOptions, st.booleans(), st.booleans(), st.booleans(), st.dictionaries(PLAIN, PLAIN, max_size=3)
 )
-DATA = st.builds(net.IpamData, SUBNET, st.none() | interface(ADDRESS), PLAIN, st.dictionaries(PLAIN, PLAIN, max_size=2))
+DATA = st.builds(IpamData, SUBNET, st.none() | interface(ADDRESS), PLAIN, st.dictionaries(PLAIN, PLAIN, max_size=2))
 SUBNETS = st.lists(DATA, max_size=2).map(tuple)
-GIVEN = st.builds(net.EndpointInterface, st.none() | interface(V4), st.none() | interface(V6), st.just("") | MAC)
+GIVEN = st.builds(EndpointInterface, st.none() | interface(V4), st.none() | interface(V6), st.just("") | MAC)
 ROUTE = st.one_of(
-    st.builds(net.StaticRoute, SUBNET),
-    st.builds(net.StaticRoute, interface(V4).map(lambda i: i.network), V4),
-    st.builds(net.StaticRoute, interface(V6).map(lambda i: i.network), V6),
+    st.builds(StaticRoute, SUBNET),
+    st.builds(StaticRoute, interface(V4).map(lambda i: i.network), V4),
+    st.builds(StaticRoute, interface(V6).map(lambda i: i.network), V6),
 )
 TEXTS = st.dictionaries(PLAIN, PLAIN, max_size=3)
 
 REQUESTS = {
-    net.GwAllocCheck: st.builds(net.GwAllocCheck, NETWORK_OPTIONS),
-    net.AllocateNetwork: st.builds(net.AllocateNetwork, NAME, TEXTS, SUBNETS, SUBNETS),
-    net.FreeNetwork: st.builds(net.FreeNetwork, NAME),
-    net.CreateNetwork: st.builds(net.CreateNetwork, NAME, NETWORK_OPTIONS, SUBNETS, SUBNETS),
-    net.DeleteNetwork: st.builds(net.DeleteNetwork, NAME),
-    net.CreateEndpoint: st.builds(net.CreateEndpoint, NAME, NAME, st.none() | GIVEN, ENDPOINT_OPTIONS),
-    net.EndpointOperInfo: st.builds(net.EndpointOperInfo, NAME, NAME),
-    net.DeleteEndpoint: st.builds(net.DeleteEndpoint, NAME, NAME),
-    net.Leave: st.builds(net.Leave, NAME, NAME),
-    net.RevokeExternalConnectivity: st.builds(net.RevokeExternalConnectivity, NAME, NAME),
-    net.Join: st.builds(net.Join, NAME, NAME, PLAIN, ENDPOINT_OPTIONS),
-    net.ProgramExternalConnectivity: st.builds(net.ProgramExternalConnectivity, NAME, NAME, ENDPOINT_OPTIONS),
-    net.Discovery: st.builds(net.Discovery, st.integers(0, 65535), st.dictionaries(PLAIN, PLAIN, max_size=2)),
+    GwAllocCheck: st.builds(GwAllocCheck, NETWORK_OPTIONS),
+    AllocateNetwork: st.builds(AllocateNetwork, NAME, TEXTS, SUBNETS, SUBNETS),
+    FreeNetwork: st.builds(FreeNetwork, NAME),
+    CreateNetwork: st.builds(CreateNetwork, NAME, NETWORK_OPTIONS, SUBNETS, SUBNETS),
+    DeleteNetwork: st.builds(DeleteNetwork, NAME),
+    CreateEndpoint: st.builds(CreateEndpoint, NAME, NAME, st.none() | GIVEN, ENDPOINT_OPTIONS),
+    EndpointOperInfo: st.builds(EndpointOperInfo, NAME, NAME),
+    DeleteEndpoint: st.builds(DeleteEndpoint, NAME, NAME),
+    Leave: st.builds(Leave, NAME, NAME),
+    RevokeExternalConnectivity: st.builds(RevokeExternalConnectivity, NAME, NAME),
+    Join: st.builds(Join, NAME, NAME, PLAIN, ENDPOINT_OPTIONS),
+    ProgramExternalConnectivity: st.builds(ProgramExternalConnectivity, NAME, NAME, ENDPOINT_OPTIONS),
+    Discovery: st.builds(Discovery, st.integers(0, 65535), st.dictionaries(PLAIN, PLAIN, max_size=2)),
     ipam.RequestPool: st.builds(ipam.RequestPool, PLAIN, st.none() | SUBNET, st.none() | SUBNET, TEXTS, st.booleans()),
     ipam.ReleasePool: st.builds(ipam.ReleasePool, NAME),
     ipam.RequestAddress: st.builds(ipam.RequestAddress, NAME, st.none() | ADDRESS, TEXTS),
     ipam.ReleaseAddress: st.builds(ipam.ReleaseAddress, NAME, ADDRESS),
 }
 RESPONSES = {
-    net.Activation: st.builds(net.Activation, st.lists(PLAIN, max_size=3).map(tuple)),
-    net.Capabilities: st.builds(
-        net.Capabilities, st.sampled_from(["local", "global"]), st.sampled_from(["", "local", "global"]), st.booleans()
+    ActivateResponse: st.builds(ActivateResponse, st.lists(PLAIN, max_size=3).map(tuple)),
+    DriverCapabilities: st.builds(
+        DriverCapabilities,
+        st.sampled_from(["local", "global"]),
+        st.sampled_from(["", "local", "global"]),
+        st.booleans(),
     ),
-    net.GwAllocChecked: st.builds(net.GwAllocChecked, st.booleans(), st.booleans()),
-    net.Allocated: st.builds(net.Allocated, TEXTS),
-    net.EndpointCreated: st.builds(net.EndpointCreated, st.none() | GIVEN),
-    net.OperInfo: st.builds(net.OperInfo, st.dictionaries(PLAIN, st.integers(), max_size=3)),
-    net.Joined: st.builds(
-        net.Joined,
-        st.none() | st.builds(net.InterfaceName, NAME, PLAIN, PLAIN),
+    GwAllocCheckResponse: st.builds(GwAllocCheckResponse, st.booleans(), st.booleans()),
+    AllocateNetworkResponse: st.builds(AllocateNetworkResponse, TEXTS),
+    CreateEndpointResponse: st.builds(CreateEndpointResponse, st.none() | GIVEN),
+    EndpointOperInfoResponse: st.builds(EndpointOperInfoResponse, st.dictionaries(PLAIN, st.integers(), max_size=3)),
+    JoinResponse: st.builds(
+        JoinResponse,
+        st.none() | st.builds(InterfaceName, NAME, PLAIN, PLAIN),
         st.none() | V4,
         st.none() | V6,
         st.lists(ROUTE, max_size=3).map(tuple),
         st.booleans(),
     ),
-    ipam.Capabilities: st.builds(ipam.Capabilities, st.booleans(), st.booleans()),
+    ipam.IpamCapabilities: st.builds(ipam.IpamCapabilities, st.booleans(), st.booleans()),
     ipam.DefaultAddressSpaces: st.builds(ipam.DefaultAddressSpaces, PLAIN, PLAIN),
-    ipam.Pool: st.builds(ipam.Pool, NAME, SUBNET, TEXTS),
-    ipam.GivenAddress: st.builds(ipam.GivenAddress, st.none() | interface(ADDRESS), TEXTS),
+    ipam.RequestPoolResponse: st.builds(ipam.RequestPoolResponse, NAME, SUBNET, TEXTS),
+    ipam.RequestAddressResponse: st.builds(ipam.RequestAddressResponse, st.none() | interface(ADDRESS), TEXTS),
 }
 MESSAGES: dict[Any, Any] = {**REQUESTS, **RESPONSES}
 
@@ -165,7 +195,7 @@ def test_what_docker_sends() -> None:
             "com.docker.network.endpoint.ifname": "net1",
         },
     }
-    read = net.CreateEndpoint.from_json(body)
+    read = CreateEndpoint.from_json(body)
     assert read.interface is not None
     assert str(read.interface.address) == "172.30.0.2/16"
     assert read.interface.mac == read.options.mac == "02:42:ac:1e:00:02"
@@ -195,11 +225,11 @@ def test_empty_fields(empty: str | None) -> None:
     body: dict[str, Any] = {"NetworkID": "n", "EndpointID": "e", "Interface": {}}
     if empty != "absent":
         body["Interface"] = {"Address": empty, "AddressIPv6": empty, "MacAddress": empty}
-    assert net.CreateEndpoint.from_json(body).interface == net.EndpointInterface()
+    assert CreateEndpoint.from_json(body).interface == EndpointInterface()
 
 
 def test_long_values_are_cut() -> None:
     """A message stays one short sentence whatever is in the field."""
     with pytest.raises(InvalidConfig) as caught:
-        fields.request("Call", {"Name": ["x" * 1000]}).text("Name")
+        request("Call", {"Name": ["x" * 1000]}).text("Name")
     assert len(caught.value.msg) < 200

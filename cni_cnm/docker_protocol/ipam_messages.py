@@ -1,10 +1,11 @@
-"""Messages of IpamDriver. Requests read with InvalidConfig, responses with DriverFailed (see fields.py)."""
+"""Messages of IpamDriver: pools of addresses, and the addresses in them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from cni_cnm.docker_protocol import fields
+from cni_cnm.docker_protocol.body import request, response
+from cni_cnm.validate import address, network_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,18 +21,18 @@ REQUEST_ADDRESS = "IpamDriver.RequestAddress"
 RELEASE_ADDRESS = "IpamDriver.ReleaseAddress"
 
 GATEWAY = "com.docker.network.gateway"
-"""In a pool's Data: the gateway, with prefix. As RequestAddressType in an address's Options: it is for the gateway."""
+"""In Data of RequestPool: the gateway with prefix length. As RequestAddressType: the address is for the gateway."""
 REQUEST_ADDRESS_TYPE = "RequestAddressType"
 ENDPOINT_MAC = "com.docker.network.endpoint.macaddress"
 ENDPOINT_NAME = "com.docker.network.endpoint.name"
 
 
-class Capabilities(NamedTuple):
-    """A plugin that does not know the call (404) has none of them."""
+class IpamCapabilities(NamedTuple):
+    """The response to IpamDriver.GetCapabilities. A plugin that answers 404 has none of them."""
 
     requires_mac_address: bool = False
     requires_request_replay: bool = False
-    """It keeps nothing: pools and addresses are requested again after it or its caller was restarted."""
+    """It stores nothing: pools and addresses are requested again after it or its caller was restarted."""
 
     def to_json(self) -> Json:
         return {
@@ -40,9 +41,9 @@ class Capabilities(NamedTuple):
         }
 
     @classmethod
-    def from_json(cls, raw: Json) -> Capabilities:
-        given = fields.response(GET_CAPABILITIES, raw)
-        return cls(given.boolean("RequiresMACAddress"), given.boolean("RequiresRequestReplay"))
+    def from_json(cls, raw: Json) -> IpamCapabilities:
+        fields = response(GET_CAPABILITIES, raw)
+        return cls(fields.flag("RequiresMACAddress"), fields.flag("RequiresRequestReplay"))
 
 
 class DefaultAddressSpaces(NamedTuple):
@@ -54,16 +55,16 @@ class DefaultAddressSpaces(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> DefaultAddressSpaces:
-        given = fields.response(GET_DEFAULT_ADDRESS_SPACES, raw)
-        return cls(given.text("LocalDefaultAddressSpace"), given.text("GlobalDefaultAddressSpace"))
+        fields = response(GET_DEFAULT_ADDRESS_SPACES, raw)
+        return cls(fields.text("LocalDefaultAddressSpace"), fields.text("GlobalDefaultAddressSpace"))
 
 
 class RequestPool(NamedTuple):
-    """No network is named: a pool is known by its id alone from then on."""
+    """No network is named; later calls have only the pool's id."""
 
     address_space: str = ""
     pool: IPNetwork | None = None
-    """None: any, of the plugin's choice."""
+    """None: the plugin chooses."""
     sub_pool: IPNetwork | None = None
     """The part of `pool` that addresses come from."""
     options: Mapping[str, str] = {}
@@ -84,18 +85,18 @@ class RequestPool(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> RequestPool:
-        given = fields.request(REQUEST_POOL, raw)
+        fields = request(REQUEST_POOL, raw)
         return cls(
-            given.text("AddressSpace"),
-            given.network("Pool"),
-            given.network("SubPool"),
-            given.texts("Options"),
-            given.boolean("V6"),
+            fields.text("AddressSpace"),
+            fields.parsed("Pool", network_of),
+            fields.parsed("SubPool", network_of),
+            fields.text_mapping("Options"),
+            fields.flag("V6"),
         )
 
 
-class Pool(NamedTuple):
-    """The answer to RequestPool. 0.0.0.0/0 (::/0) means that no addresses are managed."""
+class RequestPoolResponse(NamedTuple):
+    """`pool` 0.0.0.0/0 or ::/0: the plugin manages no addresses."""
 
     pool_id: str
     pool: IPNetwork
@@ -105,12 +106,9 @@ class Pool(NamedTuple):
         return {"PoolID": self.pool_id, "Pool": str(self.pool), "Data": dict(self.data)}
 
     @classmethod
-    def from_json(cls, raw: Json) -> Pool:
-        given = fields.response(REQUEST_POOL, raw)
-        pool = given.network("Pool")
-        if pool is None:
-            raise given.wrong("Pool", given.value("Pool"), "a network in CIDR notation")
-        return cls(given.required("PoolID"), pool, given.texts("Data"))
+    def from_json(cls, raw: Json) -> RequestPoolResponse:
+        fields = response(REQUEST_POOL, raw)
+        return cls(fields.required("PoolID", str), fields.required("Pool", network_of), fields.text_mapping("Data"))
 
 
 class ReleasePool(NamedTuple):
@@ -125,13 +123,13 @@ class ReleasePool(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> ReleasePool:
-        return cls(fields.request(RELEASE_POOL, raw).required("PoolID"))
+        return cls(request(RELEASE_POOL, raw).required("PoolID", str))
 
 
 class RequestAddress(NamedTuple):
     pool_id: str
     address: IPAddress | None = None
-    """None: any, of the plugin's choice."""
+    """None: the plugin chooses."""
     options: Mapping[str, str] = {}
 
     @property
@@ -143,23 +141,22 @@ class RequestAddress(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> RequestAddress:
-        given = fields.request(REQUEST_ADDRESS, raw)
-        return cls(given.required("PoolID"), given.address("Address"), given.texts("Options"))
+        fields = request(REQUEST_ADDRESS, raw)
+        return cls(fields.required("PoolID", str), fields.address("Address"), fields.text_mapping("Options"))
 
 
-class GivenAddress(NamedTuple):
-    """The answer to RequestAddress. None: the pool is one without addresses."""
-
+class RequestAddressResponse(NamedTuple):
     address: IPInterface | None
+    """None: the plugin manages no addresses of the pool."""
     data: Mapping[str, str] = {}
 
     def to_json(self) -> Json:
         return {"Address": str(self.address or ""), "Data": dict(self.data)}
 
     @classmethod
-    def from_json(cls, raw: Json) -> GivenAddress:
-        given = fields.response(REQUEST_ADDRESS, raw)
-        return cls(given.interface("Address"), given.texts("Data"))
+    def from_json(cls, raw: Json) -> RequestAddressResponse:
+        fields = response(REQUEST_ADDRESS, raw)
+        return cls(fields.interface("Address"), fields.text_mapping("Data"))
 
 
 class ReleaseAddress(NamedTuple):
@@ -175,8 +172,5 @@ class ReleaseAddress(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> ReleaseAddress:
-        given = fields.request(RELEASE_ADDRESS, raw)
-        pool_id, address = given.required("PoolID"), given.address("Address")
-        if address is None:
-            raise given.wrong("Address", given.value("Address"), "an IP address")
-        return cls(pool_id, address)
+        fields = request(RELEASE_ADDRESS, raw)
+        return cls(fields.required("PoolID", str), fields.required("Address", address))
