@@ -4,7 +4,7 @@
 Importing the package itself loads nothing, because every pod's ADD pays for imports.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Controller", "__version__", "open_controller"]
 

@@ -8,7 +8,9 @@ CNI_CNM_UNDER_TEST=service   dist/bin/cni-cnm in front of a running service, one
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +29,18 @@ def form() -> str:
     return chosen
 
 
+@cache
+def built() -> Path:
+    """The folder of the built executables, from the sources as they are."""
+    environ = {**os.environ, "CNI_CNM_VENV": sys.prefix}
+    subprocess.run([ROOT / "scripts" / "build"], check=True, env=environ, capture_output=True)
+    return ROOT / "dist" / "bin"
+
+
 def program(folder: Path, name: str = "cni-cnm") -> Path:
     """The executable's path; `folder` is where a launcher for the source form may be written."""
     if form() != "source":
-        return ROOT / "dist" / "bin" / name
+        return built() / name
     launcher = folder / name
     if not launcher.exists():
         launcher.write_text(LAUNCHER.format(python=sys.executable, root=str(ROOT)), encoding="utf-8")

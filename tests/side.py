@@ -7,14 +7,13 @@ means equal.
 from __future__ import annotations
 
 import json
-import subprocess
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.program import form
+from tests.system.daemon import Daemon
 from tests.system.node import Node
 
 REFERENCE = Path("/usr/lib/cni")
@@ -40,22 +39,19 @@ class Side:
         self.type = type_name
         self.path = ":".join(str(p) for p in (executable.parent, *extra_path))
         self.containers: list[str] = []
+        self._service: Daemon | None = None
         if form() == "service" and executable.name == "cni-cnm":
             self._serve()
 
     def close(self) -> None:
         self.node.close()
+        if self._service:
+            self._service.stop()
 
     def _serve(self) -> None:
-        """A service in the node; it ends with the node's init, like everything there."""
-        service = subprocess.Popen(
-            self.node.command(str(self.executable), "serve"), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        service.returncode = 0
-        deadline = time.monotonic() + 20
-        while not self.node.path("/run/cni-cnm/service.sock").exists():
-            assert time.monotonic() < deadline, "the service does not come up"
-            time.sleep(0.02)
+        """A service in the node. It ends with the node's first process."""
+        self._service = Daemon(self.node, str(self.executable), "serve")
+        self._service.wait(self.node.path("/run/cni-cnm/service.sock").exists)
 
     def container(self, name: str) -> str:
         self.containers.append(name)

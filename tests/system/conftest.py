@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.program import program
+from tests.side import REFERENCE, Side
 from tests.system.fixtures import bundle, containerd, dockerd, libcni, libcni_client, node
 from tests.system.relay import SANITIZED, Relay, compile_relay
 
@@ -18,9 +20,11 @@ __all__ = [
     "node",
     "relay",
     "sanitized_relay",
+    "side",
 ]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -43,3 +47,16 @@ def sanitized_relay(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["compiled_relay", "sanitized_relay"])
 def relay(request: pytest.FixtureRequest, tmp_path: Path) -> Relay:
     return Relay(request.getfixturevalue(request.param), tmp_path)
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Iterator[Side]:
+    """A host with the program and the containers c1 and c2; the reference plugins are on its CNI_PATH.
+
+    A file that needs more of the host has a fixture `side` of its own, which takes this one and adds it.
+    """
+    made = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
+    for container in ("c1", "c2"):
+        made.container(container)
+    yield made
+    made.close()

@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.program import ROOT
+from tests.system.containerd import IMAGE, Containerd
 from tests.system.cri import Pod
-from tests.system.node import PLUGIN, ROOT, Node
-from tests.system.runtime import IMAGE, Containerd
+from tests.system.node import PLUGIN, Node
 
 OUTSIDE = "192.0.2.2"
 COLOURS = {"ok": "\033[32m", "wrong": "\033[31m", "head": "\033[1m", "off": "\033[0m"}

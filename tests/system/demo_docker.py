@@ -12,11 +12,12 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from tests.program import ROOT
+from tests.system.containerd import IMAGE as PAUSE
+from tests.system.containerd import Containerd
 from tests.system.demo import head, paint, present, remains, show
 from tests.system.dockerd import Dockerd
-from tests.system.node import PLUGIN, ROOT, Node
-from tests.system.runtime import IMAGE as PAUSE
-from tests.system.runtime import Containerd
+from tests.system.node import PLUGIN, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.program import program
+from tests.system.daemon import Daemon
 from tests.system.dockerd import Dockerd, missing
 from tests.system.node import Done, Node
 
@@ -36,7 +36,7 @@ class PluginHost:
     def __init__(self, folder: Path, *, forwarding: bool = True, executable: Path | None = None) -> None:
         self.node = Node()
         self.program = executable or program(folder)
-        self._service: subprocess.Popen[bytes]
+        self._service: Daemon
         try:
             self.node.write("/etc/cni-cnm/config.toml", 'log = "/run/cni-cnm.log"\n')
             on = int(forwarding)
@@ -55,21 +55,16 @@ class PluginHost:
     # the service ---------------------------------------------------------------
 
     def serve(self) -> None:
-        with self.node.path("/run/service.log").open("ab") as log:
-            command = self.node.command(str(self.program), "serve", "--docker")
-            self._service = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.wait("the plugin's socket", lambda: self.node.path(PLUGIN_SOCKET).exists())
+        self._service = Daemon(self.node, str(self.program), "serve", "--docker", log="/run/service.log")
+        self._service.wait(self.node.path(PLUGIN_SOCKET).exists)
 
     @property
     def service_pid(self) -> int:
-        """The service itself, as seen from outside (nsenter forks for the pid namespace); 0 if it has ended."""
-        children = Path(f"/proc/{self._service.pid}/task/{self._service.pid}/children").read_text(encoding="ascii")
-        return int(children.split()[0]) if children.split() else 0
+        """The service itself, as seen from outside; 0 if it has ended."""
+        return self._service.pid
 
     def stop_service(self, sig: int = signal.SIGTERM) -> None:
-        if self._service.poll() is None and (pid := self.service_pid):
-            os.kill(pid, sig)
-        self._service.wait(timeout=60)
+        self._service.stop(sig)
         if sig != signal.SIGKILL:
             assert not self.node.path(PLUGIN_SOCKET).exists(), "a stopped service leaves its socket"
 
@@ -80,13 +75,6 @@ class PluginHost:
             for path in ("/run/cni-cnm.log", "/run/service.log")
             if self.node.path(path).exists()
         )
-
-    @staticmethod
-    def wait(what: str, ready: Any, limit: float = 60) -> None:
-        end = time.monotonic() + limit
-        while not ready():
-            assert time.monotonic() < end, f"{what} did not come in {limit:.0f} s"
-            time.sleep(0.02)
 
     def call(self, name: str, body: Any) -> Any:
         """A request to the plugin as Docker makes them; AssertionError if the answer is an error."""

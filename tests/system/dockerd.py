@@ -11,39 +11,20 @@ goes with `close`; everything else ends with the node's first process.
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import tarfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.system.busybox import root_file_system
+from tests.system.daemon import Daemon
 from tests.system.node import Done
 
 if TYPE_CHECKING:
     from tests.system.node import Node
 
 IMAGE = "box"
-APPLETS = (
-    "sh",
-    "sleep",
-    "ping",
-    "ping6",
-    "ip",
-    "nc",
-    "wget",
-    "httpd",
-    "cat",
-    "ls",
-    "arping",
-    "nslookup",
-    "echo",
-    "true",
-)
 PROGRAMS = ("dockerd", "docker", "containerd", "runc", "busybox", "iptables")
 CLI = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
 _SOCKET = "unix:///run/docker.sock"
@@ -63,14 +44,13 @@ class Dockerd:
         self.node = node
         self._options = options
         self._limit = limit
-        self._log = node.path("/run/dockerd.log")
         self._cgroup = f"cni-cnm-test-{node.pid}"
         node.write("/etc/docker/daemon.json", "{}")
         node.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
         node.run("sh", "-c", "mkdir -p /var/lib/docker && mount -t tmpfs -o mode=0711 node /var/lib/docker").ok()
-        self._process: subprocess.Popen[bytes]
+        self._daemon: Daemon
         self.start_daemon()
-        node.path("/run/image.tar").write_bytes(_image())
+        node.path("/run/image.tar").write_bytes(root_file_system())
         self("import", "--change", 'CMD ["sleep", "1000000"]', "/run/image.tar", IMAGE)
 
     def __enter__(self) -> Dockerd:
@@ -83,43 +63,28 @@ class Dockerd:
 
     def start_daemon(self) -> None:
         """Start dockerd and wait until it answers."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.node.command(
-                    "dockerd", "--host", _SOCKET, "--data-root", "/var/lib/docker", "--exec-root", "/run/docker",
-                    "--pidfile", "/run/docker.pid", "--cgroup-parent", f"/{self._cgroup}", "--debug",
-                    "--storage-driver", "overlay2", *self._options,
-                ),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        end = time.monotonic() + self._limit
-        while self.try_("version").code != 0:
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise RuntimeError(f"dockerd did not come up in {self._limit:.0f} s\n{self.log()[-3000:]}")
-            time.sleep(0.05)
-
-    @property
-    def pid(self) -> int:
-        """dockerd itself, as seen from outside (nsenter forks for the pid namespace)."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
-        return int(children.split()[0])
+        self._daemon = Daemon(
+            self.node,
+            "dockerd", "--host", _SOCKET, "--data-root", "/var/lib/docker", "--exec-root", "/run/docker",
+            "--pidfile", "/run/docker.pid", "--cgroup-parent", f"/{self._cgroup}", "--debug",
+            "--storage-driver", "overlay2", *self._options, log="/run/dockerd.log",
+        )  # fmt: skip
+        self._daemon.wait(lambda: self.try_("version").code == 0, self._limit)
 
     def stop_daemon(self, sig: int = signal.SIGTERM) -> None:
         """SIGTERM ends the containers, too, unless `--live-restore` is among the options; SIGKILL never does."""
-        if self._process.poll() is None:
-            os.kill(self.pid, sig)
-            self._process.wait(timeout=self._limit)
+        self._daemon.stop(sig, self._limit)
 
     def restart(self, sig: int = signal.SIGTERM) -> None:
         self.stop_daemon(sig)
         self.start_daemon()
 
     def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._daemon.log()
 
     def close(self) -> None:
         """Containers and dockerd end; the node is its maker's."""
-        if self._process.poll() is None:
+        if self._daemon.running:
             containers = self.try_("ps", "-aq").out.split()
             if containers:
                 self.try_("rm", "-f", *containers)
@@ -175,22 +140,3 @@ class Dockerd:
 
     def ping(self, container: str, address: str, *, wait: int = 2) -> bool:
         return self.execute(container, "ping", "-c1", f"-W{wait}", address).code == 0
-
-
-def _image() -> bytes:
-    """A root file system with busybox under the names of its applets."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        busybox = Path("/bin/busybox").read_bytes()
-        entry = tarfile.TarInfo("bin/busybox")
-        entry.size, entry.mode = len(busybox), 0o755
-        tar.addfile(entry, io.BytesIO(busybox))
-        for applet in APPLETS:
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-        for folder in ("etc", "proc", "sys", "dev", "tmp"):
-            made = tarfile.TarInfo(folder)
-            made.type, made.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(made)
-    return out.getvalue()

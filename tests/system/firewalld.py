@@ -8,10 +8,9 @@ with Firewalld(node) as firewalld:
 from __future__ import annotations
 
 import shutil
-import subprocess
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.system.daemon import Daemon
 
 if TYPE_CHECKING:
     from tests.system.node import Node
@@ -44,29 +43,20 @@ class Firewalld:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self._log = node.path("/run/firewalld.log")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._daemon: Daemon | None = None
         node.path(BUS).parent.mkdir(parents=True)
         node.write("/run/bus.conf", CONFIG)
-        command = node.command("dbus-daemon", "--config-file=/run/bus.conf", "--nofork")
-        self._bus = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._bus = Daemon(node, "dbus-daemon", "--config-file=/run/bus.conf", "--nofork")
 
     def start(self, limit: float = 60) -> None:
-        with self._log.open("ab") as log:
-            command = self.node.command("firewalld", "--nofork", "--nopid", "--log-target", "console")
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + limit
-        while self.node.run("firewall-cmd", "--state").code != 0:
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise RuntimeError(f"firewalld did not come up in {limit:.0f} s\n{self.log()[-3000:]}")
-            time.sleep(0.05)
+        argv = ("firewalld", "--nofork", "--nopid", "--log-target", "console")
+        self._daemon = Daemon(self.node, *argv, log="/run/firewalld.log")
+        self._daemon.wait(lambda: self.node.run("firewall-cmd", "--state").code == 0, limit)
 
     def stop(self) -> None:
-        """In peace: its rules go with it."""
-        if self._process is not None and self._process.poll() is None:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
-            self.node.kill(int(children.split()[0]), 15)
-            self._process.wait(60)
+        """It removes its rules before it ends."""
+        if self._daemon is not None:
+            self._daemon.stop()
 
     def reload(self) -> None:
         self("--reload")
@@ -79,9 +69,8 @@ class Firewalld:
         return set(self(f"--zone={zone}", "--list-interfaces").split())
 
     def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._daemon.log() if self._daemon else ""
 
     def close(self) -> None:
         self.stop()
-        self._bus.kill()
-        self._bus.wait()
+        self._bus.stop()

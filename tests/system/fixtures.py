@@ -13,14 +13,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.node import BIN, ROOT, Node
+from tests.program import built
+from tests.system.node import BIN, Node
 
 GOCODE = Path("/usr/share/gocode")
 
@@ -28,9 +28,7 @@ GOCODE = Path("/usr/share/gocode")
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The folder of the built executables."""
-    environ = {**os.environ, "CNI_CNM_VENV": sys.prefix}
-    subprocess.run([ROOT / "scripts" / "build"], check=True, env=environ, capture_output=True)
-    return BIN
+    return built()
 
 
 @pytest.fixture
@@ -103,7 +101,7 @@ def containerd(bundle: Path, node: Node) -> Iterator[Any]:
     for program in ("containerd", "runc", "busybox"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
-    from tests.system.runtime import Containerd
+    from tests.system.containerd import Containerd
 
     containerd = Containerd(node)
     yield containerd

@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.program import ROOT
+
 BIN = ROOT / "dist" / "bin"
 PLUGIN = BIN / "cni-cnm"
 COPIED = ("/etc", "/opt", "/var/lib")

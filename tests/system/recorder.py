@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.system.daemon import Daemon
 from tests.system.node import Node
 
 PROGRAM = Path(__file__).with_name("recording_plugin.py")
@@ -29,29 +28,24 @@ class Recorder:
         self.folder = f"/run/recorder-{name}"
         self.address = address or f"/run/docker/plugins/{name}.sock"
         self._pem = [pem] if pem else []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._daemon: Daemon | None = None
         node.path(self.folder).mkdir()
         self.start()
 
     def start(self) -> None:
         """Also again, after it died: without memory, unless it keeps one."""
         self.stop()
-        argv = self.node.command(sys.executable, "-IS", str(PROGRAM), self.folder, self.address, *self._pem)
-        self._process = subprocess.Popen(argv, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+        log = f"{self.folder}/log"
+        self.node.path(log).unlink(missing_ok=True)
+        argv = (sys.executable, "-IS", str(PROGRAM), self.folder, self.address, *self._pem)
+        daemon = self._daemon = Daemon(self.node, *argv, log=log)
+        daemon.wait(lambda: "ready" in daemon.log())
 
     def stop(self) -> None:
         """As a kill does: the socket stays."""
-        if self._process is not None:
-            # The first process only entered the node's namespaces; it ends with its child, which is the plugin.
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
-            for child in children.split():
-                os.kill(int(child), signal.SIGKILL)
-            self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
-            self._process = None
+        if self._daemon is not None:
+            self._daemon.stop(signal.SIGKILL)
+            self._daemon = None
 
     def script(self, **calls: Any) -> None:
         """What calls of NetworkDriver do from now on; `Ipam_…` for those of IpamDriver, `keep` for a memory."""

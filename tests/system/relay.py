@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cni_cnm.service.protocol import Incoming, Request
+from tests.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-ROOT = Path(__file__).parents[2]
 SANITIZED = (
     "-g",
     "-O1",

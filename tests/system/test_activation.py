@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cni_cnm.service.activation import DOCKER, DOCKER_SOCKET_PATH, SOCKET_PATH
-from tests.system.node import PLUGIN, ROOT, Node
+from tests.program import ROOT
+from tests.system.node import PLUGIN, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cni_cnm import __version__
-from tests.system.node import ROOT
+from tests.program import ROOT
 
 CALL = {"CNI_COMMAND": "VERSION"}
 INSTALL = ROOT / "scripts" / "install"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import program
 from tests.side import REFERENCE, Side, require_reference
 from tests.system.test_ports import ask, serve
 
@@ -20,14 +17,12 @@ BRIDGE: dict[str, Any] = {
 
 
 @pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
+def side(side: Side) -> Side:
+    """A host at 192.0.2.1, with the reference plugins."""
     require_reference()
-    made = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
-    made.container("c1")
     for command in ("link add up0 type bridge", "addr add 192.0.2.1/24 dev up0", "link set up0 up"):
-        made.node.run("ip", *command.split()).ok()
-    yield made
-    made.close()
+        side.node.run("ip", *command.split()).ok()
+    return side
 
 
 @pytest.mark.parametrize(
@@ -88,9 +83,8 @@ def test_firewall_for_the_reference_bridge(
     reference, link = REFERENCE / "bridge", {"cniVersion": "1.0.0", "name": "net", **keys}
     other = {**BRIDGE, "name": "other", "bridge": "cni1", "ipam": {"type": "host-local", "subnet": "10.67.0.0/24"}}
     made = {}
+    side.container("c3")
     for container, front in (("c1", BRIDGE), ("c2", BRIDGE), ("c3", other)):
-        if container != "c1":
-            side.container(container)
         made[container] = side.call("ADD", {**front, "type": "bridge"}, container, executable=reference).ok().json
         ours = {**link, "name": front["name"], "prevResult": made[container]}
         made[container] = side.add(ours, container).ok().json
@@ -122,9 +116,8 @@ def test_a_policy_that_comes_later(side: Side) -> None:
     """The block `firewall` may be added while containers are there, and not be taken away: 7, naming both values."""
     reference, link = REFERENCE / "bridge", {"cniVersion": "1.0.0", "name": "net"}
     policy = {"firewall": {"ingressPolicy": "same-bridge"}}
+    side.container("c3")
     for container, keys, code in (("c1", {}, None), ("c2", policy, None), ("c3", {}, 7)):
-        if container != "c1":
-            side.container(container)
         made = side.call("ADD", {**BRIDGE, "type": "bridge"}, container, executable=reference).ok().json
         answer = side.add({**link, **keys, "prevResult": made}, container)
         assert answer.json.get("code") == code

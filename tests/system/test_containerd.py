@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.program import ROOT
+from tests.system.containerd import IMAGE, Containerd
 from tests.system.cri import Cri, CriError
-from tests.system.node import ROOT, Node
-from tests.system.runtime import IMAGE, Containerd
+from tests.system.node import Node
 
 STATE = ("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes", "/var/lib/cni", "/run/netns")
 

@@ -9,14 +9,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import form, program
+from tests.program import form
 from tests.side import Side
 
 CONFIG = {
@@ -40,13 +38,10 @@ CALLS = "sendto,sendmsg,rename,unlink,setns,flock,write,pwrite64,fcntl"
 
 
 @pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
+def side(side: Side) -> Side:
     if form() == "service":
         pytest.skip("here the killed process is the relay; tests/system/test_service.py kills the service")
-    made = Side(program(tmp_path), "cni-cnm")
-    made.container("c1")
-    yield made
-    made.close()
+    return side
 
 
 def environment(side: Side) -> dict[str, str]:

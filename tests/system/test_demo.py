@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from tests.program import ROOT
 from tests.system.dockerd import missing
-from tests.system.node import ROOT
 
 pytestmark = pytest.mark.usefixtures("require_root", "bundle")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.docker_host import OURS, DockerHost, docker_host
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ class Scene:
         self.docker.start("web", "--net=mynet", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
         self.docker.start("other", "--net=mynet")
         self.web = self.docker.address("web", "mynet")
-        host.wait("the web server", self.published)
+        until(self.published, "the web server")
         self._logged = len(host.log())
 
     def published(self) -> bool:
@@ -95,7 +96,7 @@ def test_dockerd_is_restarted_under_its_containers(scene: Scene, sig: int) -> No
     assert not {"NetworkDriver.CreateNetwork", "NetworkDriver.CreateEndpoint", "IpamDriver.RequestPool"} & seen
     assert not scene.published()
     scene.docker.start("next", "--net=mynet", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
-    scene.host.wait("the next web server", scene.published)
+    until(scene.published, "the next web server")
 
 
 @SIGNALS
@@ -109,7 +110,7 @@ def test_the_service_is_restarted_under_dockerd(scene: Scene, sig: int) -> None:
     assert scene.docker.ping("third", scene.web)
     scene.docker("restart", "-t0", "web")
     scene.web = scene.docker.address("web", "mynet")
-    scene.host.wait("the web server", scene.published)
+    until(scene.published, "the web server")
     scene.works()
     scene.host.delete("podnet", "meanwhile", **SUBNET)
 
@@ -150,7 +151,7 @@ def test_killed_while_containers_start(scene: Scene, who: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(scene.docker.try_, "run", "-d", "--name", n, "--net=mynet", "box") for n in names]
         count = len(scene.host.leases("podnet"))
-        scene.host.wait("the first of them", lambda: len(scene.host.leases("podnet")) >= count + 2)
+        until(lambda: len(scene.host.leases("podnet")) >= count + 2, "the first of them")
         if who == "dockerd":
             scene.docker.stop_daemon(KILL)
             scene.docker.start_daemon()

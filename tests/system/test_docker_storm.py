@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.system.docker_host import OURS, PLUGIN_SOCKET, PluginHost, docker_host
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +191,7 @@ def test_a_flooded_socket_harms_neither_pods_nor_the_service(plugin: PluginHost)
     assert plugin.call("Plugin.Activate", {})["Implements"]
     for connection in idle:
         connection.close()
-    plugin.wait("its descriptors to be closed", lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors)
+    until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors, "the connections' descriptors are closed")
     assert status(pid, "VmHWM") - memory < 200 << 10
     assert status(pid, "VmRSS") - memory < 64 << 10
     said = plugin.log()

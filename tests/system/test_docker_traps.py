@@ -56,6 +56,7 @@ import pytest
 
 from tests.program import ROOT
 from tests.system.docker_host import PluginHost
+from tests.waiting import until
 
 NETWORK, OTHER = "a1" * 32, "b2" * 32
 END, SECOND = "c3" * 32, "d4" * 32
@@ -287,7 +288,7 @@ def test_a_sandbox_that_is_gone_is_no_obstacle(plugin: PluginHost) -> None:
     plugin.node.run("ip", "link", "set", joined["InterfaceName"]["SrcName"], "netns", "box").ok()
     program(plugin, where())
     plugin.node.run("ip", "netns", "del", "box").ok()
-    plugin.wait("the device to go", lambda: not [link for link in plugin.node.links() if link.startswith("veth")])
+    until(lambda: not [link for link in plugin.node.links() if link.startswith("veth")], "the device is removed")
     for call in ("Leave", "DeleteEndpoint"):
         plugin.call(f"NetworkDriver.{call}", where())
     assert not elements(plugin, "ports4")

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import program
 from tests.side import REFERENCE, Side, require_reference
 from tests.system.test_ports import ask, port, serve
 
 LIMITS = {"ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 4_000_000, "egressBurst": 400_000}
 MAC = "02:42:0a:00:00:07"
 TUNING = {"sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400, "mac": MAC, "promisc": True}
-
-
-@pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
-    made = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
-    made.container("c1")
-    made.container("c2")
-    yield made
-    made.close()
 
 
 def conf(name: str = "net", subnet: str = "10.61.0.0/24", **keys: Any) -> dict[str, Any]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import program
 from tests.side import Side
+from tests.system.daemon import Daemon
 from tests.system.test_ports import ask, port, serve
+from tests.waiting import until
 
 DOCKER = """\
 *filter
@@ -44,19 +44,16 @@ BACKENDS = ["nft", "legacy"]
 
 
 @pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
-    made = Side(program(tmp_path), "cni-cnm")
-    made.container("c1")
-    made.container("c2")
-    node = made.node
+def side(side: Side) -> Side:
+    """A host whose up0 leads to the namespace `outside`, at 192.0.2.9."""
+    node = side.node
     node.add_netns("outside")
     node.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "outside").ok()
     for netns, link, address in (("", "up0", "192.0.2.1/24"), ("/run/netns/outside", "eth0", "192.0.2.9/24")):
         node.run("ip", "addr", "add", address, "dev", link, netns=netns).ok()
         node.run("ip", "link", "set", link, "up", netns=netns).ok()
     node.run("ip", "route", "add", "10.61.0.0/24", "via", "192.0.2.1", netns="/run/netns/outside").ok()
-    yield made
-    made.close()
+    return side
 
 
 def conf(name: str = "net", subnet: str = "10.61.0.0/24", **keys: Any) -> dict[str, Any]:
@@ -69,16 +66,13 @@ PUBLISHED: dict[str, Any] = {"runtimeConfig": {"portMappings": [port(8080, 80)]}
 @contextmanager
 def serving(side: Side) -> Iterator[None]:
     """A service in the node, which nobody calls."""
-    shell = 'echo $$ >/run/serving; exec "$0" serve'
-    process = subprocess.Popen(side.node.command("sh", "-c", shell, str(side.executable)), stdin=subprocess.DEVNULL)
+    service = Daemon(side.node, str(side.executable), "serve", log="/run/service.log")
     try:
-        wait(side.node.path("/run/cni-cnm/service.sock").exists, "the service")
+        service.wait(side.node.path("/run/cni-cnm/service.sock").exists)
         yield
-        run(side, f"kill {side.node.path('/run/serving').read_text()}")
-        assert process.wait(30) == 0
+        assert service.stop() == 0
     finally:
-        process.kill()
-        process.wait()
+        service.stop(signal.SIGKILL)
 
 
 def comes_back(side: Side, before: list[str]) -> None:
@@ -86,13 +80,6 @@ def comes_back(side: Side, before: list[str]) -> None:
     while (now := ruleset(side)) != before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert now == before
-
-
-def wait(happened: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline, f"{what} never came"
-        time.sleep(0.05)
 
 
 def run(side: Side, command: str) -> str:
@@ -161,7 +148,7 @@ def test_the_service_puts_everything_back(side: Side, flush: str) -> None:
         run(side, "nft delete table inet unrelated")
         if flush == "docker":
             load(side, "nft", DOCKER)
-            wait(lambda: out(side), "the way out")
+            until(lambda: out(side), "a packet reaches the outside")
         else:
             run(side, flush)
             comes_back(side, before)

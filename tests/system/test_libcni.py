@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.program import ROOT
 from tests.side import REFERENCE as PLUGINS
 from tests.side import require_reference
 from tests.system.fixtures import Libcni, Refused
-from tests.system.node import ROOT, Node
+from tests.system.node import Node
 from tests.system.test_ports import ASK, SERVE
 
 EXAMPLES = sorted(set((ROOT / "conf/cni-1.0.0").glob("*.conflist")) - {ROOT / "conf/cni-1.0.0/docker-plugin.conflist"})

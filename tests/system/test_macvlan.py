@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import form, program
-from tests.side import REFERENCE, Side
+from tests.program import form
+from tests.side import Side
 
 ROUTER = "/run/netns/router"
 
 
 @pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
-    """A host whose lan0 leads to a router at 192.0.2.1, which has 203.0.113.9 behind it; containers c1 and c2."""
-    made = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
-    node = made.node
+def side(side: Side) -> Side:
+    """A host whose lan0 leads to a router at 192.0.2.1, which has 203.0.113.9 behind it."""
+    node = side.node
     node.add_netns("router")
     node.run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", "router").ok()
     node.run("ip", "link", "set", "lan0", "up").ok()
@@ -32,10 +29,7 @@ def side(tmp_path: Path) -> Iterator[Side]:
         "addr add fd00:2::1/64 dev eth0 nodad",
     ):
         node.run("ip", *words.split(), netns=ROUTER).ok()
-    for container in ("c1", "c2"):
-        made.container(container)
-    yield made
-    made.close()
+    return side
 
 
 def conf(mode: str = "bridge", *, labels: dict[str, str] | None = None, **keys: Any) -> dict[str, Any]:

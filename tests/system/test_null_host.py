@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import ROOT, program
-from tests.side import REFERENCE, Side
-
-
-@pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
-    made = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
-    made.container("c1")
-    yield made
-    made.close()
+from tests.program import ROOT
+from tests.side import Side
 
 
 def conf(**keys: Any) -> dict[str, Any]:

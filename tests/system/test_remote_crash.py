@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import form, program
+from tests.program import form
 from tests.side import Side
 from tests.system.recorder import Recorder
 
@@ -23,15 +21,12 @@ CALLS = "connect,rename,sendto"
 
 
 @pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
+def side(side: Side) -> Side:
     if form() == "service":
         pytest.skip("here the killed process is the relay")
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    made = Side(program(tmp_path), "cni-cnm")
-    made.container("c1")
-    yield made
-    made.close()
+    return side
 
 
 def test_killed_at_every_call_that_changes_something(side: Side) -> None:

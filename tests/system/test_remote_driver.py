@@ -11,21 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.program import ROOT, program
+from tests.program import ROOT
 from tests.side import REFERENCE, Answer, Side, require_reference
 from tests.system.recorder import Recorder
 
 RANGES = [[{"subnet": "10.9.0.0/24"}], [{"subnet": "fd00:9::/64"}]]
 NOTHING_SAID: dict[str, Any] = {"com.docker.network.portmap": [], "com.docker.network.endpoint.exposedports": []}
-
-
-@pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
-    made = Side(program(tmp_path), "cni-cnm")
-    for container in ("c1", "c2"):
-        made.container(container)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.program import program
 from tests.side import Answer, Side
 from tests.system.recorder import Recorder
 
 GATEWAY = {"RequestAddressType": "com.docker.network.gateway"}
 REQUEST, RELEASE = "IpamDriver.RequestAddress", "IpamDriver.ReleaseAddress"
-
-
-@pytest.fixture
-def side(tmp_path: Path) -> Iterator[Side]:
-    made = Side(program(tmp_path), "cni-cnm")
-    for container in ("c1", "c2"):
-        made.container(container)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ They share the host's network and nothing else: the caller keeps its records and
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,8 @@ import pytest
 
 from tests.program import form, program
 from tests.side import Side
+from tests.system.daemon import Daemon
+from tests.waiting import until
 
 OURS = "/run/docker/plugins/cni-cnm.sock"
 CALLER = """
@@ -34,23 +33,13 @@ class Pair:
             self.side.container(container)
         self.node.write("/etc/docker/plugins/mirror.spec", f"unix://{OURS}\n")
         self.node.write("/etc/caller.toml", CALLER)
-        command = self.node.command(str(self.side.executable), "serve", "--docker", "--socket", "/run/plugin.sock")
-        self._service = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.wait(lambda: self.node.path(OURS).exists())
+        argv = (str(self.side.executable), "serve", "--docker", "--socket", "/run/plugin.sock")
+        self._service = Daemon(self.node, *argv)
+        self._service.wait(self.node.path(OURS).exists)
 
     def close(self) -> None:
-        children = Path(f"/proc/{self._service.pid}/task/{self._service.pid}/children").read_text(encoding="ascii")
-        for child in children.split():
-            os.kill(int(child), signal.SIGTERM)
-        self._service.wait(timeout=30)
+        self._service.stop()
         self.side.close()
-
-    @staticmethod
-    def wait(ready: Any) -> None:
-        deadline = time.monotonic() + 30
-        while not ready():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
 
     def call(self, verb: str, config: dict[str, Any], container: str = "c1") -> Any:
         return self.side.call(verb, config, container, env={"CNI_CNM_CONFIG": "/etc/caller.toml"})
@@ -115,7 +104,7 @@ def test_a_published_port(pair: Pair) -> None:
         stdin=subprocess.DEVNULL,
     )
     try:
-        pair.wait(lambda: "404" in pair.node.run("busybox", "wget", "-O-", "http://127.0.0.1:8080/").err)
+        until(lambda: "404" in pair.node.run("busybox", "wget", "-O-", "http://127.0.0.1:8080/").err, "the web server")
         refused = pair.call("ADD", config, "c2")
         assert "8080/tcp is already published" in refused.json["msg"]
         assert pair.node.links("/run/netns/c2") == {"lo"}

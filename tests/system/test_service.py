@@ -16,7 +16,8 @@ import pytest
 
 from cni_cnm.service.protocol import MAGIC, REQUEST, encode_request
 from cni_cnm.service.protocol import Request as WireRequest
-from tests.system.relay import ROOT, Ran, Relay
+from tests.program import ROOT
+from tests.system.relay import Ran, Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from tests.side import Answer
 from tests.system.docker_host import PluginHost
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +153,7 @@ class Cni:
         for pod in self.group(group):
             assert self.scene.node.ping(self.gateway(pod), netns=f"/run/netns/{pod.container}"), pod.container
         for port in (8000 + group, 8100 + group):
-            self.scene.wait(f"port {port}", lambda port=port: self.scene.published(port))
+            until(partial(self.scene.published, port), f"port {port}")
 
     def check(self, group: int) -> None:
         for pod in self.group(group):
@@ -274,7 +276,7 @@ class Docker:
         own, shared, _ = self._networks(group)
         for network, address in ((own, f"10.75.{group}.1"), (shared, self._addresses(f"sharer{group}")[0])):
             assert self.scene.node.ping(address, netns=f"/run/netns/{self._container(network)}"), network
-        self.scene.wait("the published port", lambda: self.scene.published(8200 + group))
+        until(lambda: self.scene.published(8200 + group), "the published port")
 
     def remove(self, group: int) -> None:
         own, shared, foreign = self._networks(group)
@@ -387,7 +389,7 @@ class Library:
     def works(self, group: int) -> None:
         for gateway in (f"10.80.{group}.1", f"10.81.{group}.1"):
             assert self.scene.node.ping(gateway, netns=f"/run/netns/red{group}")
-        self.scene.wait("the published port", lambda: self.scene.published(8300 + group))
+        until(lambda: self.scene.published(8300 + group), "the published port")
 
     def remove(self, group: int) -> None:
         self._run(group, REMOVE)

@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
-import subprocess
+import signal
 import tarfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.system.busybox import root_file_system
 from tests.system.cri import Cri, CriError
+from tests.system.daemon import Daemon
 from tests.system.node import BIN, Node
 
 IMAGE = "localhost/pause:1"
-APPLETS = ("sh", "sleep", "ping", "ping6", "ip", "nc", "wget", "httpd", "cat", "ls")
 
 CONFIG = """\
 version = 2
@@ -47,20 +47,6 @@ snapshotter = "native"
 
 def image_archive() -> bytes:
     """An OCI image layout, as a tar, whose only file is busybox and whose only command is `sleep`."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        busybox = Path("/bin/busybox").read_bytes()
-        entry = tarfile.TarInfo("bin/busybox")
-        entry.size, entry.mode = len(busybox), 0o755
-        tar.addfile(entry, io.BytesIO(busybox))
-        for applet in APPLETS:
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-        for folder in ("etc", "proc", "sys", "dev", "tmp"):
-            made = tarfile.TarInfo(folder)
-            made.type, made.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(made)
     blobs: dict[str, bytes] = {}
 
     def blob(raw: bytes, media: str) -> dict[str, Any]:
@@ -72,7 +58,7 @@ def image_archive() -> bytes:
             "size": len(raw),
         }
 
-    layer_blob = blob(layer.getvalue(), "layer.v1.tar")
+    layer_blob = blob(root_file_system(), "layer.v1.tar")
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
         "os": "linux",
@@ -106,66 +92,54 @@ class Containerd:
         node.write("/etc/containerd/config.toml", CONFIG.format(bin_dir=bin_dir))
         node.write("/etc/hosts", "127.0.0.1 localhost\n")  # pods get copies of these two
         node.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
-        self._log = node.path("/run/containerd.log")
         self.cri: Cri
         self._start()
         node.path("/run/image.tar").write_bytes(image_archive())
         node.run("ctr", "--namespace", "k8s.io", "images", "import", "--snapshotter", "native", "/run/image.tar").ok()
-        self._wait("the image", lambda: IMAGE in self.cri.images())
+        self._wait(lambda: IMAGE in self.cri.images())
 
     def _start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.node.command("containerd", "--config", "/etc/containerd/config.toml"),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "CNI_CNM_OWNER": "cni/containerd"},
-            )  # fmt: skip
+        self._daemon = Daemon(
+            self.node, "containerd", "--config", "/etc/containerd/config.toml",
+            log="/run/containerd.log", env={"CNI_CNM_OWNER": "cni/containerd"},
+        )  # fmt: skip
         self.cri = Cri(str(self.node.path("/run/containerd/containerd.sock")))
-        self._wait("containerd", lambda: bool(self.cri.network_ready()[1]) or True)
+        self._wait(lambda: bool(self.cri.network_ready()[1]) or True)
 
-    def _wait(self, what: str, ready: Any, limit: float = 30) -> None:
-        end = time.monotonic() + limit
-        while True:
+    def _wait(self, ready: Callable[[], bool], limit: float = 30) -> None:
+        """Until `ready` is true; containerd may refuse the question meanwhile."""
+
+        def answered() -> bool:
             try:
-                if ready():
-                    return
-            except CriError as error:
-                last = str(error)
-            else:
-                last = "not yet"
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise RuntimeError(f"{what} did not come up in {limit:.0f} s: {last}\n{self.log()[-2000:]}")
-            time.sleep(0.05)
+                return ready()
+            except CriError:
+                return False
+
+        self._daemon.wait(answered, limit)
 
     def wait_ready(self, limit: float = 30) -> None:
         """Until the runtime has read a network configuration and reports NetworkReady."""
-        self._wait("the network", lambda: self.cri.network_ready()[0], limit)
+        self._wait(lambda: self.cri.network_ready()[0], limit)
 
     def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._daemon.log()
 
     @property
     def pid(self) -> int:
-        """containerd itself, as seen from outside (nsenter forks for the pid namespace)."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
-        return int(children.split()[0])
+        return self._daemon.pid
 
     def kill(self) -> None:
         """kill -9. Shims and pods live on."""
-        os.kill(self.pid, 9)
-        self._process.wait()
-        self.cri.close()
+        self.stop(signal.SIGKILL)
 
     def restart(self) -> None:
-        if self._process.poll() is None:
+        if self._daemon.running:
             self.kill()
         self._start()
 
-    def stop(self, sig: int = 15) -> None:
+    def stop(self, sig: int = signal.SIGTERM) -> None:
         """An ordinary stop; pods live on."""
         self.cri.close()
-        if self._process.poll() is None:
-            os.kill(self.pid, sig)
-            self._process.wait(timeout=20)
+        self._daemon.stop(sig)
 
     close = stop
