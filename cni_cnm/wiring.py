@@ -40,7 +40,7 @@ def open_controller(
 
 
 class _Kept:
-    """One for all who ask: its sockets cost more to close than to use (kernel/nfnetlink.py)."""
+    """One for all who ask: its sockets cost more to close than to use (kernel/nftables/nfnetlink.py)."""
 
     _nft: Nft | None = None
 

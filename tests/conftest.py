@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from cni_cnm.kernel.netns import CLONE_NEWNET, KernelNamespaces, own_fd, setns
+from cni_cnm.kernel.netns import KernelNamespaces
+from cni_cnm.kernel.setns import CLONE_NEWNET, own_fd, setns
 from cni_cnm.kernel.stack import KernelStack
 
 if not os.environ.get("CI"):  # there hypothesis has a profile of its own: no deadline, the same examples every time

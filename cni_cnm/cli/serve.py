@@ -1,6 +1,6 @@
 """`cni-cnm serve`: the resident service, for pods and as Docker's plugin.
 
-Runs until SIGTERM or SIGINT, then finishes what is under way.
+Runs until SIGTERM or SIGINT, then finishes the requests in progress.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ def main(argv: list[str]) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.activation import DOCKER_SOCKET_PATH, Listener, notify, passed
-    from cni_cnm.service.firewall_watch import Upkeep
+    from cni_cnm.service.firewall_watch import FirewallWatch
     from cni_cnm.service.server import Server
 
     listener = Listener(arguments.socket, os.environ)
     docker_listener, docker_path = None, arguments.docker_socket or DOCKER_SOCKET_PATH
     if arguments.docker or arguments.docker_socket or passed(os.environ, docker=True) is not None:
         docker_listener = Listener(docker_path, os.environ, docker=True)
-    door = _warm(arguments.trace)
-    server = Server(listener, door, trace=arguments.trace)
+    handler = _load(arguments.trace)
+    server = Server(listener, handler, trace=arguments.trace)
     docker = None
     if docker_listener is not None:
         from cni_cnm.docker_server.server import Server as DockerServer
 
-        docker = DockerServer(docker_listener.socket, door.engine, door.note)
+        docker = DockerServer(docker_listener.socket, handler.engine, handler.note)
         docker.start()
-    upkeep = Upkeep(door.engine)
-    upkeep.start()
+    watch = FirewallWatch(handler.engine)
+    watch.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(server))
     _settle()
@@ -58,7 +58,7 @@ def serve(arguments: argparse.Namespace) -> int:
     sys.stderr.write(f"answering on {' and '.join(dict.fromkeys(shown))}\n")
     sys.stderr.flush()
     server.serve()
-    upkeep.stop()
+    watch.stop()
     if docker is not None and docker_listener is not None:
         docker.stop()
         docker_listener.close()
@@ -85,15 +85,15 @@ def _stop(server: Any) -> None:
     server.stop()
 
 
-def _warm(trace: bool) -> Any:
-    """The door, with everything a request needs imported: the first pod is not the slow one."""
+def _load(trace: bool) -> Any:
+    """The handler, with everything a request needs imported, so that the first pod is not slower than others."""
     from importlib import import_module
 
-    from cni_cnm.service.handler import Door
+    from cni_cnm.service.handler import Handler
 
     for module in WARM:
         import_module(module)
-    return Door(trace=trace)
+    return Handler(trace=trace)
 
 
 WARM = (
@@ -105,7 +105,7 @@ WARM = (
 
 
 def _settle() -> None:
-    """What start-up made stays for good: the collector need not look at it again."""
+    """Objects of the start stay for good: keep them out of later garbage collections."""
     import gc
 
     gc.collect()

@@ -1,5 +1,6 @@
-"""What several threads ask the kernel for at the same time is done by one of them for all, where once costs as much as
-many times: a deletion that waits, a table that is walked.
+"""Does simultaneous requests of several threads as one, where one costs as much as many.
+
+Used for deletions that wait in the kernel, and for walks of a kernel table.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ T = TypeVar("T")
 
 
 class Coalesce(Generic[T]):
-    """`act` does what was asked for meanwhile; whatever came of it it leaves in the items. It is called by one thread
-    at a time. If it raises, it raises for the one whose thread that was, so it had better not."""
+    """`act` handles all items that arrived while the previous call ran. It is called by one thread at a time.
+
+    It leaves each result in its item and must not raise: only one of the waiting threads would see the exception.
+    """
 
     def __init__(self, act: Callable[[Sequence[T]], None]) -> None:
         self._act = act
@@ -25,7 +28,7 @@ class Coalesce(Generic[T]):
         self._turn = allocate_lock()
 
     def do(self, item: T) -> None:
-        """Returns when it is done: at once if nothing is under way, else with all that came meanwhile."""
+        """Return when `item` is handled: at once if no call runs, else together with those that arrived meanwhile."""
         with self._list:
             self._waiting.append(item)
         with self._turn:

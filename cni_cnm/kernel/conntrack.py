@@ -13,16 +13,16 @@ from socket import IPPROTO_UDP
 from typing import Any
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import messages  # noqa: F401  # puts a light pyroute2 in place
 from cni_cnm.kernel.coalesce import Coalesce
-from cni_cnm.kernel.netlink_socket import NetlinkSocket
-from cni_cnm.kernel.netns import entered
+from cni_cnm.kernel.netlink import messages  # noqa: F401  # puts a light pyroute2 in place
+from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
+from cni_cnm.kernel.setns import entered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from cni_cnm.kernel import Stream
+    from cni_cnm.kernel.contract.nft import Stream
     from cni_cnm.model import IPAddress
 
 from pyroute2.netlink import nla  # noqa: E402
@@ -87,7 +87,7 @@ class Conntrack:
 
     Safe to use from many threads. Walking the kernel's table takes 10 ms on a host with much memory, whatever is in it,
     so what many ask for at once is looked for in one walk. Its socket stays open, as closing one waits for nftables
-    (kernel/nfnetlink.py).
+    (kernel/nftables/nfnetlink.py).
     """
 
     def __init__(self, netns: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The packet filters of other programs on this host: iptables in nf_tables and legacy, and firewalld.
 
-Whether anything changed there is seen without starting a process (kernel/nft_handles.py, kernel/xtables.py); only
-what has changed is read with the programs' own tools.
+Whether anything changed there is seen without starting a process (nft_handles.py, xtables.py); only what has changed is
+read with the programs' own tools.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.kernel import Nft, Seen
+    from cni_cnm.kernel.contract.element import Handle
+    from cni_cnm.kernel.contract.nft import Nft
     from cni_cnm.model import Json
 
 _FORWARD = ("ip FORWARD", "ip6 FORWARD")
@@ -31,9 +32,9 @@ class KernelForeignFirewalls:
 
     def stamp(self, chains: Sequence[str]) -> Json:
         names = [*_FORWARD, *(name for name in chains if name not in _FORWARD)]
-        seen: Sequence[Seen | None]
+        seen: Sequence[Handle | None]
         try:
-            seen = self._nft().glance([_FIREWALLD, *(name.replace(" ", " filter ", 1) for name in names)])
+            seen = self._nft().handles([_FIREWALLD, *(name.replace(" ", " filter ", 1) for name in names)])
         except KernelError:  # no nf_tables at all
             seen = [None] * (1 + len(names))
         legacy = xtables.stamps()
@@ -44,7 +45,7 @@ class KernelForeignFirewalls:
     def rewrite(self, change: Callable[[str, str], str]) -> None:
         from cni_cnm.kernel import iptables
 
-        nft = self._nft().glance([f"{family} filter FORWARD" for family in _FAMILIES.values()])
+        nft = self._nft().handles([f"{family} filter FORWARD" for family in _FAMILIES.values()])
         legacy = xtables.stamps()
         there = {family: (nft[number], legacy[number]) for number, family in enumerate(_FAMILIES)}
         for variant in iptables.variants():
@@ -54,7 +55,7 @@ class KernelForeignFirewalls:
                 iptables.rewrite(variant, partial(change, name), "filter")
 
     def firewalld(self) -> bool:
-        return self._nft().glance([_FIREWALLD])[0] is not None
+        return self._nft().handles([_FIREWALLD])[0] is not None
 
     def trust(self, link: str, zone: str) -> None:
         from cni_cnm.kernel import firewalld

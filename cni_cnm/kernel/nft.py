@@ -12,16 +12,17 @@ import re
 from typing import TypeVar
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import Element, ElementTaken
+from cni_cnm.kernel.contract.element import Element, ElementTaken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from cni_cnm.kernel import Rule, Seen, Stream, Transaction
     from cni_cnm.kernel.conntrack import Conntrack
-    from cni_cnm.kernel.libnftables import Runner
-    from cni_cnm.kernel.nfnetlink import Questions
+    from cni_cnm.kernel.contract.element import Handle, Rule, Transaction
+    from cni_cnm.kernel.contract.nft import Stream
+    from cni_cnm.kernel.nftables.libnftables import Runner
+    from cni_cnm.kernel.nftables.nfnetlink import Questions
     from cni_cnm.model import IPAddress
 
 
@@ -74,7 +75,7 @@ class KernelNft:
         raise failed
 
     def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
-        from cni_cnm.kernel.nft_elements import find
+        from cni_cnm.kernel.nftables.nft_elements import find
 
         return self._asked(lambda questions: find(questions, elements))
 
@@ -85,18 +86,18 @@ class KernelNft:
     def delete_table(self, table: str) -> None:
         self._run([f"add table {table}", f"delete table {table}"])
 
-    def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
-        from cni_cnm.kernel.nft_handles import seen
+    def handles(self, names: Sequence[str]) -> Sequence[Handle | None]:
+        from cni_cnm.kernel.nftables.nft_handles import handles
 
-        return self._asked(lambda questions: seen(questions, names))
+        return self._asked(lambda questions: handles(questions, names))
 
     def rules(self, table: str) -> dict[str, int]:
-        from cni_cnm.kernel.nft_rules import count
+        from cni_cnm.kernel.nftables.nft_rules import count
 
         return self._asked(lambda questions: count(questions, table))
 
     def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
-        from cni_cnm.kernel.nft_rules import commented
+        from cni_cnm.kernel.nftables.nft_rules import commented
 
         return self._asked(lambda questions: commented(questions, tables, words))
 
@@ -123,7 +124,7 @@ class KernelNft:
     def _asked(self, question: Callable[[Questions], T]) -> T:
         """The answer by netlink, in the namespace to work in."""
         if self._questions is None:
-            from cni_cnm.kernel.nfnetlink import Questions
+            from cni_cnm.kernel.nftables.nfnetlink import Questions
 
             self._questions = Questions()
         questions = self._questions
@@ -152,7 +153,7 @@ class KernelNft:
 
     def _run(self, lines: Iterable[str]) -> str:
         if self._runner is None:
-            from cni_cnm.kernel import libnftables
+            from cni_cnm.kernel.nftables import libnftables
 
             self._runner = libnftables.runner()
         script = "\n".join(lines) + "\n"
@@ -168,7 +169,7 @@ class KernelNft:
     def _in_namespace(self, action: Callable[[], T]) -> T:
         if self._netns is None:
             return action()
-        from cni_cnm.kernel.netns import entered
+        from cni_cnm.kernel.setns import entered
 
         return entered(self._netns, action)
 

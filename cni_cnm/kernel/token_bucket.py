@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cni_cnm.kernel import Rate
+from cni_cnm.kernel.contract.link import Rate
 
 TICK_NS = 64
 """PSCHED_SHIFT is 6 since Linux 2.6.31."""

@@ -1,13 +1,14 @@
-"""The resident service: the CNI door kept warm behind a unix socket.
+"""The resident service: the CNI frontend, kept loaded behind a unix socket.
 
-    protocol    what a relay (build/relay.c) and the service say to each other
-    activation  the listening socket, from systemd or of our own; readiness
-    lanes       which thread runs a request: one endpoint in order, others beside it, STATUS apart
-    door        one request: whose it is, its namespaces, the engine, the answer
-    trace       what took how long
-    reaper      deletions of many links gathered into one kernel request
-    server      accepts, reads, hands on; stops without cutting anything off
+    activation      the listening sockets, from systemd or its own; readiness
+    server          accepts connections, reads requests, sends answers, stops
+    protocol        the messages between a relay (build/relay.c) and the service
+    keyed_executor  runs requests on threads: those of one endpoint in order
+    handler         one request: its caller, its namespaces, the engine, the answer
+    host_stack      the host's namespace, its socket kept between requests
+    link_deleter    simultaneous deletions of links in one kernel request
+    firewall_watch  restores the packet filter when another program changes it
+    trace           times of the steps of a request
 
-It holds nothing that is not on disk too: killed at any moment it loses nothing, and the relay goes on
-without it.
+All state is on disk too. A service that is killed loses nothing, and relays then execute the full program.
 """

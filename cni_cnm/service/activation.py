@@ -1,10 +1,10 @@
-"""The listening sockets, from systemd (sd_listen_fds(3)) or of our own, and readiness (sd_notify(3)).
+"""The listening sockets, from systemd (sd_listen_fds(3)) or our own, and readiness (sd_notify(3)).
 
 RUN_DIR/               0700 root
 RUN_DIR/service.sock   0600 root
 RUN_DIR/service.lock   held while a service listens on a socket of its own
 
-systemd names what it passes (FileDescriptorName=): `docker` is the socket for Docker's requests, any other the pods'.
+systemd names the sockets it passes (FileDescriptorName=): `docker` is for Docker's requests, any other for pods.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BACKLOG = 1024
 
 
 class Listener:
-    """The socket connections come in by. `close` removes its name if it is ours."""
+    """A listening socket. `close` removes its file if systemd did not pass it."""
 
     def __init__(self, path: str, environ: Mapping[str, str], *, docker: bool = False) -> None:
         """IoFailed if the socket cannot be made, Conflict if another service listens there."""
@@ -41,7 +41,7 @@ class Listener:
         os.set_inheritable(self.socket.fileno(), False)
 
     def close(self) -> None:
-        """Stop accepting: what waits in the kernel's queue is refused, or stays there for systemd."""
+        """Stop accepting. Connections in the kernel's queue are refused; those on a socket of systemd stay queued."""
         if not self.passed:
             try:
                 os.unlink(self._path)
@@ -83,14 +83,14 @@ class Listener:
         return listener
 
     def _remove_old(self) -> None:
-        """Of a service that was killed. A typing mistake must not take a file of somebody's."""
+        """Remove the socket of a service that was killed. Any other kind of file stays: the path may be a mistake."""
         if not stat.S_ISSOCK(os.lstat(self._path).st_mode):
-            raise Conflict(f"the service cannot listen on {self._path}: there is something that is no socket")
+            raise Conflict(f"the service cannot listen on {self._path}: the path is taken by a file that is no socket")
         os.unlink(self._path)
 
 
 def passed(environ: Mapping[str, str], *, docker: bool = False) -> int | None:
-    """The listening socket that systemd gave this very process for pods, or for Docker; None if it gave none."""
+    """Descriptor of the socket that systemd passed to this process for pods, or for Docker; None if there is none."""
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
         return None
@@ -100,7 +100,7 @@ def passed(environ: Mapping[str, str], *, docker: bool = False) -> int | None:
 
 
 def notify(environ: Mapping[str, str], state: str) -> None:
-    """Tell the service manager `READY=1`, `STOPPING=1`; nothing where there is none."""
+    """Send `READY=1` or `STOPPING=1` to the service manager. Does nothing where none runs."""
     address = environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -110,4 +110,4 @@ def notify(environ: Mapping[str, str], state: str) -> None:
         try:
             manager.sendto(state.encode(), address)
         except OSError:
-            pass  # a manager that went away waits for nothing
+            pass  # the manager has ended

@@ -1,9 +1,9 @@
-"""Puts the packet filter right as soon as somebody changed it, without waiting for the next pod.
+"""Restores the packet filter as soon as another program has changed it, without waiting for the next pod.
 
-A thread sleeps until the kernel tells what another program changed, waits until that is done, and has the engine look
-(cnm/packet_filter/firewall_reconcile.py: 0.1 ms if all is well): at everything, or at those whose elements are gone.
-What this service itself does, and any program of its name, is passed over. Programs of old iptables change nothing
-that is told of: those are noticed by the next ADD.
+A thread sleeps until the kernel reports a change by another program, waits until no more follow, and lets the engine
+check (cnm/packet_filter/firewall_reconcile.py: 0.1 ms if nothing is missing). It checks everything, or only the
+endpoints whose elements were removed. Changes of programs with this service's name are skipped. The kernel does not
+report changes by legacy iptables: the next ADD finds those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import monotonic
 from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
-from cni_cnm.kernel.nft_monitor import ANYTHING, NOTHING, Change, NftMonitor
+from cni_cnm.kernel.nftables.nft_monitor import ANYTHING, NOTHING, Change, NftMonitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,52 +27,56 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.controller import Controller
 
 NAME = "cni-cnm"
-"""Of the program. A service that was started as another one (`python -m cni_cnm`) takes it for its threads."""
+"""Name of the program. A service started as `python -m cni_cnm` gives it to its threads."""
 QUIET_MS = 100
-"""A firewall that starts makes its changes one by one: it is done when none has come for so long,"""
+"""A firewall that starts makes many changes. It has finished when none has come for so long,"""
 LIMIT_S = 2.0
-"""or it is not waited for any longer."""
+"""or when so much time has passed since the first one."""
 
 
-class Upkeep:
-    """`engine` gives a controller for one look."""
+class FirewallWatch:
+    """`engine` gives a controller for one check."""
 
     def __init__(self, engine: Callable[[], AbstractContextManager[Controller]]) -> None:
         self._engine = engine
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._changes: NftMonitor | None = None
-        self._thread = Thread(target=self._run, name="upkeep", daemon=True)
+        self._monitor: NftMonitor | None = None
+        self._thread = Thread(target=self._run, name="firewall-watch", daemon=True)
 
     def start(self) -> None:
-        """From the thread whose namespace is watched; everything is looked at once."""
+        """Watch the calling thread's namespace. Everything is checked at once."""
         try:
             _take_name()
-            self._changes = NftMonitor(TABLES, NAME)
+            self._monitor = NftMonitor(TABLES, NAME)
         except OSError as error:
-            _say(f"changes of the packet filter are not seen: {error.strerror}; each ADD looks by itself")
+            _say(f"changes of the packet filter are not seen: {error.strerror}; each ADD checks by itself")
             return
         self._thread.start()
 
     def stop(self) -> None:
-        """What is under way is finished."""
+        """Finish the check in progress, if any."""
         os.eventfd_write(self._wake, 1)
-        if self._changes is not None:
+        if self._monitor is not None:
             self._thread.join()
-            self._changes.close()
+            self._monitor.close()
         os.close(self._wake)
 
     def _run(self) -> None:
-        if self._changes is None:
+        if self._monitor is None:
             return
         change: Change | None = ANYTHING
         while change is not None:
-            self._look(change)
-            change = self._await(self._changes)
+            self._check(change)
+            try:
+                change = self._await(self._monitor)
+            except (CnmError, OSError) as error:
+                _say(f"changes of the packet filter are no longer seen: {error}; each ADD checks by itself")
+                return
 
-    def _await(self, changes: NftMonitor) -> Change | None:
-        """What was changed, when it is quiet again; None to stop."""
+    def _await(self, monitor: NftMonitor) -> Change | None:
+        """Everything that changed, once no more changes follow; None to stop."""
         poll = select.poll()
-        poll.register(changes, select.POLLIN)
+        poll.register(monitor, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         found, since = NOTHING, 0.0
         while True:
@@ -80,12 +84,12 @@ class Upkeep:
             if any(descriptor == self._wake for descriptor, _ in ready):
                 return None
             if ready:
-                found |= changes.take()
+                found |= monitor.take()
                 since = since or (monotonic() if found != NOTHING else 0.0)
             if since and (not ready or monotonic() - since > LIMIT_S):
                 return found
 
-    def _look(self, change: Change) -> None:
+    def _check(self, change: Change) -> None:
         try:
             with self._engine() as controller:
                 if change.rules:
@@ -93,13 +97,13 @@ class Upkeep:
                 if change.broken or change.owners:
                     firewall_reconcile.mend(controller, None if change.broken else change.owners)
         except CnmError as error:
-            _say(f"the packet filter is not as it should be: {error}")
-        except Exception as error:  # noqa: BLE001 - a defect here must not end the watching
-            _say(f"the packet filter could not be looked at: {type(error).__name__}: {error}")
+            _say(f"the packet filter could not be restored: {error}")
+        except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
+            _say(f"the packet filter could not be checked: {type(error).__name__}: {error}")
 
 
 def _take_name() -> None:
-    """Threads made from now on have it, too."""
+    """Threads started from now on inherit it."""
     with open("/proc/self/comm", "r+", encoding="ascii", errors="replace") as file:
         if not file.read().startswith(NAME):
             file.seek(0)

@@ -1,13 +1,11 @@
-"""The host's stack as one request of the service has it: what every request would open anew is kept.
-
-The service's threads are in the host's namespace, so nothing has to be entered.
-"""
+"""The host's stack for one request of the service: its socket is kept from one request of a thread to the next."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from cni_cnm.kernel.netlink_socket import NetlinkSocket
+from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
+from cni_cnm.kernel.rtnetlink.connection import Connection
 from cni_cnm.kernel.stack import KernelStack
 
 TYPE_CHECKING = False
@@ -21,28 +19,35 @@ T = TypeVar("T")
 
 
 class HostStack(KernelStack):
-    """Deletes through the reaper. `kept` is where the thread keeps a socket from one request to the next."""
+    """Links are deleted by the service's `deleter`, together with those of other requests."""
 
-    def __init__(self, fd: int, reaper: LinkDeleter, kept: _local) -> None:
-        super().__init__(fd, "")
-        self._reaper = reaper
-        self._kept = kept
-
-    def close(self) -> None:
-        if self._opened is not None and getattr(self._kept, "wire", None) is None:
-            self._opened.reset()
-            self._kept.wire, self._opened = self._opened, None
-        super().close()
-
-    def _inside(self, action: Callable[[], T]) -> T:
-        return action()
-
-    @property
-    def _wire(self) -> NetlinkSocket:
-        if self._opened is None:
-            self._opened, self._kept.wire = getattr(self._kept, "wire", None) or NetlinkSocket(), None
-        return self._opened
+    def __init__(self, fd: int, deleter: LinkDeleter, kept: _local) -> None:
+        super().__init__(fd, "", HostConnection(fd, kept))
+        self._deleter = deleter
 
     def delete_links(self, indexes: Sequence[int]) -> None:
-        self._settle()
-        self._reaper.delete(indexes)
+        self.connection.flush()
+        self._deleter.delete(indexes)
+
+
+class HostConnection(Connection):
+    """The service's threads are in the host's namespace already. `kept` holds a thread's socket between requests."""
+
+    def __init__(self, fd: int, kept: _local) -> None:
+        super().__init__(fd, "")
+        self._kept = kept
+
+    def open_socket(self) -> NetlinkSocket:
+        found: NetlinkSocket = getattr(self._kept, "socket", None) or NetlinkSocket()
+        self._kept.socket = None
+        return found
+
+    def inside(self, action: Callable[[], T]) -> T:
+        self.flush()
+        return action()
+
+    def close(self) -> None:
+        if self._socket is not None and getattr(self._kept, "socket", None) is None:
+            self._socket.reset()
+            self._kept.socket, self._socket = self._socket, None
+        super().close()

@@ -1,7 +1,6 @@
-"""Which thread runs a request: those of one endpoint in order of arrival, different endpoints side by side.
+"""Runs tasks on threads: tasks with an equal key one after another, all others side by side.
 
-A request waiting for another of its endpoint holds no thread. Threads are made when needed, up to a limit,
-and stay; STATUS has a lane of its own, because it must answer while a storm of ADDs fills the other one.
+A task that waits for another one of its key holds no thread. Threads are started when needed, up to a limit, and stay.
 """
 
 from __future__ import annotations
@@ -16,11 +15,9 @@ if TYPE_CHECKING:
 
     Task = Callable[[], None]
 
-_STACK_BYTES = 512 << 10
 
-
-class Lane:
-    """At most `width` threads working through tasks. A task does not raise."""
+class KeyedExecutor:
+    """At most `width` threads, named `NAME-0`, `NAME-1`, …. A task does not raise."""
 
     def __init__(self, name: str, width: int) -> None:
         self._name = name
@@ -29,33 +26,34 @@ class Lane:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._unfinished = 0
-        self._behind: dict[Hashable, deque[Task]] = {}
+        self._following: dict[Hashable, deque[Task]] = {}
+        """For each key in progress, the tasks that wait for it."""
 
     def submit(self, key: Hashable, task: Task) -> None:
-        """Run `task` after those submitted before it with an equal key; None: after nothing.
+        """Run `task` after earlier ones of an equal key. None: it waits for no other task.
 
-        RuntimeError if there is no thread and none can be made: the task is not run.
+        RuntimeError if there is no thread and none can be started: the task is not run.
         """
         with self._lock:
-            waiting = self._behind.get(key) if key is not None else None
-            if waiting is not None:
-                waiting.append(task)
+            following = self._following.get(key) if key is not None else None
+            if following is not None:
+                following.append(task)
                 return
             if self._unfinished >= len(self._threads) < self._width:
-                self._add_thread()
+                self._start_thread()
             if key is not None:
-                self._behind[key] = deque()
+                self._following[key] = deque()
             self._unfinished += 1
         self._tasks.put(lambda: self._run(key, task))
 
     def drain(self) -> None:
-        """Return when everything submitted is done; the lane takes nothing after that."""
+        """Return when all submitted tasks are finished. Nothing may be submitted afterwards."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _add_thread(self) -> None:
+    def _start_thread(self) -> None:
         thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
         try:
             thread.start()
@@ -72,17 +70,17 @@ class Lane:
                 self._unfinished -= 1
 
     def _run(self, key: Hashable, task: Task) -> None:
-        following: Task | None = task
-        while following is not None:
-            following()
-            following = self._next(key)
+        current: Task | None = task
+        while current is not None:
+            current()
+            current = self._next(key)
 
     def _next(self, key: Hashable) -> Task | None:
         if key is None:
             return None
         with self._lock:
-            waiting = self._behind[key]
-            if waiting:
-                return waiting.popleft()
-            del self._behind[key]
+            following = self._following[key]
+            if following:
+                return following.popleft()
+            del self._following[key]
             return None

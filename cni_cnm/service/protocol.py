@@ -1,4 +1,4 @@
-"""What a relay and the service say to each other: one request, one reply, then the connection is closed.
+"""The messages between a relay and the service: one request and one reply for each connection.
 
     request   magic 8 | version 32 | environ, argv, stdin, descriptors: 4 each
               environ bytes | argv bytes (every string ends in NUL) | stdin verbatim
@@ -6,10 +6,10 @@
     reply     magic 8 | exit code, stdout, stderr, 0: 4 each
               stdout bytes | stderr bytes
 
-Numbers are unsigned, in host order: both ends are on one machine. The magic carries the protocol's version
-and `version` is the program's, so that a relay and a service of different installations never work
-together. There is no reply for "not by me": the service closes the connection, and the relay executes the
-full program. The other end is build/relay.c; change both, and the magic with them.
+Numbers are unsigned and in host order: both ends are on one machine. The magic contains the protocol's version,
+`version` is the program's: a relay and a service of different installations never work together. To decline a request
+the service closes the connection without a reply, and the relay executes the full program. The other end is
+build/relay.c: change both, and the magic with them.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _CHUNK_BYTES = 64 << 10
 
 
 class Refused(Exception):
-    """This request is not for this service; the connection is to be closed without a reply. Says why."""
+    """The service declines the request: its connection is closed without a reply. The text is the reason."""
 
 
 class Request(NamedTuple):
-    """A CNI call as its relay got it."""
+    """A CNI call as its relay received it."""
 
     environ: Mapping[str, str]
     argv: Sequence[str]
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 
 class Incoming:
-    """One connection while its request arrives. Owns the descriptors that came with it until `close`."""
+    """A connection whose request arrives. Owns the descriptors that came with it until `close`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -64,7 +64,7 @@ class Incoming:
             os.close(self.descriptors.pop())
 
     def receive(self) -> Request | None:
-        """Read what there is: the request, None while it is incomplete, Refused if it cannot become one."""
+        """Read what has arrived. Gives the request, None while it is incomplete; Refused if it cannot be one."""
         try:
             data, ancillary, flags, _ = self.connection.recvmsg(
                 _CHUNK_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
@@ -77,9 +77,9 @@ class Incoming:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self.descriptors += memoryview(content)[: len(content) // 4 * 4].cast("i")
         if not data:
-            raise Refused("the relay went away")
+            raise Refused("the relay closed the connection")
         if flags & socket.MSG_CTRUNC or len(self.descriptors) > _DESCRIPTORS_MAX:
-            raise Refused("more descriptors than a request has")
+            raise Refused("more descriptors arrived than a request may have")
         self._bytes += data
         if not self._size and len(self._bytes) >= REQUEST.size:
             self._read_header()
@@ -90,11 +90,11 @@ class Incoming:
     def _read_header(self) -> None:
         magic, version, environ, argv, stdin, descriptors = REQUEST.unpack_from(self._bytes)
         if magic != MAGIC:
-            raise Refused("the relay speaks another protocol")
+            raise Refused("the relay uses another protocol")
         if version.rstrip(b"\0") != __version__.encode():
             raise Refused(f"the relay is of version {version.rstrip(bytes(1)).decode(errors='replace')}")
         if environ + argv > TEXT_MAX or stdin > STDIN_MAX:
-            raise Refused("the request is larger than a relay's")
+            raise Refused("the request is too large")
         if descriptors != len(self.descriptors) or not descriptors:
             raise Refused(f"{len(self.descriptors)} descriptors came where {descriptors} were announced")
         self._lengths = environ, argv, stdin
@@ -102,7 +102,7 @@ class Incoming:
 
     def _decode(self) -> Request:
         if len(self._bytes) != self._size:
-            raise Refused("the request goes on after its end")
+            raise Refused("bytes follow the end of the request")
         environ_end = REQUEST.size + self._lengths[0]
         argv_end = environ_end + self._lengths[1]
         pairs = (text.partition("=") for text in _strings(self._bytes[REQUEST.size : environ_end]))
@@ -114,7 +114,7 @@ class Incoming:
 
 
 def encode_request(request: Request, descriptors: int, *, version: str = __version__) -> bytes:
-    """The bytes a relay sends (beside the descriptors themselves)."""
+    """The bytes a relay sends (without the descriptors)."""
     environ = _packed([f"{key}={value}" for key, value in request.environ.items()])
     argv = _packed(request.argv)
     head = REQUEST.pack(MAGIC, version.encode(), len(environ), len(argv), len(request.stdin), descriptors)
@@ -122,18 +122,18 @@ def encode_request(request: Request, descriptors: int, *, version: str = __versi
 
 
 def encode_reply(code: int, out: bytes, err: bytes) -> bytes:
-    """The bytes a relay is answered. Of stderr as much is sent as a relay has room for."""
+    """The bytes of an answer. stderr is cut to the size that a relay accepts."""
     err = err[: max(0, REPLY_MAX - len(out))]
     return REPLY.pack(MAGIC, code, len(out), len(err), 0) + out + err
 
 
 def decode_reply(data: bytes) -> tuple[int, bytes, bytes]:
-    """Exit code, stdout and stderr; Refused if it is cut off or none of ours."""
+    """Exit code, stdout and stderr; Refused if the reply is cut off or of another protocol."""
     if len(data) < REPLY.size:
         raise Refused("the reply is cut off")
     magic, code, out, err, _ = REPLY.unpack_from(data)
     if magic != MAGIC or len(data) != REPLY.size + out + err:
-        raise Refused("the reply is not complete or none of ours")
+        raise Refused("the reply is incomplete or of another protocol")
     return code, data[REPLY.size : REPLY.size + out], data[REPLY.size + out :]
 
 

@@ -1,9 +1,11 @@
-"""Accepts relays' connections, reads their requests, hands them to the lanes, sends the answers.
+"""Accepts connections of relays, reads their requests, runs them on threads, sends the answers.
 
-One thread waits in epoll for connections and requests (a relay connects before it reads its stdin); a
-request is handed on only when it is complete, so a slow runtime holds no thread. Stopping: nothing new is
-accepted, connections without a complete request are closed (their relays execute the full program), what
-is under way is finished.
+One thread waits in epoll for connections and requests. A request gets a thread when it is complete, so a slow runtime
+occupies none (a relay connects before it reads its stdin). Two threads serve STATUS only: it must be answered while
+all others are busy with ADDs.
+
+On `stop` nothing new is accepted, connections without a complete request are closed (their relays execute the full
+program), and requests in progress are finished.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from threading import current_thread
 from time import perf_counter, sleep
 from typing import NamedTuple
 
-from cni_cnm.service.keyed_executor import Lane
+from cni_cnm.service.keyed_executor import KeyedExecutor
 from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
 
 TYPE_CHECKING = False
@@ -32,7 +34,7 @@ _STATUS_WIDTH = 2
 _CONNECTIONS_MAX = 1024
 _SEND_TIMEOUT_S = 5.0
 _PAUSE_S = 0.1
-"""Out of descriptors: what waits in the kernel's queue would wake the thread again at once."""
+"""Without free descriptors, the connection in the kernel's queue would wake the thread again at once."""
 _CREDENTIALS = struct.Struct("=iII")
 
 
@@ -50,11 +52,11 @@ class Answer(NamedTuple):
     out: bytes = b""
     err: bytes = b""
     steps: tuple[tuple[str, float], ...] = ()
-    """What took how long, in seconds, for --trace."""
+    """Names and seconds, for --trace."""
 
 
 class Server:
-    """`answer` is called on the lanes' threads; Refused from it sends the relay to the full program."""
+    """`answer` is called on many threads. If it raises Refused, the relay executes the full program."""
 
     def __init__(
         self, listener: Listener, answer: Callable[[Call], Answer], *, width: int = WIDTH, trace: bool = False
@@ -62,8 +64,8 @@ class Server:
         self._listener = listener
         self._answer = answer
         self._trace = trace
-        self._lane = Lane("request", width)
-        self._status = Lane("status", _STATUS_WIDTH)
+        self._executor = KeyedExecutor("request", width)
+        self._status_executor = KeyedExecutor("status", _STATUS_WIDTH)
         self._selector = selectors.DefaultSelector()
         self._incoming: set[Incoming] = set()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -73,7 +75,7 @@ class Server:
         os.eventfd_write(self._wake, 1)
 
     def serve(self) -> None:
-        """Until `stop`; then finish what is under way."""
+        """Serve until `stop`, then finish the requests in progress."""
         self._selector.register(self._listener.socket, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)
         stopping = False
@@ -89,14 +91,14 @@ class Server:
         self._listener.close()
         for incoming in self._incoming:
             incoming.close()
-        self._lane.drain()
-        self._status.drain()
+        self._executor.drain()
+        self._status_executor.drain()
         os.close(self._wake)
 
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.socket.accept()
-        except OSError as error:  # nothing there any more, or no descriptor left: the relay goes on by itself
+        except OSError as error:  # the relay has closed it, or no descriptor is free
             if not isinstance(error, BlockingIOError):
                 _say(f"a connection cannot be accepted: {error.strerror}")
                 sleep(_PAUSE_S)
@@ -104,7 +106,7 @@ class Server:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(credentials)
         if uid != 0 or len(self._incoming) >= _CONNECTIONS_MAX:
-            _say(f"a connection of uid {uid} is refused" if uid else "too many connections wait to send a request")
+            _say(f"a connection of uid {uid} is refused" if uid else "too many connections without a complete request")
             connection.close()
             return
         incoming = Incoming(connection)
@@ -125,10 +127,10 @@ class Server:
         self._release(incoming)
         environ = request.environ
         arrived = perf_counter()
-        lane = self._status if environ.get("CNI_COMMAND") == "STATUS" else self._lane
+        executor = self._status_executor if environ.get("CNI_COMMAND") == "STATUS" else self._executor
         try:
-            lane.submit(_order(request), lambda: self._serve(incoming, request, arrived))
-        except RuntimeError as error:  # the relay goes on by itself
+            executor.submit(_order(request), lambda: self._serve(incoming, request, arrived))
+        except RuntimeError as error:  # no thread: the relay executes the full program
             _say(f"a request cannot be served: {error}")
             incoming.close()
 
@@ -137,12 +139,12 @@ class Server:
         self._incoming.discard(incoming)
 
     def _serve(self, incoming: Incoming, request: Request, arrived: float) -> None:
-        """Answer one request, on a lane's thread. Never raises: the relay goes on by itself if need be."""
+        """Answer one request. Never raises: without an answer the relay executes the full program."""
         started = perf_counter()
         connection = incoming.connection
         try:
-            if _gone(connection):
-                _say(f"{_title(request)}: the relay gave up waiting; not done")
+            if _closed(connection):
+                _say(f"{_title(request)}: the relay has closed the connection; the request is not run")
                 return
             pid, _, _ = _CREDENTIALS.unpack(
                 connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -159,24 +161,24 @@ class Server:
                 _say(f"{_title(request)} code={answer.code} total={total:.2f} ms: {times} {where}")
         except Refused as reason:
             if self._trace:
-                _say(f"{_title(request)}: not by this service: {reason}")
+                _say(f"{_title(request)}: declined: {reason}")
         except OSError as error:
-            _say(f"{_title(request)}: the answer did not reach the relay: {error.strerror or error}")
-        except Exception as error:  # noqa: BLE001 - a defect in one request must not end the lane's thread
+            _say(f"{_title(request)}: the answer could not be sent to the relay: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - a defect in one request must not end the thread
             _say(f"{_title(request)}: {type(error).__name__}: {error}")
         finally:
             incoming.close()
 
 
 def _order(request: Request) -> object:
-    """What must run in order shares a key: the calls for one interface of one container. None: no order."""
+    """The key of calls that must run in order: container and interface. None: no order is needed."""
     environ = request.environ
     container = environ.get("CNI_CONTAINERID")
     return (container, environ.get("CNI_IFNAME")) if container else None
 
 
-def _gone(connection: socket.socket) -> bool:
-    """Whether the relay hung up: it ran out of time, or was killed by its runtime."""
+def _closed(connection: socket.socket) -> bool:
+    """Whether the relay has closed the connection: its time ran out, or the runtime killed it."""
     poll = select.poll()
     poll.register(connection, select.POLLHUP)
     return bool(poll.poll(0))
@@ -188,6 +190,6 @@ def _title(request: Request) -> str:
 
 
 def _say(line: str) -> None:
-    """One line to the journal. Control characters of a caller's text are shown, not sent."""
+    """Write one line to the journal. Control characters of a caller's text are escaped."""
     sys.stderr.write("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) + "\n")
     sys.stderr.flush()

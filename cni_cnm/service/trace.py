@@ -1,6 +1,6 @@
-"""Where the time of a request goes: the verbs of its stacks, its records and the packet filter, counted and timed.
+"""Times of a request: the calls to its stacks, records and packet filter, counted and timed.
 
-Only for `cni-cnm serve --trace`, and only on the objects of the one request.
+Only for `cni-cnm serve --trace`, and only for the objects of one request.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Steps:
         self._taken: dict[str, tuple[int, float]] = {}
         self._inside = False
 
-    def watch(self, thing: T) -> T:
-        """The thing itself, its public methods timed from now on. One called by another counts as part of that."""
-        for name, method in _methods(thing):
-            setattr(thing, name, self._timed(name, method))
-        return thing
+    def watch(self, target: T) -> T:
+        """Time the public methods of an object of this request. Methods called by others count as part of those."""
+        for name, method in _methods(target):
+            setattr(target, name, self._timed(name, method))
+        return target
 
-    def view(self, thing: T, prefix: str) -> T:
-        """The public methods of a thing that others use too, timed."""
-        return cast("T", SimpleNamespace(**{name: self._timed(prefix + name, call) for name, call in _methods(thing)}))
+    def view(self, target: T, prefix: str) -> T:
+        """The timed public methods of an object that other requests use too."""
+        return cast("T", SimpleNamespace(**{name: self._timed(prefix + name, call) for name, call in _methods(target)}))
 
     def taken(self) -> tuple[tuple[str, float], ...]:
-        """Name (with the number of calls, if there were more than one) and seconds."""
+        """Name, with the number of calls if there were several, and seconds."""
         return tuple(
             (f"{name}({count})" if count > 1 else name, seconds) for name, (count, seconds) in self._taken.items()
         )
@@ -56,6 +56,6 @@ class Steps:
         return timed
 
 
-def _methods(thing: object) -> list[tuple[str, Callable[..., Any]]]:
-    names = (name for name in dir(type(thing)) if not name.startswith("_"))
-    return [(name, getattr(thing, name)) for name in names if callable(getattr(type(thing), name))]
+def _methods(target: object) -> list[tuple[str, Callable[..., Any]]]:
+    names = (name for name in dir(type(target)) if not name.startswith("_"))
+    return [(name, getattr(target, name)) for name in names if callable(getattr(type(target), name))]

@@ -14,7 +14,7 @@ import subprocess
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from cni_cnm.kernel.netns import CLONE_NEWNET, setns
+from cni_cnm.kernel.setns import CLONE_NEWNET, setns
 from cni_cnm.model import EndpointKey, digest
 from tests.bench.measure import Pod
 

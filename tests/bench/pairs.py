@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from cni_cnm.cli.serve import WARM
-from cni_cnm.service.handler import Door
+from cni_cnm.service.handler import Handler
 from cni_cnm.service.protocol import Request
 from cni_cnm.service.server import Call
 
@@ -46,7 +46,7 @@ def main(name: str, count: int) -> None:
 
     for module in WARM:
         import_module(module)
-    handler = Door()
+    handler = Handler()
     gc.collect()
     gc.freeze()
     stdin = json.dumps(CONFIGURATIONS[name]).encode()

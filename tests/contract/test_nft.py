@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from cni_cnm.errors import CnmError, KernelError
-from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, merge, nfnetlink
-from cni_cnm.kernel.libnftables import Binary, Library, failure
+from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, merge
 from cni_cnm.kernel.nft import KernelNft
+from cni_cnm.kernel.nftables import nfnetlink
+from cni_cnm.kernel.nftables.libnftables import Binary, Library, failure
 from tests.kernel.lab import Namespace, missing
 from tests.memory_kernel.nft import MemoryNft
 
@@ -210,7 +211,7 @@ def test_find_lists_nothing(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(nfnetlink, "messages", count)
     monkeypatch.setattr(nft, "_runner", None)
-    monkeypatch.setattr("cni_cnm.kernel.libnftables.runner", lambda: pytest.fail("nft was asked"))
+    monkeypatch.setattr("cni_cnm.kernel.nftables.libnftables.runner", lambda: pytest.fail("nft was asked"))
     assert missing(nft, asked) == [many[0]._replace(key="6 . 6000")]
     assert heard == 3 + len(asked)
 
@@ -242,7 +243,7 @@ def test_rules_by_comment(nft: Nft) -> None:
     nft.remove_rules(found, ["bridge theirs a"])
     assert [rule.comment for rule in nft.commented(tables, ["pod"])] == ["pod-2"]
     assert [rule.comment for rule in nft.commented(("ip other",), ["pod"])] == ["pod-1"]
-    assert nft.glance(["bridge theirs a"]) == [None]
+    assert nft.handles(["bridge theirs a"]) == [None]
 
 
 def test_many_elements(nft: Nft) -> None:

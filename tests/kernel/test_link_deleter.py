@@ -11,49 +11,52 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import links, messages
-from cni_cnm.kernel.link_monitor import LinkMonitor
-from cni_cnm.kernel.stack import LEAVING, KernelStack
+from cni_cnm.kernel.netlink import messages
+from cni_cnm.kernel.rtnetlink import link_deletion, links
+from cni_cnm.kernel.rtnetlink.connection import Connection
+from cni_cnm.kernel.rtnetlink.link_deletion import DELETION_GROUP
+from cni_cnm.kernel.rtnetlink.link_monitor import LinkMonitor
+from cni_cnm.kernel.stack import KernelStack
 from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.link_deleter import LinkDeleter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cni_cnm.kernel.netlink_socket import NetlinkSocket
+    from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
 
 
-class Counting(KernelStack):
+class Counting(Connection):
     """Counts how often the kernel is made to wait."""
 
     waits = 0
 
-    def _attempt_delete(self, index: int) -> KernelError | None:
-        Counting.waits += 1
-        return super()._attempt_delete(index)
+    def control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
+        Counting.waits += kind == messages.RTM_DELLINK
+        super().control(message, kind, sentence, **more)
 
-    def delete_group(self, group: int) -> None:
-        Counting.waits += 1
-        super().delete_group(group)
+
+def counting(fd: int, path: str) -> KernelStack:
+    return KernelStack(fd, path, Counting(fd, path))
 
 
 @pytest.fixture
-def reaper(host: KernelStack) -> Iterator[LinkDeleter]:
+def deleter(host: KernelStack) -> Iterator[LinkDeleter]:
     """Of the host, counting."""
     Counting.waits = 0
-    made = LinkDeleter(os.dup(host.fd), Counting)
+    made = LinkDeleter(os.dup(host.fd), counting)
     yield made
     made.close()
 
 
 @pytest.fixture
-def request_stack(host: KernelStack, reaper: LinkDeleter) -> Iterator[HostStack]:
+def request_stack(host: KernelStack, deleter: LinkDeleter) -> Iterator[HostStack]:
     """Of a request; what its thread keeps for the next one is closed, too."""
     kept = threading.local()
-    made = HostStack(os.dup(host.fd), reaper, kept)
+    made = HostStack(os.dup(host.fd), deleter, kept)
     yield made
     made.close()
-    kept.wire.close()
+    kept.socket.close()
 
 
 def make_links(host: KernelStack, count: int) -> list[int]:
@@ -63,54 +66,54 @@ def make_links(host: KernelStack, count: int) -> list[int]:
     return [link.ifindex for link in found if link is not None]
 
 
-def delete_together(reaper: LinkDeleter, indexes: Sequence[int]) -> list[BaseException | None]:
+def delete_together(deleter: LinkDeleter, indexes: Sequence[int]) -> list[BaseException | None]:
     """What each of so many simultaneous deletions raised."""
     raised: list[BaseException | None] = [None] * len(indexes)
 
     def delete(number: int) -> None:
         try:
-            reaper.delete([indexes[number]])
+            deleter.delete([indexes[number]])
         except (KernelError, OSError) as error:
             raised[number] = error
 
     threads = [threading.Thread(target=delete, args=(number,)) for number in range(len(indexes))]
-    with reaper._together._turn:  # as if a deletion were in the kernel: these come meanwhile
+    with deleter._coalesce._turn:  # as if a deletion were in the kernel: these come meanwhile
         for thread in threads:
             thread.start()
-        while len(reaper._together._waiting) < len(indexes):
+        while len(deleter._coalesce._waiting) < len(indexes):
             time.sleep(0.001)
     for thread in threads:
         thread.join(timeout=60)
     return raised
 
 
-def test_deletions_that_come_while_one_is_in_the_kernel_are_one(host: KernelStack, reaper: LinkDeleter) -> None:
+def test_deletions_that_come_while_one_is_in_the_kernel_are_one(host: KernelStack, deleter: LinkDeleter) -> None:
     """Thirty threads, thirty links: all gone when each returns, after a single wait."""
     indexes = make_links(host, 30)
-    assert delete_together(reaper, indexes) == [None] * 30
+    assert delete_together(deleter, indexes) == [None] * 30
     assert [link.name for link in host.links()] == ["lo"]
     assert Counting.waits == 1
 
 
-def test_one_alone_is_an_ordinary_deletion(host: KernelStack, reaper: LinkDeleter) -> None:
+def test_one_alone_is_an_ordinary_deletion(host: KernelStack, deleter: LinkDeleter) -> None:
     """No group, no detour."""
     (index,) = make_links(host, 1)
-    reaper.delete([index])
+    deleter.delete([index])
     assert (host.link("a0"), Counting.waits) == (None, 1)
 
 
-def test_one_that_is_gone_is_done(host: KernelStack, reaper: LinkDeleter) -> None:
+def test_one_that_is_gone_is_done(host: KernelStack, deleter: LinkDeleter) -> None:
     """A link that went meanwhile is no error, and keeps nobody else's."""
     indexes = make_links(host, 12)
     host.delete_link(indexes[3])
-    assert delete_together(reaper, indexes) == [None] * 12
+    assert delete_together(deleter, indexes) == [None] * 12
     assert [link.name for link in host.links()] == ["lo"]
 
 
-def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, reaper: LinkDeleter) -> None:
+def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, deleter: LinkDeleter) -> None:
     """The loopback cannot be deleted, alone or in a group: the others are, and it is in its own group again."""
     indexes = [*make_links(host, 8), 1]
-    raised = delete_together(reaper, indexes)
+    raised = delete_together(deleter, indexes)
     assert [error is not None for error in raised] == [*[False] * 8, True]
     assert isinstance(raised[8], KernelError)
     assert raised[8].errno == errno.EOPNOTSUPP
@@ -121,15 +124,14 @@ def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, reaper: L
 def test_a_failure_that_is_no_answer_of_the_kernel_reaches_everybody(host: KernelStack) -> None:
     """Out of descriptors when the socket is opened: no thread takes its link for deleted. Later it goes."""
 
-    class Exhausted(KernelStack):
-        @property
-        def _wire(self) -> NetlinkSocket:
+    class Exhausted(Connection):
+        def open_socket(self) -> NetlinkSocket:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     indexes = make_links(host, 4)
-    reaper = LinkDeleter(os.dup(host.fd), Exhausted)
-    raised = delete_together(reaper, indexes)
-    reaper.close()
+    deleter = LinkDeleter(os.dup(host.fd), lambda fd, path: KernelStack(fd, path, Exhausted(fd, path)))
+    raised = delete_together(deleter, indexes)
+    deleter.close()
     assert [getattr(error, "errno", None) for error in raised] == [errno.EMFILE] * 4
     assert {link.name for link in host.links()} >= {f"a{number}" for number in range(4)}
 
@@ -137,13 +139,14 @@ def test_a_failure_that_is_no_answer_of_the_kernel_reaches_everybody(host: Kerne
 def test_links_that_cannot_be_grouped_go_one_by_one(host: KernelStack) -> None:
     """The kernel refuses the group, not the deletion: they are gone all the same."""
 
-    class Ungrouped(KernelStack):
-        def _control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
+    class Ungrouped(Connection):
+        def control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
             if kind == messages.RTM_SETLINK:
                 raise KernelError(f"{sentence} failed", errno.ENOBUFS)
-            super()._control(message, kind, sentence, **more)
+            super().control(message, kind, sentence, **more)
 
-    stack = Ungrouped(os.dup(host.fd), "")
+    fd = os.dup(host.fd)
+    stack = KernelStack(fd, "", Ungrouped(fd, ""))
     stack.delete_links(make_links(host, 3))
     stack.close()
     assert [link.name for link in host.links()] == ["lo"]
@@ -159,17 +162,17 @@ def test_inside_a_batch_a_link_that_is_gone_keeps_no_other(host: KernelStack) ->
     assert [link.name for link in host.links()] == ["lo"]
 
 
-def test_nobody_elses_links_are_touched(host: KernelStack, reaper: LinkDeleter) -> None:
+def test_foreign_links_are_not_touched(host: KernelStack, deleter: LinkDeleter) -> None:
     """Links beside the deleted ones stay, also those made meanwhile."""
     indexes = make_links(host, 10)
     keep = [host.link("a7"), host.link("b7")]
     assert all(keep)
-    delete_together(reaper, [*indexes[:7], *indexes[8:]])
+    delete_together(deleter, [*indexes[:7], *indexes[8:]])
     assert {link.name for link in host.links()} == {"lo", "a7", "b7"}
-    assert all(link.group != LEAVING for link in host.links())
+    assert all(link.group != DELETION_GROUP for link in host.links())
 
 
-def test_a_stack_of_a_request_deletes_through_the_reaper(host: KernelStack, request_stack: HostStack) -> None:
+def test_the_host_stack_of_a_request_uses_the_deleter(host: KernelStack, request_stack: HostStack) -> None:
     """What was queued before, in a batch, happens before."""
     (index,) = make_links(host, 1)
     with request_stack.batch():
@@ -179,30 +182,30 @@ def test_a_stack_of_a_request_deletes_through_the_reaper(host: KernelStack, requ
     assert Counting.waits == 1
 
 
-def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack, reaper: LinkDeleter) -> None:
+def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack, deleter: LinkDeleter) -> None:
     """Its socket is the thread's; what was queued and not sent, or sent and not answered, is not the next one's."""
     kept = threading.local()
-    first = HostStack(os.dup(host.fd), reaper, kept)
+    first = HostStack(os.dup(host.fd), deleter, kept)
     assert first.link("lo") is not None
-    wire = first._wire
+    wire = first.connection.socket
     wire.begin()
     first.set_link(1, mtu=1400)
     wire._send(wire._encode(links.query(1), messages.RTM_GETLINK, 1, "asking").data, "asking")
     first.close()
-    second = HostStack(os.dup(host.fd), reaper, kept)
+    second = HostStack(os.dup(host.fd), deleter, kept)
     found = second.link("lo")
     assert found is not None
-    assert (second._wire, found.mtu) == (wire, 65536)
+    assert (second.connection.socket, found.mtu) == (wire, 65536)
     second.set_link(1, mtu=1300)
     assert {str(address) for address in second.addresses(1)} == {"127.0.0.1/8", "::1/128"}
     second.close()
-    kept.wire.close()
+    kept.socket.close()
 
 
 @pytest.mark.parametrize("through", ["a request of the service", "a program of its own"])
 def test_links_of_one_request_go_in_one_wait(host: KernelStack, request_stack: HostStack, through: str) -> None:
-    """The ifb and the veth of a pod, through the reaper and without one."""
-    stack = request_stack if through == "a request of the service" else Counting(os.dup(host.fd), "")
+    """The ifb and the veth of a pod, through the deleter and without one."""
+    stack = request_stack if through == "a request of the service" else counting(os.dup(host.fd), "")
     assert request_stack.link("lo") is not None
     first, second = make_links(host, 2)
     with stack.deleting():
@@ -223,17 +226,17 @@ def test_nobody_waits_for_the_acknowledgement(host: KernelStack) -> None:
             super().delete_links(indexes)
             assert acknowledged.wait(60)
 
-    reaper = LinkDeleter(os.dup(host.fd), Late)
+    deleter = LinkDeleter(os.dup(host.fd), Late)
     for _ in range(3):
         indexes = make_links(host, 2)
-        reaper.delete(indexes)
+        deleter.delete(indexes)
         assert [link.name for link in host.links()] == ["lo"]
     acknowledged.set()
-    reaper.close()
+    deleter.close()
 
 
 def test_a_notification_that_is_lost_is_made_up_for(
-    host: KernelStack, reaper: LinkDeleter, monkeypatch: pytest.MonkeyPatch
+    host: KernelStack, deleter: LinkDeleter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel has no room to tell, its acknowledgement counts."""
     real = LinkMonitor.read
@@ -244,7 +247,7 @@ def test_a_notification_that_is_lost_is_made_up_for(
 
     monkeypatch.setattr(LinkMonitor, "read", deaf)
     indexes = make_links(host, 3)
-    reaper.delete(indexes)
+    deleter.delete(indexes)
     assert [link.name for link in host.links()] == ["lo"]
 
 
@@ -254,15 +257,15 @@ def test_without_descriptors_a_deletion_says_so(host: KernelStack, monkeypatch: 
     def none_left() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    reaper = LinkDeleter(os.dup(host.fd))
+    deleter = LinkDeleter(os.dup(host.fd))
     (index,) = make_links(host, 1)
     with monkeypatch.context() as patched:
-        patched.setattr("cni_cnm.service.link_deleter.Departures", none_left)
+        patched.setattr("cni_cnm.service.link_deleter.LinkMonitor", none_left)
         with pytest.raises(KernelError, match="Too many open files"):
-            reaper.delete([index])
-    reaper.delete([index])
+            deleter.delete([index])
+    deleter.delete([index])
     assert host.link("a0") is None
-    reaper.close()
+    deleter.close()
 
 
 class Unstarted(threading.Thread):
@@ -272,15 +275,15 @@ class Unstarted(threading.Thread):
 
 def test_without_threads_everybody_s_deletion_says_so(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control group's limit: of several at once none takes its link for gone, and later they go."""
-    reaper, indexes = LinkDeleter(os.dup(host.fd)), make_links(host, 4)
+    deleter, indexes = LinkDeleter(os.dup(host.fd)), make_links(host, 4)
     with monkeypatch.context() as patched:
         patched.setattr("cni_cnm.service.keyed_executor.Thread", Unstarted)
-        raised = delete_together(reaper, indexes)
+        raised = delete_together(deleter, indexes)
     assert [type(error) for error in raised] == [KernelError] * 4
     assert {f"a{number}" for number in range(4)} <= {link.name for link in host.links()}
-    assert delete_together(reaper, indexes) == [None] * 4
+    assert delete_together(deleter, indexes) == [None] * 4
     assert [link.name for link in host.links()] == ["lo"]
-    reaper.close()
+    deleter.close()
 
 
 def test_departures_are_those_of_links(host: KernelStack) -> None:
@@ -305,12 +308,14 @@ def test_a_group_that_another_program_deletes_is_done(host: KernelStack) -> None
     """Two programs put links into the reserved group, one deletes it: the other finds nothing, and is content."""
     ours, theirs = make_links(host, 2), KernelStack(os.dup(host.fd), "")
 
-    class Overtaken(KernelStack):
-        def delete_group(self, group: int) -> None:
-            theirs.delete_group(group)
-            super().delete_group(group)
+    class Overtaken(Connection):
+        def control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
+            if kind == messages.RTM_DELLINK:
+                link_deletion.delete_group(theirs.connection, DELETION_GROUP)
+            super().control(message, kind, sentence, **more)
 
-    stack = Overtaken(os.dup(host.fd), "")
+    fd = os.dup(host.fd)
+    stack = KernelStack(fd, "", Overtaken(fd, ""))
     stack.delete_links(ours)
     stack.close()
     theirs.close()

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import Link, links, messages, netlink_socket
+from cni_cnm.kernel import Link
+from cni_cnm.kernel.netlink import messages, netlink_socket
 from cni_cnm.kernel.netns import KernelNamespaces
+from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.stack import KernelStack
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +33,7 @@ def test_pyroute2_complains_by_the_real_logging() -> None:
     code = """
 import sys
 {before}
-import cni_cnm.kernel.messages
+import cni_cnm.kernel.netlink.messages
 assert ("logging" in sys.modules) == {loaded}
 import pyroute2.netlink
 pyroute2.netlink.log.warning("said %s", "so")
@@ -59,13 +61,13 @@ def test_import_stays_small() -> None:
 def test_other_message_classes_load_beside() -> None:
     """Further message modules of pyroute2 load over the stand-in."""
     assert _fresh(
-        "import cni_cnm.kernel.netlink_socket\nfrom pyroute2.netlink.rtnl.tcmsg import tcmsg; print(tcmsg.prefix)"
+        "import cni_cnm.kernel.netlink.messages\nfrom pyroute2.netlink.rtnl.tcmsg import tcmsg; print(tcmsg.prefix)"
     ) == ("TCA_\n")
 
 
 def test_a_loaded_pyroute2_is_used() -> None:
     """In a program that has pyroute2 already, nothing stands in for it."""
-    code = "import pyroute2, sys, cni_cnm.kernel.netlink_socket; print(sys.modules['pyroute2'].IPRoute.__name__)"
+    code = "import pyroute2, sys, cni_cnm.kernel.netlink.messages; print(sys.modules['pyroute2'].IPRoute.__name__)"
     assert _fresh(code) == "IPRoute\n"
 
 

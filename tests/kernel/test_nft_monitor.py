@@ -9,7 +9,7 @@ import pytest
 
 from cni_cnm.firewall import TABLES, masquerade
 from cni_cnm.kernel.nft import KernelNft
-from cni_cnm.kernel.nft_monitor import NOTHING, Change, NftMonitor
+from cni_cnm.kernel.nftables.nft_monitor import NOTHING, Change, NftMonitor
 from tests.kernel.lab import Lab
 
 OURS = "inet cni_cnm"

@@ -13,7 +13,8 @@ import pytest
 from cni_cnm.cnm.interface import shaping
 from cni_cnm.errors import CheckFailed, KernelFeatureMissing
 from cni_cnm.kernel import Rate
-from cni_cnm.kernel.netns import KernelNamespaces, entered
+from cni_cnm.kernel.netns import KernelNamespaces
+from cni_cnm.kernel.setns import entered
 from cni_cnm.kernel.stack import KernelStack
 from cni_cnm.kernel.token_bucket import kept
 from cni_cnm.model import Bandwidth

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cni_cnm.kernel import Link, RouteEntry
+from cni_cnm.kernel.contract.route import completed
 from cni_cnm.kernel.netns import KernelNamespaces
-from cni_cnm.kernel.route_defaults import completed
 from cni_cnm.kernel.stack import KernelStack
 
 V4, V6 = ip_interface("10.0.0.2/8"), ip_interface("fd00::2/16")

@@ -10,7 +10,7 @@ import errno
 from _thread import allocate_lock
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import ElementTaken, Seen
+from cni_cnm.kernel import ElementTaken, Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ class MemoryNft:
             self.chains = {place for place in self.chains if place[0] != table}
             self.counts = {place: count for place, count in self.counts.items() if place[0] != table}
 
-    def glance(self, names: Sequence[str]) -> Sequence[Seen | None]:
+    def handles(self, names: Sequence[str]) -> Sequence[Handle | None]:
         with self._lock:
             there = {f"{table} {chain}" for table, chain in self.chains}
             there |= {table for table, _ in (*self.chains, *self.sets)}
-            return [Seen(1, 1) if name in there else None for name in names]
+            return [Handle(1, 1) if name in there else None for name in names]
 
     def rules(self, table: str) -> dict[str, int]:
         with self._lock:

@@ -6,8 +6,8 @@ import errno
 from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
-from cni_cnm.kernel.batch import Batch, Deleting
-from cni_cnm.kernel.route_defaults import MAIN, completed
+from cni_cnm.kernel.contract.route import MAIN, completed
+from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
 from cni_cnm.kernel.token_bucket import kept
 from tests.memory_kernel.machine import Machine
 from tests.memory_kernel.parent_links import place
@@ -28,7 +28,7 @@ class MemoryStack:
         self._machine = machine
         self._queue: list[Callable[[], None]] = []
         self._depth = 0
-        self.leaving: list[int] | None = None
+        self.deletions: list[int] | None = None
 
     def close(self) -> None:
         self._queue.clear()
@@ -201,10 +201,10 @@ class MemoryStack:
         self._write(move)
 
     def delete_link(self, index: int) -> None:
-        if self.leaving is None:
+        if self.deletions is None:
             self.delete_links([index])
         else:
-            self.leaving.append(index)
+            self.deletions.append(index)
 
     def deleting(self) -> Deleting:
         return Deleting(self)

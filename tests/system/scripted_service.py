@@ -14,7 +14,7 @@ import time
 
 from cni_cnm.service import server as service_server
 from cni_cnm.service.activation import Listener, notify
-from cni_cnm.service.keyed_executor import Lane
+from cni_cnm.service.keyed_executor import KeyedExecutor
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.server import Answer, Call, Server
 
@@ -46,12 +46,12 @@ def main(path: str, log: str, width: int) -> None:
         os.write(target, f"end {name}\n".encode())
         return Answer(0, b"service " + call.request.stdin)
 
-    class Told(Lane):
+    class Logging(KeyedExecutor):
         def submit(self, key: object, work: Callable[[], None]) -> None:
             os.write(target, b"queued\n")
             super().submit(key, work)
 
-    setattr(service_server, "Lane", Told)  # noqa: B010 - mypy lets no class be replaced
+    setattr(service_server, "KeyedExecutor", Logging)  # noqa: B010 - mypy lets no class be replaced
     server = Server(Listener(path, os.environ), answer, width=width)
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     notify(os.environ, "READY=1")

@@ -40,8 +40,8 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         ("network allow podnet podnet", "podnet is one network"),
         ("endpoint ls --network nope", "there is no network 'nope'"),
         ("endpoint inspect nope", "there is no endpoint 'nope'"),
-        ("serve --socket /etc/passwd", "cannot listen on /etc/passwd: there is something that is no socket"),
-        ("serve --docker-socket /etc", "cannot listen on /etc: there is something that is no socket"),
+        ("serve --socket /etc/passwd", "cannot listen on /etc/passwd: the path is taken by a file that is no socket"),
+        ("serve --docker-socket /etc", "cannot listen on /etc: the path is taken by a file that is no socket"),
     ],
 )
 def test_refused(side: Side, words: str, sentence: str) -> None:

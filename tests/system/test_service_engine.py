@@ -142,7 +142,7 @@ def test_a_caller_in_another_namespace_is_not_the_services(served: Served) -> No
     served.call("ADD", caller=other).ok()
     assert "br0" in served.node.links(netns=other)
     assert "br0" not in served.node.links()
-    assert served.traced("not by this service") == 1
+    assert served.traced("declined") == 1
 
 
 def test_the_namespace_comes_as_a_descriptor(served: Served) -> None:

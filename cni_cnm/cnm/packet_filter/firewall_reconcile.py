@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.firewall import Policy
     from cni_cnm.firewall.foreign_accept import Accepted
-    from cni_cnm.kernel import Seen
+    from cni_cnm.kernel import Handle
     from cni_cnm.model import Json
     from cni_cnm.state.lock import Lock
 
@@ -242,7 +242,7 @@ def _is_well(controller: Controller, state: State, whose: str, policy: Policy | 
 def _stands(controller: Controller, state: State) -> bool:
     if not state.tables:
         return True
-    seen = controller.nft.glance([*state.tables, *state.chains])
+    seen = controller.nft.handles([*state.tables, *state.chains])
     tables, chains = seen[: len(state.tables)], seen[len(state.tables) :]
     handles = zip(tables, state.tables.values(), strict=True)
     return all(one and one.handle == handle for one, handle in handles) and all(one and one.use for one in chains)
@@ -285,7 +285,7 @@ def _store(controller: Controller, state: State, chains: Iterable[str], declared
     """Record how things are now, of what was known and what is new."""
     chains = tuple(dict.fromkeys(chains))
     tables = tuple(dict.fromkeys(" ".join(chain.split(" ")[:2]) for chain in chains))
-    seen: Sequence[Seen | None] = controller.nft.glance([*tables, *chains]) if tables else ()
+    seen: Sequence[Handle | None] = controller.nft.handles([*tables, *chains]) if tables else ()
     there = {name: one for name, one in zip((*tables, *chains), seen, strict=True) if one}
     state = state._replace(
         epoch=controller.epoch,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.kernel import Rate, tc
+from cni_cnm.kernel import Rate
+from cni_cnm.kernel.rtnetlink import tc
 from cni_cnm.kernel.token_bucket import LATENCY_NS, NS, TICK_NS, U32, Bucket, bucket, kept
 
 RATES = st.integers(8, 2**50)

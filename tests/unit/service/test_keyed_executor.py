@@ -7,7 +7,7 @@ from threading import Event, Thread
 import pytest
 
 from cni_cnm.service import keyed_executor
-from cni_cnm.service.keyed_executor import Lane
+from cni_cnm.service.keyed_executor import KeyedExecutor
 
 
 class Unstarted(Thread):
@@ -19,30 +19,30 @@ class Unstarted(Thread):
 
 def test_no_thread_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """The task is refused, not lost; one of the same key is taken as soon as a thread can be had."""
-    lane, done = Lane("test", 2), Event()
+    executor, done = KeyedExecutor("test", 2), Event()
     with monkeypatch.context() as patched:
         patched.setattr(keyed_executor, "Thread", Unstarted)
         with pytest.raises(RuntimeError, match="can't start"):
-            lane.submit("key", done.set)
-    lane.submit("key", done.set)
+            executor.submit("key", done.set)
+    executor.submit("key", done.set)
     assert done.wait(20)
-    lane.drain()
+    executor.drain()
 
 
 def test_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes while the only one is busy waits for it."""
-    lane, begun, go, done = Lane("test", 2), Event(), Event(), Event()
+    executor, begun, go, done = KeyedExecutor("test", 2), Event(), Event(), Event()
 
     def first() -> None:
         begun.set()
         assert go.wait(20)
 
-    lane.submit(1, first)
+    executor.submit(1, first)
     assert begun.wait(20)
     with monkeypatch.context() as patched:
         patched.setattr(keyed_executor, "Thread", Unstarted)
-        lane.submit(2, done.set)
+        executor.submit(2, done.set)
     assert not done.is_set()
     go.set()
     assert done.wait(20)
-    lane.drain()
+    executor.drain()

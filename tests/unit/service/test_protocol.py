@@ -94,7 +94,7 @@ def test_stderr_gives_way_to_the_result() -> None:
     assert decode_reply(encode_reply(0, out, b"e" * 100)) == (0, out, b"e" * 5)
 
 
-def test_a_request_larger_than_a_relays_is_refused_by_its_head() -> None:
-    """Before a byte of it is kept."""
-    with pytest.raises(Refused, match="larger"):
+def test_a_request_that_is_too_large_is_refused_by_its_header() -> None:
+    """Before any of its body is kept."""
+    with pytest.raises(Refused, match="too large"):
         receive([encode_request(Request({}, [], b"x" * (STDIN_MAX + 1)), 1)[:60]], 1)

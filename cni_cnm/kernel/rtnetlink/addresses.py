@@ -6,8 +6,8 @@ from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
 from struct import Struct
 
-from cni_cnm.kernel.messages import Message, ifaddrmsg
-from cni_cnm.kernel.nlattr import places, raw
+from cni_cnm.kernel.netlink.messages import Message, ifaddrmsg
+from cni_cnm.kernel.netlink.nlattr import places, raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import socket
 from errno import ENOBUFS
 from typing import NamedTuple
 
-from cni_cnm.kernel import nfnetlink, nlattr
+from cni_cnm.kernel.netlink import nlattr
+from cni_cnm.kernel.nftables import nfnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from socket import htons
 from typing import Any
 
-from cni_cnm.kernel.encoding import keep_together
-from cni_cnm.kernel.messages import Message
+from cni_cnm.kernel.netlink.encoding import keep_together
+from cni_cnm.kernel.netlink.messages import Message
 from cni_cnm.kernel.token_bucket import U32, Bucket
 
 from pyroute2.netlink import nla, nlmsg  # isort: skip # after messages, which puts a light pyroute2 in place

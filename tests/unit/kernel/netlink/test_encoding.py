@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.kernel import Port, RouteEntry, Vlan, addresses, encoding, links, routes, tc
+from cni_cnm.kernel import Port, RouteEntry, Vlan
+from cni_cnm.kernel.netlink import encoding
+from cni_cnm.kernel.rtnetlink import addresses, links, routes, tc
 from cni_cnm.kernel.token_bucket import Bucket
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cni_cnm.kernel import links
-from cni_cnm.kernel.messages import ifinfmsg
+from cni_cnm.kernel.netlink.messages import ifinfmsg
+from cni_cnm.kernel.rtnetlink import links
 
 HEADER = Path("/usr/include/linux/if_link.h")
 
@@ -26,7 +26,7 @@ def enum(name: str) -> list[str]:
 @pytest.mark.parametrize("flag", links.IPVLAN_FLAGS)
 def test_ipvlan_reads_back(mode: str, flag: str) -> None:
     """A request's mode and flag are what a link of these attributes shows."""
-    request = links.upper("ipvlan", links.ipvlan(mode, flag), "iv0", 7, namespace=3)
+    request = links.on_parent("ipvlan", links.ipvlan(mode, flag), "iv0", 7, namespace=3)
     request.encode()
     found = links.read(bytes(request.data), 0)
     assert (found.kind, found.name, found.peer, found.mode, found.flag) == ("ipvlan", "iv0", 7, mode, flag)
@@ -35,7 +35,7 @@ def test_ipvlan_reads_back(mode: str, flag: str) -> None:
 @pytest.mark.parametrize("mode", links.MACVLAN_MODES)
 def test_macvlan_reads_back(mode: str) -> None:
     """The same for a macvlan, with a queue's length beside the mode."""
-    request = links.upper("macvlan", links.macvlan(mode, 500), "mv0", 7, mac="02:00:00:00:00:01", mtu=1400)
+    request = links.on_parent("macvlan", links.macvlan(mode, 500), "mv0", 7, mac="02:00:00:00:00:01", mtu=1400)
     request.encode()
     found = links.read(bytes(request.data), 0)
     assert (found.kind, found.mode, found.mac, found.mtu) == ("macvlan", mode, "02:00:00:00:00:01", 1400)

@@ -6,9 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6
 from typing import Any
 
-from cni_cnm.kernel import RouteEntry
-from cni_cnm.kernel.messages import Message, rtmsg
-from cni_cnm.kernel.route_defaults import MAIN, completed, implied_scope
+from cni_cnm.kernel.contract.route import MAIN, RouteEntry, completed, implied_scope
+from cni_cnm.kernel.netlink.messages import Message, rtmsg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

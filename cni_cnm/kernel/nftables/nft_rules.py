@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from errno import EAFNOSUPPORT, EPROTONOSUPPORT
 
-from cni_cnm.kernel import Rule, nfnetlink
-from cni_cnm.kernel.nlattr import number, places, raw, text
+from cni_cnm.kernel.contract.element import Rule
+from cni_cnm.kernel.netlink.nlattr import number, places, raw, text
+from cni_cnm.kernel.nftables import nfnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from cni_cnm.kernel.nfnetlink import Answer, Questions
+    from cni_cnm.kernel.nftables.nfnetlink import Answer, Questions
 
 _GET_RULE = 7
 """NFT_MSG_GETRULE."""

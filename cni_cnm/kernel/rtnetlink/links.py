@@ -5,10 +5,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any
 
-from cni_cnm.kernel import Link, Port, Vlan
-from cni_cnm.kernel.encoding import Tail
-from cni_cnm.kernel.messages import AF_BRIDGE, Message, ifinfmsg
-from cni_cnm.kernel.nlattr import number, places, text
+from cni_cnm.kernel.contract.link import Link, Port, Vlan
+from cni_cnm.kernel.netlink.encoding import Tail
+from cni_cnm.kernel.netlink.messages import AF_BRIDGE, Message, ifinfmsg
+from cni_cnm.kernel.netlink.nlattr import number, places, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def ifb(name: str, mtu: int) -> Message:
 
 
 def macvlan(mode: str, bc_queue: int) -> Attributes:
-    """The data of a macvlan, for `upper`."""
+    """The data of a macvlan, for `on_parent`."""
     data: Attributes = [("IFLA_MACVLAN_MODE", MACVLAN_MODES[mode])]
     if bc_queue:
         data.append(("IFLA_MACVLAN_BC_QUEUE_LEN", bc_queue))
@@ -86,7 +86,7 @@ def ipvlan(mode: str, flag: str) -> Attributes:
     return [("IFLA_IPVLAN_MODE", IPVLAN_MODES[mode]), ("IFLA_IPVLAN_FLAGS", IPVLAN_FLAGS[flag])]
 
 
-def upper(
+def on_parent(
     kind: str, data: Attributes, name: str, parent: int, *, mac: str = "", mtu: int = 0, namespace: int = -1
 ) -> Message:
     """A link on another one; `namespace` is a descriptor of where it is born, where that is not the parent's own."""

@@ -11,15 +11,16 @@ import struct
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
 
-from cni_cnm.kernel import Element, nfnetlink
-from cni_cnm.kernel.nlattr import number, pack, places, raw, text
+from cni_cnm.kernel.contract.element import Element
+from cni_cnm.kernel.netlink.nlattr import number, pack, places, raw, text
+from cni_cnm.kernel.nftables import nfnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.kernel.nfnetlink import Questions
-    from cni_cnm.kernel.nlattr import Places
+    from cni_cnm.kernel.netlink.nlattr import Places
+    from cni_cnm.kernel.nftables.nfnetlink import Questions
 
 _GET_SET, _GET_ELEMENT = 10, 13
 """NFT_MSG_GETSET, NFT_MSG_GETSETELEM."""

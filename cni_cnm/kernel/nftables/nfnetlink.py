@@ -11,7 +11,7 @@ from _thread import allocate_lock
 from errno import EINTR
 from typing import TypeVar
 
-from cni_cnm.kernel import nlattr
+from cni_cnm.kernel.netlink import nlattr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import socket
 from errno import ENOBUFS
 from struct import Struct
 
-from cni_cnm.kernel.messages import RTM_DELLINK
+from cni_cnm.kernel.netlink.messages import RTM_DELLINK
 
 _RTMGRP_LINK = 1
 _SO_RCVBUFFORCE = 33

@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
-from cni_cnm.kernel import encoding
-from cni_cnm.kernel.messages import Refusal
+from cni_cnm.kernel.netlink import encoding
+from cni_cnm.kernel.netlink.messages import Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from cni_cnm.kernel.messages import Message
+    from cni_cnm.kernel.netlink.messages import Message
 
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300

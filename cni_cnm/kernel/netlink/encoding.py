@@ -11,7 +11,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
 from typing import Any
 
-from cni_cnm.kernel.messages import Message, ifaddrmsg, ifinfmsg, rtmsg
+from cni_cnm.kernel.netlink.messages import Message, ifaddrmsg, ifinfmsg, rtmsg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

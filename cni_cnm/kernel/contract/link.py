@@ -1,0 +1,56 @@
+"""Links and what belongs to one: bridge port flags, VLANs, a rate limit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Link(NamedTuple):
+    """A network device as the kernel shows it. Indexes are of the namespace the Stack stands for; 0 means none."""
+
+    ifindex: int
+    name: str
+    kind: str = ""
+    """`bridge`, `veth`, `macvlan`, …; "" for devices without an rtnetlink kind (lo, hardware)."""
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+    master: int = 0
+    peer: int = 0
+    """IFLA_LINK: index of a veth's other end, or of the parent of a macvlan, ipvlan or VLAN.
+
+    The index is of that link's own namespace.
+    """
+    promisc: bool = False
+    allmulti: bool = False
+    txqlen: int = 0
+    group: int = 0
+    alias: str = ""
+    vlan_filtering: bool = False
+    """Bridges only."""
+    mode: str = ""
+    """Of a macvlan `bridge`, `private`, `vepa` or `passthru`, of an ipvlan `l2`, `l3` or `l3s`."""
+    flag: str = ""
+    """Of an ipvlan: `bridge`, `private` or `vepa`."""
+
+
+class Port(NamedTuple):
+    """Flags of a bridge port."""
+
+    hairpin: bool = False
+    isolated: bool = False
+
+
+class Vlan(NamedTuple):
+    """A VLAN of a bridge port, or of the bridge itself."""
+
+    vid: int
+    pvid: bool = False
+    untagged: bool = False
+
+
+class Rate(NamedTuple):
+    """A token bucket: bits per second, and how many bits may pass at once after a pause."""
+
+    rate: int
+    burst: int

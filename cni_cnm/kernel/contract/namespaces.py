@@ -1,0 +1,22 @@
+"""Namespaces: opens Stacks. The real one is kernel/netns.py."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.kernel.contract.stack import Stack
+
+
+class Namespaces(Protocol):
+    """Opens the network namespaces of a machine. The caller closes each Stack."""
+
+    def host(self) -> Stack:
+        """The namespace the program itself was called in."""
+
+    def open(self, path: str) -> Stack:
+        """The namespace at a path. `NamespaceGone` if the path is empty, missing or a plain file.
+
+        Never creates anything; the program's own namespace is the same before, during and after.
+        """

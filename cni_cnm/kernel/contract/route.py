@@ -1,0 +1,48 @@
+"""Routes, and what the kernel fills in where a field is not given."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.model import IPAddress, IPNetwork
+
+MAIN = 254
+"""The table that None stands for (RT_TABLE_MAIN)."""
+UNIVERSE, LINK = 0, 253
+"""RT_SCOPE_UNIVERSE, RT_SCOPE_LINK."""
+IP6_PRIORITY = 1024
+"""Of an IPv6 route without one (IP6_RT_PRIO_USER)."""
+
+
+class RouteEntry(NamedTuple):
+    """A unicast route. `dst` is always given (0.0.0.0/0 and ::/0 for default); `link` 0: only a gateway is given."""
+
+    dst: IPNetwork
+    gw: IPAddress | None = None
+    link: int = 0
+    mtu: int | None = None
+    advmss: int | None = None
+    priority: int | None = None
+    table: int | None = None
+    scope: int | None = None
+    """rtnetlink scope: 0 universe, 253 link. None: universe with a gateway, link without."""
+    src: IPAddress | None = None
+
+
+def implied_scope(dst: IPNetwork, gw: IPAddress | None) -> int:
+    """What scope None stands for. IPv6 has no scope but the universe."""
+    return UNIVERSE if gw is not None or dst.version == 6 else LINK
+
+
+def completed(route: RouteEntry) -> RouteEntry:
+    """The route as it reads back: with what the kernel fills in, and None for what is the default."""
+    six = route.dst.version == 6
+    return route._replace(
+        priority=route.priority or (IP6_PRIORITY if six else None),
+        table=None if route.table in (None, 0, MAIN) else route.table,
+        scope=None if six or route.scope == implied_scope(route.dst, route.gw) else route.scope,
+        mtu=route.mtu or None,
+        advmss=route.advmss or None,
+    )

@@ -1,0 +1,173 @@
+"""Stack: one network namespace and its verbs. The real one is kernel/stack.py."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.kernel.contract.link import Link, Port, Rate, Vlan
+    from cni_cnm.kernel.contract.route import RouteEntry
+    from cni_cnm.model import IPInterface
+
+
+class Stack(Protocol):
+    """One network namespace and its verbs. Used by one thread at a time.
+
+    Verbs raise `KernelError` with the kernel's errno and a sentence that names the object. Inside `batch()` writing
+    verbs are queued. They are sent when the block ends or a reading verb is called. The kernel tries all of them, then
+    the first failure is raised.
+    """
+
+    path: str
+    """The path it was opened by, or "" for the process's own namespace."""
+
+    def close(self) -> None: ...
+    def batch(self) -> AbstractContextManager[None]: ...
+    def inode(self) -> int:
+        """Identity of the namespace: its inode number in nsfs."""
+
+    # links -----------------------------------------------------------------
+    def link(self, name: str) -> Link | None:
+        """The link of that name, None if there is none."""
+
+    def link_at(self, index: int) -> Link | None: ...
+    def links(self, *, master: int = 0) -> Sequence[Link]:
+        """All links, or the ports of the bridge `master`."""
+
+    def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
+        """Add a bridge, down. A MAC is required: a bridge without one changes its address with its ports."""
+
+    def add_veth(
+        self,
+        name: str,
+        *,
+        peer: str,
+        peer_stack: Stack,
+        mtu: int = 0,
+        mac: str = "",
+        peer_mac: str = "",
+        master: int = 0,
+    ) -> Link | None:
+        """Add a veth pair in one request: `name` here and `peer` in `peer_stack`, both down.
+
+        `mac` is of the end here, `peer_mac` of the peer; `master` enslaves the end here. EEXIST if a name is taken.
+        Gives the end here as `link` would. None in a batch, and where the kernel does not tell (before 6.2).
+        """
+
+    def add_macvlan(
+        self, name: str, parent: int, *, mode: str, to: Stack, mac: str = "", mtu: int = 0, bc_queue: int = 0
+    ) -> None:
+        """Add a macvlan on a link of this namespace. It is created down, in `to` (which may be this stack itself).
+
+        Without `mtu` it gets the parent's. `passthru` always has the parent's MAC. `bc_queue`: number of broadcast
+        packets that may wait, 0 for the kernel's default. EINVAL on lo, beside a passthru, for a second link in that
+        mode, and for an MTU above the parent's; EBUSY on a bridge's port; EEXIST if the name is taken.
+        """
+
+    def add_ipvlan(self, name: str, parent: int, *, mode: str, flag: str = "bridge", to: Stack, mtu: int = 0) -> None:
+        """Add an ipvlan, as `add_macvlan` does. It has the parent's MAC.
+
+        All ipvlans of a parent get the mode and flag of the last one. KernelFeatureMissing where the kernel has no
+        ipvlan.
+        """
+
+    def add_vlan_link(self, name: str, parent: int, vid: int, *, mtu: int = 0) -> None:
+        """Add an 802.1Q sub-interface of a link, down. EEXIST if the name or the parent's VLAN is taken.
+
+        KernelFeatureMissing where the kernel has no 802.1Q.
+        """
+
+    def set_link(
+        self,
+        index: int,
+        *,
+        up: bool | None = None,
+        name: str | None = None,
+        mac: str | None = None,
+        mtu: int | None = None,
+        master: int | None = None,
+        promisc: bool | None = None,
+        allmulti: bool | None = None,
+        txqlen: int | None = None,
+        group: int | None = None,
+        alias: str | None = None,
+    ) -> None:
+        """Change what is given, in one request. `master` 0 releases the link from its bridge."""
+
+    def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
+        """Move a link to another namespace. That takes the kernel 14 ms, so drivers create links where they stay."""
+
+    def delete_link(self, index: int) -> None:
+        """Delete a link and wait until it is gone (15 to 20 ms in the kernel). No error if absent.
+
+        In a batch it is not queued: it is sent at once, after what is queued.
+        """
+
+    def deleting(self) -> AbstractContextManager[None]:
+        """Links deleted inside the block are deleted together at its end. The first failure is raised there."""
+
+    def set_port(self, index: int, port: Port) -> None: ...
+    def port(self, index: int) -> Port: ...
+    def vlans(self, index: int) -> Sequence[Vlan]: ...
+    def add_vlan(self, index: int, vlan: Vlan) -> None:
+        """KernelFeatureMissing where the kernel has no bridge VLAN filtering."""
+
+    def delete_vlan(self, index: int, vid: int) -> None: ...
+
+    # traffic control: never queued, sent at once after what is queued --------
+    def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
+        """Add an ifb, up: the target of `redirect_ingress`. EEXIST if the name is taken. (Queued in a batch.)
+
+        Gives the link as `add_veth` does.
+        """
+
+    def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
+        """Limit what leaves by a link; an older limit is replaced. None removes the limit, ENOENT if there is none.
+
+        `mtu` is the link's, where the caller knows it. The burst is raised to what reaches the rate and cut to what
+        the kernel keeps (kernel/token_bucket.py). `rate` reads the result.
+        """
+
+    def rate(self, index: int) -> Rate | None:
+        """What `set_rate` set, as the kernel keeps it; None if the link has no limit."""
+
+    def redirect_ingress(self, index: int, to: int) -> None:
+        """Send everything that arrives at a link out of another one. EEXIST if it is redirected already.
+
+        `to` 0 removes the redirection, ENOENT if there is none.
+        """
+
+    def redirected(self, index: int) -> int:
+        """Index of the link that arriving packets are redirected to. 0 if there is none, or that link is gone."""
+
+    # addresses and routes --------------------------------------------------
+    def addresses(self, index: int) -> Sequence[IPInterface]: ...
+    def tentative(self, index: int) -> bool:
+        """Whether duplicate address detection runs for any IPv6 address of the link."""
+
+    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:
+        """EEXIST if the link has it. Without `dad` an IPv6 address is usable at once (IFA_F_NODAD)."""
+
+    def delete_address(self, index: int, address: IPInterface) -> None: ...
+    def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
+        """Unicast routes of the main (or given) table, both families; of one link if given."""
+
+    def add_route(self, route: RouteEntry) -> None:
+        """EEXIST if an equal one (same dst, priority, table) exists."""
+
+    def delete_route(self, route: RouteEntry) -> None: ...
+
+    # /proc/sys/net ---------------------------------------------------------
+    def sysctl(self, key: str) -> str | None:
+        """Value of `net/…` (slashes: `net/ipv4/ip_forward`) in this namespace, stripped; None if there is none."""
+
+    def set_sysctls(self, values: Sequence[tuple[str, str]], *, tolerate: bool = False) -> None:
+        """Write those that differ, in order. KernelError names the key.
+
+        A missing key is ENOENT, a read-only one EROFS or EACCES. A key that already has the value is not written.
+        With `tolerate` such keys are skipped: for settings that a kernel without the feature does not need.
+        """

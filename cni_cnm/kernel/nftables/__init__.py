@@ -1,0 +1,1 @@
+"""nftables: libnftables for changes, nfnetlink for questions and notifications."""

@@ -1,0 +1,1 @@
+"""rtnetlink(7): links, addresses, routes and traffic control of one network namespace."""

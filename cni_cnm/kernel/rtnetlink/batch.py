@@ -1,0 +1,55 @@
+"""The `with` blocks of `Stack.batch()` and `Stack.deleting()`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Queue(Protocol):
+    def begin(self) -> int:
+        """Queue from now on. Gives the number of requests that are waiting already."""
+
+    def end(self, keep: int | None) -> None:
+        """End of a block. Of a failed one only the first `keep` requests stay. The outermost block sends."""
+
+
+class Batch:
+    """Writes wait for the end of the block. Blocks inside others end with the outermost; a failed one sends nothing."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._before = 0
+
+    def __enter__(self) -> None:
+        self._before = self._queue.begin()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._queue.end(self._before if kind is not None else None)
+
+
+class DeletesLinks(Protocol):
+    deletions: list[int] | None
+    """Indexes of the links that the block deletes at its end; None outside of a block."""
+
+    def delete_links(self, indexes: Sequence[int]) -> None:
+        """Try all of them. No error for absent ones; the first failure is raised."""
+
+
+class Deleting:
+    """Deletions wait for the end of the block, also if it fails. A block inside another ends by itself."""
+
+    def __init__(self, stack: DeletesLinks) -> None:
+        self._stack = stack
+        self._outer: list[int] | None = None
+
+    def __enter__(self) -> None:
+        self._outer, self._stack.deletions = self._stack.deletions, []
+
+    def __exit__(self, *_: object) -> None:
+        deletions, self._stack.deletions = self._stack.deletions, self._outer
+        if deletions:
+            self._stack.delete_links(deletions)

@@ -1,0 +1,63 @@
+"""Rate limits, and the redirection of arriving packets. Loaded where a rate is set (25 ms with pyroute2's classes)."""
+
+from __future__ import annotations
+
+from cni_cnm.errors import KernelFeatureMissing
+from cni_cnm.kernel import token_bucket
+from cni_cnm.kernel.netlink.netlink_socket import CREATE_NEW
+from cni_cnm.kernel.rtnetlink import tc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.kernel.contract.link import Rate
+    from cni_cnm.kernel.rtnetlink.connection import Connection
+
+
+def limit(connection: Connection, index: int, rate: Rate, mtu: int) -> None:
+    request = tc.root(index, token_bucket.bucket(rate, mtu))
+    sentence = f"limiting {connection.name(index)} to {rate.rate} bit/s"
+    feature = "token bucket filter (sch_tbf)"
+    connection.control(request, tc.RTM_NEWQDISC, sentence, flags=tc.REPLACE, feature=feature)
+
+
+def remove_limit(connection: Connection, index: int) -> None:
+    """ENOENT if there is none."""
+    sentence = f"removing the rate limit of {connection.name(index)}"
+    connection.control(tc.place(index, tc.ROOT), tc.RTM_DELQDISC, sentence)
+
+
+def rate(connection: Connection, index: int) -> Rate | None:
+    """The kernel lists the disciplines of all links: it has no filter by link for them."""
+    sentence = f"looking for the rate limit of {connection.name(index)}{connection.place}"
+    found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence)
+    buckets = (tc.bucket(one, index) for one in found)
+    return next((token_bucket.rate(bucket) for bucket in buckets if bucket is not None), None)
+
+
+def redirect_ingress(connection: Connection, index: int, to: int) -> None:
+    sentence = f"redirecting what arrives at {connection.name(index)} to {connection.name(to)}"
+    connection.control(
+        tc.ingress(index), tc.RTM_NEWQDISC, sentence, flags=tc.CREATE, feature="ingress discipline (sch_ingress)"
+    )
+    for kind in tc.FILTERS:
+        request = tc.redirect(index, to, kind)
+        feature = "filter that matches all packets (cls_u32)"
+        try:
+            connection.control(request, tc.RTM_NEWTFILTER, sentence, flags=CREATE_NEW, feature=feature)
+            return
+        except KernelFeatureMissing:
+            if kind == tc.FILTERS[-1]:
+                raise
+
+
+def remove_redirection(connection: Connection, index: int) -> None:
+    """ENOENT if there is none."""
+    sentence = f"removing the redirection of {connection.name(index)}"
+    connection.control(tc.place(index, tc.INGRESS), tc.RTM_DELQDISC, sentence)
+
+
+def redirected(connection: Connection, index: int) -> int:
+    """Index of the target, 0 if there is none."""
+    sentence = f"looking for the redirection of {connection.name(index)}{connection.place}"
+    found = connection.socket.dump(tc.filters(index), tc.RTM_GETTFILTER, sentence)
+    return next((to for to in map(tc.target, found) if to), 0)
