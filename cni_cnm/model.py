@@ -1,8 +1,8 @@
-"""Immutable values of the Container Network Model, shared by every room. No I/O, no kernel, no JSON.
+"""Immutable values of the Container Network Model, shared by the whole package. No I/O, no kernel, no JSON.
 
-A request walks down as `NetworkSpec` and `EndpointSpec` (what a door was asked for) and an `Attachment` walks
-back up (what the container got). In between, `Lease` is what IPAM gave and `Device` what a driver made.
-Addresses are `ipaddress` values everywhere; text exists only at the doors and in records.
+A frontend's request goes down as `NetworkSpec` and `EndpointSpec`; an `Attachment`, what the container got, comes back.
+In between, `Lease` is what the IPAM gave and `Device` what a driver made.
+Addresses are `ipaddress` values everywhere. They are text only in the frontends and in records.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 Json: TypeAlias = Any
-"""Decoded JSON. Only the doors, the records and the parsers of options handle it; everything else is typed."""
+"""Decoded JSON. Only frontends, records and the parsers of options handle it; everything else is typed."""
 
 
 def digest(*parts: str) -> str:
@@ -38,7 +38,7 @@ def digest(*parts: str) -> str:
 
 
 def stable_mac(endpoint_id: str) -> str:
-    """Locally administered, the same for an endpoint that comes back: neighbours' ARP entries stay right."""
+    """Locally administered, and the same for an endpoint that is made again: neighbours' ARP entries stay right."""
     octets = bytearray(bytes.fromhex(digest("mac", endpoint_id)[:12]))
     octets[0] = octets[0] & 0xFC | 0x02
     return octets.hex(":")
@@ -84,7 +84,7 @@ class Lease(NamedTuple):
 
 
 class Subnet(NamedTuple):
-    """A subnet of a network, as IPAM has it and a driver is told. 0.0.0.0/0, ::/0: no addresses are managed."""
+    """A subnet of a network, as the IPAM knows it and a driver is told. 0.0.0.0/0, ::/0: no addresses are managed."""
 
     pool: IPNetwork
     gateway: IPInterface | None = None
@@ -112,11 +112,11 @@ class Device(NamedTuple):
     extra: tuple[Interface, ...] = ()
     """Links reported after the container's (the VLAN gateway veth of the reference bridge)."""
     ifindex: int = 0
-    """Of the container's link, in its namespace, from a driver that knows it; 0: it has to be looked up."""
+    """Of the container's link, in its namespace. 0: the driver does not know it, and it is looked up by name."""
     source: str = ""
-    """Its name on the host, from where it is still to be moved into the sandbox (`Role.interface` is moved)."""
+    """Its name on the host, if it still has to be moved into the sandbox (`Role.interface` is moved)."""
     lease: Lease | None = None
-    """Addresses and routes that the driver gives beside IPAM's."""
+    """Addresses and routes that the driver gives in addition to the IPAM's."""
 
 
 class Attachment(NamedTuple):
@@ -128,7 +128,7 @@ class Attachment(NamedTuple):
     dns: Dns
     container_index: int | None
     warnings: tuple[str, ...] = ()
-    """What the caller should know though all went well."""
+    """Sentences for the caller, although the attach succeeded."""
 
 
 class PortMapping(NamedTuple):
@@ -176,7 +176,7 @@ class Bandwidth(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """Sysctls of a container's network and attributes of its link; None is not given and not touched."""
+    """Sysctls of a container's network and attributes of its link. An attribute that is None is not changed."""
 
     sysctls: tuple[tuple[str, str], ...] = ()
     """Pairs of key (`net/ipv4/conf/eth0/arp_ignore`) and value, in the order they are written."""
@@ -202,7 +202,7 @@ class IpamSpec(NamedTuple):
 
 
 class NetworkSpec(NamedTuple):
-    """A network as a door asks for it. `options` are unparsed: the driver named parses them, once."""
+    """A network as a frontend requests it. `options` are not parsed: the driver that is named parses them."""
 
     name: str
     driver: str = "bridge"
@@ -213,13 +213,13 @@ class NetworkSpec(NamedTuple):
     """Replaces the IPAM's DNS entirely when given."""
     portmap: PortmapOptions = PortmapOptions()
     labels: Mapping[str, str] = {}
-    guests: tuple[str, ...] = ()
+    docker_networks: tuple[str, ...] = ()
     owner: str = ""
     """As in the network's record."""
 
 
 class EndpointSpec(NamedTuple):
-    """An endpoint as a door asks for it."""
+    """An endpoint as a frontend requests it."""
 
     container_id: str
     ifname: str
@@ -243,7 +243,7 @@ class EndpointSpec(NamedTuple):
     bandwidth: Bandwidth | None = None
     tuning: Tuning | None = None
     previous: Attachment | None = None
-    """What the plugins before this one in a chain made (driver `chained`)."""
+    """The result of the plugins before this one in a chain (driver `chained`)."""
     addresses_replace: bool = False
     """Requested addresses replace what `static` has configured (args.cni.ips, runtimeConfig.ips); else they add."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cni_cnm import settings as settings_module
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.state import epoch
 from cni_cnm.state.files import FileStore
 
@@ -28,8 +29,8 @@ def open_controller(
     from cni_cnm.kernel.netns import KernelNamespaces
 
     chosen = settings or settings_module.load()
-    shared = nft or _Kept().nft
-    return Controller(
+    shared = nft or _SharedNft().nft
+    host = Host(
         chosen,
         FileStore(chosen.run_dir, chosen.state_dir),
         namespaces or KernelNamespaces(),
@@ -37,10 +38,11 @@ def open_controller(
         epoch.current(),
         KernelForeignFirewalls(shared),
     )
+    return Controller(host)
 
 
-class _Kept:
-    """One for all who ask: its sockets cost more to close than to use (kernel/nftables/nfnetlink.py)."""
+class _SharedNft:
+    """One nftables for all callers: its sockets cost more to close than to use (kernel/nftables/nfnetlink.py)."""
 
     _nft: Nft | None = None
 

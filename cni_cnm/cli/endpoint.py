@@ -8,7 +8,7 @@ from typing import Any
 
 from cni_cnm.cli.table import table
 from cni_cnm.cnm.objects.endpoint import Endpoint
-from cni_cnm.cnm.objects.network import endpoint_records
+from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError, InvalidConfig, NoSuchEndpoint
 from cni_cnm.wiring import open_controller
 
@@ -50,7 +50,7 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
             record.owner,
             record.state,
         )
-        for record in endpoint_records(controller)
+        for record in endpoint_records(controller.host.store)
         if arguments.network in ("", record.network)
     ]
     if arguments.network and not rows:
@@ -60,7 +60,7 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
 
 def inspect_endpoint(arguments: argparse.Namespace) -> None:
     controller = open_controller()
-    found = [Endpoint(controller, record) for record in _records(controller, arguments.endpoint)]
+    found = [Endpoint(controller.host, record) for record in _records(controller, arguments.endpoint)]
     print(json.dumps([_shown(endpoint) for endpoint in found], indent=4))
 
 
@@ -71,13 +71,13 @@ def remove_endpoints(arguments: argparse.Namespace) -> None:
         if len(records) > 1 and any(record.container_id != wanted for record in records):
             raise InvalidConfig(f"{wanted!r} is the beginning of {len(records)} endpoint ids", hint="give more of it")
         for record in records:
-            for note in Endpoint(controller, record).delete(force=True, unanswered=arguments.force):
+            for note in Endpoint(controller.host, record).delete(force=True, unanswered=arguments.force):
                 print(f"cni-cnm: {note}", file=sys.stderr)
             print(record.label)
 
 
 def _records(controller: Controller, wanted: str) -> list[EndpointRecord]:
-    known = endpoint_records(controller)
+    known = endpoint_records(controller.host.store)
     records = [r for r in known if wanted and (r.id.startswith(wanted) or r.container_id == wanted)]
     if not records:
         raise NoSuchEndpoint(f"there is no endpoint {wanted!r}", hint="`cni-cnm endpoint ls` lists them")

@@ -146,9 +146,9 @@ def _summary(network: Network) -> dict[str, Any]:
 
 
 def _subnets(network: Network) -> list[str]:
-    from cni_cnm.cnm.objects.network import subnets
+    from cni_cnm.cnm.network.network_description import subnets_of
 
-    return [str(subnet) for subnet in subnets(network.record)]
+    return [str(subnet) for subnet in subnets_of(network.record)]
 
 
 def _ranges(subnets: list[str], gateways: list[str]) -> list[list[dict[str, str]]]:

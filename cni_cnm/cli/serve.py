@@ -99,7 +99,11 @@ def _load(trace: bool) -> Any:
 WARM = (
     "cni_cnm.cni.loopback",
     "cni_cnm.cni.result",
-    "cni_cnm.cnm.requests.attachment",
+    "cni_cnm.cnm.requests.attach",
+    "cni_cnm.cnm.requests.check",
+    "cni_cnm.cnm.requests.collect",
+    "cni_cnm.cnm.requests.detach",
+    "cni_cnm.cnm.requests.status",
     "cni_cnm.drivers.bridge",
 )
 

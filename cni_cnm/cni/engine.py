@@ -1,4 +1,4 @@
-"""What the CNI door asks of the CNM engine; `cnm.controller.Controller` keeps it."""
+"""What the CNI frontend needs of the engine; `cnm.controller.Controller` provides it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Engine(Protocol):
         """All or nothing."""
 
     def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam: IpamSpec | None, /) -> Sequence[str]:
-        """Idempotent. `ipam` is what the configuration says, for an endpoint without record. Sentences for the log."""
+        """No error if there is nothing. `ipam`: the configuration's, for an endpoint without record. Log notes."""
 
     def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None, /) -> None:
         """CheckFailed names what differs. Writes nothing."""
@@ -31,7 +31,7 @@ class Engine(Protocol):
     def collect(
         self, network: NetworkSpec, owner: str, valid: Sequence[EndpointKey], environ: Mapping[str, str], /
     ) -> Sequence[str]:
-        """Detach the owner's endpoints of the network that are not valid; sentences about what is left."""
+        """Detach the owner's endpoints of the network that are not valid. Returns notes on those that are kept."""
 
     def status(self, network: NetworkSpec, /, *, exhausted_is_error: bool) -> Sequence[str]:
         """NotReady if an attach cannot work; else warnings."""

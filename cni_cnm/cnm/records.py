@@ -1,37 +1,39 @@
-"""The records of networks, endpoints and sandboxes, and their JSON.
+"""The records of networks, endpoints, sandboxes and Docker's pools: their fields, their JSON, loading and listing them.
 
-A record says what exists and what is about to: an endpoint's is written as `pending`, with every name it is going to
-make, before anything is made, so that whoever comes next can finish or undo what a killed process left.
-`schema` is raised when a reader of the older form would go wrong.
+A record says what exists and what is about to exist. An endpoint's record is written as `pending` before anything is
+made, with every name that will be used, so that the next call can finish or undo what a killed process left.
+A field's JSON key is the one of 0.1.0, also where the field was renamed. `schema` is raised when an older reader would
+go wrong.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from cni_cnm.cnm.interface import default_routes
-from cni_cnm.drivers import EndpointPlan, drivers
-from cni_cnm.model import (
-    Address,
-    Bandwidth,
-    Device,
-    Dns,
-    EndpointKey,
-    Interface,
-    Lease,
-    PortmapOptions,
-    PortMapping,
-    Route,
-    Tuning,
+from cni_cnm.cnm.record_json import (
+    device_from_json,
+    device_to_json,
+    lease_from_json,
+    lease_to_json,
+    port_from_json,
+    port_to_json,
+    portmap_from_json,
+    route_from_json,
+    route_to_json,
+    tuning_from_json,
 )
+from cni_cnm.drivers import EndpointPlan, drivers
+from cni_cnm.model import Bandwidth, EndpointKey, Lease, PortmapOptions
+from cni_cnm.state.files import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from cni_cnm.drivers import Options
-    from cni_cnm.model import Json
+    from cni_cnm.model import Address, Device, Json, PortMapping, Route, Tuning
+    from cni_cnm.state.files import FileStore
 
 SCHEMA = 1
 
@@ -52,46 +54,47 @@ class NetworkRecord(NamedTuple):
     internal: bool = False
     labels: Mapping[str, str] = {}
     created: float = 0.0
-    made: bool = True
-    """False: the data path was there before the network, and stays when it goes."""
-    guests: Sequence[str] = ()
-    """Ids of networks of another engine (Docker) that are this one there."""
+    owns_data_path: bool = True
+    """False: the data path existed before the network, and is not deleted with it. JSON key `made`."""
+    docker_networks: tuple[str, ...] = ()
+    """Ids of the Docker networks that use this network. JSON key `guests`."""
     owner: str = ""
-    """`docker`: made for its guest, and goes with it."""
+    """`docker`: made for a Docker network, and deleted with it."""
     pending: bool = False
-    """A plugin is being told of it, and it is not known how far that got."""
+    """A plugin is being told of the network, and it is not known how far that got."""
 
     def to_json(self) -> Json:
-        return {"schema": SCHEMA, **self._asdict(), "options": self.options.to_json()}
+        return {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), "options": self.options.to_json()}
 
     @classmethod
     def from_json(cls, raw: Json) -> NetworkRecord:
-        known = {field: raw[field] for field in cls._fields if field in raw}
-        options = drivers.get(raw["driver"]).restore(raw["options"])
-        return cls(**{**known, "options": options, "guests": tuple(raw.get("guests", ()))})
+        fields = _fields(raw, _NETWORK_KEYS, cls._fields)
+        fields["options"] = drivers.get(raw["driver"]).restore(raw["options"])
+        fields["docker_networks"] = tuple(raw.get("guests", ()))
+        return cls(**fields)
 
 
 class PoolRecord(NamedTuple):
-    """A subnet that another engine (Docker) has requested, before it says for which network."""
+    """A subnet that Docker has requested, before it says for which network."""
 
     id: str
     subnet: str
-    part: str = ""
-    """The part of it that addresses are chosen from."""
+    ip_range: str = ""
+    """The part of the subnet that addresses are chosen from. JSON key `part`."""
     gateway: str = ""
     network: str = ""
-    """The network whose addresses these are: one it named, or from when it is made."""
-    named: bool = False
-    """The network was named with the request: its leases are shared with all that are on it."""
-    guest: str = ""
-    """Its id of the network, from when that is made."""
+    """The network whose leases are used: the one named in the request, else the one made with this pool."""
+    shares_network: bool = False
+    """True: the request named the network, so its leases are shared with CNI. JSON key `named`."""
+    docker_network: str = ""
+    """Docker's id of the network, as soon as it is made. JSON key `guest`."""
 
     def to_json(self) -> Json:
-        return {"schema": SCHEMA, **self._asdict()}
+        return {"schema": SCHEMA, **dict(zip(_POOL_KEYS, self, strict=True))}
 
     @classmethod
     def from_json(cls, raw: Json) -> PoolRecord:
-        return cls(**{field: raw[field] for field in cls._fields if field in raw})
+        return cls(**_fields(raw, _POOL_KEYS, cls._fields))
 
 
 class SandboxRecord(NamedTuple):
@@ -102,7 +105,7 @@ class SandboxRecord(NamedTuple):
     endpoints: tuple[str, ...] = ()
     """Endpoint ids in the order they joined."""
     gateways: Mapping[str, str] = {}
-    """IP version ("4", "6") to the endpoint elected as the sandbox's way out."""
+    """IP version ("4", "6") to the endpoint elected as the sandbox's default gateway."""
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **self._asdict()}
@@ -134,24 +137,27 @@ class EndpointRecord(NamedTuple):
     mac: str = ""
     ipam_type: str = ""
     ipam: Mapping[str, Json] = {}
-    """What giving the addresses back needs (`Ipam.record`)."""
+    """What releasing the addresses needs (`Ipam.record`)."""
     lease: Lease | None = None
     """None while it is not known whether addresses were reserved."""
     device: Device | None = None
     default_routes: tuple[Route, ...] = ()
-    """Those of the lease's routes it offers its sandbox as the way out, at most one a family; election decides."""
+    """The default routes it offers its sandbox, at most one for each IP version; election decides which are used."""
     priority: int = 0
     aliases: tuple[str, ...] = ()
     ports: tuple[PortMapping, ...] = ()
     portmap: PortmapOptions = PortmapOptions()
     bandwidth: Bandwidth | None = None
     tuning: Tuning | None = None
-    before: Tuning | None = None
-    """What was there in place of `tuning`."""
-    guest: str = ""
-    """Docker's id of its network."""
-    wanted: tuple[PortMapping, ...] = ()
-    """Ports to publish once the endpoint is its sandbox's way out: of `size` ports from `host_port` on one, 0: any."""
+    tuning_before: Tuning | None = None
+    """The values that `tuning` replaced. JSON key `before`."""
+    docker_network: str = ""
+    """Docker's id of its network; empty for an endpoint of another frontend. JSON key `guest`."""
+    requested_ports: tuple[PortMapping, ...] = ()
+    """Ports to publish once the endpoint is its sandbox's default gateway. JSON key `wanted`.
+
+    One host port is chosen from the `size` ports that begin at `host_port`; 0 stands for any.
+    """
 
     @property
     def key(self) -> EndpointKey:
@@ -159,13 +165,13 @@ class EndpointRecord(NamedTuple):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        return self.whole.addresses
+        return self.full_lease.addresses
 
     @property
-    def whole(self) -> Lease:
-        """IPAM's lease and what the driver gave beside it."""
+    def full_lease(self) -> Lease:
+        """The IPAM's lease with what the driver gave in addition."""
         lease = self.lease or Lease()
-        return default_routes.whole(lease, self.device.lease) if self.device and self.device.lease else lease
+        return default_routes.combine(lease, self.device.lease) if self.device and self.device.lease else lease
 
     @property
     def plan(self) -> EndpointPlan:
@@ -175,107 +181,121 @@ class EndpointRecord(NamedTuple):
             self.mac,
             self.addresses,
             self.ports,
-            bool(self.ports or self.wanted),
+            bool(self.ports or self.requested_ports),
             self.lease.dns.nameservers if self.lease else (),
         )
 
     @property
     def label(self) -> str:
-        """For people: network, container and interface in one word."""
+        """Network, container and interface in one word, for messages."""
         return f"{self.network}/{self.container_id[:12] or self.name}/{self.ifname or '-'}"
 
     def to_json(self) -> Json:
         return {
             "schema": SCHEMA,
-            **self._asdict(),
+            **dict(zip(_ENDPOINT_KEYS, self, strict=True)),
             "options": self.options.to_json(),
-            "lease": _lease_to_json(self.lease),
-            "device": _device_to_json(self.device),
-            "ports": [_port_to_json(port) for port in self.ports],
-            "wanted": [_port_to_json(port) for port in self.wanted],
-            "default_routes": [_route_to_json(route) for route in self.default_routes],
+            "lease": lease_to_json(self.lease),
+            "device": device_to_json(self.device),
+            "ports": [port_to_json(port) for port in self.ports],
+            "wanted": [port_to_json(port) for port in self.requested_ports],
+            "default_routes": [route_to_json(route) for route in self.default_routes],
         }
 
     @classmethod
     def from_json(cls, raw: Json) -> EndpointRecord:
-        known = {field: raw[field] for field in cls._fields if field in raw}
         return cls(
             **{
-                **known,
+                **_fields(raw, _ENDPOINT_KEYS, cls._fields),
                 "options": drivers.get(raw["driver"]).restore(raw["options"]),
-                "lease": _lease_from_json(raw.get("lease")),
-                "device": _device_from_json(raw.get("device")),
-                "default_routes": tuple(_route_from_json(route) for route in raw.get("default_routes", ())),
+                "lease": lease_from_json(raw.get("lease")),
+                "device": device_from_json(raw.get("device")),
+                "default_routes": tuple(route_from_json(route) for route in raw.get("default_routes", ())),
                 "holder": tuple(raw["holder"]),
                 "aliases": tuple(raw.get("aliases", ())),
-                "ports": tuple(_port_from_json(*port) for port in raw.get("ports", ())),
-                "wanted": tuple(_port_from_json(*port) for port in raw.get("wanted", ())),
-                "portmap": _portmap_from_json(*raw.get("portmap", ())),
+                "ports": tuple(port_from_json(*port) for port in raw.get("ports", ())),
+                "requested_ports": tuple(port_from_json(*port) for port in raw.get("wanted", ())),
+                "portmap": portmap_from_json(*raw.get("portmap", ())),
                 "bandwidth": Bandwidth(*raw["bandwidth"]) if raw.get("bandwidth") else None,
-                "tuning": _tuning_from_json(raw.get("tuning")),
-                "before": _tuning_from_json(raw.get("before")),
+                "tuning": tuning_from_json(raw.get("tuning")),
+                "tuning_before": tuning_from_json(raw.get("before")),
             }
         )
 
 
-def _lease_to_json(lease: Lease | None) -> Json:
-    if lease is None:
-        return None
-    return {
-        "addresses": [[str(a.interface), str(a.gateway) if a.gateway else None] for a in lease.addresses],
-        "routes": [_route_to_json(route) for route in lease.routes],
-        "dns": lease.dns,
-    }
+_KEY = {
+    "owns_data_path": "made",
+    "docker_networks": "guests",
+    "docker_network": "guest",
+    "ip_range": "part",
+    "shares_network": "named",
+    "tuning_before": "before",
+    "requested_ports": "wanted",
+}
+"""Fields whose JSON key has another name: the key is what 0.1.0 writes and reads."""
+_NETWORK_KEYS = tuple(_KEY.get(field, field) for field in NetworkRecord._fields)
+_POOL_KEYS = tuple(_KEY.get(field, field) for field in PoolRecord._fields)
+_ENDPOINT_KEYS = tuple(_KEY.get(field, field) for field in EndpointRecord._fields)
 
 
-def _lease_from_json(raw: Json) -> Lease | None:
-    if raw is None:
-        return None
-    nameservers, domain, search, options = raw["dns"]
-    return Lease(
-        tuple(Address(ip_interface(text), ip_address(gw) if gw else None) for text, gw in raw["addresses"]),
-        tuple(_route_from_json(route) for route in raw["routes"]),
-        Dns(tuple(nameservers), domain, tuple(search), tuple(options)),
-    )
+def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Json]:
+    """The fields that a record's JSON has; keys of later versions are left out."""
+    return {field: raw[key] for key, field in zip(keys, fields, strict=True) if key in raw}
 
 
-def _route_to_json(route: Route) -> Json:
-    return {**route._asdict(), "dst": str(route.dst), "gw": str(route.gw) if route.gw else None}
+# loading and listing; a record that cannot be read as JSON counts as none ---------------------------------------------
 
 
-def _route_from_json(raw: Json) -> Route:
-    return Route(**{**raw, "dst": ip_network(raw["dst"]), "gw": ip_address(raw["gw"]) if raw["gw"] else None})
+def load_network(store: FileStore, name: str) -> NetworkRecord | None:
+    raw = store.get(NETWORKS, name)
+    return NetworkRecord.from_json(raw) if raw else None
 
 
-def _port_to_json(port: PortMapping) -> Json:
-    return (*port[:3], str(port.host_ip) if port.host_ip else None, port.size)
+def network_records(store: FileStore) -> Iterator[NetworkRecord]:
+    """By name."""
+    for name in store.names(NETWORKS):
+        if raw := store.get(NETWORKS, name):
+            yield NetworkRecord.from_json(raw)
 
 
-def _port_from_json(protocol: str, host_port: int, container_port: int, host_ip: str | None, size: int) -> PortMapping:
-    return PortMapping(protocol, host_port, container_port, ip_address(host_ip) if host_ip else None, size)
+def load_endpoint(store: FileStore, endpoint_id: str) -> EndpointRecord | None:
+    raw = store.get(ENDPOINTS, endpoint_id)
+    return EndpointRecord.from_json(raw) if raw else None
 
 
-def _portmap_from_json(
-    snat: bool = True, masq_all: bool = False, conditions4: Sequence[str] = (), conditions6: Sequence[str] = ()
-) -> PortmapOptions:
-    return PortmapOptions(snat, masq_all, tuple(conditions4), tuple(conditions6))
+def endpoint_records(store: FileStore) -> Iterator[EndpointRecord]:
+    """By id."""
+    for name in store.names(ENDPOINTS):
+        if raw := store.get(ENDPOINTS, name):
+            yield EndpointRecord.from_json(raw)
 
 
-def _tuning_from_json(raw: Json) -> Tuning | None:
-    return Tuning(tuple((key, value) for key, value in raw[0]), *raw[1:]) if raw else None
+def publishing_endpoints(store: FileStore, netns: str) -> Iterator[EndpointRecord]:
+    """Endpoints in the sandbox at a path that have published ports. Other records are not parsed."""
+    for name in store.names(ENDPOINTS):
+        raw = store.get(ENDPOINTS, name)
+        if raw and raw.get("ports") and raw.get("netns") == netns:
+            yield EndpointRecord.from_json(raw)
 
 
-def _device_to_json(device: Device | None) -> Json:
-    """Where it came from (`source`) is the record's own field."""
-    if device is None or device.lease is None:
-        return device and device[:4]
-    return (*device[:4], _lease_to_json(device.lease))
+def load_sandbox(store: FileStore, sandbox_id: str, epoch: str) -> SandboxRecord | None:
+    """None also for a record of another epoch."""
+    raw = store.get(SANDBOXES, sandbox_id)
+    return SandboxRecord.from_json(raw) if raw and raw["epoch"] == epoch else None
 
 
-def _device_from_json(raw: Json) -> Device | None:
-    if raw is None:
-        return None
-    container, host, extra, *rest = raw
-    of_host, of_extra = (tuple(Interface(*link) for link in some) for some in (host, extra))
-    ifindex, lease = (*rest, None) if len(rest) == 1 else (*rest, 0, None)[:2]
-    return Device(Interface(*container), of_host, of_extra, ifindex, lease=_lease_from_json(lease))
+def sandbox_records(store: FileStore, epoch: str) -> Iterator[SandboxRecord]:
+    for name in store.names(SANDBOXES):
+        if record := load_sandbox(store, name, epoch):
+            yield record
+
+
+def load_pool(store: FileStore, pool_id: str) -> PoolRecord | None:
+    raw = store.get(POOLS, pool_id)
+    return PoolRecord.from_json(raw) if raw else None
+
+
+def pool_records(store: FileStore) -> Iterator[PoolRecord]:
+    for name in store.names(POOLS):
+        if raw := store.get(POOLS, name):
+            yield PoolRecord.from_json(raw)

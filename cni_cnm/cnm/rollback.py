@@ -1,4 +1,4 @@
-"""Undo on failure: each step pushes how to take itself back; the first error stays the reported one."""
+"""Undo on failure: each step pushes what undoes it. The first error stays the one that is reported."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Rollback:
-    """`with Rollback() as undo:`: if the block fails, the pushed steps run in reverse, each whatever the others did.
+    """`with Rollback() as undo:`: if the block fails, every pushed step runs, in reverse order.
 
-    What cannot be undone is noted on the error that is reported; the record stays and names it for the next call. So it
-    does if the block itself says that something is left (`Unfinished`). What a plugin complains of is not left.
+    A step that fails is noted on the reported error. Then the record stays: the next call finds in it what is left.
+    It stays, too, if the block raised `Unfinished`. A plugin's refusal (`PluginRefused`) does not keep the record.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Rollback:
         self._steps.append((step, False))
 
     def push_forgetting(self, step: Callable[[], object]) -> None:
-        """One that removes the record of what the later ones take back: left out if they could not."""
+        """A step that deletes the record of what later steps undo. It is left out if one of them failed."""
         self._steps.append((step, True))
 
     def __enter__(self) -> Rollback:
@@ -41,15 +41,15 @@ class Rollback:
                 continue
             try:
                 step()
-            except Exception as second:  # noqa: BLE001 - a defect in one step must not keep the others from theirs
+            except Exception as second:  # noqa: BLE001 - a defect in one step must not stop the others
                 clean = clean and isinstance(second, PluginRefused)
                 error.add_note(f"while undoing: {second}")
 
 
 class ErrorList:
-    """Errors of a teardown that goes on: `attempt` runs a step and keeps its error; `errors` is what was kept.
+    """Errors of a removal in which every step is tried: `attempt` runs a step and keeps its error in `errors`.
 
-    `notes` are complaints that keep nothing from being done.
+    `notes` are refusals of plugins, one sentence each; they stop nothing.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class ErrorList:
 
     @property
     def unanswered(self) -> bool:
-        """Somebody who has a part in it could not be told: it is not over for him."""
+        """True if a plugin that has a part in it did not answer: the removal is not complete."""
         return any(isinstance(error, TryAgain) for error in self.errors)
 
     def attempt(self, step: Callable[[], object]) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.docker import docker_networks
+from cni_cnm.cnm.docker import docker_pools
 from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.docker_server.network_driver import NETWORK, SPACE, network_name
 from cni_cnm.errors import InvalidConfig
@@ -36,27 +36,29 @@ def request_pool(controller: Controller, raw: Json) -> messages.RequestPoolRespo
     if asked.pool is not None and not asked.pool.prefixlen:
         raise InvalidConfig("a network of this driver needs a subnet of its own, and 0.0.0.0/0 is none")
     family = asked.pool.version if asked.pool is not None else 6 if asked.v6 else 4
-    pool = docker_networks.request_pool(controller, asked.pool, asked.sub_pool, family, name)
+    pool = docker_pools.request_pool(controller.host, asked.pool, asked.sub_pool, family, name)
     return messages.RequestPoolResponse.from_json({"PoolID": pool.id, "Pool": pool.subnet})
 
 
 def release_pool(controller: Controller, raw: Json) -> None:
-    docker_networks.release_pool(controller, messages.ReleasePool.from_json(raw).pool_id)
+    docker_pools.release_pool(controller.host, messages.ReleasePool.from_json(raw).pool_id)
 
 
 def request_address(controller: Controller, raw: Json) -> messages.RequestAddressResponse:
     asked = messages.RequestAddress.from_json(raw)
     if asked.options.get(messages.REQUEST_ADDRESS_TYPE) == messages.GATEWAY:
-        return messages.RequestAddressResponse(docker_networks.gateway(controller, asked.pool_id, asked.address))
-    named = messages.ENDPOINT_NAME in asked.options
+        return messages.RequestAddressResponse(
+            docker_pools.request_gateway(controller.host, asked.pool_id, asked.address)
+        )
+    for_endpoint = messages.ENDPOINT_NAME in asked.options
     return messages.RequestAddressResponse(
-        docker_networks.request_address(controller, asked.pool_id, asked.address, named=named),
+        docker_pools.request_address(controller.host, asked.pool_id, asked.address, for_endpoint=for_endpoint),
     )
 
 
 def release_address(controller: Controller, raw: Json) -> None:
     asked = messages.ReleaseAddress.from_json(raw)
-    docker_networks.release_address(controller, asked.pool_id, asked.address)
+    docker_pools.release_address(controller.host, asked.pool_id, asked.address)
 
 
 CALLS = {

@@ -7,7 +7,7 @@ being what they are about is success, and what can be removed is.
 
 from __future__ import annotations
 
-from cni_cnm.cnm.docker import docker_networks
+from cni_cnm.cnm.docker import docker_endpoint, docker_networks, docker_pools
 from cni_cnm.docker_protocol.endpoint_messages import (
     CREATE_ENDPOINT,
     DELETE_ENDPOINT,
@@ -107,26 +107,28 @@ def create_network(controller: Controller, raw: Json) -> None:
     )
     if shared:
         network_name(shared)
-        docker_networks.join(controller, spec, asked.network_id, pools)
+        docker_networks.share_network(controller.host, spec, asked.network_id, pools)
     else:
         labels.setdefault(BRIDGE_NAME, f"br-{asked.network_id[:12]}")
-        docker_networks.settle(controller, spec, asked.network_id, pools)
+        docker_networks.create_own_network(controller.host, spec, asked.network_id, pools)
 
 
 def delete_network(controller: Controller, raw: Json) -> None:
-    docker_networks.dismiss(controller, DeleteNetwork.from_json(raw).network_id)
+    docker_networks.delete_network(controller.host, DeleteNetwork.from_json(raw).network_id)
 
 
 def create_endpoint(controller: Controller, raw: Json) -> CreateEndpointResponse:
     asked = CreateEndpoint.from_json(raw)
     require_id(asked.endpoint_id, "an endpoint's id")
-    network = docker_networks.find(controller, asked.network_id)
+    network = docker_networks.find_network(controller.host, asked.network_id)
     given = asked.interface or EndpointInterface()
     addresses = [address for address in (given.address, given.address_ipv6) if address is not None]
     if not addresses:
         raise InvalidConfig("the endpoint has no address", hint="does the network's IPAM driver give any?")
     mac = given.mac or asked.options.mac
-    endpoint = network.lodge_endpoint(asked.endpoint_id, addresses=addresses, mac=mac, guest=asked.network_id)
+    endpoint = docker_endpoint.create_endpoint(
+        controller.host, network, asked.endpoint_id, addresses=addresses, mac=mac, docker_network=asked.network_id
+    )
     # Only what was left empty may be filled in.
     return CreateEndpointResponse(None if given.mac else EndpointInterface(mac=endpoint.record.mac))
 
@@ -134,25 +136,25 @@ def create_endpoint(controller: Controller, raw: Json) -> CreateEndpointResponse
 def join(controller: Controller, raw: Json) -> JoinResponse:
     asked = Join.from_json(raw)
     endpoint = _endpoint(controller, asked.network_id, asked.endpoint_id)
-    device = endpoint.hand_over(asked.sandbox_key, _wishes(asked.options))
+    device = endpoint.join(asked.sandbox_key, _wishes(asked.options))
     name = asked.options.other.get(IFNAME)
     interface = InterfaceName(device.container.name, DST_PREFIX, name if isinstance(name, str) else "")
     role = drivers.get(endpoint.record.driver).role(endpoint.record.options)
     if role.internal or not role.default_route:
         return JoinResponse(interface, disable_gateway_service=True)
-    ways = {a.interface.version: a.gateway for a in endpoint.addresses if a.gateway is not None}
+    ways = {a.interface.version: a.gateway for a in endpoint.record.addresses if a.gateway is not None}
     return JoinResponse(interface, ways.get(4), ways.get(6), disable_gateway_service=not ways)
 
 
 def leave(controller: Controller, raw: Json) -> None:
     """Implies Revoke, which is not sent after a live restore. The sandbox need not exist any more."""
     asked = Leave.from_json(raw)
-    _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).take_back())
+    _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).leave())
 
 
 def delete_endpoint(controller: Controller, raw: Json) -> None:
     asked = DeleteEndpoint.from_json(raw)
-    _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).delete(force=True))
+    _if_there(lambda: _endpoint(controller, asked.network_id, asked.endpoint_id).delete())
 
 
 def program_external_connectivity(controller: Controller, raw: Json) -> None:
@@ -216,9 +218,13 @@ def network_name(text: str) -> None:
 
 def _pool(controller: Controller, data: IpamData, shared: str) -> PoolRecord | None:
     """The pool that was requested for this network a moment ago."""
-    waiting = [pool for pool in docker_networks.pools(controller) if pool.subnet == str(data.pool) and not pool.guest]
-    found = next((pool for pool in waiting if (pool.network if pool.named else "") == shared), None)
-    if found is None and waiting and waiting[0].named:
+    waiting = [
+        pool
+        for pool in docker_pools.pools(controller.host)
+        if pool.subnet == str(data.pool) and not pool.docker_network
+    ]
+    found = next((pool for pool in waiting if (pool.network if pool.shares_network else "") == shared), None)
+    if found is None and waiting and waiting[0].shares_network:
         name = waiting[0].network
         raise InvalidConfig(
             f"the addresses are those of the network {name}, the network is to be another one",
@@ -237,7 +243,8 @@ def _range(data: IpamData, pools: Sequence[PoolRecord]) -> dict[str, Json]:
 
 
 def _endpoint(controller: Controller, network_id: str, endpoint_id: str) -> DockerEndpoint:
-    return docker_networks.find(controller, network_id).lodger(endpoint_id)
+    host = controller.host
+    return docker_endpoint.find_endpoint(host, docker_networks.find_network(host, network_id), endpoint_id)
 
 
 def _if_there(step: object) -> None:

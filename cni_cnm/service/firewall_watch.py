@@ -93,9 +93,9 @@ class FirewallWatch:
         try:
             with self._engine() as controller:
                 if change.rules:
-                    firewall_reconcile.ensure(controller)
+                    firewall_reconcile.ensure(controller.host)
                 if change.broken or change.owners:
-                    firewall_reconcile.mend(controller, None if change.broken else change.owners)
+                    firewall_reconcile.mend(controller.host, None if change.broken else change.owners)
         except CnmError as error:
             _say(f"the packet filter could not be restored: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watch

@@ -63,7 +63,7 @@ class Handler:
             nft = traced.view(self._nft, "nft-") if traced else self._nft
             made = open_controller(self._read_settings(environ), namespaces, lambda: nft)
             if traced:
-                made.store = traced.view(made.store, "record-")
+                made.host.store = traced.view(made.host.store, "record-")
             return made
 
         try:

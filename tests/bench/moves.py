@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import cni_cnm
 from cni_cnm.cni.plugin import handle
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.settings import Settings
 from cni_cnm.state.files import FileStore
 from tests.bench.pairs import BARE, environ
@@ -43,7 +44,7 @@ def measure(folder: str) -> Counter[tuple[str, str]]:
     namespaces, nft, moves = MemoryNamespaces(), MemoryNft(), Counter[tuple[str, str]]()
 
     def controller() -> Controller:
-        return Controller(settings, store, namespaces, lambda: nft, "epoch")
+        return Controller(Host(settings, store, namespaces, lambda: nft, "epoch"))
 
     def profile(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_back is not None:

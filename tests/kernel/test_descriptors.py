@@ -143,9 +143,9 @@ def test_the_namespace_ends_with_its_container(controller: Controller, make_netn
     endpoint = controller.new_network("one", ipam_config=SUBNET).create_endpoint("web")
     endpoint.join(controller.new_sandbox("c1", path))
     port = endpoint.record.device.host[-1].name if endpoint.record.device else ""
-    assert controller.host.link(port) is not None
+    assert controller.host.stack.link(port) is not None
     remove_namespace(path)
     deadline = monotonic() + 20
-    while controller.host.link(port) is not None and monotonic() < deadline:  # the kernel's work queue ends it
+    while controller.host.stack.link(port) is not None and monotonic() < deadline:  # the kernel's work queue ends it
         sleep(0.01)
-    assert controller.host.link(port) is None
+    assert controller.host.stack.link(port) is None

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from cni_cnm.cnm.packet_filter import endpoint_elements
+from cni_cnm.cnm.packet_filter import check_endpoint, endpoint_elements, restore_elements
 from cni_cnm.cnm.records import READY, EndpointRecord
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import CheckFailed
@@ -40,14 +40,14 @@ NETWORK = merge(isolation.add_network("b" * 64, "net", "br0", isolation.ISOLATED
 def nft(lab: Lab) -> KernelNft:
     made = KernelNft(lab.host.fd)
     made.commit(NETWORK)
-    made.commit(endpoint_elements.wanted(RECORD, POLICY))
+    made.commit(endpoint_elements.with_network(RECORD, POLICY))
     return made
 
 
 def check(nft: KernelNft) -> str:
     """What CHECK says; "" for nothing."""
     try:
-        endpoint_elements.check(lambda: nft, RECORD, POLICY, NETWORK)
+        check_endpoint.check_elements(nft, endpoint_elements.own(RECORD, POLICY), NETWORK)
     except CheckFailed as failed:
         return failed.msg
     return ""
@@ -88,7 +88,7 @@ def test_a_bridge_that_two_networks_share(nft: KernelNft) -> None:
     other = isolation.add_network("d" * 64, "other", "br0", isolation.ISOLATED, internal=True)
     nft.commit(other)
     assert check(nft) == ""
-    endpoint_elements.put_back(nft, merge(other, NETWORK), ())
+    restore_elements.put_back(nft, merge(other, NETWORK), ())
     assert {element.owner for element in nft.elements("inet cni_cnm", "networks")} == {"b" * 12}
 
 
@@ -100,7 +100,7 @@ def test_rules(nft: KernelNft, lab: Lab) -> None:
 
 def test_mending(nft: KernelNft, lab: Lab) -> None:
     """What is gone, be it elements or rules, is put back; what another endpoint has in its place is not taken."""
-    wanted = merge(NETWORK, endpoint_elements.wanted(RECORD, POLICY))
+    wanted = merge(NETWORK, endpoint_elements.with_network(RECORD, POLICY))
     for command in (
         "flush map inet cni_cnm ports4",
         "delete element inet cni_cnm allowed { br0 . br1 }",
@@ -109,19 +109,19 @@ def test_mending(nft: KernelNft, lab: Lab) -> None:
     ):
         lab.host.run("nft", command)
         assert check(nft)
-        endpoint_elements.mend(nft, wanted, [RECORD])
+        restore_elements.mend(nft, wanted, [RECORD])
         assert check(nft) == "", command
     [port] = nft.elements("inet cni_cnm", "ports4")
     theirs = port._replace(value="10.0.0.9 . 80", comment="cccccccccccc net/c2/eth0")
     nft.commit(Transaction(put=(theirs,)))
-    endpoint_elements.mend(nft, wanted, [RECORD])
+    restore_elements.mend(nft, wanted, [RECORD])
     assert nft.elements("inet cni_cnm", "ports4") == [theirs]
 
 
 def test_mending_writes_nothing_where_all_is_there(nft: KernelNft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking is no transaction."""
     monkeypatch.setattr(KernelNft, "commit", lambda *_, **__: pytest.fail("written"))
-    endpoint_elements.mend(nft, endpoint_elements.wanted(RECORD, POLICY), [RECORD])
+    restore_elements.mend(nft, endpoint_elements.with_network(RECORD, POLICY), [RECORD])
 
 
 def test_streams_that_are_forgotten() -> None:
@@ -129,8 +129,8 @@ def test_streams_that_are_forgotten() -> None:
     nft, targets = MemoryNft(), frozenset(address.interface.ip for address in RECORD.addresses)
     dead = portmap.publish("d" * 64, "net/c0/eth0", [ip_interface("10.0.0.9/24")], RECORD.ports)
     nft.commit(dead)
-    wanted = endpoint_elements.wanted(RECORD, POLICY)
-    endpoint_elements.enforce(lambda: nft, RECORD, wanted, lambda owner: owner != "d" * 12, declare=False)
+    wanted = endpoint_elements.with_network(RECORD, POLICY)
+    endpoint_elements.put(nft, RECORD, wanted, lambda owner: owner != "d" * 12, declare=False)
     endpoint_elements.withdraw(lambda: nft, RECORD, POLICY, None)
     udp, tcp = (17, range(53, 54)), ((6, range(8080, 8081)), (6, range(9000, 9100)))
     every = (tcp[0], udp, tcp[1])

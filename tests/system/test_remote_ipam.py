@@ -287,7 +287,7 @@ def test_a_plugin_that_is_down(side: Side, rec: Recorder) -> None:
     assert side.node.links("/run/netns/c1") == {"lo"}, "the container is disconnected all the same"
     rec.start()
     side.delete(config).ok()
-    refused(side.check(config, result), 110, "nothing is on record")
+    refused(side.check(config, result), 110, "nothing is recorded")
     nothing_left(side, rec)
 
 

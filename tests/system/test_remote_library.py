@@ -131,7 +131,7 @@ from cni_cnm.model import IpamSpec, NetworkSpec
 ipam = IpamSpec("host-local", {"ranges": [[{"subnet": "10.64.0.0/24"}]]})
 c.new_network("net", driver="rec", ipam_config=dict(ipam.config))
 try:
-    docker_networks.join(c, NetworkSpec("net", "bridge", {"profile": "cnm"}, ipam), "a" * 64, [])
+    docker_networks.share_network(c.host, NetworkSpec("net", "bridge", {"profile": "cnm"}, ipam), "a" * 64, [])
 except errors.InvalidConfig as error:
     print(error)
 """

@@ -60,7 +60,7 @@ def test_check_names_what_is_wrong(side: Side, where: str, command: str, sentenc
 def test_check_without_a_record(side: Side) -> None:
     """CHECK of what was never added says so."""
     failed = side.check(conf(), {"cniVersion": "1.1.0", "interfaces": [], "ips": []})
-    assert (failed.code, "nothing is on record" in failed.json["msg"]) == (1, True)
+    assert (failed.code, "nothing is recorded" in failed.json["msg"]) == (1, True)
 
 
 def test_check_compares_the_result_the_runtime_holds(side: Side) -> None:

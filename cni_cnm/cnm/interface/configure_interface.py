@@ -1,4 +1,4 @@
-"""The container's side of an endpoint: sysctls, addresses, link state, routes. Works on a Stack; knows no records."""
+"""The container's side of an endpoint: sysctls, addresses, link state, routes. Needs a Stack and no record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cni_cnm.model import Address, Device, Route
 
 LOOPBACK = 1
-"""Every namespace's first device. Up, so that a runtime needs no plugin of its own for it."""
+"""Index of `lo` in every namespace. It is set up, so that a runtime needs no plugin for it."""
 
 DAD_LIMIT_S = 10.0
 """The kernel's detection takes about 2 s; a link that never finishes must not hold the pod for ever."""
@@ -27,9 +27,9 @@ DAD_LIMIT_S = 10.0
 def configure(
     stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role, index: int = 0
 ) -> int:
-    """Addresses, link up, routes. The link goes away with its driver, so nothing here needs undoing.
+    """Set sysctls, addresses, link up, routes. Nothing is undone: it disappears with the link.
 
-    Gives the link's index; `index` is it, from whoever knows it already.
+    `index`: the link's index if the caller knows it, else 0. Returns it.
     """
     index = index or require_link(stack, ifname).ifindex
     versions: set[int] = {address.interface.version for address in addresses}
@@ -54,7 +54,7 @@ def configure(
 
 
 def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address], index: int = 0) -> None:
-    """`index` is the link's, from whoever knows it already."""
+    """`index`: the link's index if the caller knows it, else 0. Conflict if another default route exists."""
     index = index or require_link(stack, ifname).ifindex
     try:
         stack.add_route(entry(route, index, addresses))
@@ -68,7 +68,7 @@ def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Add
 
 
 def remove_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address]) -> None:
-    """Missing is done: the link may have taken it along."""
+    """No error if absent: the route disappears with its link."""
     link = stack.link(ifname)
     if link is None:
         return
@@ -132,9 +132,9 @@ def _identity(route: RouteEntry) -> tuple[object, object, int]:
 
 
 def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str]]:
-    """As the reference bridge sets them, and no router advertisements where addresses are managed.
+    """The reference bridge's sysctls, and no router advertisements where addresses are managed.
 
-    Without addresses (L2) the container's stack is its own affair.
+    Without addresses (L2) no sysctl is set.
     """
     if not versions:
         return []

@@ -1,4 +1,4 @@
-"""An endpoint's routes from its lease: its gateways, and which default routes it offers its sandbox as the way out."""
+"""An endpoint's routes from its lease: its gateways, and the default routes that it offers its sandbox."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
-    """All routes of an endpoint, and those of them that are offers for the sandbox's way out.
+    """All routes of an endpoint, and those of them that it offers as its sandbox's default route.
 
-    A default route of the configuration without gateway is the network's own: the reference adds a second one beside it
-    and fails with "file exists". With a metric or in a table of its own it is no offer but a route like any other.
+    A configured default route without gateway is the network's own one. The reference adds a second one beside it and
+    fails with "file exists". One with a metric or in another table is not offered: it is a route like any other.
     """
     routes: list[Route] = []
     offers: dict[int, Route] = {}
     for route in lease.routes:
         version = route.dst.version
-        if is_way_out(route) and version not in offers:
+        if is_default_route(route) and version not in offers:
             if route.scope != ON_LINK:
                 route = route._replace(gw=route.gw or _gateway(lease, version))
             offers[version] = route
@@ -38,15 +38,15 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
     return tuple(routes), tuple(offers[version] for version in sorted(offers))
 
 
-def whole(lease: Lease, more: Lease) -> Lease:
-    """A lease and what the driver gives beside it, whose word about the way out counts."""
-    ways = {route.dst for route in more.routes if is_way_out(route)}
-    kept = (route for route in lease.routes if not (is_way_out(route) and route.dst in ways))
+def combine(lease: Lease, more: Lease) -> Lease:
+    """A lease with what the driver gives in addition. The driver's default route replaces the lease's."""
+    replaced = {route.dst for route in more.routes if is_default_route(route)}
+    kept = (route for route in lease.routes if not (is_default_route(route) and route.dst in replaced))
     return Lease((*lease.addresses, *more.addresses), (*more.routes, *kept), lease.dns)
 
 
-def is_way_out(route: Route) -> bool:
-    """A default route that others of the sandbox would be in the way of."""
+def is_default_route(route: Route) -> bool:
+    """True for a default route that excludes those of the sandbox's other endpoints."""
     return route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
 
 
@@ -55,7 +55,7 @@ def _gateway(lease: Lease, version: int) -> IPAddress | None:
 
 
 def with_gateway(address: Address, role: Role) -> Address:
-    """The reference's rule: where the bridge is the gateway and IPAM names none, it is the subnet's first address."""
+    """The reference's rule: if the bridge is the gateway and the IPAM names none, it is the subnet's first address."""
     if role.gateway == "none":
         return address._replace(gateway=None)
     if role.gateway != "driver" or address.gateway is not None:

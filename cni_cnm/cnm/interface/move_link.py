@@ -1,4 +1,4 @@
-"""A device that others made on the host: into the sandbox, and back, as libnetwork does for its plugins."""
+"""Moves a link that a plugin made on the host into the sandbox, and back, as libnetwork does for its plugins."""
 
 from __future__ import annotations
 
@@ -13,37 +13,41 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Stack
 
 
-def into(stack: Stack, host: Stack, source: str, wanted: Interface) -> tuple[Interface, int]:
-    """The link `source` of the host, in the sandbox under its final name and, if one is given, with its MAC; its index
-    there."""
-    link = host.link(source)
+def into(stack: Stack, host_stack: Stack, source: str, interface: Interface) -> tuple[Interface, int]:
+    """Move the host's link `source` into the sandbox, under the name and, if it has one, the MAC of `interface`.
+
+    Returns the interface as it is in the sandbox, and its index there. Conflict if the name is taken.
+    """
+    link = host_stack.link(source)
     if link is None:
         raise DriverFailed(
             f"the link {source} is to be moved into the container, and the host has none of that name",
             hint="the driver's plugin named it; see the plugin's own log",
         )
     try:
-        host.move_link(link.ifindex, stack, name=wanted.name)
+        host_stack.move_link(link.ifindex, stack, name=interface.name)
     except KernelError as error:
         if error.errno == errno.EEXIST:
-            raise Conflict(f"the container has an interface {wanted.name} already") from error
+            raise Conflict(f"the container has an interface {interface.name} already") from error
         raise
-    moved = configure_interface.require_link(stack, wanted.name)
-    if wanted.mac and wanted.mac != moved.mac:
-        stack.set_link(moved.ifindex, mac=wanted.mac)
-    return wanted._replace(mac=wanted.mac or moved.mac, mtu=moved.mtu), moved.ifindex
+    moved = configure_interface.require_link(stack, interface.name)
+    if interface.mac and interface.mac != moved.mac:
+        stack.set_link(moved.ifindex, mac=interface.mac)
+    return interface._replace(mac=interface.mac or moved.mac, mtu=moved.mtu), moved.ifindex
 
 
-def back(stack: Stack, host: Stack, ifname: str, source: str) -> None:
-    """Down, and on the host again under the name it had there. Gone is done."""
+def back(stack: Stack, host_stack: Stack, ifname: str, source: str) -> None:
+    """Set the link down and move it to the host, under the name it had there. No error if it is gone."""
     link = stack.link(ifname) if ifname else None
     if link is None:
         return
     try:
         stack.set_link(link.ifindex, up=False)
-        stack.move_link(link.ifindex, host, name=source)
+        stack.move_link(link.ifindex, host_stack, name=source)
     except KernelError as error:
-        if error.errno == errno.EEXIST:  # that name is another link's by now, and a container's link cannot stay
+        if (
+            error.errno == errno.EEXIST
+        ):  # another link has that name by now, and the link must not stay in the container
             stack.delete_link(link.ifindex)
         elif error.errno != errno.ENODEV:
             raise

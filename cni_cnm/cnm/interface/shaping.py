@@ -32,7 +32,7 @@ BURST_MAX = 2**35 - 1
 
 
 def parse(block: Mapping[str, Json] | None, runtime: Mapping[str, Json] | None) -> Bandwidth | None:
-    """The configuration's object, which wins if it has any of the keys, or the runtime's; None: nothing is limited.
+    """The limits of the configuration's object if it has any of the keys, else the runtime's. None: no limit.
 
     Keys in any case: go-cni sends `IngressRate`. InvalidConfig for a rate without burst or the other way round, a
     negative or too large number, a rate of less than a byte a second.
@@ -43,69 +43,67 @@ def parse(block: Mapping[str, Json] | None, runtime: Mapping[str, Json] | None) 
 
 
 def ifb_name(endpoint_id: str) -> str:
-    """The ifb of an endpoint: its own, also where a container is twice in one network."""
+    """The name of an endpoint's ifb. A container with two endpoints in one network has two."""
     return f"bwp{endpoint_id[:12]}"
 
 
-def apply(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> Interface | None:
-    """Limit a link of the host. The ifb that was made for it, for the result; undone by `remove` or `withdraw`."""
-    link = host.link(host_ifname)
+def apply(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> Interface | None:
+    """Limit a link of the host. Returns the ifb that was made for it. `remove` and `withdraw` undo it."""
+    link = host_stack.link(host_ifname)
     if link is None:
-        raise DriverFailed(
-            f"{host_ifname} is not there to be limited", hint="bandwidth needs a veth into the container"
-        )
+        raise DriverFailed(f"{host_ifname} to be limited is missing", hint="bandwidth needs a veth into the container")
     ingress, egress = _rates(bandwidth)
     if ingress is not None:
-        host.set_rate(link.ifindex, ingress, mtu=link.mtu)
+        host_stack.set_rate(link.ifindex, ingress, mtu=link.mtu)
     if egress is None:
         return None
-    ifb = _add_ifb(host, ifb_name, link.mtu)
-    host.set_rate(ifb.ifindex, egress, mtu=ifb.mtu)
-    host.redirect_ingress(link.ifindex, ifb.ifindex)
+    ifb = _add_ifb(host_stack, ifb_name, link.mtu)
+    host_stack.set_rate(ifb.ifindex, egress, mtu=ifb.mtu)
+    host_stack.redirect_ingress(link.ifindex, ifb.ifindex)
     return Interface(ifb.name, ifb.mac, ifb.mtu)
 
 
-def remove(host: Stack, ifb_name: str) -> None:
-    """The host's end goes, and all that was put on it with it: the ifb is what stays. Missing is done."""
-    ifb = host.link(ifb_name)
+def remove(host_stack: Stack, ifb_name: str) -> None:
+    """Delete the ifb, which stays when the host's end of the veth is deleted. No error if absent."""
+    ifb = host_stack.link(ifb_name)
     if ifb is not None and ifb.kind == "ifb":
-        host.delete_link(ifb.ifindex)
+        host_stack.delete_link(ifb.ifindex)
 
 
-def withdraw(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:
-    """Take back what `apply` did to a link that stays, and nothing that is somebody else's. Missing is done."""
-    link, ifb = host.link(host_ifname), host.link(ifb_name)
+def withdraw(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:
+    """Undo `apply` on a link that stays, and change nothing that another program set. No error if absent."""
+    link, ifb = host_stack.link(host_ifname), host_stack.link(ifb_name)
     ingress, _ = _rates(bandwidth)
-    # Before the ifb goes: what is redirected to a link that is gone is dropped.
-    if link is not None and ifb is not None and host.redirected(link.ifindex) == ifb.ifindex:
-        _unless_gone(lambda: host.redirect_ingress(link.ifindex, 0))
-    if link is not None and ingress is not None and host.rate(link.ifindex) == kept(ingress, link.mtu):
-        _unless_gone(lambda: host.set_rate(link.ifindex, None))
-    remove(host, ifb_name)
+    # Before the ifb is deleted: packets redirected to a link that is gone are dropped.
+    if link is not None and ifb is not None and host_stack.redirected(link.ifindex) == ifb.ifindex:
+        _unless_gone(lambda: host_stack.redirect_ingress(link.ifindex, 0))
+    if link is not None and ingress is not None and host_stack.rate(link.ifindex) == kept(ingress, link.mtu):
+        _unless_gone(lambda: host_stack.set_rate(link.ifindex, None))
+    remove(host_stack, ifb_name)
 
 
-def check(host: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:
-    """CheckFailed naming the first limit that is not there or another."""
-    link = host.link(host_ifname)
+def check(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> None:
+    """CheckFailed naming the first limit that is missing or different."""
+    link = host_stack.link(host_ifname)
     if link is None:
         raise CheckFailed(f"the limited link {host_ifname} is missing")
     ingress, egress = _rates(bandwidth)
     if ingress is not None:
-        _compare(host, link, ingress, "towards the container")
+        _compare(host_stack, link, ingress, "towards the container")
     if egress is None:
         return
-    ifb = host.link(ifb_name)
+    ifb = host_stack.link(ifb_name)
     if ifb is None or ifb.kind != "ifb":
         raise CheckFailed(f"the ifb {ifb_name}, which limits what {host_ifname} takes in, is missing")
     if not ifb.up:
         raise CheckFailed(f"the ifb {ifb_name}, which limits what {host_ifname} takes in, is down")
-    if host.redirected(link.ifindex) != ifb.ifindex:
+    if host_stack.redirected(link.ifindex) != ifb.ifindex:
         raise CheckFailed(f"what {host_ifname} takes in is not redirected to {ifb_name}, so nothing limits it")
-    _compare(host, ifb, egress, "from the container")
+    _compare(host_stack, ifb, egress, "from the container")
 
 
 def _given(raw: Json, where: str) -> dict[str, Json]:
-    """The keys that are given; a configuration with any of them, be it 0, decides."""
+    """The keys that are given, in lower case, also with the value 0."""
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -131,9 +129,9 @@ def _rates(bandwidth: Bandwidth) -> tuple[Rate | None, Rate | None]:
     return ingress, egress
 
 
-def _add_ifb(host: Stack, name: str, mtu: int) -> Link:
+def _add_ifb(host_stack: Stack, name: str, mtu: int) -> Link:
     try:
-        ifb = host.add_ifb(name, mtu=mtu) or host.link(name)  # inside: a batch adds it only now
+        ifb = host_stack.add_ifb(name, mtu=mtu) or host_stack.link(name)  # inside: a batch adds it only now
     except KernelError as error:
         if error.errno != errno.EEXIST:
             raise
@@ -145,8 +143,8 @@ def _add_ifb(host: Stack, name: str, mtu: int) -> Link:
     return ifb
 
 
-def _compare(host: Stack, link: Link, wanted: Rate, way: str) -> None:
-    expected, found = kept(wanted, link.mtu), host.rate(link.ifindex)
+def _compare(host_stack: Stack, link: Link, wanted: Rate, way: str) -> None:
+    expected, found = kept(wanted, link.mtu), host_stack.rate(link.ifindex)
     if found is None:
         raise CheckFailed(f"{link.name} has no limit, configured are {wanted.rate} bit/s {way}")
     if found != expected:

@@ -38,11 +38,11 @@ def parse(
     mac: str = "",
     allowlist: str = ALLOWLIST,
 ) -> Tuning | None:
-    """What `block` asks for, overridden by `args.cni`; None without a block: arguments alone tune nothing.
+    """What `block` requests, overridden by `arguments` (args.cni). None without a block: arguments alone tune nothing.
 
-    Both objects as written, since IFNAME in sysctl keys is told by its capitals; the names of their own keys may be in
-    any case. `mac` is the runtime's (CNI_ARGS, before it runtimeConfig), which goes before the block's and behind that
-    of args.cni. InvalidConfig for everything that could be known to fail.
+    Both objects are as written, because IFNAME in sysctl keys is recognised by its capitals. Their own keys may be in
+    any case. The MAC is that of args.cni, else `mac` (the runtime's: CNI_ARGS, then runtimeConfig), else the block's.
+    InvalidConfig for everything that can be known to fail.
     """
     if block is None:
         return None
@@ -60,9 +60,9 @@ def parse(
 
 
 def refuse_repeated(document: bytes) -> None:
-    """InvalidConfig if an object called `sysctl` has a key twice, of which JSON decoders keep one.
+    """InvalidConfig if an object called `sysctl` has a key twice: JSON decoders keep only one of the two.
 
-    `document` is valid JSON. Worth a look only where it has the word: `b'sysctl' in document.lower()`.
+    `document` is valid JSON. The call is needed only if `b'sysctl' in document.lower()`.
     """
     import json
 
@@ -80,7 +80,7 @@ def refuse_repeated(document: bytes) -> None:
 
 
 def current(stack: Stack, ifname: str, tuning: Tuning) -> Tuning:
-    """What now is what `tuning` is going to change: to be kept for `restore`."""
+    """The present values of what `tuning` is going to change, for `restore`."""
     link = _require(stack, ifname)
     before = ((key, _before(stack, key)) for key, _ in tuning.sysctls)
     attributes = {key: getattr(link, key) for key in _attributes(tuning)}
@@ -88,7 +88,7 @@ def current(stack: Stack, ifname: str, tuning: Tuning) -> Tuning:
 
 
 def apply(stack: Stack, ifname: str, tuning: Tuning) -> Link:
-    """Sysctls in their order, then the link's attributes in one request. The link as it is now, for the result."""
+    """Write the sysctls in their order, then the link's attributes in one request. Returns the link as it is then."""
     link = _require(stack, ifname)
     stack.set_sysctls(tuning.sysctls)
     attributes = _attributes(tuning)
@@ -99,7 +99,7 @@ def apply(stack: Stack, ifname: str, tuning: Tuning) -> Link:
 
 
 def restore(stack: Stack, ifname: str, before: Tuning) -> None:
-    """Put back what `current` gave, on an interface that stays. A link or sysctl that is gone is done."""
+    """Write back what `current` returned, on an interface that stays. No error if the link or a sysctl is gone."""
     link = stack.link(ifname)
     if link is None:
         return
@@ -114,7 +114,7 @@ def restore(stack: Stack, ifname: str, before: Tuning) -> None:
 
 
 def check(stack: Stack, ifname: str, tuning: Tuning) -> None:
-    """CheckFailed naming the first thing that is not as given; what was not given may be as it likes."""
+    """CheckFailed naming the first value that differs. What `tuning` leaves out is not compared."""
     link = stack.link(ifname)
     if link is None:
         raise CheckFailed(f"the container's interface {ifname} is missing")
@@ -136,19 +136,19 @@ def check(stack: Stack, ifname: str, tuning: Tuning) -> None:
 
 
 def _attributes(tuning: Tuning) -> dict[str, Json]:
-    """Those of a link that are given, by the name they have in `Link` and in `Stack.set_link`."""
+    """The link attributes that are given, by their names in `Link` and in `Stack.set_link`."""
     return {key: value for key, value in tuning._asdict().items() if key != "sysctls" and value is not None}
 
 
 def _require(stack: Stack, ifname: str) -> Link:
     link = stack.link(ifname)
     if link is None:
-        raise DriverFailed(f"the container's interface {ifname} is not there to be tuned")
+        raise DriverFailed(f"the container's interface {ifname} to be tuned is missing")
     return link
 
 
 def _before(stack: Stack, key: str) -> str | None:
-    """None where there is nothing to go back to."""
+    """The key's value; None if it cannot be read, so that there is nothing to restore."""
     try:
         return stack.sysctl(key)
     except KernelError as error:
@@ -158,7 +158,7 @@ def _before(stack: Stack, key: str) -> str | None:
 
 
 def _lowered(raw: Json, where: str) -> dict[str, Json]:
-    """The names of the keys only, not what is below them; null is as absent."""
+    """With the names of its own keys in lower case. A key whose value is null is left out."""
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -169,7 +169,7 @@ def _lowered(raw: Json, where: str) -> dict[str, Json]:
 def _sysctls(
     sources: tuple[tuple[str, Mapping[str, Json]], ...], ifname: str, allowlist: str
 ) -> tuple[tuple[str, str], ...]:
-    """Those of later sources in place of the earlier ones' that mean the same file."""
+    """Path and value of each sysctl. A later source replaces what an earlier one has for the same path."""
     found: dict[str, str] = {}
     allowed = _allowed(allowlist) if any(source.get("sysctl") for _, source in sources) else None
     for where, source in sources:
@@ -190,18 +190,18 @@ def _sysctls(
 
 
 def _path(key: str, ifname: str) -> str:
-    """sysctl(8)'s rule: the first separator tells which of `.` and `/` is one, the other stands for itself as a dot."""
+    """sysctl(8)'s rule: the first `.` or `/` is the separator; the other one stands for a dot in a name."""
     first = min((key.find(sign), sign) for sign in "./" if sign in key)[1] if set("./") & set(key) else ""
     path = key.translate(str.maketrans("./", "/.")) if first == "." else key
     parts = path.split("/")
     good = len(parts) > 1 and parts[0] == "net" and all(parts) and not {".", ".."} & set(parts)
     if not good or not path.isprintable() or " " in path:
-        raise InvalidConfig(f"the sysctl {key!r} is none of the network", hint=_EXAMPLE)
+        raise InvalidConfig(f"the sysctl {key!r} is not one of the network", hint=_EXAMPLE)
     return path.replace("IFNAME", ifname, 1)
 
 
 def _value(key: str, value: Json) -> str:
-    """A string; a whole number is as good, true is not."""
+    """A string, or a whole number. A boolean is refused."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str):
         raise InvalidConfig(f"the sysctl {key} is to be {value!r}, it must be a string")
@@ -211,7 +211,7 @@ def _value(key: str, value: Json) -> str:
 
 
 def _allowed(path: str) -> list[Pattern[str]] | None:
-    """The patterns of the allow-list, maybe none; None without a list: all are allowed."""
+    """The patterns of the allow-list. None: there is no list, and every sysctl is allowed."""
     import re
 
     try:

@@ -1,4 +1,4 @@
-"""What a program gives an endpoint as values, refused as a configuration's are: before anything is touched."""
+"""Validates what a program requests for an endpoint, by the rules for a configuration, before anything is touched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def checked(spec: EndpointSpec) -> EndpointSpec:
-    """With its MAC, ports, limits and tuning as a configuration would give them. InvalidConfig names what is wrong."""
+    """The same specification with normalised MAC, ports, limits and tuning. InvalidConfig names what is wrong."""
     return spec._replace(
         mac=tunings.parse_mac(spec.mac) or "",
         ports=parse_mappings([_mapping(port) for port in spec.ports]),
@@ -35,6 +35,6 @@ def _bandwidth(limits: Bandwidth) -> Bandwidth | None:
     return shaping.parse({key.replace("_", ""): value for key, value in limits._asdict().items()}, None)
 
 
-def _tuning(wanted: Tuning) -> Tuning | None:
-    given = {key: value for key, value in wanted._asdict().items() if key != "sysctls"}
-    return tunings.parse({**given, "sysctl": dict(wanted.sysctls)}, None, "IFNAME")
+def _tuning(requested: Tuning) -> Tuning | None:
+    given = {key: value for key, value in requested._asdict().items() if key != "sysctls"}
+    return tunings.parse({**given, "sysctl": dict(requested.sysctls)}, None, "IFNAME")

@@ -1,7 +1,8 @@
-"""DEL of an endpoint that nobody has on record: nothing was ever made, or another plugin made it under this name.
+"""DEL of an endpoint without a record: nothing was made, or another plugin made it under this name.
 
-The first is the usual case (runtimes send a DEL before every ADD) and must cost nothing; the second is a container that
-the reference plugins attached before the configuration's `type` was changed: its link, leases and rules go.
+The first is the usual case, because runtimes send a DEL before every ADD: it costs one look at the leases and one at
+nftables. The second is a container that the reference plugins attached before the configuration's `type` was changed:
+its link, leases and rules are removed.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from cni_cnm.errors import NamespaceGone, raise_gathered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.host import Host
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec
 
 
-def remove(controller: Controller, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec) -> None:
-    """Every step, whatever fails; errors gathered."""
+def delete(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec) -> None:
+    """Every step is tried; their errors are raised together."""
     gathered = ErrorList()
     leased: set[IPAddress] = set()
     found = False
@@ -28,18 +29,18 @@ def remove(controller: Controller, key: EndpointKey, spec: EndpointSpec | None, 
 
     def link() -> None:
         nonlocal found
-        found = spec is not None and bool(spec.netns) and _remove_link(controller, spec)
+        found = spec is not None and bool(spec.netns) and _remove_link(host, spec)
 
     environ = spec.environ if spec else {}
     gathered.attempt(link)
-    gathered.attempt(lambda: ipam.release_unrecorded(key.network, ipam_spec, key, environ, last, controller.settings))
-    gathered.attempt(lambda: _remove_rules(controller, key, spec, leased, everywhere=found or bool(leased)))
+    gathered.attempt(lambda: ipam.release_unrecorded(key.network, ipam_spec, key, environ, last, host.settings))
+    gathered.attempt(lambda: _remove_rules(host, key, spec, leased, everywhere=found or bool(leased)))
     raise_gathered(gathered.errors)
 
 
-def _remove_link(controller: Controller, spec: EndpointSpec) -> bool:
+def _remove_link(host: Host, spec: EndpointSpec) -> bool:
     try:
-        target = controller.namespaces.open(spec.netns)
+        target = host.namespaces.open(spec.netns)
     except NamespaceGone:
         return False
     try:
@@ -53,24 +54,24 @@ def _remove_link(controller: Controller, spec: EndpointSpec) -> bool:
 
 
 def _remove_rules(
-    controller: Controller, key: EndpointKey, spec: EndpointSpec | None, leased: set[IPAddress], *, everywhere: bool
+    host: Host, key: EndpointKey, spec: EndpointSpec | None, leased: set[IPAddress], *, everywhere: bool
 ) -> None:
-    """Of nftables, which is asked by one look; in iptables, which takes processes, only where there was something."""
+    """In nftables; in iptables, which starts processes, only if a lease, a link (`everywhere`) or a rule was found."""
     from cni_cnm.firewall import reference
 
-    rules = controller.nft.commented(reference.TABLES, reference.names(key))
+    rules = host.nft.commented(reference.TABLES, reference.names(key))
     if rules:
-        controller.nft.remove_rules(*reference.own_rules(rules, key, _kept(controller, spec)))
+        host.nft.remove_rules(*reference.own_rules(rules, key, _kept(host, spec)))
     if everywhere or rules:
         _remove_from_iptables(key, frozenset(map(str, leased)))
 
 
-def _kept(controller: Controller, spec: EndpointSpec | None) -> set[IPAddress]:
+def _kept(host: Host, spec: EndpointSpec | None) -> set[IPAddress]:
     """The addresses that the container has on its other interfaces."""
     if spec is None or not spec.netns:
         return set()
     try:
-        target = controller.namespaces.open(spec.netns)
+        target = host.namespaces.open(spec.netns)
     except NamespaceGone:
         return set()
     try:

@@ -62,7 +62,7 @@ def test_endpoint(lease: Lease | None, device: Device | None, offers: tuple[Rout
         lease=lease, device=device, default_routes=offers, aliases=("a", "b"),
         portmap=PortmapOptions(False, True, ("ip", "x")),
         bandwidth=Bandwidth(8000, 16000), tuning=Tuning((("net/core/somaxconn", "5"),), mac="02:00:00:00:00:01"),
-        before=Tuning(mtu=1500, promisc=False),
+        tuning_before=Tuning(mtu=1500, promisc=False),
         ports=(PortMapping("udp", 53, 5353, ip_address("10.0.0.1"), 3), PortMapping("tcp", 80, 8080)),
     )  # fmt: skip
     assert EndpointRecord.from_json(json.loads(json.dumps(record.to_json()))) == record

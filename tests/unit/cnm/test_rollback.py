@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.errors import IoFailed, KernelError
@@ -92,7 +93,7 @@ def controller(tmp_path: Path, nft: Broken) -> Controller:
     namespaces.create("/netns/a")
     settings = Settings(run_dir=f"{tmp_path}/run", state_dir=f"{tmp_path}/state", leases_dir=f"{tmp_path}/leases")
     store = FileStore(settings.run_dir, settings.state_dir)
-    return Controller(settings, store, namespaces, lambda: nft, "epoch")
+    return Controller(Host(settings, store, namespaces, lambda: nft, "epoch"))
 
 
 def leases(folder: Path) -> list[str]:
@@ -128,7 +129,7 @@ def test_what_a_killed_delete_took_out_is_not_put_back(
     """The address is free already, the record still there: the upkeep leaves it alone, and the next DEL finishes."""
     controller.attach(NETWORK, SPEC)
 
-    delete = controller.store.delete
+    delete = controller.host.store.delete
 
     def killed(kind: str, name: str) -> None:
         if kind == ENDPOINTS:
@@ -136,12 +137,12 @@ def test_what_a_killed_delete_took_out_is_not_put_back(
         delete(kind, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(controller.store, "delete", killed)
+        patched.setattr(controller.host.store, "delete", killed)
         with pytest.raises(Killed):
             controller.detach(KEY, SPEC, NETWORK.ipam)
     assert leases(tmp_path) == []
     assert list((tmp_path / "run/endpoints").iterdir()) != []
-    firewall_reconcile.mend(controller)
+    firewall_reconcile.mend(controller.host)
     controller.detach(KEY, SPEC, NETWORK.ipam)
     assert [element for one in nft.sets.values() for element in one.values() if element.owner == KEY.id[:12]] == []
 
@@ -155,7 +156,7 @@ def test_a_full_disk_keeps_nobody_from_leaving(
     def full(*_: object) -> None:
         raise IoFailed("no space left")
 
-    monkeypatch.setattr(controller.store, "put", full)
+    monkeypatch.setattr(controller.host.store, "put", full)
     controller.detach(KEY, SPEC, NETWORK.ipam)
     assert leases(tmp_path) == []
     assert list((tmp_path / "run/endpoints").iterdir()) == []

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.docker_protocol.endpoint_messages import CREATE_ENDPOINT, DELETE_ENDPOINT, ENDPOINT_OPER_INFO
 from cni_cnm.docker_protocol.ipam_messages import RELEASE_ADDRESS, RELEASE_POOL, REQUEST_ADDRESS, REQUEST_POOL
 from cni_cnm.docker_protocol.join_messages import (
@@ -75,7 +76,7 @@ class Door:
     @contextmanager
     def engine(self) -> Iterator[Controller]:
         store = FileStore(self._settings.run_dir, self._settings.state_dir)
-        yield Controller(self._settings, store, self._namespaces, lambda: self._nft, "epoch")
+        yield Controller(Host(self._settings, store, self._namespaces, lambda: self._nft, "epoch"))
 
     def close(self) -> None:
         self.server.stop()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.interface import configure_interface
 from cni_cnm.drivers import drivers
 from cni_cnm.drivers.parent_link_device import ALIAS
@@ -53,7 +54,7 @@ class World:
 
         settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
         store = FileStore(settings.run_dir, settings.state_dir)
-        self.controller = Controller(settings, store, self.namespaces, opened, "epoch")
+        self.controller = Controller(Host(settings, store, self.namespaces, opened, "epoch"))
 
     def link(self, name: str, stack: MemoryStack | None = None) -> Link:
         found = (stack or self.host).link(name)
@@ -391,12 +392,12 @@ def test_link_in_container(world: World) -> None:
 
 def test_macs_differ_between_hosts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Containers of one name on two hosts of one physical network do not have one MAC; on one host it stays."""
-    from cni_cnm.cnm.objects import network as networks
+    from cni_cnm.cnm.endpoint import endpoint_record
 
     network = net("macvlan", parent="eth1")
     seen = []
     for host in ("one", "two", "one"):
-        monkeypatch.setattr(networks, "host_id", lambda host=host: host)
+        monkeypatch.setattr(endpoint_record, "host_id", lambda host=host: host)
         seen.append(world.attach(network).interfaces[0].mac)
         world.detach(network)
     assert seen[0] == seen[2] != seen[1]

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from cni_cnm.cnm.packet_filter import endpoint_elements
+from cni_cnm.cnm.packet_filter import port_listeners
 from cni_cnm.kernel import sock_diag as room
 from cni_cnm.kernel.sock_diag import Listener, listeners
 from cni_cnm.model import PortMapping
@@ -34,9 +34,9 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch, published: str | None, waiti
     monkeypatch.setattr(room, "listeners", lambda protocol: iter([Listener(ip_address(waiting), 8080)]))
     host_ip = ip_address(published) if published else None
     for port, size in ((8080, 1), (8000, 81)):
-        found = endpoint_elements.held((PortMapping("tcp", port, 80, host_ip, size),))
+        found = port_listeners.warnings((PortMapping("tcp", port, 80, host_ip, size),))
         assert bool(found) is held
-    assert not endpoint_elements.held(
+    assert not port_listeners.warnings(
         (PortMapping("tcp", 8081, 80, host_ip), PortMapping("tcp", 8000, 80, host_ip, 80))
     )
 

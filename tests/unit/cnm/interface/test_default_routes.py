@@ -39,11 +39,11 @@ roles = st.builds(Role, default_route=st.booleans(), gateway=st.sampled_from(["i
 
 @given(leases, leases, roles)
 def test_what_a_driver_gives_beside_the_lease(own: Lease, more: Lease, role: Role) -> None:
-    """All of both is there, but for default routes of the lease where the driver names the way out."""
-    found = default_routes.whole(own, more)
+    """All routes of both, except for default routes of the lease that the driver replaces."""
+    found = default_routes.combine(own, more)
     assert found.addresses == own.addresses + more.addresses
-    ways = {route.dst for route in more.routes if default_routes.is_way_out(route)}
-    kept = tuple(route for route in own.routes if not (default_routes.is_way_out(route) and route.dst in ways))
+    ways = {route.dst for route in more.routes if default_routes.is_default_route(route)}
+    kept = tuple(route for route in own.routes if not (default_routes.is_default_route(route) and route.dst in ways))
     assert found.routes == more.routes + kept
     _, offers = default_routes.default_routes(found, role)
     for offer in offers:
@@ -57,7 +57,7 @@ def test_offers(lease: Lease, role: Role) -> None:
     found, offers = default_routes.default_routes(lease, role)
     assert len({offer.dst for offer in offers}) == len(offers)
     assert set(offers) <= set(found)
-    assert all(default_routes.is_way_out(offer) for offer in offers)
+    assert all(default_routes.is_default_route(offer) for offer in offers)
     assert default_routes.default_routes(lease._replace(routes=found), role) == (found, offers)
 
 

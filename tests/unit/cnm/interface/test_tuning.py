@@ -113,7 +113,7 @@ def test_keys_as_sysctl_reads_them(key: str, ifname: str, path: str) -> None:
 )
 def test_only_the_network_and_no_tricks(key: str) -> None:
     """Keys outside net, and whatever climbs, doubles or hides a separator, are refused."""
-    with pytest.raises(InvalidConfig, match="none of the network"):
+    with pytest.raises(InvalidConfig, match="not one of the network"):
         parse({"sysctl": {key: "1"}})
 
 

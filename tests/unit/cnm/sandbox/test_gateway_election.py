@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.cnm.objects.gateway_election import Candidate, elect
+from cni_cnm.cnm.sandbox.gateway_election import Candidate, elect
 
 V4, V6, DUAL, NONE = frozenset({4}), frozenset({6}), frozenset({4, 6}), frozenset[int]()
 

@@ -1,7 +1,7 @@
-"""What an endpoint's interface is given beside its device: tuning inside the container, limits on the host's end.
+"""What an endpoint's interface gets beside its device: tuning in the container, bandwidth limits on the host's end.
 
-Both go with an interface of our own; on one of another plugin (chained) they are taken back, and what was there before
-is put back.
+Both disappear with an interface of our own. On an interface of another plugin (driver `chained`) the limits are
+removed and the values that were there before are restored.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from cni_cnm.errors import InvalidConfig, NamespaceGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.cnm.rollback import ErrorList, Rollback
     from cni_cnm.kernel import Namespaces, Stack
     from cni_cnm.model import Device
 
 
-def adjust(
-    record: EndpointRecord, device: Device, stack: Stack, host: Stack, undo: Rollback, keep: Callable[..., None]
-) -> Device:
-    """The device as it is then. `keep(device=…, before=…)` puts on record, before anything changes, how to go back."""
+def apply(endpoint: LockedEndpoint, device: Device, stack: Stack, undo: Rollback) -> Device:
+    """Tune and limit. Returns the device as it is then; what was there before is recorded before anything changes."""
+    record, host = endpoint.record, endpoint.host
     if record.bandwidth is not None and not device.host:
         raise InvalidConfig(
             f"{record.ifname} has no link on the host, so bandwidth cannot be limited there",
@@ -32,7 +30,7 @@ def adjust(
         from cni_cnm.cnm.interface import tuning
 
         before = tuning.current(stack, record.ifname, record.tuning)
-    keep(device=device, before=before)
+    endpoint.write(device=device, tuning_before=before)
     if record.tuning is not None and before is not None:
         found = before
         undo.push(lambda: tuning.restore(stack, record.ifname, found))
@@ -42,32 +40,31 @@ def adjust(
         from cni_cnm.cnm.interface import shaping
 
         port, ifb, bandwidth = device.host[-1].name, shaping.ifb_name(record.id), record.bandwidth
-        undo.push(lambda: shaping.withdraw(host, port, ifb, bandwidth))
-        made = shaping.apply(host, port, ifb, bandwidth)
+        undo.push(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
+        made = shaping.apply(host.stack, port, ifb, bandwidth)
         device = device._replace(extra=(*device.extra, made)) if made else device
     return device
 
 
-def release(
-    record: EndpointRecord, host: Stack, namespaces: Namespaces, gathered: ErrorList, *, link_stays: bool
-) -> None:
-    """Every step, whatever fails. With `link_stays` the interface becomes what it was."""
-    bandwidth, before, device = record.bandwidth, record.before, record.device
+def remove(endpoint: LockedEndpoint, gathered: ErrorList, *, link_stays: bool) -> None:
+    """Every step, whatever fails. With `link_stays` the interface gets back what it had before."""
+    record, host = endpoint.record, endpoint.host
+    bandwidth, device = record.bandwidth, record.device
     if bandwidth is not None:
         from cni_cnm.cnm.interface import shaping
 
         ifb = shaping.ifb_name(record.id)
         if link_stays and device is not None and device.host:
             port = device.host[-1].name
-            gathered.attempt(lambda: shaping.withdraw(host, port, ifb, bandwidth))
+            gathered.attempt(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
         else:
-            gathered.attempt(lambda: shaping.remove(host, ifb))
-    if link_stays and before is not None:
-        gathered.attempt(lambda: _restore(record, namespaces))
+            gathered.attempt(lambda: shaping.remove(host.stack, ifb))
+    if link_stays and record.tuning_before is not None:
+        gathered.attempt(lambda: _restore(record, host.namespaces))
 
 
-def check(record: EndpointRecord, stack: Stack, host: Stack) -> None:
-    """CheckFailed naming the first thing that is not as it was given."""
+def check(record: EndpointRecord, stack: Stack, host_stack: Stack) -> None:
+    """CheckFailed naming the first value or limit that differs from the record."""
     if record.tuning is not None:
         from cni_cnm.cnm.interface import tuning
 
@@ -75,11 +72,11 @@ def check(record: EndpointRecord, stack: Stack, host: Stack) -> None:
     if record.bandwidth is not None and record.device is not None:
         from cni_cnm.cnm.interface import shaping
 
-        shaping.check(host, record.device.host[-1].name, shaping.ifb_name(record.id), record.bandwidth)
+        shaping.check(host_stack, record.device.host[-1].name, shaping.ifb_name(record.id), record.bandwidth)
 
 
 def _restore(record: EndpointRecord, namespaces: Namespaces) -> None:
-    """In the namespace that was tuned, if it is still there: another one may stand at its path."""
+    """Only in the namespace that was tuned: another one may have its path by now."""
     from cni_cnm.cnm.interface import tuning
 
     try:
@@ -87,7 +84,7 @@ def _restore(record: EndpointRecord, namespaces: Namespaces) -> None:
     except NamespaceGone:
         return
     try:
-        if record.before is not None and stack.inode() == record.netns_inode:
-            tuning.restore(stack, record.ifname, record.before)
+        if record.tuning_before is not None and stack.inode() == record.netns_inode:
+            tuning.restore(stack, record.ifname, record.tuning_before)
     finally:
         stack.close()

@@ -1,4 +1,4 @@
-"""What an endpoint's record says: the result for whoever asked for it, and whether a result agrees with it."""
+"""The result of an endpoint, from its record: what the caller is told, and whether an earlier result agrees with it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ from cni_cnm.model import Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cni_cnm.cnm.records import EndpointRecord
 
 
+def elected_versions(record: EndpointRecord, gateways: Mapping[int, str]) -> frozenset[int]:
+    """IP versions for which the endpoint is its sandbox's default gateway."""
+    return frozenset(version for version, endpoint in gateways.items() if endpoint == record.id)
+
+
 def attachment(record: EndpointRecord, elected: frozenset[int]) -> Attachment:
-    """What the container got; `elected`: IP versions of which it is the way out."""
+    """What the container got. `elected`: IP versions for which the endpoint is the default gateway."""
     if record.device is None or record.lease is None:
         raise DriverFailed(f"the record of the endpoint {record.label} is incomplete", hint="DEL and ADD it again")
-    device, whole = record.device, record.whole
+    device, lease = record.device, record.full_lease
     routes = tuple(
-        route for route in whole.routes if route not in record.default_routes or route.dst.version in elected
+        route for route in lease.routes if route not in record.default_routes or route.dst.version in elected
     )
     own = (device.container,) if device.container.name else ()
     return Attachment(
         interfaces=(*device.host, *own, *device.extra),
-        addresses=whole.addresses,
+        addresses=lease.addresses,
         routes=routes if own else (),
-        dns=whole.dns,
+        dns=lease.dns,
         container_index=len(device.host) if own else None,
     )
 
 
 def compare(record: EndpointRecord, previous: Attachment) -> None:
-    """What the caller's earlier result lists for this interface must be what is on record."""
+    """CheckFailed if the caller's earlier result has another interface or address than the record."""
     name = record.device.container.name if record.device else record.ifname
     mine = [i for i, link in enumerate(previous.interfaces) if link.name == name and link.sandbox]
     if previous.interfaces and not mine:

@@ -1,7 +1,7 @@
-"""Which of a sandbox's endpoints is its way out: libnetwork's gateway election, a family at a time.
+"""Which of a sandbox's endpoints is its default gateway: libnetwork's election, for IPv4 and IPv6 apart.
 
-Order (libnetwork Endpoint.Less): higher priority first, external before internal networks, more gateway families first,
-then the network's name. The first that offers a default route of the family has it; IPv4 and IPv6 may differ.
+Order (libnetwork Endpoint.Less): higher priority first, external before internal networks, more IP versions first,
+then the network's name. The first endpoint that offers a default route of the IP version is elected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Candidate(NamedTuple):
 
 
 def elect(candidates: Iterable[Candidate]) -> dict[int, str]:
-    """IP version to endpoint id; a version nobody offers is absent."""
+    """IP version to endpoint id. A version that no candidate offers is absent."""
     ranked = sorted(candidates, key=lambda c: (-c.priority, c.internal, -len(c.families), c.network, c.endpoint))
     elected: dict[int, str] = {}
     for candidate in ranked:

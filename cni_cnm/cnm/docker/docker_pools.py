@@ -1,0 +1,231 @@
+"""Docker's address pools: subnets that it requests before it says for which network, and addresses from them.
+
+    STATE_DIR/pools/ID.json     a PoolRecord
+    LEASES_DIR/ID/              leases of a pool whose network is not made yet; then they are the network's
+
+A pool that names a network (`shares_network`) uses that network's leases, together with CNI.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface, ip_network
+
+from cni_cnm import ipam
+from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
+from cni_cnm.cnm.network.create_network import choose_subnet
+from cni_cnm.cnm.network.network_description import subnets_of
+from cni_cnm.cnm.records import PoolRecord, load_endpoint, load_network, load_pool, network_records, pool_records
+from cni_cnm.errors import Conflict, Forbidden, InvalidConfig, NotFound
+from cni_cnm.ipam.host_local import HostLocal
+from cni_cnm.ipam.leases import DOCKER
+from cni_cnm.ipam.single import Single
+from cni_cnm.model import IpamSpec
+from cni_cnm.state.files import POOLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.model import IPAddress, IPInterface, IPNetwork
+
+
+def pools(host: Host) -> Iterator[PoolRecord]:
+    return pool_records(host.store)
+
+
+def find_pool(host: Host, pool_id: str) -> PoolRecord:
+    found = load_pool(host.store, pool_id) if _is_plain(pool_id) else None
+    if found is None:
+        raise NotFound(f"there is no address pool {pool_id[:80]!r}")
+    return found
+
+
+def request_pool(
+    host: Host, subnet: IPNetwork | None, ip_range: IPNetwork | None, family: int, network_name: str = ""
+) -> PoolRecord:
+    """A subnet for a network that is not made yet, or with `network_name` the subnet of that network.
+
+    Without `subnet` one is chosen, another one each time. Forbidden if it overlaps a network's or another pool's.
+    """
+    if subnet is not None and ip_range is not None and not _is_inside(ip_range, subnet):
+        raise InvalidConfig(f"the range {ip_range} is not in the subnet {subnet}")
+    network = load_network(host.store, network_name) if network_name else None
+    with host.store.lock("pools"):
+        if network is not None:
+            subnet = _subnet_of_network(network, subnet, family)
+            network_leases(host, network, subnet, ip_range)  # refuses what it cannot give
+        elif subnet is None:
+            subnet = choose_subnet(host, family)
+        else:
+            refuse_overlap(host, subnet, set())
+        found = PoolRecord(
+            _new_id(host, subnet, network_name),
+            str(subnet),
+            ip_range=str(ip_range or ""),
+            network=network_name,
+            shares_network=bool(network_name),
+        )
+        if network is None:
+            _leases(host, found)  # refuses a subnet too small, and a range outside
+        host.store.put(POOLS, found.id, found.to_json())
+    return found
+
+
+def release_pool(host: Host, pool_id: str) -> None:
+    """No error if there is no such pool. Leases of other frontends stay."""
+    with host.store.lock("pools"):
+        try:
+            found = find_pool(host, pool_id)
+        except NotFound:
+            return
+        host.store.delete(POOLS, found.id)
+        if not found.network:
+            _remove_folder(_leases(host, found).leases.folder)
+
+
+def request_gateway(host: Host, pool_id: str, address: IPAddress | None) -> IPInterface:
+    """The subnet's gateway, the same answer to every request. Conflict if a network has another one."""
+    with host.store.lock("pools"):
+        found = find_pool(host, pool_id)
+        leases = _leases(host, found)
+        fixed = found.gateway or _network(host, found) is not None
+        if address is not None and address != leases.gateway:
+            if fixed:
+                raise Conflict(
+                    f"the gateway of {found.subnet} is {leases.gateway}, not {address}",
+                    hint=f"--gateway {leases.gateway}, or leave it out",
+                )
+            if address.version != leases.gateway.version or address not in ip_network(found.subnet):
+                raise InvalidConfig(f"the gateway {address} is not in the subnet {found.subnet}")
+        chosen = address or leases.gateway
+        if not fixed:
+            host.store.put(POOLS, found.id, found._replace(gateway=str(chosen)).to_json())
+    return _with_prefix(chosen, found)
+
+
+def request_address(host: Host, pool_id: str, address: IPAddress | None, *, for_endpoint: bool) -> IPInterface:
+    """An address of the pool. One requested before the network is made is reserved, unless it is `for_endpoint`."""
+    found = find_pool(host, pool_id)
+    leases = _leases(host, found)
+    if address is not None and not found.docker_network and not for_endpoint:
+        leases.reserve(address)
+        return _with_prefix(address, found)
+    return _with_prefix(leases.request(address), found)
+
+
+def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
+    """Release an address that Docker requested, and no other. An endpoint that still has it is deleted first."""
+    try:
+        found = find_pool(host, pool_id)
+    except NotFound:
+        return
+    leases = _leases(host, found)
+    container_id, endpoint_id = leases.holder(address)
+    record = load_endpoint(host.store, endpoint_id) if container_id == DOCKER else None
+    if record is not None:
+        DockerEndpoint(host, record).delete()
+    leases.release(address)
+
+
+def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> None:
+    """Forbidden if a network has some of the subnet, or a pool whose id is not in `except_pools`."""
+    for network in network_records(host.store):
+        for other in subnets_of(network):
+            if other.overlaps(subnet):
+                shared = f"--ipam-opt cni-cnm.network={network.name} -o cni-cnm.network={network.name}"
+                raise Forbidden(
+                    f"the subnet {subnet} overlaps with {other} of the network {network.name}",
+                    hint=f"choose another one, or join that network: {shared}",
+                )
+    for pool in pool_records(host.store):
+        if pool.id not in except_pools and ip_network(pool.subnet).overlaps(subnet):
+            raise Forbidden(
+                f"the subnet {subnet} overlaps with {pool.subnet}, which Docker has requested already",
+                hint="docker network ls; if no network has that subnet, remove "
+                f"{host.settings.state_dir}/{POOLS}/{pool.id}.json",
+            )
+
+
+def bind_pool(host: Host, pool: PoolRecord, network_name: str, docker_network: str) -> None:
+    """From now on the pool's leases are the network's. Addresses reserved before move there."""
+    bound = pool._replace(network=network_name, docker_network=docker_network)
+    if not pool.network:
+        old, new = _leases(host, pool), _leases(host, bound)
+        for text in list(old.leases.names()):
+            new.reserve(ip_address(text))
+        _remove_folder(old.leases.folder)
+    host.store.put(POOLS, pool.id, bound.to_json())
+
+
+def network_leases(host: Host, network: NetworkRecord, subnet: IPNetwork, ip_range: IPNetwork | None) -> Single:
+    """The leases of a network's subnet, one address at a time. InvalidConfig if its IPAM is not host-local."""
+    found = ipam.configure(network.name, IpamSpec(network.ipam_type, network.ipam), None, host.settings)
+    if not isinstance(found, HostLocal):
+        raise not_shareable(network)
+    return Single(network.name, found, subnet, ip_range)
+
+
+def not_shareable(network: NetworkRecord) -> InvalidConfig:
+    source = f"the IPAM {network.ipam_type}" if network.ipam_type else "no IPAM"
+    return InvalidConfig(
+        f"the network {network.name} has {source}: its addresses cannot be shared with Docker",
+        hint="share a network whose ipam is host-local",
+    )
+
+
+def _subnet_of_network(network: NetworkRecord, subnet: IPNetwork | None, family: int) -> IPNetwork:
+    present = [one for one in subnets_of(network) if one.version == family]
+    if not present:
+        raise InvalidConfig(f"the network {network.name} has no IPv{family} subnet")
+    if subnet is None:
+        # Docker asks again for another subnet as long as the answer is on a link of the host.
+        raise InvalidConfig(
+            f"the network {network.name} has the subnet {present[0]}, which Docker must be told",
+            hint=f"add --subnet {present[0]}",
+        )
+    if subnet not in present:
+        raise InvalidConfig(f"the network {network.name} has the subnet {present[0]}, not {subnet}")
+    return subnet
+
+
+def _leases(host: Host, pool: PoolRecord) -> Single:
+    subnet, ip_range = ip_network(pool.subnet), ip_network(pool.ip_range) if pool.ip_range else None
+    network = _network(host, pool)
+    if network is not None:
+        return network_leases(host, network, subnet, ip_range)
+    config = {"ranges": [[{"subnet": pool.subnet, "gateway": pool.gateway}]]}
+    folder = pool.network or pool.id
+    found = ipam.configure(folder, IpamSpec("host-local", config), None, host.settings)
+    assert isinstance(found, HostLocal)
+    return Single(folder, found, subnet, ip_range)
+
+
+def _network(host: Host, pool: PoolRecord) -> NetworkRecord | None:
+    return load_network(host.store, pool.network) if pool.network else None
+
+
+def _with_prefix(address: IPAddress, pool: PoolRecord) -> IPInterface:
+    return ip_interface(f"{address}/{ip_network(pool.subnet).prefixlen}")
+
+
+def _remove_folder(folder: str) -> None:
+    from shutil import rmtree
+
+    rmtree(folder, ignore_errors=True)
+
+
+def _new_id(host: Host, subnet: IPNetwork, network_name: str) -> str:
+    """Plain text: it names a file and, until the network is made, a folder of leases."""
+    base = f"docker-{network_name or subnet.network_address}-{subnet.prefixlen}".replace(":", "_")
+    taken = set(host.store.names(POOLS))
+    return next(one for n in range(len(taken) + 1) if (one := f"{base}.{n}" if n else base) not in taken)
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and len(text) < 200 and all(c.isalnum() or c in "_.-" for c in text) and text.isascii()
+
+
+def _is_inside(ip_range: IPNetwork, subnet: IPNetwork) -> bool:
+    return ip_range.version == subnet.version and ip_range.subnet_of(subnet)  # type: ignore[arg-type]

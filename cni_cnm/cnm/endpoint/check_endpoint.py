@@ -1,0 +1,45 @@
+"""CHECK of an endpoint: its record against the kernel, the packet filter and the leases. Writes nothing."""
+
+from __future__ import annotations
+
+from cni_cnm import ipam
+from cni_cnm.cnm.endpoint import results
+from cni_cnm.cnm.interface import configure_interface
+from cni_cnm.cnm.packet_filter import check_endpoint as packet_filter
+from cni_cnm.cnm.records import READY
+from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of
+from cni_cnm.drivers import Place, drivers
+from cni_cnm.errors import CheckFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import Attachment
+
+
+def check(
+    host: Host, record: EndpointRecord, stack: Stack, previous: Attachment | None, environ: Mapping[str, str]
+) -> None:
+    """CheckFailed naming the first difference from the record, or from `previous`, the caller's earlier result."""
+    driver = drivers.get(record.driver)
+    if record.state != READY or record.device is None or record.lease is None:
+        raise CheckFailed(f"the endpoint {record.label} was never finished", hint="DEL and ADD it again")
+    if previous is not None:
+        results.compare(record, previous)
+    place = Place(stack, record.ifname, record.netns)
+    driver.check_endpoint(record.options, record.plan, host.stack, place)
+    role = driver.role(record.options)
+    if role.configured and record.device.container.name:
+        elected = results.elected_versions(record, gateways_of(host, record.container_id))
+        routes = results.attachment(record, elected).routes
+        configure_interface.check(stack, record.device, record.addresses, routes, role)
+    if record.tuning or record.bandwidth:
+        from cni_cnm.cnm.endpoint import interface_tuning
+
+        interface_tuning.check(record, stack, host.stack)
+    packet_filter.check(host, record, driver.policy(record.options))
+    ipam.restore(record.network, record.ipam_type, record.ipam, host.settings).check(record.key, record.lease, environ)

@@ -1,0 +1,109 @@
+"""An endpoint gets its addresses, its device in the sandbox, and its part of the packet filter.
+
+    reserve ── addresses ──► connect ── device, addresses and routes, default gateway, packet filter ──► ready
+
+Each step pushes what undoes it. take_down_endpoint.py is the reverse.
+"""
+
+from __future__ import annotations
+
+from cni_cnm import ipam
+from cni_cnm.cnm.endpoint import results, take_down_endpoint
+from cni_cnm.cnm.interface import configure_interface, default_routes
+from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts, port_listeners
+from cni_cnm.cnm.packet_filter.enforce_endpoint import enforce
+from cni_cnm.cnm.records import READY
+from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
+from cni_cnm.drivers import Place
+from cni_cnm.firewall import portmap
+from cni_cnm.model import Lease, stable_mac
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+    from cni_cnm.cnm.rollback import Rollback
+    from cni_cnm.ipam import Ipam
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import Attachment, Device, Dns, EndpointSpec
+
+
+def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns | None, undo: Rollback) -> None:
+    """Reserve addresses; the lease gets the routes and DNS that the container will have."""
+    role = endpoint.role
+    if spec.previous is not None:
+        previous = spec.previous
+        endpoint.write(lease=Lease(previous.addresses, previous.routes, previous.dns))
+        return
+    if isinstance(pool, ipam.WantsMac) and pool.wants_mac:
+        endpoint.write(mac=endpoint.record.mac or stable_mac(endpoint.record.id))
+        spec = spec._replace(mac=endpoint.record.mac)
+    leased = pool.acquire(endpoint.record.key, spec)  # all or nothing
+    undo.push_forgetting(lambda: take_down_endpoint.release(endpoint, spec.environ))
+    addresses = tuple(default_routes.with_gateway(address, role) for address in leased.addresses)
+    routes, offers = default_routes.default_routes(leased._replace(addresses=addresses), role)
+    endpoint.write(
+        ipam=pool.record(),
+        lease=Lease(addresses, routes, spec.dns or dns or leased.dns),
+        default_routes=offers,
+    )
+
+
+def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachment:
+    """Make the device in the sandbox that the record names. `stack` is the sandbox's namespace."""
+    host, record, driver = endpoint.host, endpoint.record, endpoint.driver
+    role, policy = driver.role(record.options), driver.policy(record.options)
+    moved = role.interface == "moved"
+    place = Place(stack, record.ifname, record.netns)
+    device = driver.create_endpoint(record.options, record.plan, host.stack, place)
+    undo.push(lambda: driver.delete_endpoint(record.options, endpoint.record.plan, host.stack))
+    if moved:
+        undo.push(lambda: take_down_endpoint.move_back(endpoint, stack))
+    if driver.needs_leave:
+        undo.push(lambda: driver.leave(record.options, endpoint.record.plan, place))
+    if moved:
+        device = _move_in(endpoint, device, stack)
+    mac = endpoint.record.mac or ("" if moved else device.container.mac)
+    endpoint.record = endpoint.record._replace(device=device, mac=mac)
+    index = _configure(endpoint, device, stack)
+    if record.tuning or record.bandwidth:
+        from cni_cnm.cnm.endpoint import interface_tuning
+
+        device = interface_tuning.apply(endpoint, device, stack, undo)
+        endpoint.record = endpoint.record._replace(device=device)
+    joined = endpoint.record
+    undo.push(lambda: leave_sandbox(host, joined, forget_empty=True))
+    elected = join_sandbox(host, joined, stack, index)
+    undo.push(lambda: endpoint_elements.withdraw(lambda: host.nft, joined, policy, None))
+    undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))
+    if joined.ports and device.host:
+        host.stack.set_sysctls(portmap.sysctls(device.host[0].name, joined.portmap))
+    enforce(host, joined, policy)
+    endpoint.write(state=READY)
+    attachment = results.attachment(endpoint.record, elected)
+    if joined.ports and role.outside != "plugin":
+        return attachment._replace(warnings=port_listeners.warnings(joined.ports))
+    return attachment
+
+
+def _configure(endpoint: LockedEndpoint, device: Device, stack: Stack) -> int:
+    """Addresses and all routes but the default ones, which are elected. Returns the link's index, 0 if not known."""
+    record, role = endpoint.record, endpoint.role
+    if not (role.configured and device.container.name):
+        return 0
+    lease = record.full_lease
+    routes = tuple(route for route in lease.routes if route not in record.default_routes)
+    return configure_interface.configure(stack, record.ifname, lease.addresses, routes, role, device.ifindex)
+
+
+def _move_in(endpoint: LockedEndpoint, device: Device, stack: Stack) -> Device:
+    """Move a link that a plugin made on the host into the sandbox. Its name on the host is recorded before that."""
+    from cni_cnm.cnm.interface import move_link
+
+    endpoint.record = endpoint.record._replace(device=device, ifname=device.container.name)
+    record = endpoint.record
+    offers = default_routes.default_routes(record.full_lease, endpoint.role)[1] if device.source else ()
+    endpoint.write(host_ifname=device.source or record.host_ifname, default_routes=offers)
+    if not device.source:
+        return device
+    container, index = move_link.into(stack, endpoint.host.stack, device.source, device.container)
+    return device._replace(container=container, ifindex=index)

@@ -1,0 +1,87 @@
+"""The first record of an endpoint, with every name it is going to use, and what its network cannot give it."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.records import PENDING, EndpointRecord
+from cni_cnm.drivers import drivers
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.ipam.pools import host_id
+from cni_cnm.model import PortmapOptions, digest, stable_mac
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.drivers import Role
+    from cni_cnm.model import EndpointKey, EndpointSpec, NetworkSpec
+
+DEFAULT_PORTMAP = PortmapOptions()
+
+
+def new_record(
+    epoch: str,
+    network: NetworkRecord,
+    key: EndpointKey,
+    spec: EndpointSpec,
+    *,
+    priority: int = 0,
+    portmap: PortmapOptions = DEFAULT_PORTMAP,
+) -> EndpointRecord:
+    """The pending record of an endpoint that is about to be made."""
+    return EndpointRecord(
+        id=key.id,
+        network=network.name,
+        network_id=network.id,
+        name=spec.ifname,
+        driver=network.driver,
+        options=network.options,
+        owner=spec.owner,
+        state=PENDING,
+        epoch=epoch,
+        holder=(key.container_id, key.ifname),
+        request_id=spec.request_id,
+        host_ifname=f"veth{key.id[:8]}",
+        mac=spec.mac or _mac(network, key.id),
+        ipam_type=network.ipam_type,
+        priority=priority,
+        aliases=spec.aliases,
+        ports=spec.ports,
+        portmap=portmap,
+        bandwidth=spec.bandwidth,
+        tuning=spec.tuning,
+    )
+
+
+def refuse_unsupported(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
+    """InvalidConfig for a MAC, ports, limits or tuning that an endpoint of this network cannot have."""
+    if spec.ports and (network.internal or role.outside not in ("host", "plugin")):
+        why = "is internal" if network.internal else f"has the driver {network.driver}"
+        raise InvalidConfig(
+            f"the network {network.name} {why}, so {spec.ports[0]} cannot be published on it",
+            hint="publish on a network that the host routes to, such as one of the driver bridge",
+        )
+    if role.interface == "none" and (spec.mac or spec.addresses or spec.bandwidth or spec.tuning):
+        raise InvalidConfig(
+            f"the network {network.name} has the driver {network.driver}, which gives no interface: "
+            f"it cannot have a MAC, addresses, bandwidth or tuning"
+        )
+    if spec.mac and role.mac == "inherited":
+        raise InvalidConfig(
+            f"the MAC {spec.mac} cannot be given on the network {network.name}: its interfaces have their parent's",
+            hint="leave out the MAC",
+        )
+    if spec.bandwidth and role.outside != "host":
+        raise InvalidConfig(
+            f"bandwidth cannot be limited on the network {network.name}: its interfaces have no end on the host",
+            hint="leave out bandwidth, or use a network of the driver bridge",
+        )
+
+
+def _mac(network: NetworkRecord, endpoint_id: str) -> str:
+    """The MAC of an endpoint that requests none; "" where the device brings its own.
+
+    On a physical network, containers of the same name on two hosts must not get the same MAC.
+    """
+    role = drivers.get(network.driver).role(network.options)
+    if role.mac != "derived":
+        return ""
+    return stable_mac(endpoint_id if role.outside == "host" else digest(host_id(), endpoint_id))

@@ -1,0 +1,68 @@
+"""LockedEndpoint: an endpoint whose lock the caller holds. The steps of this room change it and its record.
+
+with locked(host, record) as endpoint:
+    connect(endpoint, stack, undo)
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any
+
+from cni_cnm.cnm.records import load_endpoint
+from cni_cnm.drivers import drivers
+from cni_cnm.errors import NoSuchEndpoint
+from cni_cnm.state.files import ENDPOINTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.drivers import Driver, Role
+    from cni_cnm.firewall import Policy
+    from cni_cnm.state.lock import Lock
+
+
+class LockedEndpoint:
+    """The record as it is now, and the driver it names."""
+
+    def __init__(self, host: Host, record: EndpointRecord) -> None:
+        self.host = host
+        self.record = record
+
+    def write(self, **changes: Any) -> None:
+        """Change fields of the record and store it."""
+        self.record = self.record._replace(**changes)
+        self.host.store.put(ENDPOINTS, self.record.id, self.record.to_json())
+
+    def forget(self) -> None:
+        """Delete the record."""
+        self.host.store.delete(ENDPOINTS, self.record.id)
+
+    @property
+    def driver(self) -> Driver[Any]:
+        return drivers.get(self.record.driver)
+
+    @property
+    def role(self) -> Role:
+        return self.driver.role(self.record.options)
+
+    @property
+    def policy(self) -> Policy:
+        return self.driver.policy(self.record.options)
+
+
+def lock(host: Host, endpoint_id: str) -> Lock:
+    return host.store.lock(f"endpoint/{endpoint_id}")
+
+
+@contextmanager
+def locked(host: Host, record: EndpointRecord) -> Iterator[LockedEndpoint]:
+    """Take the lock and read the record again. NoSuchEndpoint if it was deleted."""
+    with lock(host, record.id):
+        current = load_endpoint(host.store, record.id)
+        if current is None:
+            raise NoSuchEndpoint(f"the endpoint {record.label} does not exist any more")
+        yield LockedEndpoint(host, current)

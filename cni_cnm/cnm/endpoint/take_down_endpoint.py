@@ -1,0 +1,130 @@
+"""An endpoint leaves its sandbox, gives its addresses back, and its record is deleted.
+
+    disconnect ── links, sandbox ──► release ── addresses, packet filter ──► record deleted
+
+Needs the record alone: neither the namespace nor a configuration. Every step is tried, whatever failed before it.
+The record is deleted last, and only when nothing is left that it names.
+"""
+
+from __future__ import annotations
+
+from cni_cnm import ipam
+from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts
+from cni_cnm.cnm.records import CREATED, PENDING
+from cni_cnm.cnm.rollback import ErrorList
+from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, leave_sandbox
+from cni_cnm.drivers import Place
+from cni_cnm.errors import CnmError, IoFailed, NamespaceGone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import IPAddress
+
+
+def take_down(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> ErrorList:
+    """Remove everything that the record names. `environ` is the caller's, for IPAM executables."""
+    host, policy, gathered = endpoint.host, endpoint.policy, ErrorList()
+    disconnect(endpoint, gathered, forget_empty_sandbox=True)
+    gathered.attempt(lambda: foreign_accepts.withdraw_endpoint(host, endpoint.record, policy))
+    with firewall_state.lock(host, shared=True):
+        if not gathered.unanswered:  # else a plugin may still use the address, and no other endpoint must get it
+            _record_leaving(endpoint)
+            gathered.attempt(lambda: release(endpoint, environ))
+        if not gathered.errors:
+            gathered.attempt(endpoint.forget)
+    return gathered
+
+
+def disconnect(endpoint: LockedEndpoint, gathered: ErrorList, *, forget_empty_sandbox: bool) -> None:
+    """Remove the endpoint's links and let it leave its sandbox. Addresses and packet filter stay."""
+    record = endpoint.record
+    gathered.attempt(lambda: _remove_links(endpoint, gathered))
+    if record.container_id:
+        gathered.attempt(lambda: leave_sandbox(endpoint.host, record, forget_empty=forget_empty_sandbox))
+
+
+def release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
+    """Release the addresses. Elements keyed by them are removed first, while no other endpoint can get them."""
+    record, policy, host = endpoint.record, endpoint.policy, endpoint.host
+    pool = ipam.restore(record.network, record.ipam_type, record.ipam, host.settings)
+
+    def last(addresses: frozenset[IPAddress]) -> None:
+        endpoint_elements.withdraw(lambda: host.nft, record, policy, addresses)
+
+    pool.release(record.key, environ, last)
+    endpoint_elements.end_streams(lambda: host.nft, record)
+
+
+def move_back(endpoint: LockedEndpoint, stack: Stack) -> None:
+    """Move a plugin's link out of the sandbox, to the host, under the name it had there."""
+    from cni_cnm.cnm.interface import move_link
+
+    move_link.back(stack, endpoint.host.stack, endpoint.record.ifname, endpoint.record.host_ifname)
+
+
+def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
+    record, host, role = endpoint.record, endpoint.host, endpoint.role
+    with host.stack.deleting():  # one wait in the kernel for the ifb and the veth
+        if record.tuning or record.bandwidth:
+            from cni_cnm.cnm.endpoint import interface_tuning
+
+            interface_tuning.remove(endpoint, gathered, link_stays=not role.configured)
+        if record.state == CREATED and role.interface == "moved":  # its plugin does not know of it yet
+            return
+        _leave(endpoint, gathered)
+        if not gathered.unanswered:
+            gathered.attempt(lambda: endpoint.driver.delete_endpoint(record.options, record.plan, host.stack))
+
+
+def _leave(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
+    """Tell a driver that has to know; move its link back. If the namespace is gone, so is all that was in it."""
+    driver, record, host = endpoint.driver, endpoint.record, endpoint.host
+    if not driver.needs_leave:
+        return
+    if driver.external_connectivity and (record.ports or record.id in gateways_of(host, record.container_id).values()):
+        gathered.attempt(lambda: driver.revoke(record.options, record.plan))
+    if record.docker_network:  # Docker has moved the link back to where it was made
+        place = Place(host.stack, record.ifname)
+        gathered.attempt(lambda: driver.leave(record.options, record.plan, place))
+        return
+    stack = _open_sandbox(endpoint, gathered)
+    try:
+        there = Place(stack, record.ifname, record.netns) if stack is not None else None
+        if not gathered.unanswered:
+            gathered.attempt(lambda: driver.leave(record.options, record.plan, there))
+        if stack is not None and endpoint.role.interface == "moved" and not gathered.unanswered:
+            found = stack
+            gathered.attempt(lambda: move_back(endpoint, found))
+    finally:
+        if stack is not None:
+            stack.close()
+
+
+def _open_sandbox(endpoint: LockedEndpoint, gathered: ErrorList) -> Stack | None:
+    """The namespace that the endpoint joined; None if it is gone or another one has its path."""
+    record = endpoint.record
+    if not record.netns:
+        return None
+    try:
+        stack = endpoint.host.namespaces.open(record.netns)
+    except NamespaceGone:
+        return None
+    except CnmError as error:
+        gathered.errors.append(error)
+        return None
+    if stack.inode() == record.netns_inode:
+        return stack
+    stack.close()
+    return None
+
+
+def _record_leaving(endpoint: LockedEndpoint) -> None:
+    """Pending from here on: after a kill behind the release, no element is put back for an address of another."""
+    try:
+        endpoint.write(state=PENDING)
+    except IoFailed:
+        pass  # a full disk does not stop a DEL

@@ -1,0 +1,54 @@
+"""Opening two networks to each other, and closing them again. Open pairs are recorded, so that a flush is repaired."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.packet_filter import firewall_reconcile, firewall_state, network_elements
+from cni_cnm.cnm.records import load_network
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.firewall import isolation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+
+
+def allow(host: Host, one: NetworkRecord, other: NetworkRecord) -> None:
+    """Open two networks to each other, until `revoke` or until one of them is deleted."""
+    # The element belongs to the first network by name, now and whenever it is put back.
+    one, other = sorted((one, other), key=lambda record: record.name)
+    bridges = _bridges(one, other)
+    firewall_reconcile.ensure(host)
+    with firewall_state.lock(host):
+        network_elements.record_pair(host, one.name, other.name)
+        transaction = isolation.allow(one.id, one.name, *bridges)
+        host.nft.commit(transaction, declare=True)
+    firewall_state.remember(host, transaction.declare)
+
+
+def revoke(host: Host, one: NetworkRecord, other: NetworkRecord) -> None:
+    """The reverse, also for connections that exist. No error if the networks are not open to each other."""
+    bridges = _bridges(one, other)
+    with firewall_state.lock(host):
+        network_elements.forget_pairs(host, {one.name, other.name})
+        host.nft.commit(isolation.revoke(*bridges))
+
+
+def revoke_all(host: Host, network: NetworkRecord) -> None:
+    """Close a network that is being removed to all others. The caller holds the lock `firewall`."""
+    bridge = network_elements.policy_of(network).bridge
+    for pair in network_elements.allowed_pairs(host):
+        for name in pair if network.name in pair else ():
+            if name != network.name and (other := load_network(host.store, name)):
+                host.nft.commit(isolation.revoke(bridge, network_elements.policy_of(other).bridge))
+    network_elements.forget_pairs(host, {network.name})
+
+
+def _bridges(one: NetworkRecord, other: NetworkRecord) -> tuple[str, str]:
+    bridges = network_elements.policy_of(one).bridge, network_elements.policy_of(other).bridge
+    for record, bridge in zip((one, other), bridges, strict=True):
+        if not bridge:
+            raise InvalidConfig(f"the network {record.name} has no bridge, so nothing isolates it")
+    if one.name == other.name:
+        raise InvalidConfig(f"{one.name} is one network; name two different networks")
+    return bridges

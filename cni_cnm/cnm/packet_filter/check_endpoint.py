@@ -1,0 +1,54 @@
+"""CHECK of an endpoint's part of the packet filter, its network's, and its accept in other firewalls."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts, network_elements, restore_elements
+from cni_cnm.cnm.records import load_network
+from cni_cnm.errors import CheckFailed
+from cni_cnm.kernel import Transaction, merge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.firewall import Policy
+    from cni_cnm.kernel import Nft
+
+_HINT = "was the ruleset flushed? The next ADD puts it back"
+
+
+def check(host: Host, record: EndpointRecord, policy: Policy) -> None:
+    """CheckFailed naming the first thing that is missing. Writes nothing."""
+    network = load_network(host.store, record.network)
+    check_elements(
+        host.nft,
+        endpoint_elements.own(record, policy),
+        network_elements.elements_of(host, network) if network else Transaction(),
+    )
+    missing = foreign_accepts.missing(host, foreign_accepts.key_of(record, policy), policy)
+    if missing:
+        raise CheckFailed(missing, hint="the next ADD puts it back")
+
+
+def check_elements(nft: Nft, own: Transaction, network: Transaction) -> None:
+    """CheckFailed naming the first rule or element that is missing, of the endpoint's or of its network's."""
+    transaction = merge(network, own)
+    # A network's elements may have another network's comment: the last one put on a shared bridge.
+    elements = [element._replace(comment="") for element in network.put] + [*own.put, *own.claim]
+    if not elements:
+        return
+    for table, chain, number, count in restore_elements.missing_rules(nft, transaction.declare):
+        raise CheckFailed(
+            f"{number} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
+        )
+    for element, found in zip(elements, nft.find(elements), strict=True):
+        place = f"{element.set} in the nftables table {element.table}"
+        if found is None:
+            raise CheckFailed(f"the element {element.key} is missing from {place}", hint=_HINT)
+        if found.value != element.value:
+            raise CheckFailed(
+                f"the element {element.key} of {place} leads to {found.value}, not to {element.value}", hint=_HINT
+            )
+        if element.owner not in ("", found.owner):
+            holder = found.comment.partition(" ")[2] or "an unknown owner"
+            raise CheckFailed(f"the element {element.key} of {place} belongs to {holder}")

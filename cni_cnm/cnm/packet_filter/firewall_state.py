@@ -1,0 +1,107 @@
+"""What our tables, and other programs' firewalls, looked like when all was well: recorded, and compared at every ADD.
+
+    RUN_DIR/firewall/state.json
+
+The comparison takes 0.1 ms. Whatever changes the packet filter on behalf of records holds the lock `firewall`. A step
+that removes an endpoint's or a network's elements holds it shared until the record is gone: so nothing is put back for
+a record that is being removed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cni_cnm.model import digest
+from cni_cnm.state.files import FIREWALL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.kernel import Handle
+    from cni_cnm.model import Json
+    from cni_cnm.state.lock import Lock
+
+_STATE = "state"
+
+
+class State(NamedTuple):
+    epoch: str = ""
+    tables: Mapping[str, int] = {}
+    """Our tables and their handles: a table that was deleted and made again has another handle."""
+    chains: tuple[str, ...] = ()
+    """Our chains with a hook, as `FAMILY TABLE CHAIN`."""
+    declared: tuple[str, ...] = ()
+    """Digests of the declarations that were run since these tables were made."""
+    others: Json = ()
+    """The stamp of other firewalls; `[]`: there are none."""
+    watched: tuple[str, ...] = ()
+    """Their chains that the stamp covers."""
+    accepted: Mapping[str, Json] = {}
+    """By id of a network, or of an endpoint alone on its link: what other firewalls were told to accept
+    (firewall/foreign_accept.py)."""
+
+
+def lock(host: Host, *, shared: bool = False) -> Lock:
+    return host.store.lock("firewall", shared=shared)
+
+
+def load(host: Host) -> State:
+    """An empty state if none was recorded in this epoch."""
+    raw = host.store.get(FIREWALL, _STATE)
+    if not raw or raw.get("epoch") != host.epoch:
+        return State()
+    lists = {field: tuple(raw[field]) for field in ("chains", "declared", "watched")}
+    return State(raw["epoch"], raw["tables"], others=raw["others"], accepted=raw["accepted"], **lists)
+
+
+def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:
+    """Record the kernel's present state for these chains and declarations. Returns what was recorded."""
+    chains = tuple(dict.fromkeys(chains))
+    tables = tuple(dict.fromkeys(" ".join(chain.split(" ")[:2]) for chain in chains))
+    seen: Sequence[Handle | None] = host.nft.handles([*tables, *chains]) if tables else ()
+    there = {name: one for name, one in zip((*tables, *chains), seen, strict=True) if one}
+    state = state._replace(
+        epoch=host.epoch,
+        tables={table: there[table].handle for table in tables if table in there},
+        chains=tuple(chain for chain in chains if chain in there),
+        declared=tuple(dict.fromkeys(declared)),
+        others=host.foreign_firewalls.stamp(state.watched) if host.foreign_firewalls else (),
+    )
+    host.store.put(FIREWALL, _STATE, state._asdict())
+    return state
+
+
+def is_intact(host: Host, state: State) -> bool:
+    """True if our tables are still the same ones, and no chain with a hook has lost all its rules."""
+    if state.epoch != host.epoch:
+        return False
+    if not state.tables:
+        return True
+    seen = host.nft.handles([*state.tables, *state.chains])
+    tables, chains = seen[: len(state.tables)], seen[len(state.tables) :]
+    handles = zip(tables, state.tables.values(), strict=True)
+    return all(one and one.handle == handle for one, handle in handles) and all(one and one.use for one in chains)
+
+
+def is_declared(state: State, declare: str) -> bool:
+    """True if the kernel has the rules of a declaration. One that was not run since a flush may have lost them."""
+    return _digest(declare) in state.declared
+
+
+def remember(host: Host, declare: str) -> None:
+    """After a commit: the declaration was run, and its chains are compared from now on."""
+    with lock(host):
+        known = load(host)
+        store(host, known, (*known.chains, *base_chains(declare)), (*known.declared, _digest(declare)))
+
+
+def base_chains(declare: str) -> list[str]:
+    """The chains with a hook that a declaration makes, as `FAMILY TABLE CHAIN`."""
+    lines = (line.split() for line in declare.splitlines())
+    return [" ".join(words[2:5]) for words in lines if words[:2] == ["add", "chain"] and "hook" in words]
+
+
+def _digest(declare: str) -> str:
+    return digest(declare)[:12]

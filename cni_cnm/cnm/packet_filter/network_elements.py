@@ -1,0 +1,79 @@
+"""The nftables elements of a network: its isolation, and the networks it is open to.
+
+STATE_DIR/allowed/pairs.json     names of the networks that are open to each other, two by two, each two sorted
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.records import load_network, network_records
+from cni_cnm.drivers import drivers
+from cni_cnm.firewall import isolation
+from cni_cnm.kernel import Transaction, merge
+from cni_cnm.state.files import ALLOWED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.firewall import Policy
+
+_PAIRS = "pairs"
+
+
+def policy_of(record: NetworkRecord) -> Policy:
+    return drivers.get(record.driver).policy(record.options)
+
+
+def elements_of(host: Host, record: NetworkRecord) -> Transaction:
+    """What a network has in the packet filter apart from its endpoints."""
+    policy = policy_of(record)
+    if not policy.bridge:
+        return Transaction()
+    parts = [
+        isolation.allow(record.id, record.name, policy.bridge, bridge) for bridge in _allowed_bridges(host, record)
+    ]
+    if policy.isolates:
+        own = isolation.add_network(record.id, record.name, policy.bridge, policy.ingress, internal=policy.internal)
+        parts.append(own)
+    return merge(*parts)
+
+
+def elements_of_all(host: Host) -> Transaction:
+    return merge(*(elements_of(host, record) for record in network_records(host.store)))
+
+
+def remove_isolation(host: Host, record: NetworkRecord) -> None:
+    """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
+    policy = policy_of(record)
+    if policy.isolates and not shares_bridge(host, record, policy):
+        host.nft.commit(isolation.remove_network(policy.bridge))
+
+
+def shares_bridge(host: Host, network: NetworkRecord, policy: Policy) -> bool:
+    """True if another network has the same bridge."""
+    others = (other for other in network_records(host.store) if other.id != network.id)
+    return any(policy_of(other).bridge == policy.bridge for other in others)
+
+
+def allowed_pairs(host: Host) -> list[list[str]]:
+    return list(host.store.get(ALLOWED, _PAIRS) or ())
+
+
+def record_pair(host: Host, one: str, other: str) -> None:
+    pair = sorted((one, other))
+    host.store.put(ALLOWED, _PAIRS, sorted([*(known for known in allowed_pairs(host) if known != pair), pair]))
+
+
+def forget_pairs(host: Host, names: set[str]) -> None:
+    """Delete the pairs that have all of these names."""
+    known = allowed_pairs(host)
+    kept = [pair for pair in known if not names <= set(pair)]
+    if kept != known:
+        host.store.put(ALLOWED, _PAIRS, kept)
+
+
+def _allowed_bridges(host: Host, record: NetworkRecord) -> list[str]:
+    """Of the networks that this one is open to. An element of a pair belongs to the first of its two names."""
+    names = (other for first, other in allowed_pairs(host) if first == record.name)
+    networks = (load_network(host.store, name) for name in names)
+    return [bridge for network in networks if network and (bridge := policy_of(network).bridge)]

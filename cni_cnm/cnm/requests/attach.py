@@ -1,0 +1,131 @@
+"""attach: get or create the network, create the endpoint, join the sandbox. All of it or nothing.
+
+    parse and validate ──► lock endpoint ──► ensure network ──► pending record ──► reserve ──► connect ──► Attachment
+
+Everything is validated before anything is touched. A failure is undone; what a kill leaves, the pending record names.
+"""
+
+from __future__ import annotations
+
+from cni_cnm import ipam
+from cni_cnm.cnm.endpoint import connect_endpoint, endpoint_record, locked_endpoint, results, take_down_endpoint
+from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+from cni_cnm.cnm.network import network_description
+from cni_cnm.cnm.network.ensure_network import ensure_network, is_current
+from cni_cnm.cnm.records import READY, load_endpoint, load_network
+from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
+from cni_cnm.drivers import Place, drivers
+from cni_cnm.errors import Conflict, raise_gathered
+from cni_cnm.model import EndpointKey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.drivers import Options
+    from cni_cnm.ipam import Ipam
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, NetworkSpec
+
+
+def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
+    """An attachment of the container to the network. Conflict if it has one by this interface name already.
+
+    The same `request_id` again returns the recorded result.
+    """
+    key = EndpointKey(network.name, spec.container_id, spec.ifname)
+    driver = drivers.get(network.driver)
+    options = driver.options(network)
+    endpoint_record.refuse_unsupported(network, driver.role(options), spec)
+    pool = None
+    if not network_description.subnets_are_recorded(network) or (
+        spec.ranges and network_description.needs_subnet(network)
+    ):
+        pool = _pool(host, network, network.ipam, spec)
+    stack = host.namespaces.open(spec.netns)
+    try:
+        with locked_endpoint.lock(host, key.id):
+            repeated = _earlier_attach(host, key, spec, stack)
+            if repeated is not None:
+                return repeated
+            if spec.previous is None and stack.link(spec.ifname) is not None:
+                raise Conflict(
+                    f"the container has an interface {spec.ifname} that is not of the network {network.name}",
+                    hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
+                )
+            existing = None
+            if driver.uses_existing_interface:
+                existing = driver.adopt(options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
+                options = existing.network
+            with Rollback() as undo:
+                endpoint, pool = _write_pending(host, network, options, key, spec, stack, pool, undo)
+                if existing is not None:
+                    endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
+                connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
+                return connect_endpoint.connect(endpoint, stack, undo)
+    finally:
+        stack.close()
+
+
+def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Stack) -> Attachment | None:
+    """The result of the same request executed before. Conflict for a live endpoint; anything else is taken down."""
+    record = load_endpoint(host.store, key.id)
+    if record is None:
+        return None
+    if (
+        record.state == READY
+        and record.epoch == host.epoch
+        and record.netns_inode == stack.inode()
+        and stack.link(record.device.container.name if record.device else spec.ifname) is not None
+    ):
+        if record.request_id and record.request_id == spec.request_id:
+            gateways = gateways_of(host, record.container_id)
+            return results.attachment(record, results.elected_versions(record, gateways))
+        raise Conflict(
+            f"the container {spec.container_id} has {spec.ifname} on the network {key.network} already",
+            hint="DEL it before the next ADD",
+        )
+    raise_gathered(take_down_endpoint.take_down(LockedEndpoint(host, record), spec.environ).errors)
+    return None
+
+
+def _write_pending(
+    host: Host,
+    network: NetworkSpec,
+    options: Options,
+    key: EndpointKey,
+    spec: EndpointSpec,
+    stack: Stack,
+    pool: Ipam | None,
+    undo: Rollback,
+) -> tuple[LockedEndpoint, Ipam]:
+    """The endpoint's pending record, written while the network exists: from then on the network cannot be deleted."""
+    while True:
+        with host.store.lock(f"network/{network.name}", shared=True):
+            found = load_network(host.store, network.name)
+            if found is not None and is_current(found, network, options):
+                if pool is None:
+                    pool = _pool(host, network, network_description.with_recorded_subnets(network, found), spec)
+                sandbox = sandbox_of(host, spec.container_id)
+                # A container keeps its default gateway: a later interface has a lower priority than earlier ones.
+                earlier = len(members_of(host, sandbox)) if sandbox else 0
+                record = endpoint_record.new_record(
+                    host.epoch, found, key, spec, priority=-earlier, portmap=network.portmap
+                )
+                endpoint = LockedEndpoint(host, record)
+                undo.push_forgetting(endpoint.forget)
+                endpoint.write(
+                    container_id=spec.container_id,
+                    ifname=spec.ifname,
+                    netns=spec.netns,
+                    netns_inode=stack.inode(),
+                    ipam=pool.record(),
+                )
+                return endpoint, pool
+        ensure_network(host, network, options, undo)
+
+
+def _pool(host: Host, network: NetworkSpec, spec: IpamSpec, endpoint: EndpointSpec) -> Ipam:
+    pool = ipam.configure(network.name, spec, endpoint, host.settings)
+    pool.validate(endpoint)
+    return pool

@@ -1,0 +1,28 @@
+"""check: an endpoint's record against the kernel. Writes nothing."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.endpoint import check_endpoint
+from cni_cnm.cnm.records import load_endpoint
+from cni_cnm.errors import CheckFailed
+from cni_cnm.model import EndpointKey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.model import Attachment, EndpointSpec, NetworkSpec
+
+
+def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attachment | None) -> None:
+    """CheckFailed naming the first difference."""
+    record = load_endpoint(host.store, EndpointKey(network.name, spec.container_id, spec.ifname).id)
+    if record is None or record.epoch != host.epoch:
+        raise CheckFailed(
+            f"nothing is recorded for {spec.ifname} of container {spec.container_id} on the network {network.name}",
+            hint="was it made before a reboot, or by another plugin? DEL and ADD it again",
+        )
+    stack = host.namespaces.open(spec.netns)
+    try:
+        check_endpoint.check(host, record, stack, previous, spec.environ)
+    finally:
+        stack.close()

@@ -1,0 +1,31 @@
+"""detach: the endpoint is taken down from its record alone. Without a record, see delete_without_record.py."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.endpoint import locked_endpoint
+from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
+from cni_cnm.cnm.records import load_endpoint
+from cni_cnm.cnm.requests import delete_without_record
+from cni_cnm.errors import raise_gathered
+from cni_cnm.state.files import ENDPOINTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec
+
+
+def detach(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec | None) -> Sequence[str]:
+    """No error if there is nothing to remove. Returns what plugins refused, one sentence each."""
+    with locked_endpoint.lock(host, key.id):
+        record = load_endpoint(host.store, key.id)
+        if record is not None:
+            gathered = take_down(locked_endpoint.LockedEndpoint(host, record), spec.environ if spec else {})
+            raise_gathered(gathered.errors)
+            return gathered.notes
+        host.store.delete(ENDPOINTS, key.id)  # one that is no JSON
+        if ipam_spec is not None:
+            delete_without_record.delete(host, key, spec, ipam_spec)
+    return ()

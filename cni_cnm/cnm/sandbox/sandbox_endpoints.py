@@ -1,0 +1,116 @@
+"""Which endpoints a sandbox has: an endpoint joins it or leaves it, and the default gateway is elected again.
+
+A container has one sandbox. Its record lists the endpoints in the order they joined, and the elected gateways.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.records import SandboxRecord, load_endpoint, load_sandbox
+from cni_cnm.cnm.sandbox import default_gateway
+from cni_cnm.errors import CnmError, NamespaceGone
+from cni_cnm.model import digest
+from cni_cnm.state.files import SANDBOXES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.kernel import Stack
+    from cni_cnm.state.lock import Lock
+
+
+def sandbox_id(container_id: str) -> str:
+    return digest("sandbox", container_id)
+
+
+def lock(host: Host, identity: str) -> Lock:
+    return host.store.lock(f"sandbox/{identity}")
+
+
+def sandbox_of(host: Host, container_id: str) -> SandboxRecord | None:
+    """The record of a container's sandbox; None if it has none in this epoch."""
+    return load_sandbox(host.store, sandbox_id(container_id), host.epoch)
+
+
+def members_of(host: Host, sandbox: SandboxRecord) -> list[EndpointRecord]:
+    """The sandbox's endpoints, in the order they joined."""
+    found = (load_endpoint(host.store, endpoint) for endpoint in sandbox.endpoints)
+    return [record for record in found if record]
+
+
+def gateways_of(host: Host, container_id: str) -> dict[int, str]:
+    """IP version to the id of the endpoint that is the container's default gateway."""
+    record = sandbox_of(host, container_id)
+    return {int(version): endpoint for version, endpoint in record.gateways.items()} if record else {}
+
+
+def join_sandbox(host: Host, endpoint: EndpointRecord, stack: Stack, index: int = 0) -> frozenset[int]:
+    """Record that an endpoint, whose link is configured, is in its sandbox. Elects the default gateway again.
+
+    Returns the IP versions for which the endpoint is elected. `index` is the link's, where the caller knows it.
+    """
+    identity = sandbox_id(endpoint.container_id)
+    with lock(host, identity):
+        record = load_sandbox(host.store, identity, host.epoch)
+        if record is None or record.netns != endpoint.netns:
+            record = SandboxRecord(identity, endpoint.container_id, endpoint.netns, host.epoch)
+        members = [member for member in members_of(host, record) if member.id != endpoint.id]
+        members.append(endpoint)
+        elected = default_gateway.elect(members)
+        default_gateway.move_default_routes(members, record.gateways, elected, stack, {endpoint.id: index})
+        if len(members) > 1:
+            default_gateway.loosen_reverse_path(members, stack)
+        changed = record._replace(endpoints=tuple(member.id for member in members), gateways=_recorded(elected))
+        host.store.put(SANDBOXES, identity, changed.to_json())
+        default_gateway.program_external_connectivity(members, record.gateways, changed.gateways, newcomer=endpoint.id)
+    return frozenset(version for version, winner in elected.items() if winner == endpoint.id)
+
+
+def leave_sandbox(host: Host, endpoint: EndpointRecord, *, forget_empty: bool) -> None:
+    """Record that an endpoint, whose link is removed, has left its sandbox. No error if it had not joined.
+
+    The default gateway is elected again. With `forget_empty` the record of an empty sandbox is deleted.
+    """
+    identity = sandbox_id(endpoint.container_id)
+    failure: CnmError | None = None
+    with lock(host, identity):
+        record = load_sandbox(host.store, identity, host.epoch)
+        members = [member for member in members_of(host, record) if member.id != endpoint.id] if record else []
+        if forget_empty and not members:
+            host.store.delete(SANDBOXES, identity)
+            return
+        if record is None:
+            return
+        elected = default_gateway.elect(members)
+        changed = record._replace(endpoints=tuple(member.id for member in members), gateways=_recorded(elected))
+        if members and changed.gateways != dict(record.gateways):
+            try:
+                stack = host.namespaces.open(endpoint.netns)
+                try:
+                    default_gateway.move_default_routes(members, record.gateways, elected, stack)
+                finally:
+                    stack.close()
+            except NamespaceGone:
+                pass
+            except CnmError as error:
+                failure = error
+        host.store.put(SANDBOXES, identity, changed.to_json())
+        default_gateway.program_external_connectivity(members, record.gateways, changed.gateways)
+    if failure is not None:
+        raise failure
+
+
+def register_sandbox(host: Host, container_id: str, netns: str) -> bool:
+    """Write the record of a sandbox without endpoints. False if the container has a sandbox already."""
+    identity = sandbox_id(container_id)
+    with lock(host, identity):
+        if load_sandbox(host.store, identity, host.epoch) is not None:
+            return False
+        host.store.put(SANDBOXES, identity, SandboxRecord(identity, container_id, netns, host.epoch).to_json())
+        return True
+
+
+def _recorded(elected: Mapping[int, str]) -> dict[str, str]:
+    return {str(version): endpoint for version, endpoint in elected.items()}
