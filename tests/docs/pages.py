@@ -5,6 +5,7 @@ How a block is checked follows from its language (tests/docs/test_blocks.py). A 
     <!-- host: NAME -->             commands: run on the host of that name (tests/docs/hosts.py)
     <!-- run by: tests/….py -->     another test runs these commands
     <!-- not run: REASON -->        it cannot be run, and why
+    <!-- output: … -->              text that the Python program of the page prints
 """
 
 from __future__ import annotations

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 from ipaddress import ip_interface
 
 from cni_cnm.firewall import isolation, masquerade, portmap, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import merge
 from cni_cnm.kernel.nft import KernelNft
-from tests.kernel.lab import Lab
+from tests.docs.pages import blocks
+from tests.kernel.lab import Lab, lab
 
-DOCUMENT = os.path.join(os.path.dirname(__file__), "../../docs/firewall.md")
+__all__ = ["lab"]
+
 ID, LABEL = "4f1c09aa7be2", "podnet/8d2e51/eth0"
 CLOSED_ID, CLOSED_LABEL = "b20e4d7716fa", "backend/77ce02/eth0"
 PODNET, BACKEND = "br-91d0c7ba3e55", "br-77aa01bc9d10"
@@ -42,10 +42,8 @@ def _build(nft: KernelNft) -> None:
 
 def test_ruleset_of_the_document(lab: Lab) -> None:
     """Loaded as written, it lists like what the code makes."""
-    with open(DOCUMENT) as file:
-        blocks = re.findall(r"```nft\n(.*?)```", file.read(), re.DOTALL)
     _build(KernelNft(lab.host.fd))
     ours = lab.host.run("nft", "list", "ruleset")
     beside = lab.namespace()
-    beside.run("nft", "-f", "-", text="".join(blocks))
+    beside.run("nft", "-f", "-", text="".join(block.text for block in blocks("nft")))
     assert sorted(beside.run("nft", "list", "ruleset").splitlines()) == sorted(ours.splitlines())

@@ -1,0 +1,92 @@
+"""Network configurations as the documentation shows them, given to the plugin as a runtime does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from cni_cnm.cni import plugin
+from cni_cnm.cnm.controller import Controller
+from cni_cnm.kernel import Nft, RouteEntry
+from cni_cnm.settings import Settings
+from cni_cnm.state.files import FileStore
+from tests.docs.hosts import host
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.nft import MemoryNft
+from tests.memory_kernel.stack import MemoryStack
+
+NETNS = "/run/netns/c1"
+PLUGIN = "my-plugin"
+"""The Docker plugin of the examples."""
+
+
+def attached(text: str, folder: Path) -> None:
+    """ADD, CHECK and DEL by each configuration of ours in the list: no error, no warning, and no record is left.
+
+    On a kernel in memory. A network of a Docker plugin is made in real namespaces, beside a plugin of that name.
+    """
+    document = json.loads(text)
+    ours = [part for part in document["plugins"] if part["type"] == "cni-cnm"]
+    assert ours
+    for part in ours:
+        conf = {**part, "cniVersion": document["cniVersion"], "name": document["name"]}
+        if part.get("driver") == PLUGIN:
+            _beside_the_plugin(conf)
+        else:
+            _in_memory(conf, folder, chained=part is not document["plugins"][0])
+
+
+def _beside_the_plugin(conf: dict[str, Any]) -> None:
+    with host("plugin") as made:
+        container = made.words["CONTAINER"]
+        result = made.cni("ADD", conf, container, "eth1").ok()
+        made.cni("CHECK", {**conf, "prevResult": json.loads(result.out)}, container, "eth1").ok()
+        done = made.cni("DEL", conf, container, "eth1").ok()
+        assert (result.err, done.err) == ("", "")
+
+
+def _in_memory(conf: dict[str, Any], folder: Path, *, chained: bool) -> None:
+    namespaces = MemoryNamespaces()
+    uplink = namespaces.host()
+    container = namespaces.create(NETNS)
+    settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
+    nft = MemoryNft()
+
+    def opened() -> Nft:
+        return nft
+
+    store = FileStore(settings.run_dir, settings.state_dir)
+    controller = Controller(settings, store, namespaces, opened, "epoch")
+    _veth(uplink, "eth0", uplink, "far0")
+    uplink.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=_index(uplink, "eth0")))
+    if chained:
+        _veth(container, "eth0", uplink, "vethfront")
+        conf = {**conf, "prevResult": {"cniVersion": conf["cniVersion"], "interfaces": [
+            {"name": "vethfront"}, {"name": "eth0", "sandbox": NETNS}]}}  # fmt: skip
+
+    def call(verb: str, conf: Mapping[str, Any]) -> bytes:
+        environ = {"CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_NETNS": NETNS, "CNI_IFNAME": "eth0",
+                   "CNI_PATH": str(folder), "CNI_CNM_OWNER": "test"}  # fmt: skip
+        reply = plugin.handle(environ, lambda: json.dumps(conf).encode(), lambda: controller)
+        assert (reply.code, reply.err) == (0, ""), (verb, reply.out, reply.err)
+        return reply.out
+
+    result = json.loads(call("ADD", conf))
+    call("CHECK", {**conf, "prevResult": result})
+    call("DEL", conf)
+    assert list((folder / "run" / "endpoints").glob("*.json")) == []
+
+
+def _veth(stack: MemoryStack, name: str, far: MemoryStack, peer: str) -> None:
+    stack.add_veth(name, peer=peer, peer_stack=far)
+    stack.set_link(_index(stack, name), up=True)
+    far.set_link(_index(far, peer), up=True)
+
+
+def _index(stack: MemoryStack, name: str) -> int:
+    link = stack.link(name)
+    assert link is not None
+    return link.ifindex

@@ -1,0 +1,138 @@
+"""The hosts that commands of the documentation are run on.
+
+pods      (default) two networks with three endpoints, the uplink eth0, a log, the program and the reference plugins
+empty     nothing but the program
+plugin    the Docker plugin `my-plugin`, and a pod on its network
+drained   the two networks, without endpoints
+ruleset   the ruleset that docs/firewall.md shows
+docker    a dockerd that has an image called nginx
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.docs.pages import blocks
+from tests.program import LAUNCHER, ROOT
+from tests.system import dockerd
+from tests.system.dockerd import Dockerd
+from tests.system.node import Done, Node
+from tests.system.recorder import Recorder
+
+BIN = "/opt/cni/bin"
+FRONT, DATABASE = "6f1d0a7c2b9e41", "0b7733aa991012"
+PODNET: dict[str, Any] = {"cniVersion": "1.1.0", "name": "podnet", "type": "cni-cnm"}
+REFNET: dict[str, Any] = {
+    "cniVersion": "1.1.0", "name": "refnet", "type": "cni-cnm", "bridge": "cni0", "isGateway": True,
+    "ipam": {"type": "host-local", "subnet": "10.22.0.0/29"},
+}  # fmt: skip
+
+
+class Host(NamedTuple):
+    node: Node
+    words: dict[str, str]
+    """What the documentation's words in capitals stand for here."""
+
+    def shell(self, script: str, timeout: float = 60) -> Done:
+        """Run a script by sh, with the program on PATH. Its errors are in its output, where they came.
+
+        The output goes through a file: a pipe would stay open as long as a command in the background runs.
+        """
+        for word, value in self.words.items():
+            script = re.sub(rf"(?<![\w-]){word}(?![\w-])", value, script)
+        path = f"{BIN}:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+        self.node.write("/run/script", script)
+        done = self.node.run("sh", "-c", "exec sh /run/script >/run/output 2>&1", env={"PATH": path}, timeout=timeout)
+        return done._replace(out=self.node.path("/run/output").read_text(encoding="utf-8"))
+
+    def cni(self, verb: str, conf: dict[str, Any], container: str, ifname: str = "eth0", **environ: str) -> Done:
+        """A call as a runtime makes it."""
+        environment = {
+            "CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": f"/run/netns/{container[:4]}",
+            "CNI_IFNAME": ifname, "CNI_PATH": BIN, "CNI_CNM_OWNER": "cni/containerd", **environ,
+        }  # fmt: skip
+        return self.node.run(f"{BIN}/cni-cnm", stdin=json.dumps(conf), env=environment)
+
+
+@contextmanager
+def host(name: str) -> Iterator[Host]:
+    """One of the hosts, made anew and removed in the end."""
+    with ExitStack() as ends:
+        node = Node()
+        ends.callback(node.close)
+        node.run("mkdir", "-p", BIN).ok()
+        launcher = node.path(f"{BIN}/cni-cnm")
+        launcher.write_text(LAUNCHER.format(python=sys.executable, root=str(ROOT)), encoding="utf-8")
+        launcher.chmod(0o755)
+        made = Host(node, {})
+        {
+            "pods": _pods,
+            "empty": _empty,
+            "plugin": _plugin,
+            "drained": _drained,
+            "docker": _docker,
+            "ruleset": _ruleset,
+        }[name](made, ends)
+        yield made
+
+
+def _empty(host: Host, ends: ExitStack) -> None:
+    pass
+
+
+def _uplink(node: Node) -> None:
+    """eth0, which leads to another namespace, with the default route."""
+    node.add_netns("outside")
+    node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", "outside").ok()
+    node.run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0").ok()
+    node.run("ip", "link", "set", "eth0", "up").ok()
+    node.run("ip", "link", "set", "eth0", "up", netns="/run/netns/outside").ok()
+    node.run("ip", "route", "add", "default", "via", "192.0.2.9").ok()
+
+
+def _pods(host: Host, ends: ExitStack) -> None:
+    node = host.node
+    _uplink(node)
+    node.write("/etc/cni-cnm/config.toml", 'log = "/var/log/cni-cnm.log"\n')
+    node.run("mount", "-t", "tmpfs", "log", "/var/log").ok()
+    for container in (FRONT, DATABASE, "cccc"):
+        node.add_netns(container[:4])
+    host.cni("ADD", REFNET, DATABASE).ok()
+    host.cni("ADD", PODNET, FRONT, CNI_ARGS="K8S_POD_NAMESPACE=web;K8S_POD_NAME=front-0").ok()
+    host.cni("ADD", REFNET, FRONT, "net1").ok()
+    assert host.cni("ADD", {**REFNET, "bridge": "cni9"}, "cccc").code == 1
+    host.words.update(CONTAINER=FRONT, NAMESPACE=FRONT[:4], NAME="podnet", NETWORK="podnet", PARENT="eth0")
+
+
+def _drained(host: Host, ends: ExitStack) -> None:
+    _pods(host, ends)
+    for conf, container, ifname in ((REFNET, DATABASE, "eth0"), (PODNET, FRONT, "eth0"), (REFNET, FRONT, "net1")):
+        host.cni("DEL", conf, container, ifname).ok()
+
+
+def _plugin(host: Host, ends: ExitStack) -> None:
+    recorder = Recorder(host.node, "my-plugin")
+    ends.callback(recorder.stop)
+    recorder.script(keep=True)
+    host.node.add_netns(FRONT[:4])
+    conf = {**PODNET, "name": "pluginnet", "driver": "my-plugin", "ipam": {"type": "my-plugin"}}
+    host.cni("ADD", conf, FRONT).ok()
+    host.words.update(CONTAINER=FRONT)
+
+
+def _ruleset(host: Host, ends: ExitStack) -> None:
+    host.node.run("nft", "-f", "-", stdin="".join(block.text for block in blocks("nft"))).ok()
+
+
+def _docker(host: Host, ends: ExitStack) -> None:
+    if why := dockerd.missing():
+        pytest.skip(why)
+    daemon = ends.enter_context(Dockerd(host.node))
+    daemon("tag", dockerd.IMAGE, "nginx")
