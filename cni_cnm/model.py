@@ -235,7 +235,7 @@ class EndpointSpec(NamedTuple):
     environ: Mapping[str, str] = {}
     """The caller's CNI environment, for delegated executables."""
     request_id: str = ""
-    """The same id again is the same request, executed again after a cut (docs/design.md, "Relay")."""
+    """The same id again is the same request, executed again after a cut (docs/decisions/0013-relay-and-service.md)."""
     dns: Dns | None = None
     """`runtimeConfig.dns`."""
     aliases: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Who called us: the first ancestor process that is no shell (docs/design.md, "Owner")."""
+"""Who called us: the first ancestor process that is no shell (docs/decisions/0012-owner.md)."""
 
 from __future__ import annotations
 

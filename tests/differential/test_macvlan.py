@@ -52,7 +52,7 @@ def add(side: Side, config: dict[str, Any], container: str = "c1", **more: Any) 
 
 
 def state(side: Side) -> dict[str, Any]:
-    """Without what docs/design.md says is different: duplicate address detection is off unless asked for."""
+    """As the reference, apart from duplicate address detection (docs/decisions/0026-addresses-and-links.md)."""
     found = side.state()
     for container in side.containers:
         found[container]["sysctls"].pop("6/accept_dad", None)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,15 +23,14 @@ from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
 from cni_cnm.fields import Fields
 from cni_cnm.ipam import remote_pools
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
+from tests.docs.pages import PAGES, blocks
 from tests.program import ROOT
 from tests.unit.cni.engine import CONF, ENV
 
-PAGES = (ROOT / "README.md", ROOT / "conf" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 CODE_WORDS = {word.lower() for word in re.findall(r"`([^`\n]+)`", CONFIGURATION)}
 """Everything set as code on the page, in lower case, as keys are matched."""
 CALL = environ.read(ENV)
-BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
 class Recorder(dict[str, Any]):
@@ -58,20 +55,16 @@ def _watched(value: Any, asked: set[str]) -> Any:
     return [_watched(item, asked) for item in value] if isinstance(value, list) else value
 
 
-def blocks(language: str) -> Iterator[tuple[str, str]]:
-    """Where it stands, and the text of each block of that language."""
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in BLOCK.finditer(text):
-            if match[1] == language:
-                yield f"{page.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}", match[2]
-
-
 def examples() -> list[Any]:
-    """Every network configuration shown or shipped, as a runtime would hand its parts to plugins."""
-    found = [pytest.param(text, id=where) for where, text in blocks("json")]
+    """Every network configuration shown or shipped, as a runtime hands its parts to plugins."""
+    shown = [pytest.param(block.text, id=block.where) for block in blocks("json")]
+    typed = [
+        pytest.param(text, id=f"{block.where} {number}")
+        for block in blocks("console")
+        for number, text in enumerate(re.findall(r"'(\{.*\})'", block.text))
+    ]
     shipped = sorted((ROOT / "conf").glob("cni-*/*.conflist"))
-    return found + [pytest.param(path.read_text(), id=str(path.relative_to(ROOT))) for path in shipped]
+    return [*shown, *typed, *(pytest.param(path.read_text(), id=str(path.relative_to(ROOT))) for path in shipped)]
 
 
 def undocumented(keys: set[str] | frozenset[str]) -> set[str]:
@@ -234,8 +227,8 @@ def _command_line(parser: argparse.ArgumentParser, path: str = "") -> Iterator[s
 
 
 @pytest.mark.parametrize("text", examples())
-def test_examples_are_accepted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every configuration shown is understood whole: by the frontend, the driver and the IPAM, without a warning."""
+def test_examples_are_understood(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every configuration shown, shipped or inside a command is read whole, without a warning."""
     there = Location("/run/docker/plugins/my-plugin.sock", "unix", "/run/docker/plugins/my-plugin.sock")
     monkeypatch.setattr(discovery, "find", lambda name: there if name == "my-plugin" else None)
     document = decode(text.encode())
@@ -253,25 +246,6 @@ def test_examples_are_accepted(text: str, monkeypatch: pytest.MonkeyPatch) -> No
         chosen_later = network.options["profile"] == request.CNM and not {"subnet", "ranges"} & set(network.ipam.config)
         if not chosen_later:
             ipam.configure(network.name, network.ipam, endpoint, settings_module.Settings()).validate(endpoint)
-
-
-def test_examples_of_settings_are_accepted(tmp_path: Path) -> None:
-    """Every TOML block is a settings file."""
-    texts = [text for _, text in blocks("toml")]
-    assert texts
-    for text in texts:
-        path = tmp_path / "config.toml"
-        path.write_text(text, encoding="utf-8")
-        assert set(tomllib.loads(text)) <= set(settings_module.load(str(path))._fields)
-
-
-def test_configurations_in_commands_are_accepted() -> None:
-    """A configuration inside a command that the pages show is one."""
-    found = [line for _, text in blocks("console") for line in re.findall(r"'(\{.*\})'", text)]
-    assert found
-    for text in found:
-        document = json.loads(text)
-        request.network_of(document, Fields(document), CALL)
 
 
 def _headings(page: Path) -> list[str]:
@@ -295,12 +269,15 @@ def test_links_resolve(page: Path) -> None:
         assert not anchor or anchor in _anchors(there), target
 
 
-def test_sections_named_in_the_code_exist() -> None:
-    """A comment that says `docs/PAGE.md, "Section"` is right."""
-    sources = [*(ROOT / "cni_cnm").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml"]
+def test_pages_named_in_the_code_exist() -> None:
+    """A page that a comment names is there, and so is the section if it names one."""
+    sources = [*(ROOT / "cni_cnm").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "pyproject.toml"]
     named = [
-        match for path in sources for match in re.findall(r"(docs/[\w.-]+\.md)`?, \"(.+?)\"", path.read_text("utf-8"))
+        match
+        for path in sources
+        for match in re.findall(r'(docs/[\w/-]+\.md)(?:`?, "(.+?)")?', path.read_text(encoding="utf-8"))
     ]
     assert named
     for page, section in named:
-        assert section in _headings(ROOT / page), f'{page}, "{section}"'
+        assert (ROOT / page).exists(), page
+        assert not section or section in _headings(ROOT / page), f'{page}, "{section}"'
