@@ -10,6 +10,7 @@ from typing import Any
 
 from cni_cnm.cni import plugin
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.kernel import Nft, RouteEntry
 from cni_cnm.settings import Settings
 from cni_cnm.state.files import FileStore
@@ -59,7 +60,7 @@ def _in_memory(conf: dict[str, Any], folder: Path, *, chained: bool) -> None:
         return nft
 
     store = FileStore(settings.run_dir, settings.state_dir)
-    controller = Controller(settings, store, namespaces, opened, "epoch")
+    controller = Controller(Host(settings, store, namespaces, opened, "epoch"))
     _veth(uplink, "eth0", uplink, "far0")
     uplink.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=_index(uplink, "eth0")))
     if chained:
