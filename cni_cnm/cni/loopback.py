@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cni_cnm.cni.plugin import Verb, Visit
+    from cni_cnm.cni.invocation import Invocation, Verb
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import IPInterface
 
@@ -25,11 +25,11 @@ _LO = "lo"
 _NO_MAC = "00:00:00:00:00:00"
 
 
-def _add(visit: Visit) -> bytes:
-    previous = _previous(visit)
-    engine = visit.controller()
-    visit.refuse_own_namespace(engine)
-    with closing(engine.namespaces.open(visit.call.netns)) as stack:
+def _add(invocation: Invocation) -> bytes:
+    previous = _previous(invocation)
+    engine = invocation.controller()
+    invocation.refuse_own_namespace(engine)
+    with closing(engine.namespaces.open(invocation.call.netns)) as stack:
         link = _lo(stack)
         _refuse_strangers(stack.addresses(link.ifindex))
         if not link.up:
@@ -39,54 +39,56 @@ def _add(visit: Visit) -> bytes:
         return previous
     first = [next((a for a in addresses if a.version == version), None) for version in (4, 6)]
     attachment = Attachment(
-        interfaces=(Interface(_LO, _NO_MAC, sandbox=visit.call.netns),),
+        interfaces=(Interface(_LO, _NO_MAC, sandbox=invocation.call.netns),),
         addresses=tuple(Address(address) for address in first if address is not None),
         routes=(),
         dns=Dns(),
         container_index=0,
     )
-    return result.dump(result.encode(attachment, visit.version))
+    return result.dump(result.encode(attachment, invocation.version))
 
 
-def _previous(visit: Visit) -> bytes | None:
+def _previous(invocation: Invocation) -> bytes | None:
     """A result to pass on unchanged, in the version asked for. One of another shape is refused."""
-    raw = visit.config.mapping("prevResult")
+    raw = invocation.config.mapping("prevResult")
     if not raw:
         return None
-    fields = visit.config.object("prevResult")
-    result.decode(fields, visit.version)
-    version = fields.text("cniVersion") or visit.version
-    if shape(version) != shape(visit.version):
-        raise InvalidConfig(f"prevResult is of version {version}, which the configuration's {visit.version} cannot say")
+    fields = invocation.config.object("prevResult")
+    result.decode(fields, invocation.version)
+    version = fields.text("cniVersion") or invocation.version
+    if shape(version) != shape(invocation.version):
+        raise InvalidConfig(
+            f"prevResult is of version {version}, which the configuration's {invocation.version} cannot say"
+        )
     others = {key: value for key, value in raw.items() if key.lower() != "cniversion"}
-    return result.dump({**others, "cniVersion": visit.version})
+    return result.dump({**others, "cniVersion": invocation.version})
 
 
-def _del(visit: Visit) -> bytes:
-    if not visit.call.netns:
+def _del(invocation: Invocation) -> bytes:
+    if not invocation.call.netns:
         return b""
-    engine = visit.controller()
+    engine = invocation.controller()
     try:
-        visit.refuse_own_namespace(engine)
-        with closing(engine.namespaces.open(visit.call.netns)) as stack:
+        invocation.refuse_own_namespace(engine)
+        with closing(engine.namespaces.open(invocation.call.netns)) as stack:
             stack.set_link(_lo(stack).ifindex, up=False)
     except NamespaceGone:
         pass  # its links went with it
     return b""
 
 
-def _check(visit: Visit) -> bytes:
-    if not visit.config.mapping("prevResult"):
+def _check(invocation: Invocation) -> bytes:
+    if not invocation.config.mapping("prevResult"):
         raise InvalidConfig("required prevResult missing", hint="CHECK compares with the result of ADD")
-    result.decode(visit.config.object("prevResult"), visit.version)
-    with closing(visit.controller().namespaces.open(visit.call.netns)) as stack:
+    result.decode(invocation.config.object("prevResult"), invocation.version)
+    with closing(invocation.controller().namespaces.open(invocation.call.netns)) as stack:
         up = _lo(stack).up
     if not up:
-        raise CheckFailed(f"lo is down in {visit.call.netns}", hint="DEL and ADD it again")
+        raise CheckFailed(f"lo is down in {invocation.call.netns}", hint="DEL and ADD it again")
     return b""
 
 
-def _nothing(visit: Visit) -> bytes:  # noqa: ARG001 - the device has no shared state to collect or to run out of
+def _nothing(invocation: Invocation) -> bytes:  # noqa: ARG001 - the device has no shared state to collect or to run out of
     return b""
 
 

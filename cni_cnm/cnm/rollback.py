@@ -23,7 +23,7 @@ class Rollback:
     def push(self, step: Callable[[], object]) -> None:
         self._steps.append((step, False))
 
-    def push_forgetting(self, step: Callable[[], object]) -> None:
+    def push_record_removal(self, step: Callable[[], object]) -> None:
         """A step that deletes the record of what later steps undo. It is left out if one of them failed."""
         self._steps.append((step, True))
 
@@ -36,8 +36,8 @@ class Rollback:
         if error is None:
             return
         clean = not isinstance(error, Unfinished)
-        for step, forgets in reversed(self._steps):
-            if forgets and not clean:
+        for step, removes_record in reversed(self._steps):
+            if removes_record and not clean:
                 continue
             try:
                 step()

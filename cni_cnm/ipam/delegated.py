@@ -17,7 +17,8 @@ from time import sleep
 
 from cni_cnm.docker_protocol import discovery
 from cni_cnm.errors import CnmError, DriverFailed, InvalidConfig, NoSuchDriver
-from cni_cnm.ipam import PoolStatus, values
+from cni_cnm.ipam import values
+from cni_cnm.ipam.contract import PoolStatus
 from cni_cnm.model import Address, Lease
 
 TYPE_CHECKING = False

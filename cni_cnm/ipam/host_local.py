@@ -12,7 +12,8 @@ import os
 from ipaddress import ip_address, ip_interface
 
 from cni_cnm.errors import AddressesExhausted, CheckFailed, Conflict, InvalidConfig, NotReady
-from cni_cnm.ipam import LOCAL_SPACE, PoolStatus, ranges, values
+from cni_cnm.ipam import ranges, values
+from cni_cnm.ipam.contract import LOCAL_SPACE, PoolStatus
 from cni_cnm.ipam.leases import Leases
 from cni_cnm.model import Address, Lease, Subnet
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.ipam import PoolStatus
+from cni_cnm.ipam.contract import PoolStatus
 from cni_cnm.model import Lease
 
 TYPE_CHECKING = False

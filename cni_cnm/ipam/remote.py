@@ -11,8 +11,9 @@ from cni_cnm.docker_protocol import IPAM_DRIVER
 from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.docker_protocol.plugin import open_plugin, require_answer, send_removal, undo
 from cni_cnm.errors import CheckFailed, CnmError, InvalidConfig, NoSuchNetwork, PluginFailed, PluginRefused
-from cni_cnm.ipam import ALLOCATED, PoolStatus, values
 from cni_cnm.ipam import remote_pools as pools
+from cni_cnm.ipam import values
+from cni_cnm.ipam.contract import ALLOCATED, PoolStatus
 from cni_cnm.ipam.remote_leases import RemoteLeases
 from cni_cnm.model import Address, Dns, Lease
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.ipam import LOCAL_SPACE, none, values
+from cni_cnm.ipam import none, values
+from cni_cnm.ipam.contract import LOCAL_SPACE
 from cni_cnm.model import Address, Lease, Subnet
 
 TYPE_CHECKING = False

@@ -64,7 +64,7 @@ def create_endpoint(
         with host.store.lock(f"network/{network.name}", shared=True):
             if load_network(host.store, network.name) is None:
                 raise NoSuchNetwork(f"the network {network.name} was deleted")
-            undo.push_forgetting(endpoint.forget)
+            undo.push_record_removal(endpoint.delete_record)
             endpoint.write(
                 name=endpoint_id[:12],
                 host_ifname=f"veth{endpoint_id[:11]}",

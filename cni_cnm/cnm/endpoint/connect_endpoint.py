@@ -7,7 +7,6 @@ Each step pushes what undoes it. take_down_endpoint.py is the reverse.
 
 from __future__ import annotations
 
-from cni_cnm import ipam
 from cni_cnm.cnm.endpoint import results, take_down_endpoint
 from cni_cnm.cnm.interface import configure_interface, default_routes
 from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts, port_listeners
@@ -16,13 +15,14 @@ from cni_cnm.cnm.records import READY
 from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
 from cni_cnm.drivers import Place
 from cni_cnm.firewall import portmap
+from cni_cnm.ipam.contract import WantsMac
 from cni_cnm.model import Lease, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
     from cni_cnm.cnm.rollback import Rollback
-    from cni_cnm.ipam import Ipam
+    from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Attachment, Device, Dns, EndpointSpec
 
@@ -34,11 +34,11 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
         previous = spec.previous
         endpoint.write(lease=Lease(previous.addresses, previous.routes, previous.dns))
         return
-    if isinstance(pool, ipam.WantsMac) and pool.wants_mac:
+    if isinstance(pool, WantsMac) and pool.wants_mac:
         endpoint.write(mac=endpoint.record.mac or stable_mac(endpoint.record.id))
         spec = spec._replace(mac=endpoint.record.mac)
     leased = pool.acquire(endpoint.record.key, spec)  # all or nothing
-    undo.push_forgetting(lambda: take_down_endpoint.release(endpoint, spec.environ))
+    undo.push_record_removal(lambda: take_down_endpoint.release(endpoint, spec.environ))
     addresses = tuple(default_routes.with_gateway(address, role) for address in leased.addresses)
     routes, offers = default_routes.default_routes(leased._replace(addresses=addresses), role)
     endpoint.write(
@@ -71,7 +71,7 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
         device = interface_tuning.apply(endpoint, device, stack, undo)
         endpoint.record = endpoint.record._replace(device=device)
     joined = endpoint.record
-    undo.push(lambda: leave_sandbox(host, joined, forget_empty=True))
+    undo.push(lambda: leave_sandbox(host, joined, delete_empty=True))
     elected = join_sandbox(host, joined, stack, index)
     undo.push(lambda: endpoint_elements.withdraw(lambda: host.nft, joined, policy, None))
     undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))

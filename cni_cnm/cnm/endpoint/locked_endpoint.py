@@ -37,8 +37,7 @@ class LockedEndpoint:
         self.record = self.record._replace(**changes)
         self.host.store.put(ENDPOINTS, self.record.id, self.record.to_json())
 
-    def forget(self) -> None:
-        """Delete the record."""
+    def delete_record(self) -> None:
         self.host.store.delete(ENDPOINTS, self.record.id)
 
     @property

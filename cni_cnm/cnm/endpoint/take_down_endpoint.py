@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 def take_down(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> ErrorList:
     """Remove everything that the record names. `environ` is the caller's, for IPAM executables."""
     host, policy, gathered = endpoint.host, endpoint.policy, ErrorList()
-    disconnect(endpoint, gathered, forget_empty_sandbox=True)
+    disconnect(endpoint, gathered, delete_empty_sandbox=True)
     gathered.attempt(lambda: foreign_accepts.withdraw_endpoint(host, endpoint.record, policy))
     with firewall_state.lock(host, shared=True):
         if not gathered.unanswered:  # else a plugin may still use the address, and no other endpoint must get it
             _record_leaving(endpoint)
             gathered.attempt(lambda: release(endpoint, environ))
         if not gathered.errors:
-            gathered.attempt(endpoint.forget)
+            gathered.attempt(endpoint.delete_record)
     return gathered
 
 
-def disconnect(endpoint: LockedEndpoint, gathered: ErrorList, *, forget_empty_sandbox: bool) -> None:
+def disconnect(endpoint: LockedEndpoint, gathered: ErrorList, *, delete_empty_sandbox: bool) -> None:
     """Remove the endpoint's links and let it leave its sandbox. Addresses and packet filter stay."""
     record = endpoint.record
     gathered.attempt(lambda: _remove_links(endpoint, gathered))
     if record.container_id:
-        gathered.attempt(lambda: leave_sandbox(endpoint.host, record, forget_empty=forget_empty_sandbox))
+        gathered.attempt(lambda: leave_sandbox(endpoint.host, record, delete_empty=delete_empty_sandbox))
 
 
 def release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:

@@ -94,11 +94,11 @@ def check(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwid
         return
     ifb = host_stack.link(ifb_name)
     if ifb is None or ifb.kind != "ifb":
-        raise CheckFailed(f"the ifb {ifb_name}, which limits what {host_ifname} takes in, is missing")
+        raise CheckFailed(f"the ifb {ifb_name}, which limits the ingress of {host_ifname}, is missing")
     if not ifb.up:
-        raise CheckFailed(f"the ifb {ifb_name}, which limits what {host_ifname} takes in, is down")
+        raise CheckFailed(f"the ifb {ifb_name}, which limits the ingress of {host_ifname}, is down")
     if host_stack.redirected(link.ifindex) != ifb.ifindex:
-        raise CheckFailed(f"what {host_ifname} takes in is not redirected to {ifb_name}, so nothing limits it")
+        raise CheckFailed(f"the ingress of {host_ifname} is not redirected to {ifb_name}, so nothing limits it")
     _compare(host_stack, ifb, egress, "from the container")
 
 

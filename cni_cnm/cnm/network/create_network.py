@@ -44,7 +44,7 @@ def create_network(host: Host, spec: NetworkSpec, options: Options) -> NetworkRe
         versions = network_description.families_to_choose(spec)
         config = {**spec.ipam.config, **ipam.allocate(spec.ipam, versions, skipped, _used_subnets(host))}
         allocated = spec.ipam._replace(config=config)
-        undo.push_forgetting(lambda: ipam.free(spec.name, allocated, host.settings))
+        undo.push_record_removal(lambda: ipam.free(spec.name, allocated, host.settings))
         return _create(host, spec, options, config, skipped)
 
 
@@ -75,7 +75,7 @@ def _create(
         if (
             driver.role(options).interface == "moved"
         ):  # recorded first: what a plugin did of it before a kill can be deleted
-            undo.push_forgetting(lambda: host.store.delete(NETWORKS, spec.name))
+            undo.push_record_removal(lambda: host.store.delete(NETWORKS, spec.name))
             host.store.put(NETWORKS, spec.name, record._replace(pending=True).to_json())
         made = driver.create_network(options, subnets, host.stack)
         record = record._replace(owns_data_path=made)

@@ -75,7 +75,7 @@ class Endpoint:
             stack = self._host.namespaces.open(sandbox.key)
             try:
                 with Rollback() as undo:
-                    undo.push_forgetting(lambda: _write_left(endpoint))
+                    undo.push_record_removal(lambda: _write_left(endpoint))
                     endpoint.write(
                         state=PENDING,
                         container_id=sandbox.container_id,
@@ -93,7 +93,7 @@ class Endpoint:
             if endpoint.record.state == CREATED:
                 raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
             gathered = ErrorList()
-            take_down_endpoint.disconnect(endpoint, gathered, forget_empty_sandbox=False)
+            take_down_endpoint.disconnect(endpoint, gathered, delete_empty_sandbox=False)
             with firewall_state.lock(self._host, shared=True):
                 gathered.attempt(
                     lambda: endpoint_elements.withdraw(lambda: self._host.nft, endpoint.record, endpoint.policy, None)
@@ -114,7 +114,7 @@ class Endpoint:
                 )
             gathered = take_down_endpoint.take_down(endpoint, {})
             if unanswered and gathered.unanswered:
-                endpoint.forget()
+                endpoint.delete_record()
                 return [*gathered.notes, *(str(error) for error in gathered.errors)]
             raise_gathered(gathered.errors)
             return gathered.notes

@@ -97,7 +97,7 @@ class Network:
             with host.store.lock(f"network/{self.name}", shared=True):
                 if load_network(host.store, self.name) is None:
                     raise NoSuchNetwork(f"the network {self.name} was deleted")
-                undo.push_forgetting(endpoint.forget)
+                undo.push_record_removal(endpoint.delete_record)
                 endpoint.write(name=name, ipam=pool.record())
             connect_endpoint.reserve(endpoint, pool, spec, None, undo)
             endpoint.write(state=CREATED)

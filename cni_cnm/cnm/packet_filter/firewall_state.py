@@ -34,8 +34,8 @@ class State(NamedTuple):
     """Our chains with a hook, as `FAMILY TABLE CHAIN`."""
     declared: tuple[str, ...] = ()
     """Digests of the declarations that were run since these tables were made."""
-    others: Json = ()
-    """The stamp of other firewalls; `[]`: there are none."""
+    foreign_stamp: Json = ()
+    """The stamp of other programs' firewalls; `[]`: there are none. JSON key `others`."""
     watched: tuple[str, ...] = ()
     """Their chains that the stamp covers."""
     accepted: Mapping[str, Json] = {}
@@ -53,7 +53,7 @@ def load(host: Host) -> State:
     if not raw or raw.get("epoch") != host.epoch:
         return State()
     lists = {field: tuple(raw[field]) for field in ("chains", "declared", "watched")}
-    return State(raw["epoch"], raw["tables"], others=raw["others"], accepted=raw["accepted"], **lists)
+    return State(raw["epoch"], raw["tables"], foreign_stamp=raw["others"], accepted=raw["accepted"], **lists)
 
 
 def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:
@@ -67,9 +67,11 @@ def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[st
         tables={table: there[table].handle for table in tables if table in there},
         chains=tuple(chain for chain in chains if chain in there),
         declared=tuple(dict.fromkeys(declared)),
-        others=host.foreign_firewalls.stamp(state.watched) if host.foreign_firewalls else (),
+        foreign_stamp=host.foreign_firewalls.stamp(state.watched) if host.foreign_firewalls else (),
     )
-    host.store.put(FIREWALL, _STATE, state._asdict())
+    raw = state._asdict()
+    raw["others"] = raw.pop("foreign_stamp")
+    host.store.put(FIREWALL, _STATE, raw)
     return state
 
 

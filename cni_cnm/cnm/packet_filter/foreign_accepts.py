@@ -36,10 +36,10 @@ def are_current(host: Host, state: State, key: str = "", policy: Policy | None =
     if host.foreign_firewalls is None:
         return True
     stamp = host.foreign_firewalls.stamp(state.watched)
-    if not stamp and not state.others:
+    if not stamp and not state.foreign_stamp:
         return True
     expected = list(accept_of(key, policy)) if policy and policy.bridge else None
-    return bool(stamp == state.others) and (expected is None or state.accepted.get(key) == expected)
+    return bool(stamp == state.foreign_stamp) and (expected is None or state.accepted.get(key) == expected)
 
 
 def put_all(host: Host, accepts: Sequence[Accepted]) -> tuple[str, ...]:

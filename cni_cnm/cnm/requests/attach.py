@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.drivers import Options
-    from cni_cnm.ipam import Ipam
+    from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, NetworkSpec
 
@@ -113,7 +113,7 @@ def _write_pending(
                     host.epoch, found, key, spec, priority=-earlier, portmap=network.portmap
                 )
                 endpoint = LockedEndpoint(host, record)
-                undo.push_forgetting(endpoint.forget)
+                undo.push_record_removal(endpoint.delete_record)
                 endpoint.write(
                     container_id=spec.container_id,
                     ifname=spec.ifname,

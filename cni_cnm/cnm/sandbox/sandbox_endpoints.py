@@ -68,17 +68,17 @@ def join_sandbox(host: Host, endpoint: EndpointRecord, stack: Stack, index: int 
     return frozenset(version for version, winner in elected.items() if winner == endpoint.id)
 
 
-def leave_sandbox(host: Host, endpoint: EndpointRecord, *, forget_empty: bool) -> None:
+def leave_sandbox(host: Host, endpoint: EndpointRecord, *, delete_empty: bool) -> None:
     """Record that an endpoint, whose link is removed, has left its sandbox. No error if it had not joined.
 
-    The default gateway is elected again. With `forget_empty` the record of an empty sandbox is deleted.
+    The default gateway is elected again. With `delete_empty` the record of an empty sandbox is deleted.
     """
     identity = sandbox_id(endpoint.container_id)
     failure: CnmError | None = None
     with lock(host, identity):
         record = load_sandbox(host.store, identity, host.epoch)
         members = [member for member in members_of(host, record) if member.id != endpoint.id] if record else []
-        if forget_empty and not members:
+        if delete_empty and not members:
             host.store.delete(SANDBOXES, identity)
             return
         if record is None:

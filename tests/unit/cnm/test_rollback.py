@@ -57,7 +57,7 @@ def test_nothing_is_forgotten_that_is_still_there(clean: bool) -> None:
             raise KernelError("it is busy", errno.EBUSY)
 
     undo = Rollback()
-    undo.push_forgetting(lambda: done.append("forgotten"))
+    undo.push_record_removal(lambda: done.append("forgotten"))
     undo.push(take_back)
     with pytest.raises(KernelError, match="the first"):
         fail(undo)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cni_cnm import ipam
-from cni_cnm.ipam import Ipam
+from cni_cnm.ipam.contract import Ipam
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.ipam.leases import Leases
 from cni_cnm.ipam.ranges import parse

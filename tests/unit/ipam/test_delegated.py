@@ -15,7 +15,8 @@ import pytest
 
 from cni_cnm import ipam
 from cni_cnm.errors import DriverFailed
-from cni_cnm.ipam import Ipam, delegated
+from cni_cnm.ipam import delegated
+from cni_cnm.ipam.contract import Ipam
 from cni_cnm.model import Address, Dns, EndpointKey, EndpointSpec, IpamSpec, Lease, Route
 from cni_cnm.settings import Settings
 

@@ -9,7 +9,7 @@ import pytest
 
 from cni_cnm import ipam
 from cni_cnm.errors import Conflict, InvalidConfig, NoSuchDriver
-from cni_cnm.ipam import Ipam
+from cni_cnm.ipam.contract import Ipam
 from cni_cnm.model import Address, Dns, EndpointKey, EndpointSpec, IpamSpec, Lease, Route
 from cni_cnm.settings import Settings
 

@@ -1,0 +1,99 @@
+"""One CNI call with its configuration, as every verb is given it. Values are parsed when a verb asks for them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from cni_cnm.cni import conventions, request
+from cni_cnm.cni import environ as environment
+from cni_cnm.errors import CnmError, InvalidNamespace
+from cni_cnm.fields import Fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from cni_cnm.cni.engine import Engine
+    from cni_cnm.cni.environ import Call
+    from cni_cnm.model import EndpointKey, EndpointSpec, Json, NetworkSpec
+
+    Verb: TypeAlias = Callable[["Invocation"], bytes]
+
+
+class Invocation:
+    """The call, its configuration, and the warnings and the outcome that are reported for it."""
+
+    def __init__(
+        self,
+        call: Call,
+        document: Mapping[str, Json],
+        controller: Callable[[], Engine],
+        caller: Callable[[], str],
+    ) -> None:
+        self.call = call
+        self.document = document
+        self.config = Fields(document)
+        self.controller = controller
+        self.warnings: list[str] = []
+        self.logged: list[str] = []
+        self.outcome = ""
+        """The result in a few words, for the log."""
+        self._caller = caller
+
+    @property
+    def version(self) -> str:
+        return request.version_of(self.config)
+
+    def owner(self) -> str:
+        stated = request.owner_of(self.config, self.call.environ)
+        return stated or request.owned(self._caller())
+
+    def network(self) -> NetworkSpec:
+        network = request.network_of(self.document, self.config, self.call)
+        unknown = request.unknown(self.document, self.config)
+        if unknown:
+            self.warnings.append(f"ignored, because unknown: {', '.join(unknown)}")
+        self.warnings += request.notes(self.config)
+        return network
+
+    def endpoint(self) -> EndpointSpec:
+        return request.endpoint_of(self.config, self.call, self.owner())
+
+    def key(self) -> EndpointKey:
+        return request.key_of(self.config, self.call)
+
+    def refuse_own_namespace(self, engine: Engine, *, may_be_gone: bool = False) -> None:
+        """InvalidNamespace if CNI_NETNS is the namespace this program runs in: it would change the host.
+
+        With `may_be_gone` a namespace that is missing or cannot be opened is accepted; without, it is an error.
+        """
+        if self.call.own_namespace or (may_be_gone and not self.call.netns):
+            return
+        try:
+            target = engine.namespaces.open(self.call.netns)
+        except CnmError:
+            if may_be_gone:
+                return
+            raise
+        with closing(target), closing(engine.namespaces.host()) as host:
+            own = target.inode() == host.inode()
+        if own:
+            raise InvalidNamespace(
+                f"CNI_NETNS {self.call.netns} is the plugin's own network namespace",
+                hint="CNI_NETNS_OVERRIDE=1 permits it",
+            )
+
+    def warn(self, found: Sequence[str]) -> None:
+        """Warnings about this host. They go to stderr and to the log, because runtimes discard a plugin's stderr."""
+        self.warnings += found
+        self.logged += found
+
+    @property
+    def summary(self) -> str:
+        call = self.call
+        container = f"{call.container_id}/{call.ifname}" if call.verb in ("ADD", "CHECK", "DEL") else ""
+        pod = conventions.pod(call.args) if container else ""
+        name = self.config.raw("name")
+        network = name if isinstance(name, str) and environment.NAME.fullmatch(name) else "?"
+        return " ".join(part for part in (call.verb, network[:200], container, pod and f"pod={pod!a}") if part)
