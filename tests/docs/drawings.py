@@ -21,18 +21,24 @@ def _sources() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
 
 
-@cache
-def _functions() -> frozenset[str]:
-    return frozenset(re.findall(r"^\s*(?:def|class) (\w+)", _sources(), re.MULTILINE))
-
-
 def missing(text: str) -> list[str]:
-    """The names in the text that nothing has. Files on a host begin with `/`, functions end with `()`."""
+    """The names in the text that nothing has. Files on a host begin with `/`.
+
+    A function ends with `()`, and is in the file that its line names, or the last line before that names one.
+    """
     folders = [ROOT / under for under in ("", "cni_cnm", "tests")]
     lost = [name for name in _OF_THE_REPOSITORY.findall(text) if not any((f / name).exists() for f in folders)]
     for path in _ON_A_HOST.findall(text):
         parts = takewhile(lambda part: not _PLACEHOLDER.search(part), path.strip("/").split("/"))
         if not all(re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", _sources()) for part in parts):
             lost.append(path)
-    lost += [f"{name}()" for name in re.findall(r"\b(\w+)\(\)", text) if name not in _functions()]
+    source = ""
+    for line in text.splitlines():
+        for path in re.findall(r"(?<![\w./-])(?:\w+/)+\w+\.py\b", line):
+            source = next(((f / path).read_text(encoding="utf-8") for f in folders if (f / path).exists()), "")
+        lost += [
+            f"{name}()"
+            for name in re.findall(r"\b(\w+)\(\)", line)
+            if not re.search(rf"\b(def|class) {name}\b", source)
+        ]
     return lost

@@ -269,6 +269,14 @@ def test_links_resolve(page: Path) -> None:
         assert not anchor or anchor in _anchors(there), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    """Every path of this repository that is set as code is there, placeholders in capitals apart."""
+    named = re.findall(r"`((?:cni_cnm|tests|docs|scripts|conf|build)/[^`\s]*)`", page.read_text(encoding="utf-8"))
+    fixed = {name for name in named if not re.search(r"[A-Z]{2,}|[*…]", name)}
+    assert sorted(name for name in fixed if not (ROOT / name).exists()) == []
+
+
 def test_pages_named_in_the_code_exist() -> None:
     """A page that a comment names is there, and so is the section if it names one."""
     sources = [*(ROOT / "cni_cnm").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "pyproject.toml"]
