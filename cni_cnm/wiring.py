@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from cni_cnm import settings as settings_module
 from cni_cnm.cnm.controller import Controller
 from cni_cnm.cnm.host import Host
@@ -29,14 +31,16 @@ def open_controller(
     from cni_cnm.kernel.netns import KernelNamespaces
 
     chosen = settings or settings_module.load()
-    shared = nft or _SharedNft().nft
+    shared = _SharedNft()
+    open_nft = nft or shared.nft
     host = Host(
         chosen,
         FileStore(chosen.run_dir, chosen.state_dir),
         namespaces or KernelNamespaces(),
-        shared,
+        open_nft,
         epoch.current(),
-        KernelForeignFirewalls(shared),
+        KernelForeignFirewalls(open_nft),
+        shared.close,
     )
     return Controller(host)
 
@@ -44,11 +48,17 @@ def open_controller(
 class _SharedNft:
     """One nftables for all callers: its sockets cost more to close than to use (kernel/nftables/nfnetlink.py)."""
 
-    _nft: Nft | None = None
+    def __init__(self) -> None:
+        self._lock = allocate_lock()
+        self._nft: Nft | None = None
 
     def nft(self) -> Nft:
-        if self._nft is None:
-            from cni_cnm.kernel.nft import KernelNft
+        with self._lock:
+            if self._nft is None:
+                from cni_cnm.kernel.nft import KernelNft
 
-            self._nft = KernelNft()
-        return self._nft
+                self._nft = KernelNft()
+            return self._nft
+
+    def close(self) -> None:
+        self._nft = None

@@ -5,6 +5,8 @@ The real one is put together by `wiring.open_controller`; tests hand in a kernel
 
 from __future__ import annotations
 
+from _thread import get_ident
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """Settings, records, network namespaces and packet filter of one host. Nothing of a request is kept in it."""
+    """Settings, records, network namespaces and packet filter of one host. Nothing of a request is kept in it.
+
+    Any number of threads may use it at once.
+    """
 
     def __init__(
         self,
@@ -25,6 +30,7 @@ class Host:
         open_nft: Callable[[], Nft],
         epoch: str,
         foreign_firewalls: ForeignFirewalls | None = None,
+        close_nft: Callable[[], None] | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -34,15 +40,21 @@ class Host:
         self.foreign_firewalls = foreign_firewalls
         """Other programs' firewalls; None: there are none."""
         self._open_nft = open_nft
+        self._close_nft = close_nft
         self._nft: Nft | None = None
-        self._stack: Stack | None = None
+        self._stacks: dict[int, Stack] = {}
 
     @property
     def stack(self) -> Stack:
-        """The network namespace that networks are made in; opened at first use."""
-        if self._stack is None:
-            self._stack = self.namespaces.host()
-        return self._stack
+        """The network namespace that networks are made in; opened at a thread's first use.
+
+        Each thread has its own: a stack has one request under way, and a batch is one thread's.
+        """
+        thread = get_ident()
+        stack = self._stacks.get(thread)
+        if stack is None:
+            stack = self._stacks[thread] = self.namespaces.host()
+        return stack
 
     @property
     def nft(self) -> Nft:
@@ -52,7 +64,9 @@ class Host:
         return self._nft
 
     def close(self) -> None:
-        """Close the host's stack. It is opened again when it is needed."""
-        if self._stack is not None:
-            self._stack.close()
-            self._stack = None
+        """Close what was opened for any thread. It is opened again when it is needed."""
+        while self._stacks:
+            self._stacks.popitem()[1].close()
+        self._nft = None
+        if self._close_nft is not None:
+            self._close_nft()
