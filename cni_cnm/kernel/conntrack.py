@@ -1,8 +1,8 @@
-"""Connection tracking: forgets streams that still go where a published port no longer does.
+"""Connection tracking: deletes streams that still go where a published port no longer leads.
 
-UDP has no connection: a stream that began before its port was published is taken past the new endpoint, and one
-that began before it was unpublished into nowhere, as long as packets keep coming. A TCP connection to an endpoint that
-is gone would hang until its client gives up; forgotten, the next packet is answered by a reset, or by nobody's service.
+The kernel keeps the target of a stream as long as packets come. A UDP stream from before its port was published misses
+the new endpoint; one from before it was unpublished goes to an absent one. A TCP connection to a removed endpoint hangs
+until its client's time limit. Once its entry is deleted, the next packet is answered by a reset.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.coalesce import Coalesce
-from cni_cnm.kernel.netlink import messages  # noqa: F401  # puts a light pyroute2 in place
+from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER
+from cni_cnm.kernel.netlink.messages import nla, nlmsg
 from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
 from cni_cnm.kernel.setns import entered
 
@@ -25,24 +26,21 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.nft import Stream
     from cni_cnm.model import IPAddress
 
-from pyroute2.netlink import nla  # noqa: E402
-from pyroute2.netlink.nfnetlink import nfgen_msg  # noqa: E402
-
-_NETLINK_NETFILTER = 12
 _GET, _DELETE = 0x101, 0x102
 """NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE."""
 _BY_PROTOCOL, _BY_PORT = 0x08, 0x20
-"""CTA_FILTER_F_CTA_PROTO_NUM, _DST_PORT: what the kernel (5.8) compares, older ones give all of the family."""
+"""CTA_FILTER_F_CTA_PROTO_NUM, _DST_PORT: what the kernel compares from 5.8 on. Older ones give the whole family."""
 _FAMILIES = {0: 0, 4: 2, 6: 10}
 _VERSIONS = {2: 4, 10: 6}
 _FEW = 500
-"""Up to so many entries of all kinds are read in one walk of the table: its buckets are what takes the time."""
+"""With at most so many entries all are read in one walk. The buckets of the table take the time, not the entries."""
 
 
-class Entry(nfgen_msg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """The part of a conntrack message that names an entry. (pyroute2's own comes with its event loop.)"""
+class Entry(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
+    """The part of a conntrack message that names an entry. (pyroute2's own class loads its event loop.)"""
 
     prefix = "CTA_"
+    fields = (("nfgen_family", "B"), ("version", "B"), ("res_id", "!H"))
     nla_map = ((1, "CTA_TUPLE_ORIG", "tuple_"), (2, "CTA_TUPLE_REPLY", "tuple_"), (12, "CTA_ID", "be32"),
                (18, "CTA_ZONE", "be16"), (25, "CTA_FILTER", "filter_"))  # fmt: skip
 
@@ -61,20 +59,23 @@ class Entry(nfgen_msg):  # type: ignore[misc,unused-ignore] # pyroute2 is untype
         nla_map = ((1, "CTA_FILTER_ORIG_FLAGS", "uint32"), (2, "CTA_FILTER_REPLY_FLAGS", "uint32"))
 
 
-class _Wish:
-    """Streams to be forgotten: those to the ports, by protocol, that `stale(to, answers, masqueraded)` tells."""
+class _Deletion:
+    """One caller's streams: those to its ports for which `stale(to, answers, masqueraded)` is true.
+
+    `to` is the address the stream was sent to, `answers` the one that answers it.
+    """
 
     def __init__(self, streams: Iterable[Stream], versions: Collection[int], stale: Any) -> None:
         self.ports = _by_protocol(streams)
         self.versions = versions
         self.stale = stale
-        self.forgotten = 0
+        self.deleted = 0
         self.error: KernelError | None = None
 
-    def wants(self, entry: Any) -> bool:
+    def includes(self, entry: Any) -> bool:
         original, reply = entry.get_attr("CTA_TUPLE_ORIG"), entry.get_attr("CTA_TUPLE_REPLY")
-        some = self.ports.get(_protocol(original))
-        if some is None or not any(_port(original) in one for one in some):
+        ports = self.ports.get(_protocol(original))
+        if ports is None or not any(_port(original) in one for one in ports):
             return False
         version = _VERSIONS[entry["nfgen_family"]]
         source, destination = _ends(original, version)
@@ -83,72 +84,71 @@ class _Wish:
 
 
 class Conntrack:
-    """The tracked connections of one namespace: of `netns`, a descriptor, or of the calling thread's.
+    """The tracked connections of one namespace: of the descriptor `netns`, or of the calling thread.
 
-    Safe to use from many threads. Walking the kernel's table takes 10 ms on a host with much memory, whatever is in it,
-    so what many ask for at once is looked for in one walk. Its socket stays open, as closing one waits for nftables
-    (kernel/nftables/nfnetlink.py).
+    Safe to use from many threads. A walk of the kernel's table takes 10 ms on a host with much memory, however few
+    entries it has, so simultaneous callers share one walk. The socket stays open, because closing one waits for
+    nftables (kernel/nftables/nfnetlink.py).
     """
 
     def __init__(self, netns: int | None = None) -> None:
-        self._wire: NetlinkSocket | None = None  # first, for __del__
+        self._socket: NetlinkSocket | None = None  # first, for __del__
         self._netns = netns
-        self._together: Coalesce[_Wish] = Coalesce(self._forget_all)
+        self._coalesce: Coalesce[_Deletion] = Coalesce(self._delete_all)
 
     def published(self, streams: Iterable[Stream], targets: Collection[IPAddress]) -> int:
-        """Forget streams to these ports of the host that go elsewhere than to `targets`; how many those were.
+        """Delete UDP streams to these ports of the host that do not go to `targets`. Gives their number.
 
-        Of UDP alone: what is connected stays. Streams that are only masqueraded on their way through keep going: their
-        destination is no port of ours.
+        TCP connections stay. So do streams that the host only forwards and masquerades: their ports are not ours.
         """
         udp = [(protocol, ports) for protocol, ports in streams if protocol == IPPROTO_UDP]
-        return self._forget(udp, targets, lambda to, answers, masqueraded: answers not in targets
+        return self._delete(udp, targets, lambda to, answers, masqueraded: answers not in targets
                             and (answers != to or not masqueraded))  # fmt: skip
 
     def unpublished(self, streams: Iterable[Stream], targets: Collection[IPAddress]) -> int:
-        """Forget streams to these ports of the host that go to `targets`; how many those were."""
-        return self._forget(streams, targets, lambda to, answers, _: answers in targets and answers != to)
+        """Delete streams to these ports of the host that go to `targets`. Gives their number."""
+        return self._delete(streams, targets, lambda to, answers, _: answers in targets and answers != to)
 
-    def _forget(self, streams: Iterable[Stream], targets: Collection[IPAddress], stale: Any) -> int:
-        wish = _Wish(streams, {target.version for target in targets}, stale)
-        if not wish.ports or not targets:
+    def _delete(self, streams: Iterable[Stream], targets: Collection[IPAddress], stale: Any) -> int:
+        deletion = _Deletion(streams, {target.version for target in targets}, stale)
+        if not deletion.ports or not targets:
             return 0
-        self._together.do(wish)
-        if wish.error is not None:
-            raise wish.error
-        return wish.forgotten
+        self._coalesce.do(deletion)
+        if deletion.error is not None:
+            raise deletion.error
+        return deletion.deleted
 
-    def _forget_all(self, wishes: Sequence[_Wish]) -> None:
+    def _delete_all(self, deletions: Sequence[_Deletion]) -> None:
         try:
             if self._netns is None:
-                self._look(wishes)
+                self._walk(deletions)
             else:
-                entered(self._netns, lambda: self._look(wishes))
+                entered(self._netns, lambda: self._walk(deletions))
         except (KernelError, OSError) as error:
-            self._close()  # answers to what failed may still be queued on this one
-            for wish in wishes:
-                wish.error = error if isinstance(error, KernelError) else _unusable(error)
+            self._close()  # answers to the failed request may still be queued in it
+            for deletion in deletions:
+                deletion.error = error if isinstance(error, KernelError) else _unusable(error)
 
-    def _look(self, wishes: Sequence[_Wish]) -> None:
+    def _walk(self, deletions: Sequence[_Deletion]) -> None:
         if not (tracked := _tracked()):
             return
-        wire = self._wire = self._wire or NetlinkSocket(_NETLINK_NETFILTER)
-        for entry in _entries(wire, wishes, few=tracked <= _FEW):
-            for wish in wishes:
-                if wish.wants(entry):
-                    wish.forgotten += _delete(wire, entry)
+        sock = self._socket = self._socket or NetlinkSocket(NETLINK_NETFILTER)
+        for entry in _entries(sock, deletions, few=tracked <= _FEW):
+            for deletion in deletions:
+                if deletion.includes(entry):
+                    deletion.deleted += _delete(sock, entry)
                     break
 
     def _close(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     __del__ = _close
 
 
 def _tracked() -> int:
-    """How many entries there are."""
+    """Number of entries in the table."""
     try:
         with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
             return int(file.read())
@@ -167,13 +167,13 @@ def _unusable(error: OSError) -> KernelError:
     return KernelError(f"connection tracking cannot be asked: {error.strerror}", error.errno or EINVAL)
 
 
-def _delete(wire: NetlinkSocket, entry: Any) -> bool:
-    """False if it has ended by itself."""
+def _delete(sock: NetlinkSocket, entry: Any) -> bool:
+    """False if the entry has ended by itself."""
     attributes = [[name, entry.get_attr(name)] for name in ("CTA_TUPLE_ORIG", "CTA_ID")]
     if zone := entry.get_attr("CTA_ZONE"):
         attributes.append(["CTA_ZONE", zone])
     try:
-        wire.write(_message(_VERSIONS[entry["nfgen_family"]], attributes), _DELETE, "forgetting a tracked connection")
+        sock.write(_message(_VERSIONS[entry["nfgen_family"]], attributes), _DELETE, "deleting a tracked connection")
     except KernelError as error:
         if error.errno != ENOENT:
             raise
@@ -181,36 +181,36 @@ def _delete(wire: NetlinkSocket, entry: Any) -> bool:
     return True
 
 
-def _entries(wire: NetlinkSocket, wishes: Sequence[_Wish], *, few: bool) -> Iterator[Any]:
-    """What there may be to forget: of a table with few entries all of them."""
+def _entries(sock: NetlinkSocket, deletions: Sequence[_Deletion], *, few: bool) -> Iterator[Any]:
+    """Entries that may have to be deleted; all entries if the table has `few`."""
     if few:
-        yield from wire.dump(_message(0, []), _GET, "listing the tracked connections")
+        yield from sock.dump(_message(0, []), _GET, "listing the tracked connections")
         return
     ports: dict[tuple[int, int], list[range]] = {}
-    for wish in wishes:
-        for version in wish.versions:
-            for protocol, some in wish.ports.items():
+    for deletion in deletions:
+        for version in deletion.versions:
+            for protocol, some in deletion.ports.items():
                 ports.setdefault((version, protocol), []).extend(some)
     for (version, protocol), some in ports.items():
-        yield from _narrowed(wire, version, protocol, some)
+        yield from _filtered(sock, version, protocol, some)
 
 
-def _narrowed(wire: NetlinkSocket, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
-    """Entries of a family and protocol, to the one port if there is only one."""
+def _filtered(sock: NetlinkSocket, version: int, protocol: int, ports: Sequence[range]) -> list[Any]:
+    """Entries of a family and protocol. The kernel compares the port, too, if there is only one."""
     flags, proto = _BY_PROTOCOL, [["CTA_PROTO_NUM", protocol]]
     if len(ports) == 1 and len(ports[0]) == 1:
         flags |= _BY_PORT
         proto.append(["CTA_PROTO_DST_PORT", ports[0].start])
-    narrow = [
+    wanted = [
         ["CTA_TUPLE_ORIG", {"attrs": [["CTA_TUPLE_PROTO", {"attrs": proto}]]}],
         ["CTA_FILTER", {"attrs": [["CTA_FILTER_ORIG_FLAGS", flags], ["CTA_FILTER_REPLY_FLAGS", 0]]}],
     ]
     try:
-        return wire.dump(_message(version, narrow), _GET, "listing streams")
+        return sock.dump(_message(version, wanted), _GET, "listing the tracked connections of some ports")
     except KernelError as error:
         if error.errno != EINVAL:
             raise
-        return wire.dump(_message(version, []), _GET, "listing the tracked connections")
+        return sock.dump(_message(version, []), _GET, "listing the tracked connections")
 
 
 def _message(version: int, attributes: list[Any]) -> Any:

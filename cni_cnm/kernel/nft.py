@@ -1,8 +1,8 @@
 """The real `Nft`: scripts of `add element` and `delete element`, each one transaction of the kernel.
 
-The usual commit is one script and looks at nothing: replacing is add, delete, add of the same key (the first
-add makes the delete safe, the last one carries the new comment). Only when the kernel says that something
-exists or is missing are the elements read, and the script made again from what is there.
+The usual commit is one script and reads nothing. An element is replaced by add, delete, add of the same key: the first
+add makes the delete safe, the last one sets the new comment. Only if the kernel answers that something exists or is
+absent are the elements read, and a second script is made from what is there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import TypeVar
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel.contract.element import Element, ElementTaken
+from cni_cnm.kernel.contract.element import Element, ElementTaken, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_Place = tuple[str, str, str]
-"""Table, set and key of an element, spelled as `_plain` spells them."""
 
 
 class KernelNft:
-    """Safe to use from many threads. `netns`: descriptor of the namespace to work in, else the caller's own.
+    """Safe to use from many threads. `netns`: descriptor of the namespace to work in; None: the calling thread's.
 
-    The descriptor stays the caller's and must stay open as long as this object is used.
+    The caller closes the descriptor, after the last use of this object.
     """
 
     def __init__(self, netns: int | None = None) -> None:
@@ -48,7 +46,7 @@ class KernelNft:
         if not (put or claim or remove or release or declare):
             return
         try:
-            # adding what is to be released changes nothing, or fails where another one's value is
+            # adding an element before its release changes nothing, or fails if it has another value
             down = (*_lines("delete", remove), *_lines("add", release), *_lines("delete", release))
             again = (*_lines("add", put), *_lines("delete", put), *_lines("add", put))
             script = transaction.declare if declare else ""
@@ -57,17 +55,17 @@ class KernelNft:
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.EEXIST):
                 raise
-        # Twice with the declaration: somebody else may change the same elements between look and commit.
+        # Twice with the declaration: another program may change the elements between find and commit.
         for script in (transaction.declare if declare else "", transaction.declare, transaction.declare):
-            there = {_place(one): one for one in self.find((*put, *claim, *remove, *release)) if one}
-            ours = (e for e in release if _place(e) in there and there[_place(e)].owner == e.owner)
+            there = {one.place: one for one in self.find((*put, *claim, *remove, *release)) if one}
+            ours = (e for e in release if e.place in there and there[e.place].owner == e.owner)
             gone = (*remove, *ours)
-            removed = {_place(element) for element in gone}
-            held = [there[_place(e)] for e in claim if _place(e) in there and _place(e) not in removed]
+            removed = {element.place for element in gone}
+            held = [there[e.place] for e in claim if e.place in there and e.place not in removed]
             owners = {element.owner for element in claim}
             if taken := [element for element in held if element.owner not in owners]:
                 raise ElementTaken(taken)
-            old = {_place(e): e for e in (*gone, *put, *claim) if _place(e) in there}
+            old = {e.place: e for e in (*gone, *put, *claim) if e.place in there}
             failed = self._attempt([script, *_lines("delete", old.values()), *_lines("create", (*claim, *put))])
             if failed is None:
                 return
@@ -105,7 +103,7 @@ class KernelNft:
         lines = [f"delete rule {rule.table} {rule.chain} handle {rule.handle}" for rule in rules]
         lines += [f"delete chain {chain}" for chain in chains]
         if lines and self._attempt(lines) is not None:
-            for line in lines:  # somebody else has removed some meanwhile
+            for line in lines:  # another program has removed some meanwhile
                 self._attempt([line])
 
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
@@ -122,7 +120,7 @@ class KernelNft:
         return self._conntrack
 
     def _asked(self, question: Callable[[Questions], T]) -> T:
-        """The answer by netlink, in the namespace to work in."""
+        """The answer to a question by netlink, in the namespace to work in."""
         if self._questions is None:
             from cni_cnm.kernel.nftables.nfnetlink import Questions
 
@@ -163,7 +161,7 @@ class KernelNft:
         except KernelError as error:
             if error.errno != errno.EINTR:
                 raise
-        # Once more: a script that has been applied after all fails or repeats itself harmlessly.
+        # Run it again. If it was applied after all, it fails, or applies the same once more.
         return self._in_namespace(lambda: runner.run(script))
 
     def _in_namespace(self, action: Callable[[], T]) -> T:
@@ -182,7 +180,7 @@ def _by_set(elements: Iterable[Element]) -> Iterable[tuple[tuple[str, str], list
 
 
 def _lines(verb: str, elements: Iterable[Element]) -> Iterable[str]:
-    """One command a set: a thousand elements in one take half the time of a thousand commands."""
+    """One command for each set: a thousand elements in one take half the time of a thousand commands."""
     spell = _key if verb == "delete" else _full
     for (table, name), group in _by_set(elements):
         yield f"{verb} element {table} {name} {{ {', '.join(map(spell, group))} }}"
@@ -197,17 +195,8 @@ def _full(element: Element) -> str:
     return f"{element.key}{comment} : {element.value}" if element.value else f"{element.key}{comment}"
 
 
-def _place(element: Element) -> _Place:
-    return element.table, element.set, _plain(element.key)
-
-
-def _plain(text: str) -> str:
-    """Keys and values as nft lists them, but without quotes and with single spaces."""
-    return " ".join(text.replace('"', "").split())
-
-
 def _parse(table: str, listing: str) -> Mapping[str, Sequence[Element]]:
-    """Elements by set, of a listing: `map m { … elements = { 10.0.0.5 comment "who" : goto net, … } }`."""
+    """Elements by set, from a listing: `map m { … elements = { 10.0.0.5 comment "who" : goto net, … } }`."""
     comments: list[str] = []
 
     def put_aside(match: re.Match[str]) -> str:
@@ -220,7 +209,7 @@ def _parse(table: str, listing: str) -> Mapping[str, Sequence[Element]]:
         elements = found.setdefault(name, [])
         for block in re.findall(r"elements = \{(.*?)\}", body, re.DOTALL):
             for line in block.split(","):
-                key, _, value = _plain(line).partition(" : ")
+                key, _, value = plain(line).partition(" : ")
                 key, _, number = key.partition(" @")
                 comment = comments[int(number.rstrip("@"))] if number else ""
                 elements.append(Element(table, name, key, value, comment))

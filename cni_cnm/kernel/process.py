@@ -1,4 +1,4 @@
-"""Who called us: the first ancestor process that is no shell (docs/decisions/0012-owner.md)."""
+"""The owner of a call: the first ancestor process that is no shell (docs/decisions/0012-owner.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNKNOWN = "unknown"
 def owner_of_caller(pid: int | None = None) -> str:
     """Name (comm, at most 15 bytes) of the first process from `pid` up that is no shell, else "unknown".
 
-    `pid` None: the parent. `env` and `sudo` count as shells: they only start somebody else's program.
+    `pid` None: the parent. `env` and `sudo` count as shells: they only start another program.
     """
     current = os.getppid() if pid is None else pid
     for _ in range(DEPTH_MAX):
@@ -33,7 +33,7 @@ def parent_of(pid: int) -> int:
 
 
 def _status(pid: int) -> tuple[str, int] | None:
-    """Name and parent; None when the process is gone. The name is in brackets and may itself hold some."""
+    """Name and parent; None when the process is gone. The name stands in brackets and may contain brackets."""
     if pid <= 0:
         return None
     try:

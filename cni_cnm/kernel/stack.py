@@ -9,7 +9,7 @@ from typing import Any
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import sysctl
 from cni_cnm.kernel.netlink import messages
-from cni_cnm.kernel.netlink.netlink_socket import CREATE_NEW
+from cni_cnm.kernel.netlink.header import CREATE_NEW
 from cni_cnm.kernel.rtnetlink import addresses, link_deletion, links, routes
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
 from cni_cnm.kernel.rtnetlink.connection import Connection

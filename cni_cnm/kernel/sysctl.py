@@ -1,4 +1,4 @@
-"""/proc/sys/net, which shows the namespace of whoever opens a file in it: called inside `netns.entered`."""
+"""/proc/sys/net. It shows the namespace of the thread that opens a file in it: call these inside `setns.entered`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SIZE_MAX = 4096
-"""proc_sys keeps a value within a page."""
+"""The kernel limits a value to one page."""
 _HINTS = {
     ENOENT: "the kernel has no such key here",
     EROFS: "/proc/sys is mounted read-only here, as in a container without privileges",
@@ -30,9 +30,9 @@ def read(key: str) -> str | None:
 
 
 def write_differing(values: Sequence[tuple[str, str]], *, tolerate: bool) -> None:
-    """Write those whose value is another, in order. KernelError names the key.
+    """Write those that differ, in order. KernelError names the key.
 
-    With `tolerate` keys are passed over that are missing or not writable.
+    With `tolerate` missing and read-only keys are skipped.
     """
     for key, value in values:
         path = _path(key)
@@ -64,7 +64,7 @@ def _read(path: str) -> str:
 
 
 def _write_differing(path: str, value: str) -> None:
-    # No O_CREAT, no O_TRUNC: the key is there or it is an error. Offset 0: the kernel ignores writes further on.
+    # No O_CREAT, no O_TRUNC: an absent key is an error. Offset 0: the kernel ignores writes at others.
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -78,7 +78,7 @@ def _write_differing(path: str, value: str) -> None:
             if os.pread(fd, SIZE_MAX, 0).decode().split() == value.split():
                 return
         except OSError:
-            pass  # stable_secret fails to be read while it is unset
+            pass  # stable_secret cannot be read while it is unset
         os.pwrite(fd, value.encode(), 0)
     finally:
         os.close(fd)

@@ -1,11 +1,11 @@
-"""What the kernel's token bucket (tbf) makes of a rate: the arithmetic, without the kernel.
+"""The parameters of the kernel's token bucket (tbf) for a rate: only the arithmetic.
 
-A bucket holds a burst as the time its bytes take at the rate, in ticks of 64 ns and 32 bits. So a burst of more than
-274.8 s of the rate is cut to that; runtimes send 4294967295 bits with any rate. One that could not be used is raised:
+The kernel keeps a burst as the time its bytes take at the rate: 32 bits, in ticks of 64 ns. A burst longer than 274.8 s
+is cut to that (runtimes send 4294967295 bits with any rate). A burst that is too small for the rate is raised to:
 
     two frames of the link      tbf drops a frame larger than the bucket, and with one frame TCP gets 65 to 90 %
-    5 ms of the rate            the timer that wakes the queue comes late under load, and tokens do not wait: with
-                                one frame 1 Gbit/s gets 37 %, with 0.5 ms of it 81 %, with 4 ms all
+    5 ms of the rate            the queue's timer is late under load, and tokens beyond the burst are lost: with one
+                                frame 1 Gbit/s gets 37 %, with 0.5 ms of it 81 %, with 4 ms all
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TICK_NS = 64
 U32 = 0xFFFFFFFF
 NS = 1_000_000_000
 LATENCY_NS = 25_000_000
-"""The longest a packet waits once the burst is spent, as the reference has it."""
+"""The longest time a packet waits once the burst is spent, as in the reference plugin."""
 FRAME_HEADER = 18
 """Ethernet with a VLAN tag."""
 FLOOR_NS = 5_000_000
@@ -42,12 +42,12 @@ def bucket(wanted: Rate, mtu: int) -> Bucket:
 
 
 def rate(found: Bucket) -> Rate:
-    """The rate a bucket stands for."""
+    """The rate of a bucket."""
     return Rate(found.rate * 8, _bytes(found.rate, found.ticks) * 8)
 
 
 def kept(wanted: Rate, mtu: int) -> Rate:
-    """What reads back after `wanted` was set: whole bytes, the burst raised, cut, and rounded to a tick."""
+    """The rate that reads back after `wanted` was set: in whole bytes, the burst raised, cut and rounded to a tick."""
     return rate(bucket(wanted, mtu))
 
 

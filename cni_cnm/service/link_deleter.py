@@ -86,7 +86,7 @@ class LinkDeleter:
         """Return when the links are gone, or the kernel has answered."""
         try:
             return self._await(set(indexes), _KernelRequest(), entered(self._fd, LinkMonitor))
-        except (OSError, RuntimeError) as error:  # no descriptor, no thread
+        except (CnmError, OSError, RuntimeError) as error:  # no descriptor, no thread
             return _failure(error)
 
     def _await(self, left: set[int], request: _KernelRequest, monitor: LinkMonitor) -> CnmError | None:

@@ -12,6 +12,7 @@ import pytest
 
 from cni_cnm.errors import CnmError, KernelError
 from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, merge
+from cni_cnm.kernel.netlink import header
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.nftables import nfnetlink
 from cni_cnm.kernel.nftables.libnftables import Binary, Library, failure
@@ -201,11 +202,11 @@ def test_find_lists_nothing(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:
     ranges = [Element(TABLE, "ranges", f"17 . {10 * i}-{10 * i + 5}", "10.0.0.5", "who") for i in range(1, 3000)]
     nft.commit(Transaction(DECLARE, (ONE, *many, *ranges)))
     asked = [*many[::100], many[0]._replace(key="6 . 6000"), *ranges[::100], ONE]
-    wire, heard = nfnetlink.messages, 0
+    heard = 0
 
     def count(*arguments: Any) -> Iterator[Any]:
         nonlocal heard
-        for message in wire(*arguments):
+        for message in header.messages(*arguments):
             heard += 1
             yield message
 

@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import Link
-from cni_cnm.kernel.netlink import messages, netlink_socket
+from cni_cnm.kernel.netlink import header, messages, netlink_socket
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.stack import KernelStack
@@ -117,19 +117,18 @@ def test_lost_acknowledgements_are_an_error(host: KernelStack, monkeypatch: pyte
 
 
 def test_an_interrupted_dump_is_done_again(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dump the kernel marks as inconsistent is repeated, and given up after so many times."""
+    """A dump that the kernel marks as inconsistent is repeated, a limited number of times."""
     socket = netlink_socket.NetlinkSocket()
-    real = socket._receive
     marked = 0
 
-    def receive(sentence: str) -> object:
+    def marking(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         nonlocal marked
-        for data, offset, kind, flags, sequence in real(sentence):
+        for offset, end, kind, flags, sequence in header.messages(data):
             torn = kind == messages.RTM_NEWLINK and marked > 0
             marked -= torn
-            yield data, offset, kind, flags | (0x10 if torn else 0), sequence
+            yield offset, end, kind, flags | (header.INTERRUPTED if torn else 0), sequence
 
-    monkeypatch.setattr(socket, "_receive", receive)
+    monkeypatch.setattr(netlink_socket, "messages", marking)
     for times in (0, 1, netlink_socket.DUMP_TRIES - 1):
         marked = times
         found = socket.dump(links.query(), messages.RTM_GETLINK, "listing", links.read)

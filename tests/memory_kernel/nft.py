@@ -11,6 +11,7 @@ from _thread import allocate_lock
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import ElementTaken, Handle
+from cni_cnm.kernel.contract.element import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class MemoryNft:
     def elements(self, table: str, name: str = "") -> Sequence[Element]:
         with self._lock:
             return [
-                element._replace(key=_plain(element.key), value=_plain(element.value))
+                element._replace(key=plain(element.key), value=plain(element.value))
                 for place, elements in self.sets.items()
                 if place[0] == table and name in ("", place[1])
                 for element in elements.values()
@@ -108,14 +109,14 @@ class MemoryNft:
     def _put(self, element: Element) -> None:
         if lacking := self._lacks(element):
             raise KernelError(f"nftables refused the change: there is no {lacking}", errno.ENOENT)
-        self.sets[element.table, element.set][_plain(element.key)] = element
+        self.sets[element.table, element.set][plain(element.key)] = element
 
     def _take_down(self, transaction: Transaction) -> None:
         for element in (*transaction.remove, *transaction.release):
             there = self._there(element)
             theirs = there is not None and there.owner != element.owner and there.value != element.value
             if there is not None and (element in transaction.remove or not theirs):
-                del self.sets[element.table, element.set][_plain(element.key)]
+                del self.sets[element.table, element.set][plain(element.key)]
 
     def _declare(self, script: str) -> None:
         self.declared += 1 if script else 0
@@ -142,8 +143,4 @@ class MemoryNft:
         return ""
 
     def _there(self, element: Element) -> Element | None:
-        return self.sets.get((element.table, element.set), {}).get(_plain(element.key))
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.replace('"', "").split())
+        return self.sets.get((element.table, element.set), {}).get(plain(element.key))

@@ -1,8 +1,8 @@
-"""Requests put together from attributes that pyroute2 has encoded before.
+"""Encodes requests. Attributes that pyroute2 has encoded before are taken from a cache.
 
-pyroute2 makes an object of each attribute and takes 30 to 60 µs for it, a quarter of a pod's time, and the same ones
-come again and again: the bridge's name, `eth0`, flags, the default route. What it has made of an attribute is kept, by
-message class, family, name and value; only what was never there before goes through it.
+pyroute2 creates an object for each attribute and takes 30 to 60 µs for it, a quarter of a pod's time. Most attributes
+repeat: the bridge's name, `eth0`, flags, the default route. The cache has their bytes by message class, family, name
+and value.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
 from typing import Any
 
+from cni_cnm.kernel.netlink.header import HEADER
 from cni_cnm.kernel.netlink.messages import Message, ifaddrmsg, ifinfmsg, rtmsg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-_HEADER = Struct("=IHHII")
 _ATTRIBUTE = Struct("=HH")
 _NUMBER = Struct("=I")
 _MAC = Struct("6B")
 _KEPT_MAX = 1024
-"""A third of a MiB. Names and addresses of pods fill it, so it is emptied at times."""
+"""A third of a MiB. Names and addresses of pods fill it; it is then emptied."""
 
 
 class Tail(dict[str, Any]):
-    """`{"attrs": […]}` of attributes like those of the message itself, at the very end of a nested one (a veth's peer).
+    """Attributes of the message's own kind at the end of a nested one (a veth's peer), as `{"attrs": […]}`.
 
-    They are looked up one by one, and what encloses them is kept without them.
+    Each of them has its own place in the cache; the nested attribute around them is cached without them.
     """
 
 
 class _Frame:
-    """A nested attribute that lacks its tail: its bytes, and where the lengths stand that grow with it."""
+    """A nested attribute without its tail: its bytes, and the offsets of the lengths that include the tail."""
 
     def __init__(self, data: bytes, depth: int) -> None:
         self._data = data
@@ -53,29 +53,30 @@ class _Frame:
 
 
 def _fixed(cls: Any) -> tuple[tuple[str, ...], Struct]:
-    """The fields of a family's own header that have a value, and all of them packed."""
+    """Names of the header fields of a message class that have a value, and the structure of all of them."""
     names = tuple(name for name, form in cls.fields if form != "x")
     return names, Struct("=" + "".join(form for _, form in cls.fields))
 
 
 _FIXED = {cls: _fixed(cls) for cls in (ifinfmsg, ifaddrmsg, rtmsg)}
-"""Whose attributes depend on nothing in their message but the family; each is kept by itself."""
-_together: set[Any] = set()
+"""Classes whose attributes depend on nothing else in the message but the family: each is cached by itself."""
+_cached_whole: set[Any] = set()
+"""Classes whose attributes depend on each other: those of a message are cached as one."""
 
 _kept: dict[Hashable, bytes] = {}
 _frames: dict[Hashable, _Frame] = {}
 _tables: dict[Any, Mapping[str, tuple[int, str]]] = {}
 
 
-def keep_together(cls: Any) -> Any:
-    """A decorator: attributes of this class depend on each other, so all those of a message are kept as one."""
+def cached_whole(cls: Any) -> Any:
+    """A decorator for classes whose attributes depend on each other."""
     _FIXED[cls] = _fixed(cls)
-    _together.add(cls)
+    _cached_whole.add(cls)
     return cls
 
 
 def request(message: Message, kind: int, flags: int, sequence: int) -> bytes:
-    """The message as the kernel takes it. Raises as pyroute2 does: ValueError, struct.error, OSError."""
+    """The bytes of a message. ValueError, struct.error or OSError for a value that cannot be encoded."""
     cls = type(message)
     if cls not in _FIXED:
         message["header"] = {"type": kind, "flags": flags, "sequence_number": sequence, "pid": 0}
@@ -86,8 +87,8 @@ def request(message: Message, kind: int, flags: int, sequence: int) -> bytes:
     head = fixed.pack(*[dict.get(message, name) or 0 for name in names])
     attributes = dict.__getitem__(message, "attrs")
     family = dict.get(message, "family") or 0
-    body = _all(cls, attributes) if cls in _together else _attributes(cls, family, attributes)
-    return _HEADER.pack(_HEADER.size + len(head) + len(body), kind, flags, sequence, 0) + head + body
+    body = _all(cls, attributes) if cls in _cached_whole else _attributes(cls, family, attributes)
+    return HEADER.pack(HEADER.size + len(head) + len(body), kind, flags, sequence, 0) + head + body
 
 
 def _all(cls: Any, attributes: Sequence[tuple[str, Any]]) -> bytes:
@@ -133,7 +134,7 @@ def _encode_all(cls: Any, family: int, attributes: Sequence[tuple[str, Any]]) ->
     alone["family"] = family
     alone["attrs"] = list(attributes)
     alone.encode()
-    return bytes(alone.data[_HEADER.size + _FIXED[cls][1].size :])
+    return bytes(alone.data[HEADER.size + _FIXED[cls][1].size :])
 
 
 _PLAIN: Mapping[str, Callable[[Any], bytes]] = {
@@ -142,11 +143,11 @@ _PLAIN: Mapping[str, Callable[[Any], bytes]] = {
     "ipaddr": lambda value: inet_pton(AF_INET6 if ":" in value else AF_INET, value),
     "uint32": _NUMBER.pack,
 }
-"""pyroute2's names of what a pod's own attributes are (its links' names, MACs and addresses), packed without it."""
+"""Kinds of a pod's own attributes (names, MACs, addresses), by pyroute2's names: encoded without pyroute2."""
 
 
 def _kinds(cls: Any) -> Mapping[str, tuple[int, str]]:
-    """The number and the kind of each attribute, of pyroute2's own table."""
+    """Number and kind of each attribute, from pyroute2's table."""
     found = _tables.get(cls)
     if found is None:
         rows = [row if isinstance(row[0], int) else (number, *row) for number, row in enumerate(cls.nla_map)]
@@ -155,7 +156,7 @@ def _kinds(cls: Any) -> Mapping[str, tuple[int, str]]:
 
 
 def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], Sequence[tuple[str, Any]], int] | None:
-    """A nested value without its tail, the tail's attributes, and how deep they are; None if it has none."""
+    """A nested value without its tail, the tail's attributes and their depth; None if it has no tail."""
     attributes = value.get("attrs", ())
     if isinstance(value, Tail):
         return {"attrs": []}, attributes, 1

@@ -1,9 +1,8 @@
-"""pyroute2's message classes, which encode and decode every attribute, and the types of request they go with.
+"""pyroute2's message classes, which encode and decode attributes, and the numbers of rtnetlink's requests.
 
-Its sockets and its umbrella `__init__` (170 ms) stay unloaded: a package of that name without the `__init__`
-stands in for it. So does, for its `config` (5 ms of multiprocessing and platform), a module with the few
-constants the message classes read. What they import for complaints only (7 ms) is loaded when they complain.
-This is the only module that knows pyroute2.
+This is the only module that imports pyroute2. Its sockets and its `__init__` (170 ms) are not loaded: an empty package
+of that name takes their place. A module with the few constants that the classes read replaces `pyroute2.config` (5 ms
+of multiprocessing and platform). Modules for error messages (7 ms) are loaded with the first error.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def _stand_in() -> None:
 
 
 class _Later(type(sys)):  # type: ignore[misc] # the type of modules, without importing types
-    """A module that is loaded when something of it is first asked for."""
+    """A module that is loaded when an attribute of it is first read."""
 
     def __getattr__(self, name: str) -> Any:
         from importlib import import_module
@@ -75,17 +74,17 @@ finally:
     for _name in _later:
         del sys.modules[_name]
 
-__all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "rtmsg"]
+__all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "nla", "nlmsg", "rtmsg"]
 
 
 class _Macvlan(ifinfmsg.ifinfo.macvlan_data):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """With what pyroute2 leaves out: IFLA_MACVLAN_BC_QUEUE_LEN (7)."""
+    """With an attribute that pyroute2 lacks: IFLA_MACVLAN_BC_QUEUE_LEN (7)."""
 
     nla_map = (*ifinfmsg.ifinfo.macvlan_data.nla_map, ("IFLA_MACVLAN_BC_QUEUE_LEN", "uint32"))
 
 
 class _Ipvlan(nla):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """pyroute2's has no flags."""
+    """pyroute2's own class has no flags."""
 
     prefix = "IFLA_"
     nla_map = (
@@ -106,7 +105,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 
 class Refusal(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """A negative acknowledgement under NETLINK_CAP_ACK: errno, request header, the kernel's words."""
+    """A negative acknowledgement under NETLINK_CAP_ACK: errno, request header, the kernel's message."""
 
     prefix = nlmsgerr.prefix
     nla_map = nlmsgerr.nla_map

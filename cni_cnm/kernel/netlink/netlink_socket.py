@@ -1,6 +1,6 @@
-"""rtnetlink over one blocking socket: batches of requests, acknowledgements by sequence, consistent dumps.
+"""One blocking netlink socket: batches of requests, acknowledgements by sequence number, consistent dumps.
 
-pyroute2's own sockets run an event loop a call; a batch of ours costs one send and one receive a request.
+pyroute2's own sockets run an event loop for each call. A batch here costs one send, and one receive for each request.
 """
 
 from __future__ import annotations
@@ -14,6 +14,18 @@ from typing import Any, NamedTuple
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.netlink import encoding
+from cni_cnm.kernel.netlink.header import (
+    ACK,
+    DONE,
+    DUMP,
+    ECHO,
+    ERROR,
+    HEADER,
+    INTERRUPTED,
+    RECEIVE_BYTES,
+    REQUEST,
+    messages,
+)
 from cni_cnm.kernel.netlink.messages import Refusal
 
 TYPE_CHECKING = False
@@ -22,28 +34,16 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel.netlink.messages import Message
 
-
-REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
-_ECHO = 0x8
-"""Links are echoed from kernel 6.2 on."""
-CREATE_NEW = 0x600
-"""NLM_F_CREATE | NLM_F_EXCL."""
-_DUMP_INTR = 0x10
-_ERROR, _DONE = 0x2, 0x3
-
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 10, 11, 12
 _SO_RCVBUFFORCE = 33
 
-_HEADER = struct.Struct("=IHHII")
 _INT = struct.Struct("=i")
 
 SEND_BYTES = 32 * 1024
 SEND_MESSAGES = 256
-"""Acknowledgements take 768 bytes each of the receive buffer: so many fit an unraised one, too."""
+"""Each acknowledgement takes 768 bytes of the receive buffer. So many also fit a buffer of the default size."""
 RECEIVE_BUFFER = 1024 * 1024
-RECEIVE_BYTES = 64 * 1024
-"""The kernel fills a dump's datagrams up to 32 KiB."""
 TIMEOUT_S = 20
 DUMP_TRIES = 20
 
@@ -56,7 +56,7 @@ class _Request(NamedTuple):
 
 
 class NetlinkSocket:
-    """One netlink socket, rtnetlink by default, bound to the namespace it was opened in for its whole life."""
+    """A socket of the namespace it is opened in, of rtnetlink by default. Used by one thread at a time."""
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._socket = sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
@@ -64,11 +64,11 @@ class NetlinkSocket:
             sock.setsockopt(_SOL_NETLINK, option, 1)
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except PermissionError:  # not the init user namespace's root: up to net.core.rmem_max then
+        except PermissionError:  # not root of the init user namespace: at most net.core.rmem_max
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        # The kernel answers within the call that sends; the limit keeps a bug from hanging a pod for ever.
+        # The kernel answers within the call that sends. The limit is for defects: no pod may hang for ever.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_S, 0))
-        sock.connect((0, 0))  # only the kernel can send to a connected one
+        sock.connect((0, 0))  # only the kernel can send to a connected socket
         self._sequence = 0
         self._queue: list[_Request] = []
         self._depth = 0
@@ -78,27 +78,27 @@ class NetlinkSocket:
         self._socket.close()
 
     def reset(self) -> None:
-        """As if newly opened: whatever was queued, or is still to be answered, is forgotten."""
+        """Make it as newly opened: drop what is queued, and answers that were not read."""
         self._queue.clear()
         self._depth = 0
         self._drain()
 
     def write(self, message: Message, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
-        """Send, or queue inside a batch. With `feature`, EOPNOTSUPP means that the kernel lacks it.
+        """Send, or queue inside a batch. With `feature`, EOPNOTSUPP becomes KernelFeatureMissing.
 
-        `sentence` says what is tried on which object: "adding the address 10.0.0.2/24 to eth0".
+        `sentence` names the action and its object: "adding the address 10.0.0.2/24 to eth0".
         """
         self._queue.append(self._encode(message, kind, REQUEST | ACK | flags, sentence, feature))
         if not self._depth:
             self.flush()
 
     def begin(self) -> int:
-        """Queue from now on; gives the number of requests that are waiting already."""
+        """Begin a batch. Gives the number of requests that are queued already."""
         self._depth += 1
         return len(self._queue)
 
     def end(self, keep: int | None) -> None:
-        """The end of a batch: of a failed one only the first `keep` requests stay queued."""
+        """End a batch. Of a failed one only the first `keep` requests stay queued."""
         self._depth -= 1
         if keep is not None:
             del self._queue[keep:]
@@ -106,7 +106,7 @@ class NetlinkSocket:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is queued; the first failure is raised after the kernel has tried all of it."""
+        """Send what is queued. The kernel tries all of it, then the first failure is raised."""
         if not self._queue:
             return
         queue, self._queue = self._queue, []
@@ -115,9 +115,10 @@ class NetlinkSocket:
             waiting = {request.sequence: request for request in chunk}
             self._send(b"".join(request.data for request in chunk), chunk[0].sentence)
             while waiting:
-                for data, offset, kind, _, sequence in self._receive(chunk[0].sentence):
+                data = self._receive(chunk[0].sentence)
+                for offset, _, kind, _, sequence in messages(data):
                     request = waiting.pop(sequence, None)
-                    if request is not None and kind == _ERROR:
+                    if request is not None and kind == ERROR:
                         failure = _failure(data, offset, request.sentence, request.feature)
                         if failure is not None:
                             failures[sequence] = failure
@@ -130,15 +131,16 @@ class NetlinkSocket:
         return None if found is None else _decode(type(message), *found)
 
     def ask(self, message: Message, kind: int, sentence: str) -> tuple[bytes, int] | None:
-        """As `get`, but what the kernel answered as it is: a datagram and where in it the object begins."""
+        """As `get`, but not decoded: a datagram, and the offset of the object in it."""
         self.flush()
         request = self._encode(message, kind, REQUEST, sentence)
         self._send(request.data, sentence)
         while True:
-            for data, offset, answer, _, sequence in self._receive(sentence):
+            data = self._receive(sentence)
+            for offset, _, answer, _, sequence in messages(data):
                 if sequence != request.sequence:
                     continue
-                if answer != _ERROR:
+                if answer != ERROR:
                     return data, offset
                 if _errno(data, offset) == ENODEV:
                     return None
@@ -148,19 +150,23 @@ class NetlinkSocket:
     def make(
         self, message: Message, kind: int, sentence: str, *, flags: int = 0, feature: str = ""
     ) -> tuple[bytes, int] | None:
-        """As `write`, and what was made, as the kernel echoes it; None in a batch, and where the kernel does not."""
+        """As `write`. Gives the created object as the kernel echoes it: a datagram and an offset.
+
+        None in a batch, and where the kernel does not echo (links: before 6.2).
+        """
         if self._depth:
             self.write(message, kind, sentence, flags=flags, feature=feature)
             return None
         self.flush()
-        request = self._encode(message, kind, REQUEST | ACK | _ECHO | flags, sentence, feature)
+        request = self._encode(message, kind, REQUEST | ACK | ECHO | flags, sentence, feature)
         self._send(request.data, sentence)
         echo = None
         while True:
-            for data, offset, answer, _, sequence in self._receive(sentence):
+            data = self._receive(sentence)
+            for offset, _, answer, _, sequence in messages(data):
                 if sequence != request.sequence:
                     continue
-                if answer != _ERROR:
+                if answer != ERROR:
                     echo = data, offset
                     continue
                 failure = _failure(data, offset, sentence, feature)
@@ -171,9 +177,9 @@ class NetlinkSocket:
     def dump(
         self, message: Message, kind: int, sentence: str, read: Callable[[bytes, int], Any] | None = None
     ) -> list[Any]:
-        """All objects a filter lets through, from one consistent walk: an interrupted one is done again.
+        """All objects that match, from one consistent walk: an interrupted one is repeated.
 
-        `read` makes a value of each datagram and offset; without it they are messages of pyroute2's.
+        `read` makes a value of each datagram and offset. Without it the objects are pyroute2's messages.
         """
         read = read or partial(_decode, type(message))
         self.flush()
@@ -195,12 +201,13 @@ class NetlinkSocket:
         found: list[Any] = []
         consistent = True
         while True:
-            for data, offset, answer, flags, sequence in self._receive(sentence):
+            data = self._receive(sentence)
+            for offset, _, answer, flags, sequence in messages(data):
                 if sequence != request.sequence:
                     continue
-                if flags & _DUMP_INTR:
+                if flags & INTERRUPTED:
                     consistent = False
-                if answer in (_DONE, _ERROR):
+                if answer in (DONE, ERROR):
                     failure = _failure(data, offset, sentence)
                     if isinstance(failure, KernelError) and failure.errno == EINTR:
                         return None
@@ -223,25 +230,18 @@ class NetlinkSocket:
         except OSError as error:
             raise KernelError(f"{sentence} could not be sent: {error.strerror}", error.errno or EINVAL) from error
 
-    def _receive(self, sentence: str) -> Iterator[tuple[bytes, int, int, int, int]]:
-        """The messages of one datagram: (datagram, offset, type, flags, sequence)."""
+    def _receive(self, sentence: str) -> bytes:
+        """The next datagram."""
         try:
-            data = self._socket.recv(RECEIVE_BYTES)
+            return self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError as error:
             raise KernelError(f"{sentence} was not answered within {TIMEOUT_S} s", ETIMEDOUT) from error
         except OSError as error:
             self._drain()
             raise KernelError(f"the answer to {sentence} was lost: {error.strerror}", error.errno or EINVAL) from error
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
-            if not _HEADER.size <= length <= len(data) - offset:
-                raise KernelError(f"the answer to {sentence} is cut off", EINVAL)
-            yield data, offset, kind, flags, sequence
-            offset += (length + 3) & ~3
 
     def _drain(self) -> None:
-        # What is left of an overrun buffer would keep the next answer out of it.
+        # The rest of an overrun buffer would leave no room for the next answer.
         try:
             while True:
                 self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
@@ -268,18 +268,18 @@ def _decode(cls: Any, data: bytes, offset: int) -> Message:
 
 
 def _errno(data: bytes, offset: int) -> int:
-    """Of an acknowledgement or the end of a dump: 0 for success."""
-    length = _HEADER.unpack_from(data, offset)[0]
-    return -int(_INT.unpack_from(data, offset + _HEADER.size)[0]) if length >= _HEADER.size + _INT.size else 0
+    """The errno of an acknowledgement or of the end of a dump, 0 for success."""
+    length = HEADER.unpack_from(data, offset)[0]
+    return -int(_INT.unpack_from(data, offset + HEADER.size)[0]) if length >= HEADER.size + _INT.size else 0
 
 
 def _failure(data: bytes, offset: int, sentence: str, feature: str = "") -> KernelError | KernelFeatureMissing | None:
-    """The exception an acknowledgement (or the end of a dump) stands for, None for success."""
+    """The exception for an acknowledgement or the end of a dump, None for success."""
     number = _errno(data, offset)
     if not number:
         return None
     words = ""
-    if _HEADER.unpack_from(data, offset)[0] > 2 * _HEADER.size + _INT.size:
+    if HEADER.unpack_from(data, offset)[0] > 2 * HEADER.size + _INT.size:
         words = _decode(Refusal, data, offset).get_attr("NLMSGERR_ATTR_MSG") or ""
     cause = f"{os.strerror(number)} ({words})" if words else os.strerror(number)
     if feature and number == EOPNOTSUPP:

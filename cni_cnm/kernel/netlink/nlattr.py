@@ -1,7 +1,7 @@
-"""Netlink attributes, packed and read where they are: for the few messages that every pod's way is full of.
+"""Netlink attributes (struct nlattr), packed and read in place: for the messages that every pod needs.
 
-pyroute2 makes an object of each attribute, 20 µs one, and a link has fifty, a bridge fifty more inside one of
-them. Where only a few are wanted, and often, they are picked out of the datagram. All else pyroute2 decodes.
+pyroute2 creates an object for each attribute (20 µs). A link has fifty of them, a bridge fifty more. Where a few are
+needed often, they are read from the datagram; pyroute2 decodes everything else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
     Places: TypeAlias = "dict[int, tuple[int, int]]"
-    """Attribute type to where its value begins and ends; of several of a type the last."""
+    """Attribute type to the begin and end of its value; of several of one type the last."""
 
 HEADER = Struct("=HH")
 _TYPE = 0x3FFF
@@ -26,7 +26,7 @@ def pack(kind: int, value: bytes) -> bytes:
 
 
 def places(data: bytes, begin: int, end: int) -> Places:
-    """The attributes between two places of a datagram. What is cut off, or shorter than its header, ends them."""
+    """The attributes between two offsets. An attribute that is cut off ends them."""
     found: Places = {}
     unpack, size = HEADER.unpack_from, HEADER.size
     while begin + size <= end:
@@ -39,15 +39,15 @@ def places(data: bytes, begin: int, end: int) -> Places:
 
 
 def raw(data: bytes, place: tuple[int, int] | None) -> bytes:
-    """The value as it is; empty if there is none."""
+    """The bytes of the value; empty if there is none."""
     return data[place[0] : place[1]] if place is not None else b""
 
 
 def number(data: bytes, place: tuple[int, int] | None, order: Literal["little", "big"] = sys.byteorder) -> int:
-    """An unsigned integer of any size; 0 if there is none."""
+    """The value as an unsigned integer of any size; 0 if there is none."""
     return int.from_bytes(raw(data, place), order)
 
 
 def text(data: bytes, place: tuple[int, int] | None) -> str:
-    """A string that ends in NUL; "" if there is none."""
+    """The value as a string that ends in NUL; "" if there is none."""
     return raw(data, place).partition(b"\0")[0].decode(errors="replace")

@@ -3,8 +3,8 @@
     Library   libnftables.so.1 by ctypes      0.2 ms a script, 6 ms once to load it
     Binary    nft -f -                        5 ms a script
 
-The library belongs to the host and is never shipped with us (it is GPL-2). Both take a script and give what
-it printed; a script that fails has changed nothing, and raises `KernelError` with nft's own words.
+The library is the host's and is never shipped with this program (it is GPL-2). A script that fails has changed nothing
+and raises `KernelError` with nft's own message.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 from _thread import allocate_lock
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
+from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     class Runner(Protocol):
         def run(self, script: str) -> str:
-            """Apply the script whole or not at all; gives what it printed."""
+            """Apply the whole script or nothing. Gives what it printed."""
 
 
 _NUMERIC = 0x80 | 0x100 | 0x200
@@ -33,17 +34,16 @@ _ERRNOS = (
     *(errno.ENOMEM, errno.ENOSPC, errno.ERANGE, errno.EMFILE, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT),
     errno.EINVAL,
 )
-_NETLINK_NETFILTER = 12
 _TIMEOUT = 20.0
-"""Seconds the executable gets: far more than a script of ours takes, less than a runtime waits."""
+"""Seconds for the executable: much more than a script takes, less than a runtime waits."""
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Library:
-    """One context, made when first used (0.5 ms), and one script at a time, whatever the number of threads.
+    """One context, created when first used (0.5 ms), and one script at a time. Safe to use from many threads.
 
-    A context is not safe to share; and the kernel takes one transaction at a time, those that were prepared
-    meanwhile fail and start over: sixteen threads at once take 4 ms for each script, one after the other 0.3 ms.
+    A context is not thread-safe. A transaction that was prepared while another one was applied fails and starts over:
+    with sixteen threads at once a script takes 4 ms, one after another 0.3 ms.
     """
 
     def __init__(self) -> None:
@@ -65,13 +65,13 @@ class Library:
         complaint: bytes = nft.nft_ctx_get_error_buffer(handle)
         if code == 0:
             return printed.decode()
-        # a fresh socket next time: answers to what failed may still be queued on this one
+        # its socket may still have answers to the failed script, so the next script gets a new context
         self._context = None
         raise failure(complaint.decode(errors="replace"))
 
 
 class _Context:
-    """A `struct nft_ctx` with a netlink socket in the namespace it is made in; freed with this object."""
+    """A `struct nft_ctx`, whose netlink socket is of the current namespace. Freed with this object."""
 
     def __init__(self, nft: ctypes.CDLL) -> None:
         self._free = nft.nft_ctx_free
@@ -129,9 +129,9 @@ def runner() -> Runner:
 
 
 def probe() -> None:
-    """KernelFeatureMissing without nfnetlink, where libnftables would end the whole process."""
+    """KernelFeatureMissing without nfnetlink: libnftables would end the whole process there."""
     try:
-        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).close()
     except OSError as error:
         if error.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
             raise KernelFeatureMissing("this kernel has no nfnetlink", hint="enable CONFIG_NF_TABLES") from None
@@ -139,7 +139,7 @@ def probe() -> None:
 
 
 def failure(complaint: str) -> KernelError | KernelFeatureMissing:
-    """nft's words as one of our errors. For each cause it prints `Error: <cause>` and the line, marked."""
+    """nft's message as one of our errors. For each cause nft prints `Error: CAUSE`, and the line with a mark."""
     lines = [line for line in complaint.splitlines() if "Error: " in line] or [complaint.strip() or "no reason given"]
     cause = "; ".join(dict.fromkeys(line.partition("Error: ")[2] or line for line in lines))
     if "cache initialization failed" in cause and os.strerror(errno.EPERM) not in cause:

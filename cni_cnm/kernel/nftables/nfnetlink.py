@@ -1,6 +1,6 @@
-"""Questions to nf_tables by netlink, packed by hand: sent many at a time, answered by their number.
+"""Questions to nf_tables by netlink, packed by hand: sent many at a time, answered by sequence number.
 
-pyroute2's classes take ten times as long for the few attributes that are asked for here, on every pod.
+pyroute2's classes take ten times as long for the few attributes that every pod asks for.
 """
 
 from __future__ import annotations
@@ -12,11 +12,24 @@ from errno import EINTR
 from typing import TypeVar
 
 from cni_cnm.kernel.netlink import nlattr
+from cni_cnm.kernel.netlink.header import (
+    DONE,
+    DUMP,
+    ERROR,
+    HEADER,
+    INTERRUPTED,
+    NETLINK_NETFILTER,
+    RECEIVE_BYTES,
+    REQUEST,
+    messages,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    Question = tuple[int, str, bytes]
+    """Type (`NFT_MSG_GET…`), family and attributes of a request."""
     Answer = tuple[bytes, int, int]
     """A datagram, and where in it the attributes of a message begin and end."""
 
@@ -25,42 +38,43 @@ T = TypeVar("T")
 
 NESTED = 0x8000
 FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
-_HEADER = struct.Struct("=IHHIIBBH")
-"""struct nlmsghdr, struct nfgenmsg."""
-_REQUEST, _DUMP, _INTERRUPTED = 0x1, 0x300, 0x10
-_ERROR, _DONE = 2, 3
-_NETLINK_NETFILTER = 12
+_NFGENMSG = struct.Struct("=BBH")
+"""Family, version, resource id."""
+_ATTRIBUTES = HEADER.size + _NFGENMSG.size
+"""Offset of a message's first attribute."""
+_ERRNO = struct.Struct("=i")
 _SUBSYSTEM = 0xA00
+"""NFNL_SUBSYS_NFTABLES."""
 _COMMENT = 0
 """NFTNL_UDATA_SET_ELEM_COMMENT, NFTNL_UDATA_RULE_COMMENT."""
-_BATCH = 64
+_QUESTIONS_MAX = 64
+"""Sent at once: their answers fit the receive buffer."""
 _TIMEOUT_S = 5
 _TRIES = 20
-_BYTES = 65536
 
 
 class Questions:
-    """To the nftables of the namespace that the first one is asked in. Safe to use from many threads.
+    """To the nftables of the namespace that the first question is asked in. Safe to use from many threads.
 
-    The socket stays open. When one of netfilter's is closed, the kernel first finishes what earlier transactions have
-    deleted (nft_rcv_nl_event), with the lock of all transactions held: 7 ms and more after every DEL.
-    OSError where nftables cannot be asked at all.
+    The socket stays open. When a netfilter socket is closed, the kernel first finishes what earlier transactions have
+    deleted (nft_rcv_nl_event) and holds the lock of all transactions: 7 ms and more after every DEL. OSError where
+    nftables cannot be asked.
     """
 
     def __init__(self) -> None:
-        self._wire: socket.socket | None = None  # first, for __del__
+        self._socket: socket.socket | None = None  # first, for __del__
         self._lock = allocate_lock()
 
-    def ask(self, questions: Sequence[tuple[int, str, bytes]]) -> list[Answer | None]:
-        """The one answer to each (`NFT_MSG_GET…`, family, attributes). None: there is no such thing."""
+    def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
+        """The answer to each question; None if there is no such object."""
         found: list[Answer | None] = []
         with self._lock:
-            for start in range(0, len(questions), _BATCH):
-                found += self._asked(_ask, questions[start : start + _BATCH])
+            for start in range(0, len(questions), _QUESTIONS_MAX):
+                found += self._asked(_ask, questions[start : start + _QUESTIONS_MAX])
         return found
 
     def dump(self, kind: int, family: str, body: bytes) -> list[Answer]:
-        """All answers to one question, from one consistent walk. InterruptedError if there is none for long."""
+        """All answers to one question, from one consistent walk. InterruptedError if the ruleset changes each time."""
         with self._lock:
             for _ in range(_TRIES - 1):
                 try:
@@ -69,74 +83,71 @@ class Questions:
                     pass
             return self._asked(_dump, (kind, family, body))
 
-    def _asked(self, question: Callable[[socket.socket, A], T], about: A) -> T:
-        if self._wire is None:
-            self._wire = _open()
+    def _asked(self, ask: Callable[[socket.socket, A], T], about: A) -> T:
+        if self._socket is None:
+            self._socket = _open()
         try:
-            return question(self._wire, about)
+            return ask(self._socket, about)
         except BaseException:
-            self._close()  # answers to what failed may still be queued on this one
+            self._close()  # answers to the failed question may still be queued in it
             raise
 
     def _close(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     __del__ = _close
 
 
 def _open() -> socket.socket:
-    wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     try:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_S, 0))
-        wire.connect((0, 0))
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_S, 0))
+        opened.connect((0, 0))
     except BaseException:
-        wire.close()
+        opened.close()
         raise
-    return wire
+    return opened
 
 
-def _ask(wire: socket.socket, questions: Sequence[tuple[int, str, bytes]]) -> list[Answer | None]:
-    wire.send(b"".join(_packed(*question, _REQUEST, number) for number, question in enumerate(questions)))
+def _ask(sock: socket.socket, questions: Sequence[Question]) -> list[Answer | None]:
+    sock.send(b"".join(_packed(*question, REQUEST, number) for number, question in enumerate(questions)))
     found: list[Answer | None] = [None] * len(questions)
     left = len(questions)
     while left:
-        data = wire.recv(_BYTES)
-        for kind, _, number, _, begin, end in messages(data):
+        data = sock.recv(RECEIVE_BYTES)
+        for offset, end, kind, _, number in messages(data):
             left -= 1
-            if kind != _ERROR:
-                found[number] = data, begin, end
-            elif struct.unpack_from("=i", data, begin - 4)[0] == -EINTR:
-                raise InterruptedError(EINTR, "the ruleset changed meanwhile")
+            if kind != ERROR:
+                found[number] = data, offset + _ATTRIBUTES, end
+            elif _ERRNO.unpack_from(data, offset + HEADER.size)[0] == -EINTR:
+                raise InterruptedError(EINTR, "the ruleset was changed meanwhile")
     return found
 
 
-def _dump(wire: socket.socket, question: tuple[int, str, bytes]) -> list[Answer]:
-    wire.send(_packed(*question, _REQUEST | _DUMP, 1))
+def _dump(sock: socket.socket, question: Question) -> list[Answer]:
+    sock.send(_packed(*question, REQUEST | DUMP, 1))
     found: list[Answer] = []
     while True:
-        data = wire.recv(_BYTES)
-        for kind, flags, _, _, begin, end in messages(data):
-            if flags & _INTERRUPTED:
+        data = sock.recv(RECEIVE_BYTES)
+        for offset, end, kind, flags, _ in messages(data):
+            if flags & INTERRUPTED:
                 raise InterruptedError(EINTR, f"the ruleset was changed {_TRIES} times while it was read")
-            if kind in (_DONE, _ERROR):
+            if kind in (DONE, ERROR):
                 return found
-            found.append((data, begin, end))
+            found.append((data, offset + _ATTRIBUTES, end))
 
 
 def _packed(kind: int, family: str, body: bytes, flags: int, number: int) -> bytes:
-    size = _HEADER.size + len(body)
-    return _HEADER.pack(size, _SUBSYSTEM + kind, flags, number, 0, FAMILIES[family], 0, 0) + body
+    head = HEADER.pack(_ATTRIBUTES + len(body), _SUBSYSTEM + kind, flags, number, 0)
+    return head + _NFGENMSG.pack(FAMILIES[family], 0, 0) + body
 
 
-def messages(data: bytes) -> Iterator[tuple[int, int, int, int, int, int]]:
-    """Of each message of a datagram: type, flags, number, family, begin and end of its attributes."""
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, flags, number, _, family, _, _ = _HEADER.unpack_from(data, offset)
-        yield kind, flags, number, family, offset + _HEADER.size, offset + length
-        offset += (max(length, _HEADER.size) + 3) & ~3
+def nft_messages(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of each message of a datagram: type (`NFT_MSG_…`), family, begin and end of its attributes."""
+    for offset, end, kind, _, _ in messages(data):
+        yield kind - _SUBSYSTEM, data[offset + HEADER.size], offset + _ATTRIBUTES, end
 
 
 def text(kind: int, value: str) -> bytes:
@@ -144,7 +155,7 @@ def text(kind: int, value: str) -> bytes:
 
 
 def comment(raw: bytes) -> str:
-    """Of libnftables' user data of an element or a rule: type, length and value, each of the first two one byte."""
+    """The comment in libnftables' user data of an element or a rule: type, length (one byte each) and value."""
     while len(raw) > 2:
         kind, length = raw[0], raw[1]
         if kind == _COMMENT:

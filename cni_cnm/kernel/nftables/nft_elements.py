@@ -1,8 +1,8 @@
-"""Elements of nftables sets and maps, asked for by their keys: 20 µs each, however many there are.
+"""Finds elements of nftables sets and maps by their keys: 20 µs each, however large the set is.
 
-nft's own `get element` lists the whole table first after any change, and stops at the first that is missing. Here a
-set is asked for its types, which say how a key's text becomes bytes, and then for each element by itself. A range
-is looked for by its first number, and there only with the same last one.
+nft's own `get element` lists the whole table after any change, and stops at the first absent element. Here the kernel
+is asked for the types of each set, which tell how a key's text becomes bytes, and then for each element. A range is
+asked for by its first number, and found only if its last one is the same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TYPE_BITS = 6
 
 
 class _Type(NamedTuple):
-    """A type of nft (its `enum datatypes`): bytes, and how its text is packed and spelled."""
+    """A type of nft (its `enum datatypes`): size in bytes, text to bytes, bytes to text."""
 
     size: int
     pack: Callable[[str], bytes]
@@ -53,7 +53,7 @@ _TYPES = {
 
 
 def find(questions: Questions, elements: Sequence[Element]) -> list[Element | None]:
-    """What is there under the key of each, with the value and comment it has there; None: nothing."""
+    """For each key the element in the kernel, with the value and comment it has there; None if absent."""
     places = list(dict.fromkeys((element.table, element.set) for element in elements))
     answers = questions.ask([(_GET_SET, *_names(*place)) for place in places])
     types = {place: _types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
@@ -76,7 +76,7 @@ def _names(table: str, name: str) -> tuple[str, bytes]:
 
 
 def _types(data: bytes, offset: int, end: int) -> tuple[tuple[_Type, ...], tuple[_Type, ...]]:
-    """Of a set's key and of its data; () for a verdict, for no data, and for types that ours do not have."""
+    """Types of a set's key and of its data; () for a verdict, for no data, and for types that are not used here."""
     found = places(data, offset, end)
     key, value = (number(data, found.get(kind), "big") for kind in (_SET_KEY_TYPE, _SET_DATA_TYPE))
     return _concatenated(key), _concatenated(value)
@@ -93,7 +93,7 @@ def _concatenated(number: int) -> tuple[_Type, ...]:
 
 
 def _bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
-    """The first and the last key of an element; None if that is no key of the set."""
+    """The first and the last key of an element; None if its text is no key of the set."""
     words = [word.strip() for word in key.split(" . ")]
     if not types or len(words) != len(types):
         return None
@@ -105,7 +105,7 @@ def _bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
 
 
 def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
-    """Fields of a concatenation begin at multiples of four bytes."""
+    """The bytes of a key. Fields of a concatenation begin at multiples of four bytes."""
     fields = [kind.pack(word) for word, kind in zip(words, types, strict=True)]
     return fields[0] if len(fields) == 1 else b"".join(field + bytes(-len(field) % 4) for field in fields)
 
@@ -129,7 +129,7 @@ def _read(
     first = raw(data, _inside(data, found.get(_KEY)).get(_VALUE))
     last = raw(data, _inside(data, found[_KEY_END]).get(_VALUE)) if _KEY_END in found else first
     if (first, last) != key:
-        return None  # a range that begins elsewhere, or ends there
+        return None  # a range with another begin or end
     comment = nfnetlink.comment(raw(data, found.get(_USERDATA)))
     return asked._replace(value=_value(data, found.get(_DATA), types), comment=comment)
 

@@ -1,4 +1,4 @@
-"""Rules of nftables tables: how many each chain has, and which ones have a comment that somebody is named in."""
+"""Rules of nftables tables: their number in each chain, and those with a given word in their comments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHAIN, _HANDLE, _EXPRESSIONS, _USERDATA = 2, 3, 4, 7
 
 
 def count(questions: Questions, table: str) -> dict[str, int]:
-    """How many rules each chain of `FAMILY TABLE` has. OSError (EINTR) if it changes all the time."""
+    """Number of rules in each chain of `FAMILY TABLE`. OSError (EINTR) if the ruleset changes each time."""
     counts: dict[str, int] = {}
     for data, offset, end in _rules(questions, table):
         chain = text(data, places(data, offset, end).get(_CHAIN))
@@ -29,9 +29,9 @@ def count(questions: Questions, table: str) -> dict[str, int]:
 
 
 def commented(questions: Questions, tables: Sequence[str], words: Collection[str]) -> list[Rule]:
-    """The rules that have one of these words in their comments. Only those are decoded. OSError as above.
+    """The rules with one of these words in their comments. Only those are decoded. OSError as for `count`.
 
-    A kernel without nfnetlink has none.
+    None on a kernel without nfnetlink.
     """
     sought = [word.encode() for word in words]
     found = []
@@ -58,6 +58,6 @@ def _decode(table: str, data: bytes, offset: int, end: int) -> Rule:
 
 
 def _rules(questions: Questions, table: str) -> list[Answer]:
-    """None of a table that does not exist."""
+    """An absent table has none."""
     family, name = table.split(" ")
     return questions.dump(_GET_RULE, family, nfnetlink.text(1, name))

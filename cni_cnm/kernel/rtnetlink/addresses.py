@@ -1,4 +1,4 @@
-"""Addresses of links as rtnetlink says them: values to messages, messages to values. No socket here."""
+"""Messages about addresses of links: values to messages, messages to values. Opens no socket."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def message(index: int, address: IPInterface, *, flags: int = 0) -> Message:
     result["prefixlen"] = address.network.prefixlen
     result["flags"] = flags
     if address.version == 4 and address.ip.is_loopback:
-        result["scope"] = _HOST  # as 127.0.0.1 has it: the kernel refuses two scopes in one subnet
+        result["scope"] = _HOST  # like 127.0.0.1: the kernel refuses two scopes in one subnet
     result["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
     if address.version == 4 and address.network.prefixlen < 31:
-        # The kernel sets none by itself; tools and the reference plugins do.
+        # The kernel sets none by itself. Other tools and the reference plugins set it.
         result["attrs"].append(("IFA_BROADCAST", str(address.network.broadcast_address)))
     return result
 
@@ -45,7 +45,7 @@ def query(index: int) -> Message:
 
 
 def read(data: bytes, offset: int) -> IPInterface:
-    """The address of a message, as the kernel sent it, at `offset` of a datagram."""
+    """The address of the message at `offset` of a datagram."""
     length, _, family, prefix = _HEAD.unpack_from(data, offset)
     found = places(data, offset + _FIXED_BYTES, offset + length)
     both = raw(data, found.get(_LOCAL) or found.get(_ADDRESS)), prefix
@@ -53,6 +53,6 @@ def read(data: bytes, offset: int) -> IPInterface:
 
 
 def tentative(found: Message) -> bool:
-    """Detection runs. One that found a duplicate (DADFAILED) is over, and stays tentative for ever."""
+    """Whether detection runs. An address with a duplicate (DADFAILED) stays tentative, but detection is over."""
     flags = found.get_attr("IFA_FLAGS")
     return bool((found["flags"] if flags is None else flags) & (_TENTATIVE | _DADFAILED) == _TENTATIVE)

@@ -1,4 +1,4 @@
-"""Links as rtnetlink says them: values to messages, messages to values. No socket here."""
+"""Messages about links: values to messages, messages to values. Opens no socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BRVLAN, _SKIP_STATS = 0x2, 0x8
 _SELF = 2
 _PVID, _UNTAGGED = 0x2, 0x4
 _HEADER_BYTES, _LENGTH = 16, Struct("=I")
-"""struct nlmsghdr, and the first of it."""
+"""Of struct nlmsghdr the size, and the first field."""
 _FIXED = Struct("=Ii2I")
 """struct ifinfomsg: family and type, index, flags, change."""
 _ETHERNET_BYTES = 6
@@ -54,14 +54,14 @@ def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> Message:
     info: Attributes = [("IFLA_INFO_KIND", "bridge")]
     if vlan_filtering:
         info.append(("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_VLAN_FILTERING", 1)]}))
-    return message(attributes=[*_born(name, mac, mtu), ("IFLA_LINKINFO", {"attrs": info})])
+    return message(attributes=[*_created(name, mac, mtu), ("IFLA_LINKINFO", {"attrs": info})])
 
 
 def veth(name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int) -> Message:
     """Both ends in one request; `peer_namespace` is a descriptor."""
-    other = Tail(attrs=[*_born(peer, peer_mac, mtu), ("IFLA_NET_NS_FD", peer_namespace)])
+    other = Tail(attrs=[*_created(peer, peer_mac, mtu), ("IFLA_NET_NS_FD", peer_namespace)])
     data = {"attrs": [("VETH_INFO_PEER", other)]}
-    attributes = _born(name, mac, mtu)
+    attributes = _created(name, mac, mtu)
     if master:
         attributes.append(("IFLA_MASTER", master))
     attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}))
@@ -69,7 +69,7 @@ def veth(name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str
 
 
 def ifb(name: str, mtu: int) -> Message:
-    result = message(attributes=[*_born(name, "", mtu), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "ifb")]})])
+    result = message(attributes=[*_created(name, "", mtu), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "ifb")]})])
     result["flags"] = result["change"] = IFF_UP
     return result
 
@@ -89,8 +89,8 @@ def ipvlan(mode: str, flag: str) -> Attributes:
 def on_parent(
     kind: str, data: Attributes, name: str, parent: int, *, mac: str = "", mtu: int = 0, namespace: int = -1
 ) -> Message:
-    """A link on another one; `namespace` is a descriptor of where it is born, where that is not the parent's own."""
-    attributes = [*_born(name, mac, mtu), ("IFLA_LINK", parent)]
+    """A link on a parent link. `namespace`: descriptor of where it is created, if that is not the parent's own."""
+    attributes = [*_created(name, mac, mtu), ("IFLA_LINK", parent)]
     if namespace >= 0:
         attributes.append(("IFLA_NET_NS_FD", namespace))
     info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
@@ -140,7 +140,7 @@ _KIND, _DATA, _MODE, _FLAGS, _VLAN_FILTERING = 1, 2, 1, 2, 7
 
 
 def read(data: bytes, offset: int) -> Link:
-    """The link of a message, as the kernel sent it, at `offset` of a datagram."""
+    """The link of the message at `offset` of a datagram."""
     length = _LENGTH.unpack_from(data, offset)[0]
     _, index, flags, _ = _FIXED.unpack_from(data, offset + _HEADER_BYTES)
     found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
@@ -193,7 +193,7 @@ def vlans(found: Message) -> list[Vlan]:
     return [Vlan(e["vid"], bool(e["flags"] & _PVID), bool(e["flags"] & _UNTAGGED)) for e in entries]
 
 
-def _born(name: str, mac: str, mtu: int) -> Attributes:
+def _created(name: str, mac: str, mtu: int) -> Attributes:
     attributes: Attributes = [("IFLA_IFNAME", name)]
     if mac:
         attributes.append(("IFLA_ADDRESS", mac))

@@ -1,4 +1,4 @@
-"""Unicast routes as rtnetlink says them: values to messages, messages to values. No socket here."""
+"""Messages about unicast routes: values to messages, messages to values. Opens no socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPAT = 252
 def message(route: RouteEntry, *, delete: bool = False) -> Message:
     result = query(route.dst.version, link=route.link, table=route.table)
     result["dst_len"] = route.dst.prefixlen
-    # Unscoped, a delete finds the route whatever its scope.
+    # RT_SCOPE_NOWHERE: the route is deleted whatever its scope is.
     scope = _NOWHERE if delete else implied_scope(route.dst, route.gw)
     result["scope"] = scope if route.scope is None else route.scope
     result["proto"] = 0 if delete else _BOOT
@@ -59,7 +59,7 @@ def query(version: int, *, link: int = 0, table: int | None = None) -> Message:
 
 
 def route(found: Message) -> RouteEntry | None:
-    """None for what is no unicast route of an IP family."""
+    """The route of a message; None if it is no unicast route of an IP family."""
     family = found["family"]
     if family not in (AF_INET, AF_INET6) or found["type"] != _UNICAST:
         return None

@@ -1,7 +1,7 @@
-"""Traffic control as rtnetlink says it: token buckets, and the redirection of what comes in. No socket here.
+"""Messages of traffic control: token buckets, and the redirection of arriving packets. Opens no socket.
 
-Loaded only where a rate is set. pyroute2's own classes for it load all disciplines, filters and actions there are,
-with dataclasses and inspect (25 ms of a pod), and have no place for rates from 34 Gbit/s on (TCA_TBF_RATE64).
+pyroute2's own classes load all disciplines, filters and actions, with dataclasses and inspect (25 ms of a pod). They
+lack rates from 34 Gbit/s on (TCA_TBF_RATE64).
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 from socket import htons
 from typing import Any
 
-from cni_cnm.kernel.netlink.encoding import keep_together
-from cni_cnm.kernel.netlink.messages import Message
+from cni_cnm.kernel.netlink.encoding import cached_whole
+from cni_cnm.kernel.netlink.messages import Message, nla, nlmsg
 from cni_cnm.kernel.token_bucket import U32, Bucket
-
-from pyroute2.netlink import nla, nlmsg  # isort: skip # after messages, which puts a light pyroute2 in place
 
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
 RTM_NEWTFILTER, RTM_GETTFILTER = 44, 46
@@ -24,19 +22,19 @@ CREATE = 0x400
 ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 """Parents: TC_H_ROOT and TC_H_INGRESS."""
 _RATE_HANDLE, _INGRESS_HANDLE = 0x00010000, 0xFFFF0000
-"""1: and ffff:, as the reference has them."""
+"""1: and ffff:, as the reference plugin has them."""
 _U32_FIRST = 0x80000800
-"""The first filter in u32's first table. Named, so that a second one is refused instead of added."""
+"""The first filter in u32's first table. With a fixed handle a second filter is refused, not added."""
 _ETH_P_ALL, _PRIORITY = 3, 1
 _TERMINAL = 1
 _STOLEN, _EGRESS_REDIRECT = 4, 1
 FILTERS = ("u32", "matchall")
-"""u32 as the reference, matchall where the kernel has no u32."""
+"""u32 as in the reference plugin, matchall where the kernel has no u32."""
 
 
-@keep_together
+@cached_whole
 class Traffic(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """struct tcmsg with what is used here of queueing disciplines and filters."""
+    """struct tcmsg, with the attributes of disciplines and filters that are used here."""
 
     prefix = "TCA_"
     fields = (("family", "B"), ("pad1", "B"), ("pad2", "H"), ("index", "i"), ("handle", "I"), ("parent", "I"),
@@ -45,7 +43,7 @@ class Traffic(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
 
     @staticmethod
     def options_(holder: Any, *_: Any, **__: Any) -> Any:
-        """The class of the options, which depends on the kind: pyroute2 asks for it."""
+        """The class of the options, by kind; pyroute2 calls this."""
         return _OPTIONS.get(holder.get_attr("TCA_KIND"), holder.hex)
 
 
@@ -108,7 +106,10 @@ def message(
 
 
 def place(index: int, parent: int) -> Message:
-    """ROOT or INGRESS of a link, to delete what is there. With a handle or kind there is none of it would be EINVAL."""
+    """ROOT or INGRESS of a link, to delete what is there.
+
+    It has no handle and no kind: with one the kernel says EINVAL, not ENOENT, where there is nothing.
+    """
     return message(index, parent=parent)
 
 
@@ -135,7 +136,7 @@ def ingress(index: int) -> Message:
 
 
 def redirect(index: int, to: int, kind: str) -> Message:
-    """The filter that sends all that comes in by `index` out of `to`; `kind` is one of FILTERS."""
+    """The filter that sends all that arrives at `index` out of `to`; `kind` is one of FILTERS."""
     mirred = {"attrs": [("TCA_MIRRED_PARMS", {"action": _STOLEN, "eaction": _EGRESS_REDIRECT, "ifindex": to})]}
     action = {"attrs": [("TCA_ACT_KIND", "mirred"), ("TCA_ACT_OPTIONS", mirred)]}
     options: list[tuple[str, Any]] = [("TCA_U32_SEL", {"flags": _TERMINAL, "nkeys": 1})] if kind == "u32" else []
@@ -146,12 +147,12 @@ def redirect(index: int, to: int, kind: str) -> Message:
 
 
 def filters(index: int) -> Message:
-    """The request that lists what is done with what comes in."""
+    """The request that lists the filters of arriving packets."""
     return message(index, parent=_INGRESS_HANDLE)
 
 
 def target(found: Message) -> int:
-    """Where a filter redirects to: an index, 0 if it does not (or no longer: the link is gone)."""
+    """Index of the link that a filter redirects to; 0 if it does not redirect, or that link is gone."""
     kind = found.get_attr("TCA_KIND")
     if kind not in _ACTIONS or found["info"] != _PRIORITY << 16 | htons(_ETH_P_ALL):
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cni_cnm.errors import KernelFeatureMissing
 from cni_cnm.kernel import token_bucket
-from cni_cnm.kernel.netlink.netlink_socket import CREATE_NEW
+from cni_cnm.kernel.netlink.header import CREATE_NEW
 from cni_cnm.kernel.rtnetlink import tc
 
 TYPE_CHECKING = False

@@ -61,5 +61,5 @@ def test_what_waits_is_found(protocol: str) -> None:
 
 def test_a_kernel_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """No sock_diag in the kernel: nothing is known, and nothing fails."""
-    monkeypatch.setattr(room, "_NETLINK_SOCK_DIAG", 31)
+    monkeypatch.setattr(room, "NETLINK_SOCK_DIAG", 31)
     assert list(listeners("tcp")) == []

@@ -1,0 +1,40 @@
+"""struct nlmsghdr (netlink(7)): the header of a message, and the messages of a datagram."""
+
+from __future__ import annotations
+
+from errno import EINVAL
+from struct import Struct
+
+from cni_cnm.errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEADER = Struct("=IHHII")
+"""Length, type, flags, sequence number, port."""
+REQUEST, ACK, ECHO, DUMP = 0x1, 0x4, 0x8, 0x300
+"""NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP."""
+CREATE_NEW = 0x600
+"""NLM_F_CREATE | NLM_F_EXCL."""
+INTERRUPTED = 0x10
+"""NLM_F_DUMP_INTR: what is dumped changed meanwhile."""
+ERROR, DONE = 2, 3
+"""NLMSG_ERROR (an acknowledgement, too), NLMSG_DONE."""
+NETLINK_SOCK_DIAG, NETLINK_NETFILTER = 4, 12
+RECEIVE_BYTES = 64 * 1024
+"""The kernel fills the datagrams of a dump up to 32 KiB."""
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Of each message of a datagram: offset, end, type, flags and sequence number.
+
+    KernelError with EINVAL for a message that is cut off.
+    """
+    offset, size = 0, len(data)
+    while offset + HEADER.size <= size:
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        if not HEADER.size <= length <= size - offset:
+            raise KernelError(f"a netlink message of {length} bytes is cut off after {size - offset}", EINVAL)
+        yield offset, offset + length, kind, flags, sequence
+        offset += (length + 3) & ~3
