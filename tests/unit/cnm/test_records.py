@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_cnm.cnm.records import EndpointRecord, NetworkRecord, SandboxRecord
+from cni_cnm.cnm.records import EndpointRecord, NetworkRecord, PoolRecord, SandboxRecord
 from cni_cnm.drivers.bridge_options import BridgeOptions
 from cni_cnm.model import (
     Address,
@@ -74,3 +74,22 @@ def test_network_and_sandbox() -> None:
     assert NetworkRecord.from_json({**json.loads(json.dumps(network.to_json())), "later": 1}) == network
     sandbox = SandboxRecord("id", "c1", "/run/netns/c1", "epoch", ("e1", "e2"), {"4": "e1"})
     assert SandboxRecord.from_json(json.loads(json.dumps(sandbox.to_json()))) == sandbox
+
+
+def test_keys_on_disk_are_those_of_0_1_0() -> None:
+    """Fields that have another name in the program are written and read under the old one."""
+    network = NetworkRecord("id", "net", "bridge", OPTIONS, "", {}, owns_data_path=False, docker_networks=("d",))
+    raw = network.to_json()
+    assert (raw["made"], raw["guests"]) == (False, ("d",))
+    assert not {"owns_data_path", "docker_networks"} & set(raw)
+    pool = PoolRecord("id", "10.0.0.0/24", ip_range="10.0.0.0/25", shares_network=True, docker_network="d")
+    raw = pool.to_json()
+    assert (raw["part"], raw["named"], raw["guest"]) == ("10.0.0.0/25", True, "d")
+    assert PoolRecord.from_json(json.loads(json.dumps(raw))) == pool
+    endpoint = EndpointRecord(
+        "id", "net", "nid", "eth0", "bridge", OPTIONS, "docker", "ready", "epoch", ("docker", "e"),
+        docker_network="d", requested_ports=(PortMapping("tcp", 0, 80),), tuning_before=Tuning(mtu=1500),
+    )  # fmt: skip
+    raw = json.loads(json.dumps(endpoint.to_json()))
+    assert (raw["guest"], raw["wanted"], raw["before"][2]) == ("d", [["tcp", 0, 80, None, 1]], 1500)
+    assert EndpointRecord.from_json(raw) == endpoint

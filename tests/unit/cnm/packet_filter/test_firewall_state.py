@@ -1,0 +1,61 @@
+"""What is recorded of the packet filter when all is well, and what counts as a difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cni_cnm.cnm.host import Host
+from cni_cnm.cnm.packet_filter import firewall_state
+from cni_cnm.firewall import masquerade
+from cni_cnm.kernel.contract.element import Transaction
+from cni_cnm.settings import Settings
+from cni_cnm.state.files import FIREWALL, FileStore
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.nft import MemoryNft
+
+DECLARE = masquerade.add("a" * 64, "net/c1/eth0", ()).declare
+
+
+def host_of(folder: Path, nft: MemoryNft, epoch: str = "epoch") -> Host:
+    settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state")
+    store = FileStore(settings.run_dir, settings.state_dir)
+    return Host(settings, store, MemoryNamespaces(), lambda: nft, epoch)
+
+
+@pytest.fixture
+def nft() -> MemoryNft:
+    made = MemoryNft()
+    made.commit(Transaction(DECLARE), declare=True)
+    return made
+
+
+def test_nothing_recorded_is_a_difference(tmp_path: Path, nft: MemoryNft) -> None:
+    """The first ADD of an epoch puts everything in."""
+    host = host_of(tmp_path, nft)
+    assert not firewall_state.is_intact(host, firewall_state.load(host))
+    assert not firewall_state.is_declared(firewall_state.load(host), DECLARE)
+
+
+def test_what_is_remembered_is_compared(tmp_path: Path, nft: MemoryNft) -> None:
+    """Intact until the tables are deleted; what another epoch recorded is void."""
+    host = host_of(tmp_path, nft)
+    firewall_state.remember(host, DECLARE)
+    state = firewall_state.load(host)
+    assert state.chains == tuple(firewall_state.base_chains(DECLARE)) != ()
+    assert firewall_state.is_declared(state, DECLARE)
+    assert firewall_state.is_intact(host, state)
+    assert firewall_state.load(host_of(tmp_path, nft, "next")) == firewall_state.State()
+    for table in state.tables:
+        nft.delete_table(table)
+    assert not firewall_state.is_intact(host, state)
+
+
+def test_keys_on_disk_are_those_of_0_1_0(tmp_path: Path, nft: MemoryNft) -> None:
+    """The stamp of other firewalls is written under `others`."""
+    host = host_of(tmp_path, nft)
+    firewall_state.remember(host, DECLARE)
+    raw = host.store.get(FIREWALL, "state")
+    assert raw is not None
+    assert set(raw) == {"epoch", "tables", "chains", "declared", "others", "watched", "accepted"}
