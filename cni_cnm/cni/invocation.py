@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from cni_cnm.cni import conventions, request
 from cni_cnm.cni import environ as environment
 from cni_cnm.errors import CnmError, InvalidNamespace
@@ -76,7 +74,7 @@ class Invocation:
             if may_be_gone:
                 return
             raise
-        with closing(target), closing(engine.namespaces.host()) as host:
+        with target, engine.namespaces.host() as host:
             own = target.inode() == host.inode()
         if own:
             raise InvalidNamespace(

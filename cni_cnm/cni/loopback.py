@@ -5,7 +5,6 @@ It has no configuration, and CNI_IFNAME is not looked at: the device is always `
 
 from __future__ import annotations
 
-from contextlib import closing
 from errno import ENODEV
 
 from cni_cnm.cni import result
@@ -29,7 +28,7 @@ def _add(invocation: Invocation) -> bytes:
     previous = _previous(invocation)
     engine = invocation.controller()
     invocation.refuse_own_namespace(engine)
-    with closing(engine.namespaces.open(invocation.call.netns)) as stack:
+    with engine.namespaces.open(invocation.call.netns) as stack:
         link = _lo(stack)
         _refuse_strangers(stack.addresses(link.ifindex))
         if not link.up:
@@ -70,7 +69,7 @@ def _del(invocation: Invocation) -> bytes:
     engine = invocation.controller()
     try:
         invocation.refuse_own_namespace(engine)
-        with closing(engine.namespaces.open(invocation.call.netns)) as stack:
+        with engine.namespaces.open(invocation.call.netns) as stack:
             stack.set_link(_lo(stack).ifindex, up=False)
     except NamespaceGone:
         pass  # its links went with it
@@ -81,7 +80,7 @@ def _check(invocation: Invocation) -> bytes:
     if not invocation.config.mapping("prevResult"):
         raise InvalidConfig("required prevResult missing", hint="CHECK compares with the result of ADD")
     result.decode(invocation.config.object("prevResult"), invocation.version)
-    with closing(invocation.controller().namespaces.open(invocation.call.netns)) as stack:
+    with invocation.controller().namespaces.open(invocation.call.netns) as stack:
         up = _lo(stack).up
     if not up:
         raise CheckFailed(f"lo is down in {invocation.call.netns}", hint="DEL and ADD it again")

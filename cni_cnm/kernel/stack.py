@@ -43,6 +43,12 @@ class KernelStack:
         """Descriptor of the namespace, -1 after `close`."""
         return self.connection.fd
 
+    def __enter__(self) -> KernelStack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.connection.close()
 

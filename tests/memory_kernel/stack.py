@@ -30,6 +30,12 @@ class MemoryStack:
         self._depth = 0
         self.deletions: list[int] | None = None
 
+    def __enter__(self) -> MemoryStack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._queue.clear()
 

@@ -83,8 +83,6 @@ def _restore(record: EndpointRecord, namespaces: Namespaces) -> None:
         stack = namespaces.open(record.netns)
     except NamespaceGone:
         return
-    try:
+    with stack:
         if record.tuning_before is not None and stack.inode() == record.netns_inode:
             tuning.restore(stack, record.ifname, record.tuning_before)
-    finally:
-        stack.close()

@@ -72,20 +72,16 @@ class Endpoint:
                 raise Forbidden(
                     f"the endpoint {self.record.label} is joined to a sandbox already", hint="leave it first"
                 )
-            stack = self._host.namespaces.open(sandbox.key)
-            try:
-                with Rollback() as undo:
-                    undo.push_record_removal(lambda: _write_left(endpoint))
-                    endpoint.write(
-                        state=PENDING,
-                        container_id=sandbox.container_id,
-                        ifname=(ifname or _free_name(endpoint, stack)) if endpoint.role.interface != "none" else "",
-                        netns=sandbox.key,
-                        netns_inode=stack.inode(),
-                    )
-                    return connect(endpoint, stack, undo)
-            finally:
-                stack.close()
+            with self._host.namespaces.open(sandbox.key) as stack, Rollback() as undo:
+                undo.push_record_removal(lambda: _write_left(endpoint))
+                endpoint.write(
+                    state=PENDING,
+                    container_id=sandbox.container_id,
+                    ifname=(ifname or _free_name(endpoint, stack)) if endpoint.role.interface != "none" else "",
+                    netns=sandbox.key,
+                    netns_inode=stack.inode(),
+                )
+                return connect(endpoint, stack, undo)
 
     def leave(self) -> None:
         """Take the device out of the sandbox; the addresses stay reserved. Forbidden if it is not joined."""

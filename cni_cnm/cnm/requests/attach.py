@@ -42,29 +42,25 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
         spec.ranges and network_description.needs_subnet(network)
     ):
         pool = _pool(host, network, network.ipam, spec)
-    stack = host.namespaces.open(spec.netns)
-    try:
-        with locked_endpoint.lock(host, key.id):
-            repeated = _earlier_attach(host, key, spec, stack)
-            if repeated is not None:
-                return repeated
-            if spec.previous is None and stack.link(spec.ifname) is not None:
-                raise Conflict(
-                    f"the container has an interface {spec.ifname} that is not of the network {network.name}",
-                    hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
-                )
-            existing = None
-            if driver.uses_existing_interface:
-                existing = driver.adopt(options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
-                options = existing.network
-            with Rollback() as undo:
-                endpoint, pool = _write_pending(host, network, options, key, spec, stack, pool, undo)
-                if existing is not None:
-                    endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
-                connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
-                return connect_endpoint.connect(endpoint, stack, undo)
-    finally:
-        stack.close()
+    with host.namespaces.open(spec.netns) as stack, locked_endpoint.lock(host, key.id):
+        repeated = _earlier_attach(host, key, spec, stack)
+        if repeated is not None:
+            return repeated
+        if spec.previous is None and stack.link(spec.ifname) is not None:
+            raise Conflict(
+                f"the container has an interface {spec.ifname} that is not of the network {network.name}",
+                hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
+            )
+        existing = None
+        if driver.uses_existing_interface:
+            existing = driver.adopt(options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
+            options = existing.network
+        with Rollback() as undo:
+            endpoint, pool = _write_pending(host, network, options, key, spec, stack, pool, undo)
+            if existing is not None:
+                endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
+            connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
+            return connect_endpoint.connect(endpoint, stack, undo)
 
 
 def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Stack) -> Attachment | None:

@@ -21,8 +21,5 @@ def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attach
             f"nothing is recorded for {spec.ifname} of container {spec.container_id} on the network {network.name}",
             hint="was it made before a reboot, or by another plugin? DEL and ADD it again",
         )
-    stack = host.namespaces.open(spec.netns)
-    try:
+    with host.namespaces.open(spec.netns) as stack:
         check_endpoint.check(host, record, stack, previous, spec.environ)
-    finally:
-        stack.close()

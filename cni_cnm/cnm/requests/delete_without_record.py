@@ -43,14 +43,12 @@ def _remove_link(host: Host, spec: EndpointSpec) -> bool:
         target = host.namespaces.open(spec.netns)
     except NamespaceGone:
         return False
-    try:
+    with target:
         link = target.link(spec.ifname)
         if link is None or not any(link.kind in drivers.get(name).link_kinds for name in drivers):
             return False  # it was not made for this container alone
         target.delete_link(link.ifindex)
         return True
-    finally:
-        target.close()
 
 
 def _remove_rules(
@@ -74,11 +72,9 @@ def _kept(host: Host, spec: EndpointSpec | None) -> set[IPAddress]:
         target = host.namespaces.open(spec.netns)
     except NamespaceGone:
         return set()
-    try:
+    with target:
         links = [link for link in target.links() if link.name != "lo"]
         return {address.ip for link in links for address in target.addresses(link.ifindex)}
-    finally:
-        target.close()
 
 
 def _remove_from_iptables(key: EndpointKey, addresses: frozenset[str]) -> None:

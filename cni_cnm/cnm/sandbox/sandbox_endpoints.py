@@ -87,11 +87,8 @@ def leave_sandbox(host: Host, endpoint: EndpointRecord, *, delete_empty: bool) -
         changed = record._replace(endpoints=tuple(member.id for member in members), gateways=_recorded(elected))
         if members and changed.gateways != dict(record.gateways):
             try:
-                stack = host.namespaces.open(endpoint.netns)
-                try:
+                with host.namespaces.open(endpoint.netns) as stack:
                     default_gateway.move_default_routes(members, record.gateways, elected, stack)
-                finally:
-                    stack.close()
             except NamespaceGone:
                 pass
             except CnmError as error:

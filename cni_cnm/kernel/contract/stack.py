@@ -25,6 +25,10 @@ class Stack(Protocol):
     path: str
     """The path it was opened by, or "" for the process's own namespace."""
 
+    def __enter__(self) -> Stack:
+        """Itself. It is closed at the end of the block."""
+
+    def __exit__(self, *_: object) -> None: ...
     def close(self) -> None: ...
     def batch(self) -> AbstractContextManager[None]: ...
     def inode(self) -> int:

@@ -55,6 +55,12 @@ class FakeStack:
         self._inode = inode
         self._addresses = list(addresses)
 
+    def __enter__(self) -> FakeStack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self.open -= 1
 
