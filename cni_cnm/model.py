@@ -64,6 +64,8 @@ class Route(NamedTuple):
     scope: int | None = None
 
 
+IPV6_MTU = 1280
+"""The least MTU of a link with IPv6 (IPV6_MIN_MTU): with less the kernel takes IPv6 off it."""
 ON_LINK = 253
 """Scope of a route that leads to neighbours on the link itself (RT_SCOPE_LINK)."""
 

@@ -1,11 +1,11 @@
 """The bridge driver: a Linux bridge per network, a veth pair per endpoint.
 
     host namespace                                   container
-    cni0 (gateway addresses, pinned MAC) ── vethXXXXXXXX ═══ eth0
+    cni0 (gateway addresses, fixed MAC and MTU) ── vethXXXXXXXX ═══ eth0
 
 The pair is born in its two places in one request and already enslaved: moving an interface costs 14 ms in the kernel.
-The bridge's MAC is pinned at creation; a bridge without one takes the lowest of its ports' and every neighbour's ARP
-entry goes stale when that port leaves. Bridges stay when the last endpoint leaves, as with Docker and the reference.
+The bridge's MAC stays while ports come and go: neighbours' entries for the gateway would be wrong otherwise
+(bridge_link.py). Bridges stay when the last endpoint leaves, as with Docker and the reference.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import errno
 
 from cni_cnm.drivers import Configuration, Driver, Role
 from cni_cnm.drivers import bridge_gateway as gateway
+from cni_cnm.drivers import bridge_link as bridges
 from cni_cnm.drivers import bridge_vlan as vlans
 from cni_cnm.drivers.bridge_options import KEYS, REFERENCE_KEYS, BridgeOptions, parse
-from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError, NotReady
+from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError, NotReady
 from cni_cnm.firewall import Policy
 from cni_cnm.kernel import Port
-from cni_cnm.model import Device, Interface, digest
+from cni_cnm.model import Device, Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cni_cnm.drivers import EndpointPlan, Place
-    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.kernel import Stack
     from cni_cnm.model import Json, NetworkSpec, Subnet
 
 PORTS_MAX = 1023
@@ -68,31 +69,29 @@ class BridgeDriver(Driver[BridgeOptions]):
         )
 
     def validate(self, options: BridgeOptions, host: Stack) -> None:
-        link = host.link(options.bridge)
-        if link is not None and link.kind != "bridge":
-            raise Conflict(
-                f"{options.bridge} exists and is no bridge ({link.kind or 'a device of its own'})",
-                hint="name another bridge in the configuration, or remove that link",
-            )
+        bridges.require(options, host)
 
     def create_network(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
         there = host.link(options.bridge) is not None
-        bridge = _ensure(options, host)
+        bridge = bridges.ensure(options, {subnet.pool.version for subnet in subnets}, host)
         if options.is_gateway:
+            bridges.pin_mac(bridge, host)
             gateway.ensure(options, bridge, [s.gateway for s in subnets if s.gateway], host)
         return not there
 
     def delete_network(self, options: BridgeOptions, host: Stack) -> None:
         """The bridge goes only if nothing is attached: with ports it is somebody's (another program shares it)."""
         link = host.link(options.bridge)
-        if link is not None and link.kind == "bridge" and not host.links(master=link.ifindex):
+        ours = link is not None and link.kind == "bridge" and link.name == options.bridge
+        if link is not None and ours and not host.links(master=link.ifindex):
             host.delete_link(link.ifindex)
 
     def create_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        bridge = _ensure(options, host)
+        bridge = bridges.ensure(options, {a.interface.version for a in plan.addresses}, host)
+        bridges.shield_ipv6(options, bridge, host)
         extra = gateway.ensure(options, bridge, gateway.of(plan.addresses), host) if options.is_gateway else ()
         mtu = options.mtu or (bridge.mtu if options.profile == "cnm" else 0)
-        mac = _mac("host", plan.id)
+        mac = bridges.stable_mac("host", plan.id)
         try:
             made = host.add_veth(
                 plan.host_ifname,
@@ -105,8 +104,9 @@ class BridgeDriver(Driver[BridgeOptions]):
             )
         except KernelError as error:
             raise _explain(error, options.bridge, place) from error
-        port = made or _find(host, plan.host_ifname)
+        port = made or bridges.find(host, plan.host_ifname)
         try:
+            bridges.restore_mac(bridge, host)
             # A router takes no advice from its containers: SLAAC on the host's ends would give the host their prefixes.
             host.set_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], tolerate=True)
             flags = _port(options, plan)
@@ -132,7 +132,7 @@ class BridgeDriver(Driver[BridgeOptions]):
 
     def check_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         bridge = host.link(options.bridge)
-        if bridge is None or bridge.kind != "bridge":
+        if bridge is None or bridge.kind != "bridge" or bridge.name != options.bridge:
             raise CheckFailed(f"the bridge {options.bridge} is missing")
         if not bridge.up:
             raise CheckFailed(f"the bridge {options.bridge} is down")
@@ -158,59 +158,20 @@ class BridgeDriver(Driver[BridgeOptions]):
             vlans.check(options, port, host)
 
     def status(self, options: BridgeOptions, host: Stack) -> str:
-        link = host.link(options.bridge)
+        try:
+            link = bridges.require(options, host)
+        except (Conflict, InvalidConfig) as error:
+            raise NotReady(error.msg, hint=error.hint) from error
         if link is None:
             return ""
-        if link.kind != "bridge":
-            raise NotReady(f"{options.bridge} exists and is no bridge", hint="remove that link or name another bridge")
         if len(host.links(master=link.ifindex)) >= PORTS_MAX:
             return f"the bridge {options.bridge} is full: {PORTS_MAX} ports"
         return ""
 
 
-def _ensure(options: BridgeOptions, host: Stack) -> Link:
-    link = host.link(options.bridge)
-    if link is None:
-        mtu = options.mtu
-        if not mtu and options.profile == "cnm":
-            mtu = gateway.uplink_mtu(host)
-        try:
-            host.add_bridge(
-                options.bridge, mac=_mac("bridge", options.bridge), mtu=mtu, vlan_filtering=options.vlan_filtering
-            )
-        except KernelError as error:
-            if error.errno != errno.EEXIST:  # two pods at once make the first bridge together
-                raise
-        # accept_dad: while its link-local address is tentative (1-2 s) a bridge forwards no IPv6 to a new neighbour.
-        hygiene = [(f"net/ipv6/conf/{options.bridge}/{key}", "0") for key in ("accept_ra", "accept_dad")]
-        host.set_sysctls(hygiene, tolerate=True)
-        link = _find(host, options.bridge)
-        if options.vlan_filtering:
-            vlans.require(options, link)
-    if link.kind != "bridge":
-        raise Conflict(f"{link.name} exists and is no bridge", hint="name another bridge in the configuration")
-    if not link.up or (options.promisc and not link.promisc):
-        host.set_link(link.ifindex, up=True, promisc=True if options.promisc else None)
-    return link
-
-
 def _port(options: BridgeOptions, plan: EndpointPlan) -> Port:
     """With bridge-nf-call-iptables a redirected packet is bridged: to an own published port, back where it was."""
     return Port(hairpin=options.hairpin or plan.publishes, isolated=options.isolated_port)
-
-
-def _find(host: Stack, name: str) -> Link:
-    link = host.link(name)
-    if link is None:
-        raise DriverFailed(f"{name} vanished while it was being set up", hint="is another program deleting links?")
-    return link
-
-
-def _mac(*parts: str) -> str:
-    """A stable, locally administered unicast address for what the parts name."""
-    octets = bytearray(bytes.fromhex(digest("mac", *parts)[:12]))
-    octets[0] = octets[0] & 0xFC | 0x02
-    return octets.hex(":")
 
 
 def _explain(error: KernelError, bridge: str, place: Place) -> Exception:

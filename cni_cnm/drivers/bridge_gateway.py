@@ -1,4 +1,4 @@
-"""The bridge as its subnets' gateway: addresses, forwarding, and the MTU of the way out."""
+"""The bridge as its subnets' gateway: its addresses, and forwarding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import errno
 from ipaddress import ip_interface
 
 from cni_cnm.drivers import bridge_vlan as vlans
-from cni_cnm.drivers.uplink import uplink
-from cni_cnm.errors import CheckFailed, Conflict, KernelError
+from cni_cnm.errors import CheckFailed, Conflict, KernelError, KernelFeatureMissing
 from cni_cnm.model import Interface
 
 TYPE_CHECKING = False
@@ -27,10 +26,12 @@ def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], 
         return ()
     link = vlans.ensure_gateway_port(options, bridge, host) if options.vlan else bridge
     present = host.addresses(link.ifindex)
-    for address in wanted:
-        if address not in present:
-            _make_room(address, present, wanted, options, link, host)
-            _add(host, link, address)
+    missing = [address for address in wanted if address not in present]
+    if any(address.version == 6 for address in missing):
+        _prepare_ipv6(link, host)
+    for address in missing:
+        _make_room(address, present, wanted, options, link, host)
+        _add(host, link, address)
     host.set_sysctls([(FORWARDING[version], "1") for version in sorted({a.version for a in wanted})])
     return (Interface(link.name, link.mac, link.mtu),) if options.vlan else ()
 
@@ -56,10 +57,28 @@ def of(addresses: Sequence[Address]) -> list[IPInterface]:
     ]
 
 
-def uplink_mtu(host: Stack) -> int:
-    """MTU of the link of the host's preferred default route; 0 (the kernel's) where there is none."""
-    link = uplink(host)
-    return link.mtu if link is not None else 0
+def _prepare_ipv6(link: Link, host: Stack) -> None:
+    """Before the first IPv6 gateway is put on a link: IPv6 is on there, and the host keeps its own routers.
+
+    A link inherits `default.disable_ipv6`. Without keep_addr_on_down the gateway is lost when the link goes down and up
+    again. Forwarding makes the kernel forget the default routes of router advertisements, and ignore further ones, on
+    all links but those with accept_ra 2 (addrconf_fixup_forwarding in net/ipv6/addrconf.c).
+    """
+    try:
+        host.set_sysctls([(f"net/ipv6/conf/{link.name}/disable_ipv6", "0")])
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        raise KernelFeatureMissing(
+            f"this host has no IPv6, so {link.name} cannot be the gateway of an IPv6 subnet",
+            hint="boot without ipv6.disable=1, or give the network IPv4 only",
+        ) from error
+    values = [(f"net/ipv6/conf/{link.name}/keep_addr_on_down", "1")]
+    if host.sysctl(FORWARDING[6]) != "1":
+        learned = {route.link for route in host.routes() if route.advertised and route.dst.prefixlen == 0}
+        links = [host.link_at(index) for index in sorted(learned)]
+        values += [(f"net/ipv6/conf/{one.name}/accept_ra", "2") for one in links if one is not None]
+    host.set_sysctls(values, tolerate=True)
 
 
 def _make_room(

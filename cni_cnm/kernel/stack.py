@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.kernel.contract.link import Link, Port, Rate, Vlan
+    from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
     from cni_cnm.kernel.contract.stack import Stack
     from cni_cnm.model import IPInterface
@@ -191,8 +191,16 @@ class KernelStack:
         attributes: list[tuple[str, Any]] = [("IFLA_NET_NS_FD", other.connection.fd)]
         if name:
             attributes.append(("IFLA_IFNAME", name))
+        before = self.link_at(index)
         sentence = f"moving {self.connection.name(index)} to {to.path or 'the host'}"
-        self.connection.write(links.message(index, attributes), messages.RTM_SETLINK, sentence)
+        try:
+            self.connection.control(links.message(index, attributes), messages.RTM_SETLINK, sentence)
+        except KernelError:
+            # The kernel moves, then renames (do_setlink): refused for its name, the link is there with the old one.
+            moved = other.link(before.name) if before is not None and self.link_at(index) is None else None
+            if moved is not None:
+                other.move_link(moved.ifindex, self)
+            raise
 
     def delete_link(self, index: int) -> None:
         if self.deletions is None:
@@ -217,6 +225,11 @@ class KernelStack:
         from cni_cnm.kernel.rtnetlink import bridge_ports
 
         return bridge_ports.port(self.connection, index)
+
+    def port_state(self, name: str) -> PortState:
+        sentence = f"looking for the state of the bridge port {name}{self.place}"
+        found = self.connection.socket.ask(links.query(name=name), messages.RTM_GETLINK, sentence)
+        return links.port_state(*found) if found is not None else "disabled"
 
     def vlans(self, index: int) -> Sequence[Vlan]:
         from cni_cnm.kernel.rtnetlink import bridge_ports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
 
 import pytest
@@ -230,6 +231,21 @@ def test_moved_link_arrives_down_and_bare(world: World) -> None:
     with pytest.raises(KernelError) as error:
         world.container.move_link(moved.ifindex, world.host, name="br0")
     assert error.value.errno == errno.EEXIST
+    assert world.container.link("moved") is not None
+    assert [link.name for link in world.host.links()] == ["lo", "br0"]
+
+
+def test_port_state(world: World) -> None:
+    """A port forwards once both of its ends are up; what is no port, or is not there, is disabled."""
+    bridge = world.bridge()
+    near, far = world.pair(master=bridge.ifindex, up=False)
+    world.host.set_link(near.ifindex, up=True)
+    assert world.host.port_state("veth0") == "disabled"
+    world.container.set_link(far.ifindex, up=True)
+    deadline = time.monotonic() + 5
+    while world.host.port_state("veth0") != "forwarding":  # before Linux 6.8 the kernel takes a moment
+        assert time.monotonic() < deadline
+    assert world.host.port_state("br0") == world.host.port_state("nowhere") == "disabled"
 
 
 def test_port_flags(world: World) -> None:

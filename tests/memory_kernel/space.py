@@ -35,6 +35,7 @@ _SYSCTLS_OF_LINKS = {
     },
     "net/ipv6/conf": {
         **dict.fromkeys(("accept_dad", "accept_ra", "accept_redirects", "autoconf", "enhanced_dad"), "1"),
+        "ndisc_notify": "0",
         **dict.fromkeys(("addr_gen_mode", "disable_ipv6", "forwarding", "keep_addr_on_down", "proxy_ndp"), "0"),
     },
 }

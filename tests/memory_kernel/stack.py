@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.kernel import Link, Port, Rate, RouteEntry, Stack, Vlan
+    from cni_cnm.kernel import Link, Port, PortState, Rate, RouteEntry, Stack, Vlan
     from cni_cnm.model import IPInterface
 
 
@@ -234,6 +234,13 @@ class MemoryStack:
     def port(self, index: int) -> Port:
         self.flush()
         return self._port(index).port
+
+    def port_state(self, name: str) -> PortState:
+        self.flush()
+        device = self.space.named(name)
+        if device is None or not device.link.master or not device.link.up:
+            return "disabled"
+        return "forwarding" if device.other_end is None or device.other_end.link.up else "disabled"
 
     def vlans(self, index: int) -> Sequence[Vlan]:
         self.flush()

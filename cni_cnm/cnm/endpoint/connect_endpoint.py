@@ -53,6 +53,9 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
     host, record, driver = endpoint.host, endpoint.record, endpoint.driver
     role, policy = driver.role(record.options), driver.policy(record.options)
     moved = role.interface == "moved"
+    if record.tuning and record.tuning.mtu:
+        versions = {address.interface.version for address in record.addresses}
+        configure_interface.require_ipv6_mtu(record.ifname, record.tuning.mtu, versions)
     place = Place(stack, record.ifname, record.netns)
     device = driver.create_endpoint(record.options, record.plan, host.stack, place)
     undo.push(lambda: driver.delete_endpoint(record.options, endpoint.record.plan, host.stack))
@@ -92,7 +95,9 @@ def _configure(endpoint: LockedEndpoint, device: Device, stack: Stack) -> int:
         return 0
     lease = record.full_lease
     routes = tuple(route for route in lease.routes if route not in record.default_routes)
-    return configure_interface.configure(stack, record.ifname, lease.addresses, routes, role, device.ifindex)
+    port = device.host[-1].name if device.host and role.interface == "made" else ""
+    state = (lambda: endpoint.host.stack.port_state(port)) if port else None
+    return configure_interface.configure(stack, device, lease.addresses, routes, role, state)
 
 
 def _move_in(endpoint: LockedEndpoint, device: Device, stack: Stack) -> Device:

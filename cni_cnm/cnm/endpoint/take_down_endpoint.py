@@ -63,7 +63,9 @@ def move_back(endpoint: LockedEndpoint, stack: Stack) -> None:
     """Move a plugin's link out of the sandbox, to the host, under the name it had there."""
     from cni_cnm.cnm.interface import move_link
 
-    move_link.back(stack, endpoint.host.stack, endpoint.record.ifname, endpoint.record.host_ifname)
+    record = endpoint.record
+    index = record.device.ifindex if record.device else 0
+    move_link.back(stack, endpoint.host.stack, record.ifname, record.host_ifname, index)
 
 
 def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:

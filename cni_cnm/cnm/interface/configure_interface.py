@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 from time import monotonic, sleep
 
-from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError, KernelFeatureMissing
+from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
 from cni_cnm.kernel import RouteEntry
-from cni_cnm.model import ON_LINK
+from cni_cnm.model import IPV6_MTU, ON_LINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.drivers import Role
-    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.kernel import Link, PortState, Stack
     from cni_cnm.model import Address, Device, Route
 
 LOOPBACK = 1
@@ -22,17 +22,27 @@ LOOPBACK = 1
 
 DAD_LIMIT_S = 10.0
 """The kernel's detection takes about 2 s; a link that never finishes must not hold the pod for ever."""
+FORWARDING_LIMIT_S = 1.0
+"""A port forwards a moment after both ends are up, later on a busy machine (linkwatch_event in net/core)."""
 
 
 def configure(
-    stack: Stack, ifname: str, addresses: Sequence[Address], routes: Sequence[Route], role: Role, index: int = 0
+    stack: Stack,
+    device: Device,
+    addresses: Sequence[Address],
+    routes: Sequence[Route],
+    role: Role,
+    port_state: Callable[[], PortState] | None = None,
 ) -> int:
     """Set sysctls, addresses, link up, routes. Nothing is undone: it disappears with the link.
 
-    `index`: the link's index if the caller knows it, else 0. Returns it.
+    Returns the link's index. `port_state` asks for the state of the link's other end, if that is the port of a bridge:
+    once it forwards, the addresses are announced to the neighbours.
     """
-    index = index or require_link(stack, ifname).ifindex
+    ifname = device.container.name
+    index = device.ifindex or require_link(stack, ifname).ifindex
     versions: set[int] = {address.interface.version for address in addresses}
+    require_ipv6_mtu(ifname, device.container.mtu, versions)
     stack.set_sysctls(_hygiene(ifname, versions, role), tolerate=True)
     if 6 in versions and stack.sysctl(f"net/ipv6/conf/{ifname}/disable_ipv6") != "0":
         raise KernelFeatureMissing(
@@ -47,10 +57,24 @@ def configure(
             stack.set_link(index, up=True)
     if role.dad and 6 in versions:
         _wait_for_dad(stack, ifname, index)
+    announced = role.up and addresses and port_state is not None and _forwards(port_state)
     with stack.batch():
+        if announced:
+            # What the kernel announced when the link came up (arp_notify, ndisc_notify) was dropped by the port. It
+            # does so again when the MAC is set, be it to the same.
+            stack.set_link(index, mac=device.container.mac)
         for route in routes:
             stack.add_route(entry(route, index, addresses))
     return index
+
+
+def require_ipv6_mtu(ifname: str, mtu: int, versions: Collection[int]) -> None:
+    """InvalidConfig for an MTU with which the kernel would take IPv6 off the link. 0: not known."""
+    if 6 in versions and 0 < mtu < IPV6_MTU:
+        raise InvalidConfig(
+            f"the mtu of {ifname} would be {mtu}, and it has IPv6 addresses, which need {IPV6_MTU} at least",
+            hint="raise mtu, or leave out the IPv6 subnet",
+        )
 
 
 def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address], index: int = 0) -> None:
@@ -144,6 +168,7 @@ def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str
             ("net/ipv6/conf/lo/disable_ipv6", "0"),
             (f"net/ipv6/conf/{ifname}/disable_ipv6", "0"),
             (f"net/ipv6/conf/{ifname}/keep_addr_on_down", "1"),
+            (f"net/ipv6/conf/{ifname}/ndisc_notify", "1"),
         ]
     values.append((f"net/ipv6/conf/{ifname}/accept_ra", "0"))
     if role.dad:
@@ -151,6 +176,14 @@ def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str
     else:
         values.append((f"net/ipv6/conf/{ifname}/accept_dad", "0"))
     return values
+
+
+def _forwards(port_state: Callable[[], PortState]) -> bool:
+    """False for a port that listens first (spanning tree), for half a minute."""
+    deadline = monotonic() + FORWARDING_LIMIT_S
+    while (state := port_state()) == "disabled" and monotonic() < deadline:
+        sleep(0.001)
+    return state == "forwarding"
 
 
 def _wait_for_dad(stack: Stack, ifname: str, index: int) -> None:

@@ -36,10 +36,13 @@ def into(stack: Stack, host_stack: Stack, source: str, interface: Interface) -> 
     return interface._replace(mac=interface.mac or moved.mac, mtu=moved.mtu), moved.ifindex
 
 
-def back(stack: Stack, host_stack: Stack, ifname: str, source: str) -> None:
-    """Set the link down and move it to the host, under the name it had there. No error if it is gone."""
+def back(stack: Stack, host_stack: Stack, ifname: str, source: str, index: int) -> None:
+    """Set the link down and move it to the host, under the name it had there. No error if it is gone.
+
+    `index` is the link's in the sandbox, 0 if not known: then it was never moved, if the host has it.
+    """
     link = stack.link(ifname) if ifname else None
-    if link is None:
+    if link is None or (index and link.ifindex != index) or (not index and host_stack.link(source) is not None):
         return
     try:
         stack.set_link(link.ifindex, up=False)

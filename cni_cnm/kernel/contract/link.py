@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 
 class Link(NamedTuple):
@@ -39,6 +39,10 @@ class Port(NamedTuple):
 
     hairpin: bool = False
     isolated: bool = False
+
+
+PortState: TypeAlias = Literal["disabled", "listening", "learning", "forwarding", "blocking"]
+"""BR_STATE_*: a port without carrier is disabled; with spanning tree it listens and learns for 30 s first."""
 
 
 class Vlan(NamedTuple):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from cni_cnm.kernel.contract.link import Link, Port, Rate, Vlan
+    from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
     from cni_cnm.model import IPInterface
 
@@ -103,7 +103,10 @@ class Stack(Protocol):
         """Change what is given, in one request. `master` 0 releases the link from its bridge."""
 
     def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
-        """Move a link to another namespace. That takes the kernel 14 ms, so drivers create links where they stay."""
+        """Move a link to another namespace. A link whose move is refused stays where it is.
+
+        It takes the kernel 14 ms, so drivers create links where they stay.
+        """
 
     def delete_link(self, index: int) -> None:
         """Delete a link and wait until it is gone (15 to 20 ms in the kernel). No error if absent.
@@ -116,6 +119,12 @@ class Stack(Protocol):
 
     def set_port(self, index: int, port: Port) -> None: ...
     def port(self, index: int) -> Port: ...
+    def port_state(self, name: str) -> PortState:
+        """What a bridge does with the packets of a port. The question itself brings it up to date (from Linux 6.8 on).
+
+        `disabled` also for a link that is missing, or no port.
+        """
+
     def vlans(self, index: int) -> Sequence[Vlan]: ...
     def add_vlan(self, index: int, vlan: Vlan) -> None:
         """KernelFeatureMissing where the kernel has no bridge VLAN filtering."""

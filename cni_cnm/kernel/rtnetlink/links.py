@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cni_cnm.kernel.contract.link import PortState
+
 IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 _BRVLAN, _SKIP_STATS = 0x2, 0x8
 _SELF = 2
@@ -185,6 +187,20 @@ def port(found: Message) -> Port | None:
         return None
     data = info.get_attr("IFLA_INFO_SLAVE_DATA")
     return Port(hairpin=bool(data.get_attr("IFLA_BRPORT_MODE")), isolated=bool(data.get_attr("IFLA_BRPORT_ISOLATED")))
+
+
+PORT_STATES: tuple[PortState, ...] = ("disabled", "listening", "learning", "forwarding", "blocking")
+_SLAVE_DATA, _BRPORT_STATE = 5, 1
+"""IFLA_INFO_SLAVE_DATA of IFLA_LINKINFO, and IFLA_BRPORT_STATE in it."""
+
+
+def port_state(data: bytes, offset: int) -> PortState:
+    """Of a bridge port's message, as the kernel sent it; what is no port is disabled."""
+    length = _LENGTH.unpack_from(data, offset)[0]
+    found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
+    info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
+    port = places(data, *info[_SLAVE_DATA]) if _SLAVE_DATA in info else {}
+    return PORT_STATES[data[port[_BRPORT_STATE][0]]] if _BRPORT_STATE in port else "disabled"
 
 
 def vlans(found: Message) -> list[Vlan]:

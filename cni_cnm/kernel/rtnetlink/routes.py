@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPNetwork
 
 _NOWHERE = 255
-_BOOT, _UNICAST = 3, 1
+_BOOT, _ADVERTISED, _UNICAST = 3, 9, 1
+"""RTPROT_BOOT, RTPROT_RA; RTN_UNICAST."""
 _COMPAT = 252
 
 
@@ -84,6 +85,7 @@ def route(found: Message) -> RouteEntry | None:
             table=found.get_attr("RTA_TABLE") or found["table"],
             scope=found["scope"],
             src=address(source) if source is not None else None,
+            advertised=found["proto"] == _ADVERTISED,
         )
     )
 
