@@ -40,7 +40,7 @@ def test_into_the_sandbox_and_back(stacks: Stacks) -> None:
     assert interface == Interface("eth0", MAC, 1500)
     assert stacks.host.link("plugin0") is None
     stacks.sandbox.set_link(index, up=True)
-    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0")
+    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0", index)
     assert stacks.sandbox.link("eth0") is None
     returned = stacks.host.link("plugin0")
     assert returned is not None
@@ -72,16 +72,28 @@ def test_a_name_that_is_taken_in_the_sandbox(stacks: Stacks) -> None:
 
 def test_back_without_a_link(stacks: Stacks) -> None:
     """No error for a name that is not there, or for none."""
-    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0")
-    move_link.back(stacks.sandbox, stacks.host, "", "plugin0")
+    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0", 0)
+    move_link.back(stacks.sandbox, stacks.host, "", "plugin0", 0)
     assert stacks.host.link("plugin0") is not None
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_back_leaves_an_interface_of_another_plugin(stacks: Stacks, moved: bool) -> None:
+    """The name in the sandbox is another link's: ours is gone from there, or never left the host."""
+    index = 0
+    if moved:
+        _, index = move_link.into(stacks.sandbox, stacks.host, "plugin0", Interface("eth0"))
+        stacks.sandbox.delete_link(index)
+    stacks.sandbox.add_bridge("eth0", mac=MAC)
+    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0", index)
+    assert stacks.sandbox.link("eth0") is not None
 
 
 def test_back_where_the_old_name_is_taken(stacks: Stacks) -> None:
     """The link is deleted: it must not stay in the container. The other link of that name is not touched."""
-    move_link.into(stacks.sandbox, stacks.host, "plugin0", Interface("eth0"))
+    _, index = move_link.into(stacks.sandbox, stacks.host, "plugin0", Interface("eth0"))
     stacks.host.add_bridge("plugin0", mac=MAC)
-    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0")
+    move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0", index)
     assert stacks.sandbox.link("eth0") is None
     kept = stacks.host.link("plugin0")
     assert kept is not None
@@ -91,15 +103,15 @@ def test_back_where_the_old_name_is_taken(stacks: Stacks) -> None:
 @pytest.mark.parametrize(("code", "passes"), [(errno.ENODEV, True), (errno.EPERM, False)])
 def test_errors_of_the_move_back(stacks: Stacks, monkeypatch: pytest.MonkeyPatch, code: int, passes: bool) -> None:
     """A link that disappears at that moment is no error; any other failure is raised."""
-    move_link.into(stacks.sandbox, stacks.host, "plugin0", Interface("eth0"))
+    _, index = move_link.into(stacks.sandbox, stacks.host, "plugin0", Interface("eth0"))
 
-    def fail(_: MemoryStack, index: int, to: Stack, *, name: str = "") -> None:
-        raise KernelError(f"moving {index} to {to.path} as {name} failed", code)
+    def fail(_: MemoryStack, number: int, to: Stack, *, name: str = "") -> None:
+        raise KernelError(f"moving {number} to {to.path} as {name} failed", code)
 
     monkeypatch.setattr(MemoryStack, "move_link", fail)
     if passes:
-        move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0")
+        move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0", index)
         return
     with pytest.raises(KernelError) as raised:
-        move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0")
+        move_link.back(stacks.sandbox, stacks.host, "eth0", "plugin0", index)
     assert raised.value.errno == code
