@@ -1,0 +1,88 @@
+"""The documentation, docstrings, comments and messages are in plain words."""
+
+from __future__ import annotations
+
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, prose, sentences, words
+from tests.program import ROOT
+
+WORDS_MAX = 35
+BANNED = {
+    r"anybody|everybody|nobody|somebody|whoever|someone": "name who it is: the runtime, another program, an endpoint",
+    r"guests?|lodg\w+": "Docker network, Docker endpoint",
+    r"ways? (?:in|out)": "default gateway, default route, outside",
+    r"doors?": "frontend",
+    r"rooms?": "package, folder",
+    r"glances?|glanced": "look, check",
+    r"given up|given back|gives? back|giving back": "released, removed",
+    r"(?:missing|gone|there) (?:is|means) (?:done|success)": "no error if absent",
+    r"in one breath|in a breath": "in one call",
+    r"sayable|unsayable|unsaid": "that the version has a field for",
+    r"wish(?:es)?|wished": "request",
+    r"born": "made",
+    r"adopts?|adopted": "use the existing interface",
+    r"complain\w*": "refuse",
+    r"dismiss\w*": "leave",
+    r"reaper|reap\w*": "link deleter",
+    r"mended|mends?|mending": "repair, put back",
+    r"by night|at night|3 a\.m\.": "leave it out",
+    r"affairs?": "leave it out",
+    r"riddles?": "leave it out",
+    r"breath": "leave it out",
+}
+"""A pattern of whole words, and what to say instead."""
+FINISHED: tuple[str, ...] = ("docs", "conf", "scripts", "build")
+"""Folders whose words are checked. Packages are added when their text has been gone through."""
+_PATTERNS = {re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE): instead for pattern, instead in BANNED.items()}
+
+
+def banned(text: str) -> list[str]:
+    found = ((match[0], instead) for pattern, instead in _PATTERNS.items() for match in pattern.finditer(text))
+    return [f"{word!r}: say {instead}" for word, instead in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sentences_are_short(page: Path) -> None:
+    """No sentence of a page has more than WORDS_MAX words."""
+    text = page.read_text(encoding="utf-8")
+    assert [f"{words(one)}: {one}" for one in sentences(text) if words(one) > WORDS_MAX] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_use_the_words_of_the_field(page: Path) -> None:
+    """A page has none of the words that only this project would understand."""
+    assert banned(prose(page.read_text(encoding="utf-8"))) == []
+
+
+def files(folder: str) -> list[Path]:
+    return [path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Comments, docstrings and messages of a source; strings without a blank are names and keys."""
+    if path.suffix != ".py":
+        yield from re.findall(r"#.*|^ \*.*", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and " " in token.string):
+                yield token.string
+
+
+@pytest.mark.parametrize("folder", FINISHED)
+def test_sources_use_the_words_of_the_field(folder: str) -> None:
+    """Neither has a comment, a docstring or a message."""
+    found = {
+        f"{path.relative_to(ROOT)}: {each}"
+        for path in files(folder)
+        if path.suffix not in (".svg", ".md")
+        for text in texts(path)
+        for each in banned(text)
+    }
+    assert sorted(found) == []
