@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from time import monotonic, sleep
 
 from cni_cnm.errors import IoFailed, TryAgain
+from cni_cnm.state.lock import acquire
 
 TIMEOUT_S = 30.0
-_LONGEST_PAUSE_S = 0.02
 
 
 class LeaseLock:
@@ -51,21 +50,11 @@ class LeaseLock:
             return os.open(self._path, flags, 0o750)
 
     def _acquire(self) -> None:
-        deadline = monotonic() + self._timeout_s
-        pause = 0.0005
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() >= deadline:
-                    raise TryAgain(
-                        f"the lease lock {self._path} was held by others for more than {self._timeout_s:g} s",
-                        hint=f"`fuser -v {self._path}` shows which one",
-                    ) from None
-                sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-            else:
-                return
+        if not acquire(lambda: fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self._timeout_s):
+            raise TryAgain(
+                f"the lease lock {self._path} was held by others for more than {self._timeout_s:g} s",
+                hint=f"`fuser -v {self._path}` shows which one",
+            )
 
     def _close(self) -> None:
         if self._descriptor >= 0:

@@ -1,9 +1,9 @@
-"""Locks by name between processes and threads: byte ranges of one file.
+"""Locks by name between processes and threads: byte ranges of one file. And the wait for any lock of this program.
 
-    RUN_DIR/locks      empty file; the byte locked is named by the key's digest
+    RUN_DIR/locks      empty file; the number of the locked byte comes from the key's digest
 
-Open-file-description locks (fcntl(2), F_OFD_SETLK) belong to the descriptor: two threads of one process exclude each
-other too, and the kernel drops them when a killed process's descriptor closes. One file for all keys, nothing to tidy.
+Open-file-description locks (fcntl(2), F_OFD_SETLK) belong to a descriptor. So two threads of one process exclude each
+other too, and the kernel releases the locks of a killed process. One file serves all keys: nothing has to be removed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from time import monotonic, sleep
 from cni_cnm.errors import IoFailed, TryAgain
 from cni_cnm.model import digest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _FLOCK = struct.Struct("hhqqi4x")
-_LONGEST_PAUSE_S = 0.02
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
 
 
 class Lock:
-    """A context manager holding `key`; shared or exclusive. TryAgain when it cannot be had in `timeout_s`."""
+    """A context manager that holds `key`, shared or exclusive. TryAgain if others hold it for `timeout_s` seconds."""
 
     def __init__(self, path: str, key: str, *, shared: bool = False, timeout_s: float = 50.0) -> None:
         self._path = path
@@ -54,22 +58,28 @@ class Lock:
     def _acquire(self) -> None:
         offset = int(digest(self._key)[:15], 16)
         request = _FLOCK.pack(self._kind, os.SEEK_SET, offset, 1, 0)
-        deadline = monotonic() + self._timeout_s
-        pause = 0.0005
-        while True:
-            try:
-                fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request)
-            except BlockingIOError:
-                if monotonic() >= deadline:
-                    raise TryAgain(
-                        f"another request holds {self._key} for more than {self._timeout_s:g} s",
-                        hint="it is retried by the runtime; if it persists, look for a hanging cni-cnm process",
-                    ) from None
-                sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-            else:
-                return
+        if not acquire(lambda: fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request), self._timeout_s):
+            raise TryAgain(
+                f"another request holds {self._key} for more than {self._timeout_s:g} s",
+                hint="it is retried by the runtime; if it persists, look for a hanging cni-cnm process",
+            )
 
     def _close(self) -> None:
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+def acquire(attempt: Callable[[], object], timeout_s: float) -> bool:
+    """Call `attempt` until it raises no BlockingIOError. False if it still does after `timeout_s` seconds."""
+    deadline = monotonic() + timeout_s
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            attempt()
+        except BlockingIOError:
+            if monotonic() >= deadline:
+                return False
+            sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        else:
+            return True
