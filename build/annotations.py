@@ -1,7 +1,7 @@
-"""Run first in the bundle: no annotation is checked.
+"""Runs first in the bundle: switches off the check of annotations.
 
-`NamedTuple` compiles the text of every annotation to see whether it could be a type: an eighth of what loading the
-program takes. mypy has seen them all, and nothing reads them at run time.
+`NamedTuple` compiles the text of every annotation to check that it could be a type, an eighth of the time to load the
+program. mypy has checked them, and nothing reads them at run time.
 """
 
 import typing

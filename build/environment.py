@@ -1,7 +1,7 @@
-"""Run first in the bundle: take back what its launcher did to the environment.
+"""Runs first in the bundle: restores the environment that the launcher has changed.
 
-The launcher starts itself again with LD_LIBRARY_PATH at its own libraries; an executable that we start in turn (a
-delegated IPAM, nft) must find the host's.
+The launcher starts itself again with LD_LIBRARY_PATH set to its own libraries. A delegated IPAM or nft,
+which it starts, must load the host's libraries.
 """
 
 import os

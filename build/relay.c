@@ -1,23 +1,23 @@
 /*
- * The relay: what a runtime executes as /opt/cni/bin/cni-cnm.
+ * The relay: the program that a runtime executes as /opt/cni/bin/cni-cnm.
  *
- * Hands one CNI call to the resident service (`cni-cnm serve`) and copies its answer; where no service answers it
- * becomes the full program, with the same environment, arguments and stdin. The result is the same on both ways.
+ * It sends one CNI call to the resident service (`cni-cnm serve`) and copies the answer. Without an answer it executes
+ * the full program with the same environment, arguments and stdin. The result is the same in both cases.
  *
- *   VERSION                                        answered here, stdin unread
+ *   VERSION                                        answered here; stdin is not read
  *   no CNI_COMMAND                                 the full program (its command line)
- *   no service, refused, another version,          the full program, with stdin as it was. CNI_CNM_REQUEST in its
- *   not mine, answer cut off or garbled            environment is the id the service was given: a request that was
- *                                                  done before the cut is recognised, not done twice
+ *   no service, connection refused or closed,      the full program, with the same stdin. Its CNI_CNM_REQUEST is the id
+ *   another version, answer cut off or invalid     that the service was given: a request that the service has finished
+ *                                                  is recognised and not run twice
  *   no answer within the limit                     error 11 (try again later); 60 s, STATUS 2 s
  *
- * Wire format, one request and one reply a connection, numbers in host order (cni_cnm/service/protocol.py is the
- * other end; change both, and PROTOCOL with them):
+ * Protocol: one request and one reply for each connection, numbers in host order. The other end is
+ * cni_cnm/service/protocol.py: change both, and PROTOCOL with them.
  *
- *   request  struct request, then `environ` and `argv` (each string ends in NUL), then stdin verbatim; with its
- *            first byte come descriptors (SCM_RIGHTS): the relay's network namespace, then, if `descriptors` is 2,
- *            what CNI_NETNS names
- *   reply    struct reply, then stdout and stderr verbatim; a connection closed before its end means "not by me"
+ *   request  struct request, then `environ` and `argv` (each string ends in NUL), then stdin verbatim. Descriptors
+ *            (SCM_RIGHTS) come with its first byte: the relay's network namespace and, if `descriptors` is 2, the
+ *            file that CNI_NETNS names
+ *   reply    struct reply, then stdout and stderr verbatim. A connection that is closed earlier declines the request
  *
  * Environment: CNI_CNM_SOCKET (the service's socket; empty: none), CNI_CNM_PROGRAM (the full program),
  * CNI_CNM_TIMEOUT (whole seconds). Compiled by build/relay.sh, which defines VERSION and VERSION_REPLY.
@@ -41,8 +41,8 @@
 
 #define PROTOCOL "CNICNM1" /* eight bytes with its NUL */
 #define SOCKET "/run/cni-cnm/service.sock"
-#define PROGRAM "/cni-cnm" /* beside the relay, whichever link led to it */
-#define TEXT_MAX (2u << 20) /* environment and arguments: what the kernel lets a process have by default */
+#define PROGRAM "/cni-cnm" /* in the relay's folder; symbolic links are followed */
+#define TEXT_MAX (2u << 20) /* environment and arguments: the kernel's default limit for a process */
 #define STDIN_MAX (4u << 20)
 #define REPLY_MAX (4u << 20)
 #define ENVIRON_MAX 65536
@@ -50,7 +50,7 @@
 struct request { char magic[8], version[32]; uint32_t environ, argv, input, descriptors; };
 struct reply { char magic[8]; uint32_t code, out, err, reserved; };
 
-/* Pages of these that are not used are never there. */
+/* The kernel allocates only the pages that are used. */
 static union { struct request head; char bytes[sizeof(struct request) + TEXT_MAX + STDIN_MAX + 1]; } request;
 static union { struct reply head; char bytes[sizeof(struct reply) + REPLY_MAX]; } reply;
 static char *environment[ENVIRON_MAX + 2];
@@ -79,8 +79,8 @@ _Noreturn static void fail(const char *code, const char *message)
 	_exit(1);
 }
 
-/* Become the full program. `input` is what was read of stdin, to be given again; NULL: stdin was not touched. */
-_Noreturn static void become(char **envp, const char *input, size_t size)
+/* Execute the full program. `input`: the stdin that was read, which it reads again; NULL: stdin was not read. */
+_Noreturn static void execute_program(char **envp, const char *input, size_t size)
 {
 	const char *named = getenv("CNI_CNM_PROGRAM");
 	if (named == NULL || *named == '\0') {
@@ -89,7 +89,7 @@ _Noreturn static void become(char **envp, const char *input, size_t size)
 		memcpy(slash ? slash : program, PROGRAM, sizeof PROGRAM);
 		named = program;
 	}
-	struct stat self, other; /* a relay copied by itself, under the program's name, would execute itself for ever */
+	struct stat self, other; /* a copy of the relay under the program's name would execute itself for ever */
 	if (stat("/proc/self/exe", &self) == 0 && stat(named, &other) == 0 && self.st_ino == other.st_ino &&
 	    self.st_dev == other.st_dev)
 		fail("5", "the full program is missing: this is the relay alone; install it with the program beside it");
@@ -106,7 +106,7 @@ _Noreturn static void become(char **envp, const char *input, size_t size)
 	fail("5", "no service answers, and the full program cannot be executed: is it missing beside the relay?");
 }
 
-/* Give the socket what is left of the time. */
+/* Set the socket's time limit to the time that is left. */
 static void limit(int sock)
 {
 	struct timespec now;
@@ -131,7 +131,7 @@ static void start_clock(const char *command)
 	deadline.tv_sec += seconds;
 }
 
-/* Pack NUL-terminated strings behind `at`; 0 if they do not fit. */
+/* Copy strings with their NUL into the request from `at` on. Gives the end; 0 if they do not fit. */
 static size_t pack(size_t at, char **strings, const char *skip, char **copies, size_t room)
 {
 	size_t end = at;
@@ -149,7 +149,7 @@ static size_t pack(size_t at, char **strings, const char *skip, char **copies, s
 	return end;
 }
 
-/* The whole request; -1 if the peer closed. */
+/* Send the whole request; -1 if the service closed the connection. */
 static int send_request(int sock, size_t size, const int *fds, unsigned count)
 {
 	char control[CMSG_SPACE(2 * sizeof(int))] __attribute__((aligned(8))) = { 0 };
@@ -172,7 +172,7 @@ static int send_request(int sock, size_t size, const int *fds, unsigned count)
 	return 0;
 }
 
-/* The whole reply; -1 if it is cut off or none of ours. Nothing of it is printed before all of it is here. */
+/* Receive the whole reply; -1 if it is cut off or invalid. Nothing is printed before it is complete. */
 static int receive_reply(int sock)
 {
 	size_t have = 0, want = sizeof reply.head;
@@ -202,18 +202,18 @@ int main(int argc, char **argv, char **envp)
 
 	arguments = argc > 0 ? argv : (char *[]){ "cni-cnm", NULL };
 	if (command == NULL || *command == '\0')
-		become(envp, NULL, 0);
+		execute_program(envp, NULL, 0);
 	if (strcmp(command, "VERSION") == 0) {
 		put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1);
 		return 0;
 	}
-	do /* a runtime that closed one of 0, 1, 2 must not find our socket there */
+	do /* if the runtime has closed 0, 1 or 2, no socket of ours may take that number */
 		sock = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (sock >= 0 && sock <= STDERR_FILENO && fcntl(sock, F_SETFD, 0) == 0);
 	close(sock);
 
 	if (getrandom(random, sizeof random, 0) != sizeof random)
-		become(envp, NULL, 0);
+		execute_program(envp, NULL, 0);
 	for (size_t i = 0; i < sizeof random; i++) {
 		id[16 + 2 * i] = "0123456789abcdef"[random[i] >> 4];
 		id[17 + 2 * i] = "0123456789abcdef"[random[i] & 15];
@@ -222,21 +222,21 @@ int main(int argc, char **argv, char **envp)
 	environ_end = pack(environ_end, envp, "CNI_CNM_REQUEST=", environment + 1, ENVIRON_MAX);
 	size_t argv_end = environ_end ? pack(environ_end, arguments, NULL, NULL, ENVIRON_MAX) : 0;
 	if (argv_end == 0 || (path != NULL && (*path == '\0' || strlen(path) >= sizeof address.sun_path)))
-		become(envp, NULL, 0);
+		execute_program(envp, NULL, 0);
 	if (path != NULL)
 		memcpy(address.sun_path, path, strlen(path) + 1);
 
 	fds[0] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sock < 0 || fds[0] < 0)
-		become(environment, NULL, 0);
+		execute_program(environment, NULL, 0);
 	start_clock(command);
 	for (;;) {
 		limit(sock);
 		if (connect(sock, (struct sockaddr *)&address, sizeof address) == 0)
 			break;
-		if (errno != EINTR && errno != EAGAIN) /* EAGAIN: its queue is full; limit() ends this */
-			become(environment, NULL, 0);
+		if (errno != EINTR && errno != EAGAIN) /* EAGAIN: the service's queue is full; limit() ends the loop */
+			execute_program(environment, NULL, 0);
 	}
 
 	char *input = request.bytes + argv_end;
@@ -251,13 +251,13 @@ int main(int argc, char **argv, char **envp)
 			fail("6", "the network configuration is larger than 4 MiB");
 	}
 
-	/* O_NONBLOCK: a path that turns out to be a FIFO must not hang us. */
+	/* O_NONBLOCK: if the path is a FIFO, the call must not block. */
 	fds[1] = netns != NULL && *netns != '\0' ? open(netns, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
 	request.head = (struct request){ PROTOCOL, VERSION, (uint32_t)(environ_end - sizeof request.head),
 					 (uint32_t)(argv_end - environ_end), (uint32_t)input_size, fds[1] < 0 ? 1 : 2 };
-	start_clock(command); /* the runtime's own time to write stdin does not count */
+	start_clock(command); /* the time in which the runtime writes stdin does not count */
 	if (send_request(sock, argv_end + input_size, fds, request.head.descriptors) < 0 || receive_reply(sock) < 0)
-		become(environment, input, input_size);
+		execute_program(environment, input, input_size);
 	put(STDOUT_FILENO, reply.bytes + sizeof reply.head, reply.head.out);
 	put(STDERR_FILENO, reply.bytes + sizeof reply.head + reply.head.out, reply.head.err);
 	return (int)reply.head.code;

@@ -1,12 +1,11 @@
-"""Our nftables tables as pure functions: values in, `Transaction` out. docs/firewall.md shows the whole.
+"""Our nftables tables as pure functions: values in, `Transaction` out. docs/firewall.md shows the whole ruleset.
 
-    table inet cni_cnm      what is routed
-    table bridge cni_cnm    what is switched inside a bridge
+    table inet cni_cnm      routed packets
+    table bridge cni_cnm    frames inside a bridge
 
-A module has one feature. Its declaration (sets, chains, rules) is the same for every pod and written at most
-once; a pod is elements, each with its owner in the comment. So the cost of a pod does not depend on how many
-there are. A declaration says `add`, and `flush chain` for chains of its own feature: run again, it changes
-nothing.
+Each module is one feature. Its declaration (sets, chains, rules) is the same for every pod and is written at most once.
+A pod adds elements only, each with its owner in the comment, so the cost of a pod does not depend on their number. A
+declaration consists of `add`, and of `flush chain` for its own chains: a second run changes nothing.
 """
 
 from __future__ import annotations
@@ -19,30 +18,30 @@ TABLES = (INET, BRIDGE)
 
 
 def comment(endpoint_id: str, label: str) -> str:
-    """Owner of an element: 12 digits of the endpoint id and a label for people; at most 128 bytes."""
+    """The comment of an element: its owner (12 digits of an id) and a label for people; at most 128 bytes."""
     text = "".join("'" if c in '"\\' else c if c.isprintable() else "?" for c in f"{endpoint_id[:12]} {label}")
     return text.encode()[:128].decode(errors="ignore")
 
 
 class Policy(NamedTuple):
-    """What a driver wants of the packet filter for the endpoints of a network."""
+    """The packet filter that a driver requests for the endpoints of a network."""
 
     masquerade: bool = False
     guard_mac: bool = False
     bridge: str = ""
-    """What the network's isolation goes by."""
+    """Name of the host's link that isolation matches."""
     ingress: str = "open"
-    """Of `isolation.POLICIES`."""
+    """One of `isolation.POLICIES`."""
     internal: bool = False
     zone: str = ""
-    """Of firewalld; "": trusted."""
+    """Zone of firewalld; "": trusted."""
     admin_chain: str = ""
-    """Of iptables, that the network's packets go through where they are accepted; "": none."""
+    """Chain of iptables that the network's packets pass before they are accepted; "": none."""
     alone: bool = False
-    """`bridge` is the endpoint's own link, which nobody shares: what goes by it comes and goes with the endpoint."""
+    """`bridge` is a link of this endpoint alone: its elements are added and removed with the endpoint."""
 
     publishes: bool = True
-    """False: the driver publishes ports itself."""
+    """False: the driver publishes ports by itself."""
 
     @property
     def isolates(self) -> bool:

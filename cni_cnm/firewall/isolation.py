@@ -1,18 +1,18 @@
 """Isolation: which networks, and which endpoints of one network, reach each other.
 
-    set networks    bridges that other bridges in this set do not reach
-    set internal    bridges that nothing outside reaches, and that reach nothing outside
-    set allowed     bridge . bridge that may all the same, each direction an element; a bridge with itself: icc
+    set networks    bridges that cannot reach each other
+    set internal    bridges without traffic to or from anything outside
+    set allowed     bridge . bridge: exceptions, one element for each direction; a bridge with itself: icc
 
-What is redirected to a published port passes between networks, but neither into an internal one nor out of it.
-Inside a bridge (`bridge cni_cnm`), where frames are seen with and without br_netfilter:
+Packets that are redirected to a published port pass between networks, but not into or out of an internal one. Inside a
+bridge (`bridge cni_cnm`) frames are matched with and without br_netfilter:
 
-    set closed         host's links of endpoints that do not reach each other
+    set closed         host's links of endpoints that cannot reach each other
     set closed_macs    their MAC addresses
 
-A frame to one of these addresses is dropped as it comes in. Any other is dropped on its way to a second closed
-link: broadcasts reach the host alone. What br_netfilter redirects to a published port on the same bridge comes in
-for the host, and is left.
+A frame from a closed link to one of these addresses is dropped when it enters the bridge. Any other is dropped on its
+way to a second closed link, so broadcasts reach the host only. A frame that br_netfilter redirects to a published port
+on the same bridge is addressed to the host and passes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OPEN, SAME_BRIDGE, ISOLATED = "open", "same-bridge", "isolated"
 POLICIES = (OPEN, SAME_BRIDGE, ISOLATED)
-"""Who reaches an endpoint unasked: everyone; its own network (CNM's default); nobody (icc false)."""
+"""Who may open connections to an endpoint: all; its own network (CNM's default); no endpoint (icc false)."""
 
 _ROUTED = f"""\
 add table {INET}
@@ -62,7 +62,7 @@ def parse_policy(text: Json) -> str:
 
 
 def add_network(network_id: str, name: str, bridge: str, policy: str, *, internal: bool = False) -> Transaction:
-    """The policy of a network, by the name of its bridge on the host. An open one that is not internal has none."""
+    """Elements of a network, by the name of its bridge on the host. None for an open one that is not internal."""
     owner = comment(network_id, name)
     put = []
     if policy != OPEN:
@@ -75,7 +75,7 @@ def add_network(network_id: str, name: str, bridge: str, policy: str, *, interna
 
 
 def remove_network(bridge: str) -> Transaction:
-    """Everything a network may have here by itself, whatever its policy was; pairs allowed are revoked apart."""
+    """Removes all elements of a network, whatever its policy was. `revoke` removes allowed pairs."""
     return Transaction(
         remove=(
             Element(INET, "networks", _link(bridge)),
@@ -86,19 +86,19 @@ def remove_network(bridge: str) -> Transaction:
 
 
 def allow(network_id: str, name: str, one: str, other: str) -> Transaction:
-    """Two networks, by their bridges, reach each other. The owner is the network whose record remembers it."""
+    """Two networks, by their bridges, reach each other. Its owner is the network whose record has the pair."""
     owner = comment(network_id, name)
     pairs = (_pair(one, other), _pair(other, one))
     return Transaction(_ROUTED, tuple(Element(INET, "allowed", pair, comment=owner) for pair in pairs))
 
 
 def revoke(one: str, other: str) -> Transaction:
-    """The reverse, at once also for connections that exist."""
+    """The reverse of `allow`. Existing connections end too."""
     return Transaction(remove=tuple(Element(INET, "allowed", pair) for pair in (_pair(one, other), _pair(other, one))))
 
 
 def add_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
-    """An endpoint of a network whose policy is `isolated`: frames between two such endpoints are dropped."""
+    """Adds an endpoint of an `isolated` network: frames between two such endpoints are dropped."""
     owner = comment(endpoint_id, label)
     return Transaction(
         _SWITCHED,

@@ -1,7 +1,7 @@
-"""Masquerade: packets of an endpoint that leave its subnet get the address of the host.
+"""Masquerade: packets that an endpoint sends out of its subnet get an address of the host.
 
 map masquerade4, masquerade6    address of the endpoint → goto the chain of its subnet
-chain outside_<subnet>          not masqueraded inside the subnet and for multicast, else masquerade
+chain outside_<subnet>          masquerades all but packets within the subnet and multicast
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ add rule {INET} source_nat ip6 saddr vmap @masquerade6
 
 
 def add(endpoint_id: str, label: str, addresses: Sequence[IPInterface]) -> Transaction:
-    """Masquerade these addresses; the prefix of each says what is inside."""
+    """Masquerade these addresses. The prefix of each is the subnet that is not masqueraded."""
     owner = comment(endpoint_id, label)
     subnets = dict.fromkeys(address.network for address in addresses)
     return Transaction(
@@ -37,7 +37,7 @@ def add(endpoint_id: str, label: str, addresses: Sequence[IPInterface]) -> Trans
 
 
 def remove(endpoint_id: str, label: str, addresses: Sequence[IPInterface]) -> Transaction:
-    """Reverse, only while the addresses are still this endpoint's: elements are keyed by address alone."""
+    """The reverse. Use it only while the endpoint still has the addresses: the address is the whole key."""
     return Transaction(remove=add(endpoint_id, label, addresses).put)
 
 
@@ -46,7 +46,7 @@ def _element(address: IPInterface) -> Element:
 
 
 def _chain(subnet: IPNetwork) -> str:
-    """nft takes no colon in a name."""
+    """Names in nft cannot have a colon."""
     return f"outside_{str(subnet).replace(':', '-')}"
 
 

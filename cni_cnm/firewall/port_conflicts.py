@@ -1,7 +1,7 @@
-"""Whose port is it: published ports of two endpoints never overlap, and a dead endpoint's are given up.
+"""Published ports of two endpoints never overlap. Ports of an endpoint that no longer exists are removed.
 
-The kernel refuses a second owner of the same key. Ranges and single ports are in maps of their own, so an overlap
-of those is found by reading the ranges (few on any host, 0.1 ms), and the single ports only for a new range.
+The kernel refuses a second owner of the same key. Ranges and single ports are in different maps. So ranges are read to
+find overlaps (0.1 ms: a host has few), and single ports only for a new range.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Element, Nft, Transaction
 
 _TRIES = 4
-"""Each further try has given up the elements of at least one more dead endpoint."""
+"""Each further try removes the elements of at least one more endpoint that no longer exists."""
 
 
 def commit(
     nft: Nft, transaction: Transaction, alive: Callable[[str], bool], *, declare: bool = False
 ) -> tuple[Element, ...]:
-    """Commit a transaction that publishes ports. PortTaken names the endpoint that has one of them.
+    """Commit a transaction that publishes ports. PortTaken names the endpoint that has one of them already.
 
-    `alive(owner)` says whether an endpoint whose id begins with these 12 digits exists; elements of one that does
-    not exist are removed, all of them: those are returned.
+    `alive(owner)` tells whether an endpoint exists whose id begins with these 12 digits. All elements of one that does
+    not are removed. Gives the removed elements.
     """
-    stale = _given_up(nft, _overlapping(nft, transaction.claim), alive)
+    stale = _stale(nft, _overlapping(nft, transaction.claim), alive)
     for _ in range(_TRIES):
         try:
             nft.commit(transaction._replace(remove=(*transaction.remove, *stale)), declare=declare)
             return stale
         except ElementTaken as taken:
-            stale = (*stale, *_given_up(nft, taken.holders, alive))
+            stale = (*stale, *_stale(nft, taken.holders, alive))
     nft.commit(transaction._replace(remove=(*transaction.remove, *stale)), declare=declare)
     return stale
 
 
-def _given_up(nft: Nft, holders: Iterable[Element], alive: Callable[[str], bool]) -> tuple[Element, ...]:
+def _stale(nft: Nft, holders: Iterable[Element], alive: Callable[[str], bool]) -> tuple[Element, ...]:
     dead = set()
     for holder in holders:
         if alive(holder.owner):
             name = holder.comment.partition(" ")[2] or f"endpoint {holder.owner}"
             raise PortTaken(
-                f"the host port {_words(holder)} is already published by {name}",
+                f"the host port {_port_text(holder)} is already published by {name}",
                 hint="choose another host port, or stop that container first",
             )
         dead.add(holder.owner)
@@ -53,7 +53,7 @@ def _given_up(nft: Nft, holders: Iterable[Element], alive: Callable[[str], bool]
 
 
 def _overlapping(nft: Nft, claim: Sequence[Element]) -> Iterator[Element]:
-    """Elements of other owners that a claim overlaps without having the same key."""
+    """Elements of other owners that overlap a claim with another key."""
     for name in dict.fromkeys(element.set for element in claim):
         ours = [element for element in claim if element.set == name]
         others = [name.replace("ports", "ranges", 1)]
@@ -75,7 +75,7 @@ def _ports(element: Element) -> tuple[str, int, int]:
     return prefix, int(first), int(last or first)
 
 
-def _words(element: Element) -> str:
+def _port_text(element: Element) -> str:
     from cni_cnm.firewall.portmap_options import PROTOCOLS
 
     *address, number, ports = element.key.split(" . ")

@@ -1,14 +1,14 @@
 """Published ports: connections to a port of the host go to an endpoint.
 
-For each family N, by (address of the host,) protocol and port; what is more specific is looked at first:
+The key in each family N is (address of the host,) protocol and port. Maps with an address are looked up first:
 
     map portsN_at, rangesN_at    one address of the host   → endpoint's address and port; a range: address
     map portsN, rangesN          every address of the host → the same; a range keeps the port numbers
     map hairpinN                 endpoint's address → goto hairpin_<subnet> or hairpin_all
 
-A connection is redirected only if it is for an address of this host. The endpoint's neighbours, the endpoint itself
-and 127.0.0.1 are masqueraded, since the answer would not come back through the host. Conditions of a network
-(`conditionsV4`, `conditionsV6`) have maps and chains of their own, named by a digest of their text.
+Only connections to an address of this host are redirected. Those from the endpoint's subnet, from the endpoint itself
+and from 127.0.0.1 are masqueraded, or the answer would not pass the host. Conditions of a network (`conditionsV4`,
+`conditionsV6`) have their own maps and chains, named by a digest of their text.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def publish(
     mappings: Sequence[PortMapping],
     options: PortmapOptions = DEFAULT,
 ) -> Transaction:
-    """To the endpoint's first address of each family. A port that another endpoint has is not taken over."""
+    """Publish ports at the endpoint's first address of each family. Another endpoint's port is never replaced."""
     targets = {address.version: address for address in reversed(addresses)}
     if mappings and not targets:
-        raise InvalidConfig("no port can be published for an endpoint without an address")
+        raise InvalidConfig("the endpoint has no address, so no port can be published")
     owner = comment(endpoint_id, label)
     claim, put = [], []
     for version in sorted(targets):
@@ -61,7 +61,7 @@ def unpublish(
     mappings: Sequence[PortMapping],
     options: PortmapOptions = DEFAULT,
 ) -> Transaction:
-    """Takes down what is still this endpoint's; what another one has got since stays."""
+    """Unpublish the ports that this endpoint still has. Those of other endpoints stay."""
     published = publish(endpoint_id, label, addresses, mappings, options)
     return Transaction(release=published.claim + published.put)
 
@@ -69,7 +69,7 @@ def unpublish(
 def streams(
     mappings: Sequence[PortMapping], protocols: Sequence[str] = ("tcp", "udp")
 ) -> tuple[tuple[int, range], ...]:
-    """Protocol and ports of the host whose streams may have to be forgotten (kernel/conntrack.py)."""
+    """Protocol and host ports whose tracked streams may have to be deleted (kernel/conntrack.py)."""
     return tuple(
         (PROTOCOLS[mapping.protocol], range(mapping.host_port, mapping.host_port + mapping.size))
         for mapping in mappings
@@ -78,13 +78,13 @@ def streams(
 
 
 def targets(published: Iterable[Element]) -> set[IPAddress]:
-    """Where elements of published ports lead."""
+    """Addresses that elements of published ports lead to."""
     ports = (element for element in published if element.set.startswith(("ports", "ranges")))
     return {ip_address(element.value.partition(" ")[0]) for element in ports}
 
 
 def sysctls(bridge: str, options: PortmapOptions = DEFAULT) -> tuple[tuple[str, str], ...]:
-    """What the host's link to the endpoints needs, so that 127.0.0.1 is answered through it."""
+    """Sysctls of the host's link to the endpoints that connections from 127.0.0.1 need."""
     return ((f"net/ipv4/conf/{bridge}/route_localnet", "1"),) if options.snat else ()
 
 
@@ -117,7 +117,7 @@ def _hairpin_chain(target: IPInterface, options: PortmapOptions) -> str:
 
 
 def _hairpin(target: IPInterface, options: PortmapOptions) -> str:
-    """The chain that masquerades what must come back through the host."""
+    """The declaration of the chain that masquerades packets whose answers must pass the host."""
     chain = _hairpin_chain(target, options)
     if not chain:
         return ""
@@ -151,9 +151,9 @@ def _declare(options: PortmapOptions) -> str:
     ):
         lines.append(f"add chain {INET} {chain}" + (f" {{ {base} }}" if base else ""))
         lines.append(f"flush chain {INET} {chain}")
-    # route_localnet lets the kernel take 127/8 from the wire, which nobody may send there
+    # route_localnet makes the kernel accept 127/8 from the network, where it must never come from
     lines.append(f'add rule {INET} loopback iifname != "lo" ip daddr 127.0.0.0/8 drop')
-    # the other loopback addresses are services of the host (127.0.0.53), and nothing leaves from ::1
+    # other loopback addresses are services of the host (127.0.0.53); the kernel routes nothing from ::1
     local = {4: "ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1", 6: "ip6 daddr ::1"}
     for version, (family, kind) in _FAMILIES.items():
         rule, port = f"add rule {INET} {published}", "meta l4proto . th dport"

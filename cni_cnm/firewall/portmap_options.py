@@ -1,4 +1,4 @@
-"""What a published port is, and the keys of the reference `portmap` plugin: parsed once, refused with a reason."""
+"""Parses port mappings, and the keys of the reference `portmap` plugin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
         raise InvalidConfig("portMappings is not a list")
     mappings = tuple(map(_mapping, raw))
     last: dict[tuple[str, str], PortMapping] = {}
-    for mapping in sorted(mappings, key=lambda one: one.host_port):  # by port: only the one before can overlap
+    # sorted by port, a mapping can overlap only the one before
+    for mapping in sorted(mappings, key=lambda one: one.host_port):
         where = (mapping.protocol, str(mapping.host_ip or ""))
         other = last.get(where)
         if other is not None and mapping.host_port < other.host_port + other.size:
@@ -32,13 +33,13 @@ def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
 
 
 def parse_options(raw: Mapping[str, Json]) -> tuple[PortmapOptions, tuple[str, ...]]:
-    """The `portmap` object of a configuration; and warnings about keys that change nothing here."""
+    """The `portmap` object of a configuration, and warnings about keys without effect."""
     given = {key.lower(): value for key, value in raw.items() if value is not None}
     warnings = []
     if given.get("externalsetmarkchain"):
         raise InvalidConfig(
             "externalSetMarkChain names an iptables chain, and published ports are kept in nftables",
-            hint="leave it out: connections to be masqueraded are told by nftables without a mark",
+            hint="leave it out: nftables masquerades these connections without a mark",
         )
     if (backend := given.get("backend", "nftables")) not in ("iptables", "nftables"):
         raise InvalidConfig(f"backend {backend!r} of portmap is neither iptables nor nftables")
@@ -111,5 +112,7 @@ def _conditions(given: Mapping[str, Json], name: str) -> tuple[str, ...]:
             hint='write it as nftables matches, e.g. ["ip", "saddr", "192.0.2.0/24"]',
         )
     if any(character in word for word in words for character in "\n\r;#{}\\"):
-        raise InvalidConfig(f"{name} of portmap has a character that ends a match")
+        raise InvalidConfig(
+            f"{name} of portmap has a character that ends an nftables match: ; # {{ }} \\ or a new line"
+        )
     return tuple(words)

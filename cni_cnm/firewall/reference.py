@@ -1,12 +1,12 @@
-"""What the reference plugins' chain leaves in the packet filter for one container. Pure: of what is there, what goes.
+"""Finds the rules of the reference plugins for one container, for a DEL of a pod that they created. Pure.
 
-In iptables, read from `iptables-save`, as a script for `iptables-restore --noflush`:
+In iptables, as a script for `iptables-restore --noflush`, from what `iptables-save` prints:
 
     nat     CNI-<24 hex>        bridge, ipMasq: addresses of the container, jumped to from POSTROUTING
             CNI-DN-<21 hex>     portmap: its published ports, jumped to from CNI-HOSTPORT-DNAT
     filter  CNI-FORWARD         firewall: two rules an address, without an owner
 
-In nftables (the nftables backends from 1.6 on, and macspoofchk), told by the rules' comments:
+In nftables (nftables backends from 1.6 on, and macspoofchk), by the comments of the rules:
 
     inet cni_plugins_masquerade    masq_checks: a rule an address; hashes of network, interface and container
     ip, ip6 cni_hostport           hostports, masquerading: published ports; the container's id alone
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 _MASQUERADE, _SPOOF = "inet cni_plugins_masquerade", "bridge nat"
 _HOST_PORTS = ("ip cni_hostport", "ip6 cni_hostport")
 TABLES = (_MASQUERADE, *_HOST_PORTS, _SPOOF)
-"""Where rules of the reference may be in nftables."""
+"""Tables of nftables that may have rules of the reference."""
 
 
 def chains(network: str, container_id: str) -> frozenset[str]:
-    """utils.FormatChainName and its users: SHA-512 over network and container id, cut to what iptables takes."""
+    """Chain names as utils.FormatChainName makes them: SHA-512 of network and container id, cut to iptables' limit."""
     from hashlib import sha512  # noqa: TID251 - only where the reference's rules are looked for
 
     digest = sha512(f"{network}{container_id}".encode()).hexdigest()
@@ -39,7 +39,7 @@ def chains(network: str, container_id: str) -> frozenset[str]:
 
 
 def removal(saved: str, own_chains: frozenset[str], addresses: Iterable[str]) -> str:
-    """The script; "" if nothing is there. `addresses` are those the container's leases name."""
+    """The script that removes them; "" if there are none. `addresses` are those of the container's leases."""
     hosts = {f"{address}/{128 if ':' in address else 32}" for address in addresses}
     script: list[str] = []
     table, found = "", False
@@ -72,18 +72,18 @@ def _drop(own_chains: frozenset[str], saved: str, table: str) -> Iterator[str]:
 
 
 def names(key: EndpointKey) -> tuple[str, str]:
-    """What its rules in nftables may have in their comments: hashes (cut SHA-512), or the container's id."""
-    from hashlib import sha512  # noqa: TID251 - only for a DEL of what nobody has on record
+    """Words in the comments of its nftables rules: hashes (cut SHA-512), or the container's id."""
+    from hashlib import sha512  # noqa: TID251 - only for a DEL without a record
 
     parts = (key.network, f"{key.ifname}:{key.container_id}")
     return "-".join(sha512(part.encode()).hexdigest()[:16] for part in parts), key.container_id
 
 
 def own_rules(rules: Sequence[Rule], key: EndpointKey, kept: Collection[IPAddress]) -> tuple[list[Rule], list[str]]:
-    """Of `rules` those of the container's interface, and the chains (`FAMILY TABLE CHAIN`) that only it has.
+    """The rules of the container's interface, and the chains (`FAMILY TABLE CHAIN`) of this interface only.
 
-    A published port's rule does not say of which network it is. One that leads to an address which the container
-    keeps, on another interface, is left.
+    The rule of a published port does not name its network. If it leads to an address in `kept`, which the container has
+    on another interface, it stays.
     """
     label = f"{key.container_id}-{key.ifname}"
     chains = (f"cni-br-iface-{label}", f"cni-br-iface-{label}-mac")

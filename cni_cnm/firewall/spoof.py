@@ -1,7 +1,7 @@
-"""Spoof check (`macspoofchk`): an endpoint may send with its own MAC address only.
+"""Spoof check (`macspoofchk`): an endpoint may send only from its own MAC address.
 
 set guarded    names of the host's links that are checked
-set senders    link . MAC address that may send there
+set senders    link . MAC address that may send on it
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ add rule {BRIDGE} spoof iifname @guarded iifname . ether saddr != @senders drop
 
 
 def add(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
-    """Frames that come in by the host's link `host_ifname` from another sender than `mac` are dropped."""
+    """Drop frames that arrive at the host's link `host_ifname` from another MAC address than `mac`."""
     owner = comment(endpoint_id, label)
     link = f'"{host_ifname}"'
     return Transaction(

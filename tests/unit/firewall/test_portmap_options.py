@@ -112,7 +112,7 @@ def test_options() -> None:
         ({"backend": "ipvs"}, "neither iptables nor nftables"),
         ({"snat": "yes"}, "neither true nor false"),
         ({"conditionsV4": ["!", "-d", "192.0.2.0/24"]}, "written for iptables"),
-        ({"conditionsV6": ["ip6", "saddr", "::1; flush ruleset"]}, "ends a match"),
+        ({"conditionsV6": ["ip6", "saddr", "::1; flush ruleset"]}, "ends an nftables match"),
         ({"conditionsV6": "ip6"}, "list of words"),
     ],
 )
