@@ -1,0 +1,201 @@
+"""One request of the service: who is answered, with which settings and namespaces, and what is closed afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cni_cnm import settings as settings_module
+from cni_cnm.cni.reply import Reply
+from cni_cnm.kernel.stack import KernelStack
+from cni_cnm.service import handler as module
+from cni_cnm.service.handler import Handler
+from cni_cnm.service.protocol import Refused, Request
+from cni_cnm.service.server import Call
+
+NAMESPACE = "/proc/thread-self/ns/net"
+CONF = b'{"cniVersion": "1.0.0", "name": "net", "type": "cni-cnm"}'
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Log lines of requests, with the `log` of their settings."""
+    written: list[tuple[str, str]] = []
+
+    def log(line: str, _: float, settings: settings_module.Settings | None = None) -> None:
+        written.append((line, settings.log if settings else "unknown"))
+
+    monkeypatch.setattr(module, "log", log)
+    return written
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The settings file of the service itself and of `call`."""
+    path = tmp_path / "config.toml"
+    path.write_text(f'run_dir = "{tmp_path}/run"\nstate_dir = "{tmp_path}/state"\nlog = "none"\n', encoding="utf-8")
+    monkeypatch.setenv(settings_module.ENVIRONMENT, str(path))
+    return path
+
+
+@pytest.fixture
+def own() -> Iterator[int]:
+    """A descriptor of the own network namespace, as a relay sends it."""
+    opened = os.open(NAMESPACE, os.O_RDONLY)
+    yield opened
+    os.close(opened)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands for the CNI frontend: `run(controller)` is called, its arguments are kept."""
+    made = SimpleNamespace(run=lambda controller: None)
+
+    def handle(
+        environ: Any, stdin: Callable[[], bytes], controller: Callable[[], Any], name: str, owner: Callable[[], str]
+    ) -> Reply:
+        made.stdin, made.name, made.owner = stdin(), name, owner()
+        made.run(controller())
+        return Reply(0, b"out", "err\ud800", "ADD net")
+
+    monkeypatch.setattr(module, "handle", handle)
+    return made
+
+
+def call(*descriptors: int, argv: tuple[str, ...] = ("/opt/cni/bin/cni-cnm",), config: str = "", **more: str) -> Call:
+    environ = {settings_module.ENVIRONMENT: config or os.environ.get(settings_module.ENVIRONMENT, ""), **more}
+    return Call(Request(environ, argv, CONF), descriptors, os.getpid())
+
+
+def test_a_caller_in_another_namespace_is_declined(lines: list[tuple[str, str]]) -> None:
+    """Its relay then executes the full program there. Nothing is logged."""
+    other = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    with pytest.raises(Refused, match="another network namespace"):
+        Handler()(call(other, CNI_COMMAND="ADD"))
+    os.close(other)
+    assert lines == []
+
+
+def test_a_request_is_answered_by_the_cni_frontend(lines: list[tuple[str, str]], config: Path, own: int) -> None:
+    """A request that is refused before the engine opens has its answer and its log line."""
+    answer = Handler()(call(own, CNI_COMMAND="ADD"))
+    assert answer.code == 1
+    assert json.loads(answer.out)["code"] == 4
+    assert [line.partition(":")[0] for line, _ in lines] == ["failed, code 4"]
+
+
+def test_what_the_frontend_gets_and_gives(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "parent_of", lambda pid: pid + 1)
+    monkeypatch.setattr(module, "owner_of_caller", lambda pid: f"owner of {pid - os.getpid()}")
+    answer = Handler()(call(own))
+    assert (answer.code, answer.out, answer.err) == (0, b"out", b"err\\ud800")
+    assert (engine.stdin, engine.name, engine.owner) == (CONF, "cni-cnm", "owner of 1")
+    assert lines == [("ADD net", "none")]
+    Handler()(call(own, argv=()))
+    assert engine.name == "cni-cnm"
+
+
+def test_the_containers_namespace_is_the_descriptor(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace
+) -> None:
+    """Whatever the path means to the service: the runtime may have mounts that the service has not."""
+    found = []
+    engine.run = lambda controller: found.append(controller.namespaces.open("/nowhere").inode())
+    Handler()(call(own, own, CNI_NETNS="/nowhere"))
+    assert found == [os.stat(NAMESPACE).st_ino]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_everything_a_request_opens_is_closed(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace, *, fails: bool
+) -> None:
+    """Also of a request that ends in a defect. The thread keeps one socket of the host's namespace."""
+
+    def run(controller: Any) -> None:
+        for _ in range(3):
+            controller.namespaces.open(NAMESPACE).link("lo")
+        controller.host.stack.link("lo")
+        if fails:
+            raise ZeroDivisionError
+
+    engine.run = run
+    handler = Handler()
+    counts = []
+    for _ in range(3):
+        try:
+            handler(call(own))
+        except ZeroDivisionError:
+            assert fails
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[0] == counts[1] == counts[2]
+    handler._kept.socket.close()
+
+
+def test_settings_are_read_again_when_their_file_changes(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, reads = settings_module.load, []
+
+    def load(path: str = "") -> settings_module.Settings:
+        reads.append(path)
+        return real(path)
+
+    monkeypatch.setattr(settings_module, "load", load)
+    handler = Handler()
+    handler(call(own))
+    handler(call(own))
+    assert reads == [str(config)]
+    config.write_text(f'log = "{config}.log"\n', encoding="utf-8")
+    handler(call(own))
+    assert reads == [str(config)] * 2
+    assert [log for _, log in lines] == ["none", "none", f"{config}.log"]
+    other = config.with_name("other.toml")
+    other.write_text('log = "syslog"\n', encoding="utf-8")
+    handler(call(own, config=str(other)))
+    assert (reads[2:], lines[3][1]) == ([str(other)], "syslog")
+
+
+def test_a_traced_request_tells_its_steps(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace
+) -> None:
+    """The calls to stacks, records and packet filter between those of the request itself."""
+
+    def run(controller: Any) -> None:
+        stack = controller.namespaces.open(NAMESPACE)
+        stack.link("lo")
+        stack.link("lo")
+        list(controller.host.store.names("networks"))
+
+    engine.run = run
+    names = [name for name, _ in Handler(trace=True)(call(own)).steps]
+    assert names == ["parse", "engine", "link(2)", "record-names", "close", "log"]
+    assert [name for name, _ in Handler()(call(own)).steps] == ["parse", "engine", "log"]
+
+
+def test_the_engine_of_other_calls_has_the_services_settings(config: Path) -> None:
+    """Docker's calls, and the checks of the packet filter: their networks are those of the service's namespace."""
+    handler = Handler()
+    with handler.engine() as controller:
+        assert controller.host.settings.state_dir == str(config.with_name("state"))
+        assert controller.host.stack.inode() == os.stat(NAMESPACE).st_ino
+        stack = controller.host.stack
+        assert isinstance(stack, KernelStack)
+    assert stack.fd == -1
+
+
+def test_a_note_goes_where_the_last_settings_say(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace
+) -> None:
+    handler = Handler()
+    handler.note("before any request", 1.0)
+    handler(call(own))
+    handler.note("Docker's call", 1.0)
+    assert lines == [("before any request", "unknown"), ("ADD net", "none"), ("Docker's call", "none")]
