@@ -27,6 +27,7 @@ def open_controller(
 
     `nft` given: how nftables is opened, for a caller that keeps it open between requests.
     """
+    from cni_cnm.firewall import TABLES
     from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
     from cni_cnm.kernel.netns import KernelNamespaces
 
@@ -39,7 +40,7 @@ def open_controller(
         namespaces or KernelNamespaces(),
         open_nft,
         epoch.current(),
-        KernelForeignFirewalls(open_nft),
+        KernelForeignFirewalls(open_nft, TABLES),
         shared.close,
     )
     return Controller(host)

@@ -25,8 +25,8 @@ class Engine(Protocol):
     def detach(self, key: EndpointKey, endpoint: EndpointSpec | None, ipam: IpamSpec | None, /) -> Sequence[str]:
         """No error if there is nothing. `ipam`: the configuration's, for an endpoint without record. Log notes."""
 
-    def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None, /) -> None:
-        """CheckFailed names what differs. Writes nothing."""
+    def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None, /) -> Sequence[str]:
+        """CheckFailed names what differs; else warnings. Writes nothing."""
 
     def collect(
         self, network: NetworkSpec, owner: str, valid: Sequence[EndpointKey], environ: Mapping[str, str], /

@@ -173,7 +173,7 @@ def _check(invocation: Invocation) -> bytes:
     if not invocation.config.mapping("prevResult"):
         raise InvalidConfig("required prevResult missing", hint="CHECK compares with the result of ADD")
     previous = result.decode(invocation.config.object("prevResult"), invocation.version, invocation.call.ifname)
-    invocation.controller().check(network, endpoint, previous)
+    invocation.warn(invocation.controller().check(network, endpoint, previous))
     return b""
 
 

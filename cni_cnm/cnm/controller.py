@@ -133,11 +133,11 @@ class Controller:
 
         return detach(self.host, key, endpoint, ipam_spec)
 
-    def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> None:
-        """CheckFailed naming what differs between the record and the kernel. Writes nothing."""
+    def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> Sequence[str]:
+        """CheckFailed naming what differs between the record and the kernel; else warnings. Writes nothing."""
         from cni_cnm.cnm.requests.check import check
 
-        check(self.host, network, endpoint, previous)
+        return check(self.host, network, endpoint, previous)
 
     def collect(
         self, network: NetworkSpec, owner: str, valid: Sequence[EndpointKey], environ: Mapping[str, str]

@@ -46,3 +46,18 @@ class Policy(NamedTuple):
     @property
     def isolates(self) -> bool:
         return bool(self.bridge) and (self.ingress != "open" or self.internal)
+
+
+class Accepted(NamedTuple):
+    """What is accepted of a network by other firewalls (foreign_accept.py)."""
+
+    key: str
+    """Id of the network, or of an endpoint that is alone on its link."""
+    bridge: str
+    admin_chain: str = ""
+    inbound: tuple[str, ...] = ()
+    """Families (`ip`, `ip6`) in which unasked traffic is accepted, too."""
+    internal: bool = False
+    """Only what stays within the bridge is accepted."""
+    zone: str = ""
+    """Of firewalld; "": trusted."""

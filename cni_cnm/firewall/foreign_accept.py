@@ -1,14 +1,15 @@
-"""Living with other firewalls: what they would drop of a network for want of a rule is accepted, once per network.
+"""Beside iptables: what its default would drop of a network is accepted, once per network, where the default stands.
 
-An accept in a table of ours lifts no other table's drop, so it must stand in theirs, and where it counts: right
-before the packet would be dropped whatever it is. That is the unconditional DROP or REJECT of `FORWARD` or of a
-chain it always enters (`DOCKER-USER`, ufw's), or else the end of `FORWARD` if its policy is DROP, as Docker makes it.
-What others drop or decide on purpose before (network policies, Docker's own isolation, an administrator) still counts.
+An accept in a table of ours lifts no other table's drop, so it must stand in theirs, right before the packet would be
+dropped whatever it is: at an unconditional DROP or REJECT in `FORWARD` or in a chain that it always enters
+(`DOCKER-USER`, ufw's), and at the end of `FORWARD` if its policy is DROP, as Docker makes it. What others drop or
+decide on purpose before (network policies, Docker's own isolation, an administrator) still counts, and so does what is
+not understood: it is never taken for a default.
 
-Pure: the text of `iptables-save` in, a script for `iptables-restore --noflush` out, "" if all is as it should be.
-The rules of a network are told by their comment, `cni-cnm:` and 12 digits of its id:
+Pure: a `FilterTable` as the kernel has it in, edits of it out. The rules of a network are told by their comment,
+`cni-cnm:` and 12 digits of its id:
 
-    -i br-1 -j CNI-ADMIN, -o br-1 -j CNI-ADMIN        the administrator's chain, while there is one
+    -i br-1 -j CNI-ADMIN, -o br-1 -j CNI-ADMIN        the administrator's chain, while there is one: first in FORWARD
     -i br-1 -j ACCEPT                                 out, and within the bridge under br_netfilter
     -o br-1 --ctstate RELATED,ESTABLISHED,DNAT        answers, and published ports
     -o br-1 -j ACCEPT                                 instead of that where unasked traffic is let in
@@ -16,36 +17,32 @@ The rules of a network are told by their comment, `cni-cnm:` and 12 digits of it
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.kernel.contract import filter_rules as rules
+from cni_cnm.kernel.contract.filter_rules import Condition, Edit, FilterRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cni_cnm.model import Json
+    from cni_cnm.firewall import Accepted
+    from cni_cnm.kernel.contract.filter_rules import FilterTable
 
 _FORWARD = "FORWARD"
-_DROPS = ("DROP", "REJECT")
 CHAIN_NAME_MAX = 28
 """Bytes of a chain's name that iptables takes."""
+_ANSWERS = Condition(rules.STATE, ("RELATED", "ESTABLISHED", "DNAT"))
 
 
-class Accepted(NamedTuple):
-    """What is accepted of a network, and where; `accept` has the rules."""
+class Place(NamedTuple):
+    """Where a chain drops all that is left: before that rule, None: at its end, by policy."""
 
-    network_id: str
-    bridge: str
-    admin_chain: str = ""
-    inbound: bool = False
-    internal: bool = False
-    zone: str = ""
-    """Of firewalld; "": trusted."""
-
-    def options(self) -> dict[str, Json]:
-        return {"admin_chain": self.admin_chain, "inbound": self.inbound, "internal": self.internal}
+    chain: str
+    before: FilterRule | None
+    shared: bool = False
+    """No accept can stand there: `before` leads to a chain that decides more than that, and not of this alone."""
 
 
 def parse_chain(name: object) -> str:
@@ -63,147 +60,175 @@ def parse_chain(name: object) -> str:
     return name
 
 
-def accept(
-    saved: str, network_id: str, bridge: str, *, admin_chain: str = "", inbound: bool = False, internal: bool = False
-) -> str:
-    """`inbound`: also what is not asked for from inside; `internal`: only what stays within the bridge."""
-    chains = _Filter(saved)
-    chain, before = chains.drop_of(_FORWARD) or ("", 0)
-    wanted: list[str] = []
-    if chain:
-        mark = f"-m comment --comment {_mark(network_id)}"
-        if admin_chain in chains.rules:
-            wanted += [f"-A {chain} {flag} {bridge} {mark} -j {admin_chain}" for flag in ("-i", "-o")]
-        if internal:
-            wanted.append(f"-A {chain} -i {bridge} -o {bridge} {mark} -j ACCEPT")
-        else:
-            answers = "" if inbound else "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT "
-            wanted.append(f"-A {chain} -i {bridge} {mark} -j ACCEPT")
-            wanted.append(f"-A {chain} -o {bridge} {answers}{mark} -j ACCEPT")
-    present = chains.marked(_mark(network_id))
-    if present == wanted and (not wanted or chains.others_before(chain, wanted[0]) == before):
-        return ""
-    first = chains.number(chain, before, present)
-    inserts = [f"-I {chain} {first + place}{rule.removeprefix(f'-A {chain}')}" for place, rule in enumerate(wanted)]
-    return _script([*map(_delete, present), *inserts])
-
-
-def accept_all(saved: str, networks: Sequence[Accepted]) -> str:
-    """One script for many networks, "" if all is as it should be."""
-    lines: list[str] = []
+def edits(table: FilterTable, networks: Sequence[Accepted]) -> list[Edit]:
+    """What makes the table as it should be for these networks, and for no other: rules of any other of ours go."""
+    drops = _usable(table)
+    marks = {_mark(network.key) for network in networks}
+    inserts: list[Edit] = []
+    removes = [Edit(chain, remove=rule) for chain, rule in table.ours if rule.comment not in marks]
     for network in networks:
-        script = accept(saved, *network[:2], **network.options())
-        if script:
-            saved = applied(saved, script)
-            lines += script.splitlines()[1:-1]
-    return _script(lines)
+        if lacks(table, network):
+            present = [(chain, rule) for chain, rule in table.ours if rule.comment == _mark(network.key)]
+            jumps, accepts = _jumps(table, network), _accepts(table, network)
+            head = next((rule for rule in table.chains.get(_FORWARD, ()) if not _is_jump(rule)), None)
+            inserts += [Edit(_FORWARD, insert=rule, before=head) for rule in jumps]
+            inserts += [Edit(place.chain, insert=rule, before=place.before) for place in drops for rule in accepts]
+            removes += [Edit(chain, remove=rule) for chain, rule in present]
+    return inserts + removes  # in this order each rule that another one goes before is there
 
 
-def applied(saved: str, script: str) -> str:
-    """The filter table as it is after one of our scripts: `-I` by number, `-D` of an equal rule."""
-    rules = _Filter(saved).rules
-    for line in script.splitlines():
-        verb, _, rest = line.partition(" ")
-        chain, _, rule = rest.partition(" ")
-        if verb == "-I":
-            number, _, rule = rule.partition(" ")
-            rules[chain].insert(int(number) - 1, f"-A {chain} {rule}")
-        elif verb == "-D":
-            rules[chain].remove(f"-A {rest}")
-    heads = [line for line in _filter_lines(saved) if line.startswith(":")]
-    return "\n".join(("*filter", *heads, *(rule for chain in rules.values() for rule in chain), "COMMIT", ""))
+def withdraw(table: FilterTable, network_id: str) -> list[Edit]:
+    """Removes what `edits` put there for one network, wherever it stands now."""
+    return [Edit(chain, remove=rule) for chain, rule in table.ours if rule.comment == _mark(network_id)]
 
 
-def entered(saved: str) -> list[str]:
-    """FORWARD and the chains it always enters: only a change there can make a new drop, or take our rules away."""
-    rules = _Filter(saved).rules
-    found = [_FORWARD] if _FORWARD in rules else []
+def lacks(table: FilterTable, network: Accepted) -> bool:
+    """Whether `edits` would do anything for this network."""
+    present = [(chain, rule) for chain, rule in table.ours if rule.comment == _mark(network.key)]
+    return not _stand(table, present, _jumps(table, network), _accepts(table, network), _usable(table))
+
+
+def entered(table: FilterTable) -> list[str]:
+    """FORWARD and the chains it always enters: only a change there can make a new default, or take our rules away."""
+    found = [_FORWARD] if _FORWARD in table.chains else []
     for chain in found:
-        targets = (_unconditional(rule) for rule in rules[chain])
-        found += dict.fromkeys(target for target in targets if target in rules and target not in found)
+        targets = (rule.target for rule in table.chains[chain] if not rule.conditions)
+        found += dict.fromkeys(target for target in targets if target in table.chains and target not in found)
     return found
 
 
-def withdraw(saved: str, network_id: str) -> str:
-    """Removes what `accept` put there, wherever it stands now."""
-    return _script([_delete(rule) for rule in _Filter(saved).marked(_mark(network_id))])
+def unsure(table: FilterTable) -> list[tuple[str, FilterRule]]:
+    """Rules, and their chains, that may drop what is accepted behind them, or what cannot be accepted.
+
+    There is nothing to say where none drops by default.
+    """
+    places = default_drops(table)
+    shared = [(place.chain, place.before) for place in places if place.shared and place.before]
+    not_understood = [
+        (chain, rule)
+        for chain in (entered(table) if places else ())
+        for rule in table.chains[chain]
+        if rule.verdict == rules.UNKNOWN and not rule.conditions
+    ]
+    return shared + not_understood
 
 
-def _filter_lines(saved: str) -> Iterator[str]:
-    table = ""
-    for line in saved.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif table == "filter":
-            yield line
+def default_drops(table: FilterTable) -> list[Place]:
+    """Every place where all that is left is dropped: of a chain that may return before, the next one counts, too."""
+    if _FORWARD not in table.chains:
+        return []
+    places, _ = _walk(table, _FORWARD, last=table.drops)
+    return list(dict.fromkeys(places))
 
 
-class _Filter:
-    """The filter table of an `iptables-save`: rules by chain, in order, and whether FORWARD drops by policy."""
+def _walk(
+    table: FilterTable, chain: str, entered_by: frozenset[str] = frozenset(), *, last: bool
+) -> tuple[list[Place], bool]:
+    """The places of a chain and of those it always enters; and whether no packet comes back from it.
 
-    def __init__(self, saved: str) -> None:
-        self.rules: dict[str, list[str]] = {}
-        self.drops = False
-        for line in _filter_lines(saved):
-            if line.startswith(":"):
-                name, policy = line[1:].split()[:2]
-                self.rules[name] = []
-                self.drops |= name == _FORWARD and policy in _DROPS
-            elif line.startswith("-A "):
-                rule = re.sub(r'"(cni-cnm:\w+)"', r"\1", line)  # iptables quotes the colon
-                self.rules.setdefault(line.split(maxsplit=2)[1], []).append(rule)
+    `last`: what would come back from this chain is dropped by policy. Where a condition sends it back, that is decided.
+    """
+    places: list[Place] = []
+    may_return = False
+    for rule in table.chains[chain]:
+        if rule.ours:
+            continue
+        if rule.conditions:
+            may_return |= rule.verdict in (rules.RETURN, rules.GOTO, rules.UNKNOWN)
+        elif rule.verdict == rules.DROP or (rule.verdict == rules.RETURN and last):
+            return [*places, Place(chain, rule)], not may_return
+        elif rule.verdict == rules.ACCEPT:
+            return places, not may_return
+        elif rule.verdict == rules.RETURN:
+            return places, False
+        elif rule.target in table.chains and rule.target not in entered_by | {chain}:
+            goto = rule.verdict == rules.GOTO
+            inner, ended = _walk(table, rule.target, entered_by | {chain}, last=last and goto)
+            places += [Place(chain, rule, _decides(table, rule.target))] if inner and _is_shared(table, rule) else inner
+            if ended or goto:
+                return places, ended and not may_return
+    return ([*places, Place(chain, None)], True) if last else (places, False)
 
-    def drop_of(self, chain: str, seen: frozenset[str] = frozenset()) -> tuple[str, int] | None:
-        """Where everything that is left is dropped: the chain, and how many rules of others come before there."""
-        others = [rule for rule in self.rules.get(chain, ()) if not _ours(rule)]
-        for number, rule in enumerate(others):
-            verdict = _unconditional(rule)
-            if verdict in _DROPS:
-                return chain, number
-            if verdict in ("ACCEPT", "RETURN"):
-                return None
-            if verdict in self.rules and verdict not in seen:
-                found = self.drop_of(verdict, seen | {chain})
-                if found is not None:
-                    return found
-        return (chain, len(others)) if chain == _FORWARD and self.drops else None
 
-    def marked(self, mark: str) -> list[str]:
-        return [rule for rules in self.rules.values() for rule in rules if mark in rule.split()]
+def _is_shared(table: FilterTable, jump: FilterRule) -> bool:
+    """Whether other rules lead there, too, as to one that logs and drops: an accept inside would lift their drop."""
+    leading = (rule for rules_of in table.chains.values() for rule in rules_of if rule.target == jump.target)
+    return sum(not rule.ours for rule in leading) > 1
 
-    def others_before(self, chain: str, rule: str) -> int:
-        rules = self.rules[chain]
-        return sum(not _ours(earlier) for earlier in rules[: rules.index(rule)])
 
-    def number(self, chain: str, before: int, gone: Sequence[str]) -> int:
-        """The number, from 1, of the place behind `before` rules of others, once the rules `gone` are deleted."""
-        place = 1
-        for rule in self.rules.get(chain, ()):
-            if not before:
-                break
-            place += rule not in gone
-            before -= not _ours(rule)
-        return place
+def _decides(table: FilterTable, chain: str) -> bool:
+    """Whether it does anything before it drops, that an accept before it would pass over."""
+    others = (rule for rule in table.chains[chain] if not rule.ours)
+    first = next((rule for rule in others if rule.verdict != rules.NONE), None)
+    return first is None or bool(first.conditions) or first.verdict != rules.DROP
+
+
+def _usable(table: FilterTable) -> list[Place]:
+    return [place for place in default_drops(table) if not place.shared]
+
+
+def _jumps(table: FilterTable, network: Accepted) -> list[FilterRule]:
+    if network.admin_chain not in table.chains or _FORWARD not in table.chains:
+        return []
+    ways = (Condition(field, (network.bridge,)) for field in (rules.INPUT, rules.OUTPUT))
+    return [FilterRule(rules.JUMP, (way,), network.admin_chain, _mark(network.key)) for way in ways]
+
+
+def _accepts(table: FilterTable, network: Accepted) -> list[FilterRule]:
+    mark = _mark(network.key)
+    out, back = (Condition(field, (network.bridge,)) for field in (rules.INPUT, rules.OUTPUT))
+    if network.internal:
+        return [FilterRule(rules.ACCEPT, (out, back), "", mark)]
+    unasked = () if table.family in network.inbound else (_ANSWERS,)
+    return [FilterRule(rules.ACCEPT, (out,), "", mark), FilterRule(rules.ACCEPT, (back, *unasked), "", mark)]
+
+
+def _stand(
+    table: FilterTable,
+    present: Sequence[tuple[str, FilterRule]],
+    jumps: Sequence[FilterRule],
+    accepts: Sequence[FilterRule],
+    drops: Sequence[Place],
+) -> bool:
+    """Whether the rules that are `present` are those that should be, where they count."""
+    if len(present) != len(jumps) + len(accepts) * len(drops):
+        return False
+    ahead = [rule.plain for rule in _ahead(table)] if jumps else []
+    if not _in_order(jumps, ahead):
+        return False
+    return all(_in_order(accepts, [rule.plain for rule in _right_before(table, place)]) for place in drops)
+
+
+def _in_order(wanted: Sequence[FilterRule], there: Sequence[FilterRule]) -> bool:
+    rest = iter(there)
+    return all(rule in rest for rule in wanted)
+
+
+def _ahead(table: FilterTable) -> Iterator[FilterRule]:
+    """The rules of FORWARD before the first that decides of everything, or accepts for a network of ours."""
+    for rule in table.chains[_FORWARD]:
+        if rule.ours and rule.verdict == rules.ACCEPT:
+            return
+        if not rule.conditions and rule.verdict not in (rules.NONE, rules.JUMP):
+            return
+        if not rule.conditions and rule.target in table.chains and _walk(table, rule.target, last=False)[1]:
+            return
+        yield rule
+
+
+def _right_before(table: FilterTable, place: Place) -> list[FilterRule]:
+    """Our rules between the place and the rule of others before it."""
+    found: list[FilterRule] = []
+    for rule in table.chains[place.chain]:
+        if rule == place.before:
+            break
+        found = [*found, rule] if rule.ours else []
+    return found
+
+
+def _is_jump(rule: FilterRule) -> bool:
+    return rule.ours and rule.verdict == rules.JUMP
 
 
 def _mark(network_id: str) -> str:
-    return f"cni-cnm:{network_id[:12]}"
-
-
-def _ours(rule: str) -> bool:
-    return " --comment cni-cnm:" in rule
-
-
-def _unconditional(rule: str) -> str:
-    """The target of a rule without any match, "" for another. What a REJECT answers with is no match."""
-    words = rule.split()
-    plain = words[2:3] in (["-j"], ["-g"]) and (len(words) == 4 or words[3] == "REJECT")
-    return words[3] if plain else ""
-
-
-def _delete(rule: str) -> str:
-    return f"-D{rule.removeprefix('-A')}"
-
-
-def _script(lines: Sequence[str]) -> str:
-    return "\n".join(("*filter", *lines, "COMMIT", "")) if lines else ""
+    return f"{rules.COMMENT}{network_id[:12]}"

@@ -1,61 +1,89 @@
-"""The packet filters of other programs on this host: iptables in nf_tables and legacy, and firewalld.
+"""The packet filters of other programs on this host: nf_tables, iptables in it and legacy, and firewalld.
 
-Whether anything changed there is seen without starting a process (nft_handles.py, xtables.py); only what has changed is
-read with the programs' own tools.
+Whether anything changed there is seen without starting a process (nftables/nft_handles.py, xtables.py). What has
+changed is read from the kernel (nftables/nft_chains.py); only legacy tables take the programs that made them.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import os
 
-from cni_cnm.errors import KernelError
+from cni_cnm.errors import IoFailed, KernelError
 from cni_cnm.kernel import xtables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from cni_cnm.kernel.contract.element import Handle
+    from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.kernel.contract.nft import Nft
     from cni_cnm.model import Json
 
-_FORWARD = ("ip FORWARD", "ip6 FORWARD")
+_FAMILIES = ("ip", "ip6")
+_FORWARD = tuple(f"{family} filter FORWARD" for family in _FAMILIES)
 _FIREWALLD = "inet firewalld"
-_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 
 
 class KernelForeignFirewalls:
-    """Of the calling thread's namespace, which is that of `nft`."""
+    """Of the calling thread's namespace, which is that of `nft`. `ours`: our tables, as `FAMILY TABLE`."""
 
-    def __init__(self, nft: Callable[[], Nft]) -> None:
+    def __init__(self, nft: Callable[[], Nft], ours: Collection[str]) -> None:
         self._nft = nft
+        self._ours = ours
 
     def stamp(self, chains: Sequence[str]) -> Json:
-        names = [*_FORWARD, *(name for name in chains if name not in _FORWARD)]
-        seen: Sequence[Handle | None]
-        try:
-            seen = self._nft().handles([_FIREWALLD, *(name.replace(" ", " filter ", 1) for name in names)])
-        except KernelError:  # no nf_tables at all
-            seen = [None] * (1 + len(names))
         legacy = xtables.stamps()
-        if not any(seen) and not any(legacy):
+        tables = self._tables()
+        if not tables and not any(legacy):
             return []
-        return [*(list(one) if one else None for one in seen), *legacy]
+        names = [*_FORWARD, *(name for name in chains if name not in _FORWARD)]
+        seen = self._nft().handles([name for name in names if name.rpartition(" ")[0] in tables])
+        return [sorted(tables.items()), *(list(one) if one else None for one in seen), *legacy]
 
-    def rewrite(self, change: Callable[[str, str], str]) -> None:
-        from cni_cnm.kernel import iptables
+    def edit(self, change: Callable[[FilterTable], Sequence[Edit]]) -> list[str]:
+        unread = []
+        for family, legacy in zip(_FAMILIES, xtables.stamps(), strict=True):
+            if f"{family} filter" in self._tables():
+                self._edit(family, change)
+            if legacy:
+                from cni_cnm.kernel import iptables_legacy
 
-        nft = self._nft().handles([f"{family} filter FORWARD" for family in _FAMILIES.values()])
-        legacy = xtables.stamps()
-        there = {family: (nft[number], legacy[number]) for number, family in enumerate(_FAMILIES)}
-        for variant in iptables.variants():
-            family = variant.removesuffix("-legacy")
-            if any(there[family]):
-                name = "" if variant != family or not there[family][0] else _FAMILIES[family]
-                iptables.rewrite(variant, partial(change, name), "filter")
+                try:
+                    table = iptables_legacy.read(family)
+                except IoFailed as error:
+                    unread.append(str(error))
+                    continue
+                if edits := change(table):
+                    iptables_legacy.edit(table, edits)
+        return unread
+
+    def _edit(self, family: str, change: Callable[[FilterTable], Sequence[Edit]]) -> None:
+        try:
+            self._nft().edit_filter(family, change)
+        except KernelError as error:
+            raise KernelError(
+                f"the nftables table {family} filter cannot be changed: {os.strerror(error.errno)}", error.errno
+            ) from error
+
+    def base_chains(self) -> Sequence[BaseChain]:
+        try:
+            found = self._nft().base_chains()
+        except KernelError:  # no nf_tables at all
+            return ()
+        return [chain for chain in found if f"{chain.family} {chain.table}" not in self._ours]
+
+    def rules(self, family: str, table: str, chain: str) -> Sequence[FilterRule]:
+        return self._nft().filter_rules(family, table, chain)
+
+    def _tables(self) -> dict[str, int]:
+        try:
+            found = self._nft().tables()
+        except KernelError:  # no nf_tables at all
+            return {}
+        return {name: handle for name, handle in found.items() if name not in self._ours}
 
     def firewalld(self) -> bool:
-        return self._nft().handles([_FIREWALLD])[0] is not None
+        return _FIREWALLD in self._tables()
 
     def trust(self, link: str, zone: str) -> None:
         from cni_cnm.kernel import firewalld

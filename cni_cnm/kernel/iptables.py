@@ -16,43 +16,40 @@ if TYPE_CHECKING:
 PATH = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin", "LANG": "C"}
 TIMEOUT_S = 20
 FAMILIES = ("iptables", "ip6tables")
-_LEGACY = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
-
-
-def variants() -> list[str]:
-    """Both families by the host's default backend, and by the legacy one too where something uses that."""
-    return [*FAMILIES, *(f"{family}-legacy" for family, names in _LEGACY.items() if "filter" in _lines(names))]
-
-
-def _lines(name: str) -> list[str]:
-    try:
-        with open(f"/proc/thread-self/net/{name}") as file:
-            return file.read().split()
-    except OSError:
-        return []
 
 
 def rewrite(family: str, change: Callable[[str], str], table: str = "") -> bool:
-    """Read all tables of `family` (of FAMILIES or `variants`) or one, let `change` write a script of changes, run it.
+    """Read all tables of `family` (of FAMILIES, or its legacy program) or one, let `change` write a script, run it.
 
     False if the family's programs are not there, or there was nothing to change. IoFailed with iptables' own words.
     """
-    saved = _call([f"{family}-save", *(("-t", table) if table else ())], None)
+    saved = save(family, table)
     script = change(saved) if saved else ""
     if not script:
         return False
-    _call([f"{family}-restore", "--noflush", "--wait", "5"], script)
+    restore(family, script)
     return True
 
 
-def _call(command: list[str], stdin: str | None) -> str:
+def save(family: str, table: str = "") -> str:
+    """What the program prints of all tables, or of one; "" where it is not installed. IoFailed as above."""
+    return _call([f"{family}-save", *(("-t", table) if table else ())], None) or ""
+
+
+def restore(family: str, script: str) -> bool:
+    """Let the program do what the script says, beside what is there. False: it is not installed. IoFailed as above."""
+    return _call([f"{family}-restore", "--noflush", "--wait", "5"], script) is not None
+
+
+def _call(command: list[str], stdin: str | None) -> str | None:
+    """What the command prints; None if it is not installed."""
     try:
         done = run(
             command, input=stdin, stdin=DEVNULL if stdin is None else None, capture_output=True, text=True,
             env=PATH, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        return ""
+        return None
     except TimeoutExpired as error:
         raise IoFailed(
             f"{command[0]} did not finish in {TIMEOUT_S} s", hint="does another program hold its lock?"

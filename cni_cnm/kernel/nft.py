@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel.conntrack import Conntrack
     from cni_cnm.kernel.contract.element import Handle, Rule, Transaction
+    from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.kernel.contract.nft import Stream
     from cni_cnm.kernel.nftables.libnftables import Runner
     from cni_cnm.kernel.nftables.nfnetlink import Questions
@@ -105,6 +106,26 @@ class KernelNft:
         if lines and self._attempt(lines) is not None:
             for line in lines:  # another program has removed some meanwhile
                 self._attempt([line])
+
+    def tables(self) -> dict[str, int]:
+        from cni_cnm.kernel.nftables.nft_handles import tables
+
+        return self._asked(tables)
+
+    def base_chains(self) -> Sequence[BaseChain]:
+        from cni_cnm.kernel.nftables.nft_chains import base_chains
+
+        return self._asked(base_chains)
+
+    def filter_rules(self, family: str, table: str, chain: str) -> Sequence[FilterRule]:
+        from cni_cnm.kernel.nftables.nft_chains import rules
+
+        return self._asked(lambda questions: rules(questions, family, table, chain))
+
+    def edit_filter(self, family: str, change: Callable[[FilterTable], Sequence[Edit]]) -> None:
+        from cni_cnm.kernel.nftables.nft_chains import edit
+
+        self._asked(lambda questions: edit(questions, family, change))
 
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
         return self._tracked().published(streams, targets)

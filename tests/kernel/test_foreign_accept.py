@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_interface
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.firewall import foreign_accept, masquerade, portmap
+from cni_cnm.firewall import TABLES, Accepted, foreign_accept, masquerade, portmap
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import iptables
+from cni_cnm.kernel.contract.filter_rules import Edit, FilterTable
+from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
 from cni_cnm.kernel.nft import KernelNft
 from tests.kernel.lab import Lab, Namespace
 
@@ -78,9 +78,9 @@ class Host:
                 pytest.skip("this kernel has no br_netfilter")
         addresses = [ip_interface("10.1.0.2/24"), ip_interface("fd00:1::2/64")]
         mappings = parse_mappings([{"hostPort": 8080, "containerPort": 80}])
-        nft = KernelNft(lab.host.fd)
-        nft.commit(masquerade.add("a" * 64, "n", addresses))
-        nft.commit(portmap.publish("a" * 64, "n", addresses, mappings))
+        self.nft = KernelNft(lab.host.fd)
+        self.nft.commit(masquerade.add("a" * 64, "n", addresses))
+        self.nft.commit(portmap.publish("a" * 64, "n", addresses, mappings))
 
     def load(self, script: str) -> None:
         for family in iptables.FAMILIES:
@@ -96,11 +96,26 @@ class Host:
             for family in iptables.FAMILIES
         }
 
-    def rewrite(self, change: Callable[[str], str]) -> bool:
-        return self.host.call(lambda: sum(iptables.rewrite(one, change) for one in iptables.variants())) > 0
+    def edit(self, change: Callable[[FilterTable], Sequence[Edit]]) -> bool:
+        """Whether anything was done."""
+        done: list[Edit] = []
 
-    def accept(self, **more: object) -> bool:
-        return self.rewrite(lambda saved: foreign_accept.accept(saved, ID, "br1", **more))  # type: ignore[arg-type]
+        def noted(table: FilterTable) -> Sequence[Edit]:
+            edits = change(table)
+            done.extend(edits)
+            return edits
+
+        others = KernelForeignFirewalls(lambda: self.nft, TABLES)
+        assert not self.host.call(lambda: others.edit(noted))
+        return bool(done)
+
+    def accept(self, admin_chain: str = "", *, inbound: bool = False, internal: bool = False) -> bool:
+        families = ("ip", "ip6") if inbound else ()
+        network = Accepted(ID, "br1", admin_chain, families, internal)
+        return self.edit(lambda table: foreign_accept.edits(table, [network]))
+
+    def withdraw(self) -> bool:
+        return self.edit(lambda table: foreign_accept.withdraw(table, ID))
 
     def view(self) -> dict[str, bool]:
         """What works, by both families, which must agree."""
@@ -139,8 +154,8 @@ def test_accepted_where_it_counts(lab: Lab, backend: str, other: str) -> None:
     assert not at.accept(), "done once is done"
     assert at.accept(inbound=True)
     assert at.view() == WIDE
-    assert at.rewrite(lambda saved: foreign_accept.withdraw(saved, ID))
-    assert not at.rewrite(lambda saved: foreign_accept.withdraw(saved, ID))
+    assert at.withdraw()
+    assert not at.withdraw()
     assert at.saved() == before
     assert at.view() == NOTHING
 
@@ -197,56 +212,19 @@ def test_internal(lab: Lab, backend: str) -> None:
     assert at.view() == {**NOTHING, "neighbour": True}
 
 
-def test_networks_do_not_disturb_each_other(lab: Lab) -> None:
-    """A second network's rules come and go beside the first's."""
-    at = Host(lab, "nft")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_networks_do_not_disturb_each_other(lab: Lab, backend: str) -> None:
+    """A second network's rules come and go beside the first's; those of a network that is not there any more go."""
+    at = Host(lab, backend)
     at.load(DOCKER)
     at.accept()
     first = at.saved()
-    assert at.rewrite(lambda saved: foreign_accept.accept(saved, "f" * 64, "br2"))
-    assert not at.accept()
-    assert not at.rewrite(lambda saved: foreign_accept.accept(saved, "f" * 64, "br2"))
-    at.rewrite(lambda saved: foreign_accept.withdraw(saved, "f" * 64))
+    both = [Accepted(ID, "br1"), Accepted("f" * 64, "br2")]
+    assert at.edit(lambda table: foreign_accept.edits(table, both))
+    assert not at.edit(lambda table: foreign_accept.edits(table, both))
+    assert at.saved() != first
+    assert at.accept()
     assert at.saved() == first
-
-
-def _apply(saved: str, script: str) -> str:
-    """What iptables-restore --noflush makes of it: -I by number, -D of an equal rule."""
-    lines = saved.splitlines()
-    chains: dict[str, list[str]] = {}
-    for line in lines:
-        if line.startswith(":"):
-            chains[line[1:].split()[0]] = []
-        elif line.startswith("-A "):
-            chains[line.split()[1]].append(line)
-    for line in script.splitlines():
-        words = line.split()
-        if words[0] == "-I":
-            chains[words[1]].insert(int(words[2]) - 1, " ".join(["-A", words[1], *words[3:]]))
-        elif words[0] == "-D":
-            chains[words[1]].remove(f"-A{line[2:]}")
-    heads = [line for line in lines if line.startswith((":", "*"))]
-    return "\n".join([*heads, *(rule for rules in chains.values() for rule in rules), "COMMIT", ""])
-
-
-_TARGET = st.sampled_from(["ACCEPT", "DROP", "RETURN", "REJECT --reject-with icmp-port-unreachable", "one", "two"])
-_RULE = st.tuples(st.sampled_from(["", "-i eth0 ", "-o br9 "]), _TARGET).map(lambda both: f"{both[0]}-j {both[1]}")
-_RULES = st.lists(_RULE, max_size=5)
-
-
-@given(_RULES, _RULES, st.sampled_from(["ACCEPT", "DROP"]), st.booleans())
-def test_any_ruleset(forward: list[str], one: list[str], policy: str, inbound: bool) -> None:
-    """Whatever is there: twice is as once, two networks are independent, and taking back restores every rule."""
-    rules = [*(f"-A FORWARD {rule}" for rule in forward), *(f"-A one {rule}" for rule in one)]
-    saved = "\n".join(["*filter", f":FORWARD {policy} [0:0]", ":one - [0:0]", ":two - [0:0]", *rules, "COMMIT", ""])
-    once = _apply(saved, foreign_accept.accept(saved, ID, "br1", inbound=inbound))
-    assert foreign_accept.accept(once, ID, "br1", inbound=inbound) == ""
-    both = _apply(once, foreign_accept.accept(once, "f" * 64, "br2"))
-    assert foreign_accept.accept(both, ID, "br1", inbound=inbound) == ""
-    assert foreign_accept.accept(both, "f" * 64, "br2") == ""
-    alone = _apply(both, foreign_accept.withdraw(both, "f" * 64))
-    assert alone.split() == once.split()
-    assert _apply(alone, foreign_accept.withdraw(alone, ID)).split() == saved.split()
 
 
 @pytest.mark.parametrize("name", ["-x", "two words", 'quo"te', "x" * 29, 7, "new\nline"])

@@ -15,9 +15,10 @@ from cni_cnm.kernel.contract.element import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.kernel import Element, Rule, Stream, Transaction
+    from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.model import IPAddress
 
 
@@ -91,6 +92,19 @@ class MemoryNft:
         with self._lock:
             self.others = [rule for rule in self.others if rule not in rules]
             self.chains -= {(chain.rpartition(" ")[0], chain.rpartition(" ")[2]) for chain in chains}
+
+    def tables(self) -> dict[str, int]:
+        with self._lock:
+            return dict.fromkeys((table for table, _ in (*self.chains, *self.sets)), 1)
+
+    def base_chains(self) -> Sequence[BaseChain]:
+        return ()
+
+    def filter_rules(self, family: str, table: str, chain: str) -> Sequence[FilterRule]:
+        return ()
+
+    def edit_filter(self, family: str, change: Callable[[FilterTable], Sequence[Edit]]) -> None:
+        """Other programs have no table here."""
 
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
         self.forgotten.append(("published", tuple(streams), frozenset(targets)))

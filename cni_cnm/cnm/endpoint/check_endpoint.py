@@ -13,7 +13,7 @@ from cni_cnm.errors import CheckFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 def check(
     host: Host, record: EndpointRecord, stack: Stack, previous: Attachment | None, environ: Mapping[str, str]
-) -> None:
-    """CheckFailed naming the first difference from the record, or from `previous`, the caller's earlier result."""
+) -> Sequence[str]:
+    """CheckFailed naming the first difference from the record, or from `previous`, the caller's earlier result.
+
+    Returns warnings: what may be in the way of the endpoint's packets.
+    """
     driver = drivers.get(record.driver)
     if record.state != READY or record.device is None or record.lease is None:
         raise CheckFailed(f"the endpoint {record.label} was never finished", hint="DEL and ADD it again")
@@ -41,5 +44,6 @@ def check(
         from cni_cnm.cnm.endpoint import interface_tuning
 
         interface_tuning.check(record, stack, host.stack)
-    packet_filter.check(host, record, driver.policy(record.options))
+    warnings = packet_filter.check(host, record, driver.policy(record.options))
     ipam.restore(record.network, record.ipam_type, record.ipam, host.settings).check(record.key, record.lease, environ)
+    return warnings

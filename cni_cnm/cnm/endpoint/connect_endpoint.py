@@ -80,12 +80,12 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
     undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))
     if joined.ports and device.host:
         host.stack.set_sysctls(portmap.sysctls(device.host[0].name, joined.portmap))
-    enforce(host, joined, policy)
+    warnings = enforce(host, joined, policy)
     endpoint.write(state=READY)
     attachment = results.attachment(endpoint.record, elected)
     if joined.ports and role.outside != "plugin":
-        return attachment._replace(warnings=port_listeners.warnings(joined.ports))
-    return attachment
+        warnings = (*warnings, *port_listeners.warnings(joined.ports))
+    return attachment._replace(warnings=warnings) if warnings else attachment
 
 
 def _configure(endpoint: LockedEndpoint, device: Device, stack: Stack) -> int:

@@ -17,17 +17,26 @@ if TYPE_CHECKING:
 _HINT = "was the ruleset flushed? The next ADD puts it back"
 
 
-def check(host: Host, record: EndpointRecord, policy: Policy) -> None:
-    """CheckFailed naming the first thing that is missing. Writes nothing."""
+def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
+    """CheckFailed naming the first thing that is missing, or drops. Writes nothing.
+
+    Returns sentences about what may drop the endpoint's packets.
+    """
     network = load_network(host.store, record.network)
     check_elements(
         host.nft,
         endpoint_elements.own(record, policy),
         network_elements.elements_of(host, network) if network else Transaction(),
     )
-    missing = foreign_accepts.missing(host, foreign_accepts.key_of(record, policy), policy)
+    key = foreign_accepts.key_of(record, policy)
+    missing = foreign_accepts.missing(host, key, policy)
     if missing:
         raise CheckFailed(missing, hint="the next ADD puts it back")
+    obstacles = foreign_accepts.of_addresses(foreign_accepts.look_for_obstacles(host, key, policy), record.addresses)
+    for obstacle in obstacles:
+        if obstacle.certain:
+            raise CheckFailed(obstacle.sentence, hint=f"accept there what {policy.bridge} sends and gets")
+    return [obstacle.sentence for obstacle in obstacles]
 
 
 def check_elements(nft: Nft, own: Transaction, network: Transaction) -> None:

@@ -8,16 +8,27 @@ from cni_cnm.state.files import ENDPOINTS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.packet_filter.firewall_state import State
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.firewall import Policy
+    from cni_cnm.kernel import Transaction
 
 
-def enforce(host: Host, record: EndpointRecord, policy: Policy) -> None:
-    """PortTaken if another endpoint has published one of the ports."""
+def enforce(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ...]:
+    """Returns sentences about other firewalls that drop, or may drop, what the endpoint sends and gets.
+
+    PortTaken if another endpoint has published one of the ports.
+    """
     if not policy.bridge and not (record.ports and policy.publishes):
-        return
-    state = firewall_reconcile.ensure(host, foreign_accepts.key_of(record, policy), policy)
-    transaction = endpoint_elements.with_network(record, policy)
+        return ()
+    key = foreign_accepts.key_of(record, policy)
+    state = firewall_reconcile.ensure(host, key, policy)
+    _put(host, record, endpoint_elements.with_network(record, policy), state)
+    obstacles = foreign_accepts.recorded_obstacles(state, key)
+    return tuple(one.sentence for one in foreign_accepts.of_addresses(obstacles, record.addresses))
+
+
+def _put(host: Host, record: EndpointRecord, transaction: Transaction, state: State) -> None:
     if not (transaction.put or transaction.claim):
         return
 

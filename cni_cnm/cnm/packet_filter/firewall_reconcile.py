@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.packet_filter.firewall_state import State
     from cni_cnm.cnm.records import EndpointRecord
-    from cni_cnm.firewall import Policy
-    from cni_cnm.firewall.foreign_accept import Accepted
+    from cni_cnm.firewall import Accepted, Policy
     from cni_cnm.kernel import Transaction
     from cni_cnm.model import Json
 
@@ -75,18 +74,16 @@ def _repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     policies = {record.id: network_elements.policy_of(record) for record in network_records(host.store)} | dict(more)
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
     accepted |= _of_live_endpoints(host, {key: value for key, value in before.items() if key not in policies})
-    watched = foreign_accepts.put_all(host, list(accepted.values()))
-    state = state._replace(watched=watched, accepted={key: list(value) for key, value in accepted.items()})
+    watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))
+    recorded = {key: foreign_accepts.to_json(accept) for key, accept in accepted.items()}
+    state = state._replace(watched=watched, accepted=recorded, obstacles=obstacles)
     return firewall_state.store(host, state, chains, declared)
 
 
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:
     """Of the recorded accepts those of endpoints that still exist."""
-    if not recorded:
-        return {}
-    from cni_cnm.firewall.foreign_accept import Accepted
-
-    return {key: Accepted(*value) for key, value in recorded.items() if host.store.get(ENDPOINTS, key)}
+    there = (key for key in recorded if host.store.get(ENDPOINTS, key))
+    return {key: foreign_accepts.from_json(recorded[key]) for key in there}
 
 
 def _restore(host: Host) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ class State(NamedTuple):
     accepted: Mapping[str, Json] = {}
     """By id of a network, or of an endpoint alone on its link: what other firewalls were told to accept
     (firewall/foreign_accept.py)."""
+    obstacles: Mapping[str, Json] = {}
+    """By the same ids: what other firewalls drop, or may drop, all the same (firewall/foreign_drops.py)."""
 
 
 def lock(host: Host, *, shared: bool = False) -> Lock:
@@ -52,8 +54,9 @@ def load(host: Host) -> State:
     raw = host.store.get(FIREWALL, _STATE)
     if not raw or raw.get("epoch") != host.epoch:
         return State()
-    lists = {field: tuple(raw[field]) for field in ("chains", "declared", "watched")}
-    return State(raw["epoch"], raw["tables"], foreign_stamp=raw["others"], accepted=raw["accepted"], **lists)
+    chains, declared, watched = (tuple(raw[field]) for field in ("chains", "declared", "watched"))
+    obstacles = raw.get("obstacles", {})  # which 0.1.0 did not look for
+    return State(raw["epoch"], raw["tables"], chains, declared, raw["others"], watched, raw["accepted"], obstacles)
 
 
 def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:

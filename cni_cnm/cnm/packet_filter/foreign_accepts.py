@@ -7,16 +7,19 @@ endpoint is alone on its link.
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import firewall_state
+from cni_cnm.firewall import Accepted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.packet_filter.firewall_state import State
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.firewall import Policy
-    from cni_cnm.firewall.foreign_accept import Accepted
+    from cni_cnm.firewall.foreign_drops import Obstacle
+    from cni_cnm.kernel.contract.filter_rules import Edit, FilterTable
+    from cni_cnm.model import Address, Json
 
 
 def key_of(record: EndpointRecord, policy: Policy) -> str:
@@ -25,10 +28,18 @@ def key_of(record: EndpointRecord, policy: Policy) -> str:
 
 def accept_of(key: str, policy: Policy) -> Accepted:
     """An open network takes connections from outside; of an internal one only what stays within is accepted."""
-    from cni_cnm.firewall.foreign_accept import Accepted
-
-    inbound = policy.ingress == "open"
+    inbound = ("ip", "ip6") if policy.ingress == "open" else ()
     return Accepted(key, policy.bridge, policy.admin_chain, inbound, policy.internal, policy.zone)
+
+
+def to_json(accept: Accepted) -> Json:
+    return [list(value) if isinstance(value, tuple) else value for value in accept]
+
+
+def from_json(raw: Json) -> Accepted:
+    """Also as 0.1.0 recorded it, with True or False for `inbound`; the next repair says it anew."""
+    accept = Accepted(*raw)
+    return accept._replace(inbound=tuple(raw[3]) if isinstance(raw[3], list) else ("ip", "ip6") if raw[3] else ())
 
 
 def are_current(host: Host, state: State, key: str = "", policy: Policy | None = None) -> bool:
@@ -38,32 +49,41 @@ def are_current(host: Host, state: State, key: str = "", policy: Policy | None =
     stamp = host.foreign_firewalls.stamp(state.watched)
     if not stamp and not state.foreign_stamp:
         return True
-    expected = list(accept_of(key, policy)) if policy and policy.bridge else None
+    expected = to_json(accept_of(key, policy)) if policy and policy.bridge else None
     return bool(stamp == state.foreign_stamp) and (expected is None or state.accepted.get(key) == expected)
 
 
-def put_all(host: Host, accepts: Sequence[Accepted]) -> tuple[str, ...]:
-    """Put accepts wherever other firewalls drop. Returns the chains to watch from now on."""
+def put_all(host: Host, accepts: Sequence[Accepted]) -> tuple[tuple[str, ...], dict[str, list[Obstacle]]]:
+    """Put these accepts wherever other firewalls drop, and remove all others of ours.
+
+    Returns the chains to watch from now on, and by key what stands in the way all the same.
+    """
     firewalls = host.foreign_firewalls
     if firewalls is None or not firewalls.stamp(()):
-        return ()
+        return (), {}
+    from cni_cnm.cnm.packet_filter import foreign_obstacles
     from cni_cnm.firewall import foreign_accept
 
     watched: dict[str, None] = {}
+    obstacles: dict[Obstacle, None] = {}
 
-    def accept(family: str, saved: str) -> str:
-        script = foreign_accept.accept_all(saved, accepts)
-        if family:
-            names = [*foreign_accept.entered(saved), *(one.admin_chain for one in accepts if one.admin_chain)]
-            watched.update(dict.fromkeys(f"{family} {name}" for name in names))
-        return script
+    def accept(table: FilterTable) -> Sequence[Edit]:
+        obstacles.update(dict.fromkeys(foreign_obstacles.of_table(table)))
+        if not table.legacy:
+            names = [*foreign_accept.entered(table), *(one.admin_chain for one in accepts if one.admin_chain)]
+            watched.update(dict.fromkeys(f"{table.family} filter {name}" for name in names))
+        return foreign_accept.edits(table, accepts)
 
-    firewalls.rewrite(accept)
-    if firewalls.firewalld():
-        for one in accepts:
-            if not firewalls.trusts(one.bridge, one.zone):
-                firewalls.trust(one.bridge, one.zone)
-    return tuple(watched)
+    unread = foreign_obstacles.unreadable(firewalls.edit(accept))
+    in_zones = firewalls.firewalld()
+    for one in accepts if in_zones else ():
+        if not firewalls.trusts(one.bridge, one.zone):
+            firewalls.trust(one.bridge, one.zone)
+    chains = foreign_obstacles.base_chains(firewalls, in_zones=in_zones)
+    watched.update(dict.fromkeys(chain.place for chain in chains))
+    by_key = foreign_obstacles.of_chains(firewalls, chains, accepts)
+    found = {one.key: [*unread, *obstacles, *by_key[one.key]] for one in accepts if not one.internal}
+    return tuple(watched), {key: some for key, some in found.items() if some}
 
 
 def missing(host: Host, key: str, policy: Policy) -> str:
@@ -74,19 +94,54 @@ def missing(host: Host, key: str, policy: Policy) -> str:
     from cni_cnm.firewall import foreign_accept
 
     expected = accept_of(key, policy)
-    dropping: list[str] = []
+    lacking: list[str] = []
 
-    def look(family: str, saved: str) -> str:
-        if foreign_accept.accept(saved, *expected[:2], **expected.options()):
-            dropping.append(family)
-        return ""
+    def look(table: FilterTable) -> Sequence[Edit]:
+        if foreign_accept.lacks(table, expected):
+            lacking.append("ip6tables" if table.family == "ip6" else "iptables")
+        return ()
 
-    firewalls.rewrite(look)
-    if dropping:
-        return f"iptables drops what {policy.bridge} forwards: the accept of it is missing from FORWARD"
+    firewalls.edit(look)
+    if lacking:
+        return f"the rules of {policy.bridge} are missing from the chain FORWARD of {lacking[0]}"
     if firewalls.firewalld() and firewalls.trusts(policy.bridge, policy.zone) is False:
         return f"{policy.bridge} is not in the zone {policy.zone or 'trusted'} of firewalld"
     return ""
+
+
+def obstacles(host: Host, key: str, policy: Policy) -> list[Obstacle]:
+    """What stands in the way of a network's packets, as it was when it was last looked for, if that is current."""
+    firewalls = host.foreign_firewalls
+    if firewalls is None or not policy.bridge:
+        return []
+    state = firewall_state.load(host)
+    if are_current(host, state, key, policy):
+        return recorded_obstacles(state, key)
+    return look_for_obstacles(host, key, policy)
+
+
+def look_for_obstacles(host: Host, key: str, policy: Policy) -> list[Obstacle]:
+    """The same as it is now. Writes nothing."""
+    if host.foreign_firewalls is None or not policy.bridge or not host.foreign_firewalls.stamp(()):
+        return []
+    from cni_cnm.cnm.packet_filter import foreign_obstacles
+
+    return foreign_obstacles.of_network(host.foreign_firewalls, accept_of(key, policy))
+
+
+def recorded_obstacles(state: State, key: str) -> list[Obstacle]:
+    known = state.obstacles.get(key)
+    if not known:
+        return []
+    from cni_cnm.firewall.foreign_drops import Obstacle
+
+    return [Obstacle(*one) for one in known]
+
+
+def of_addresses(obstacles: Iterable[Obstacle], addresses: Sequence[Address]) -> list[Obstacle]:
+    """Those that concern a family of the addresses."""
+    families = {"ip6" if address.interface.version == 6 else "ip" for address in addresses}
+    return [one for one in obstacles if not one.family or not families or one.family in families]
 
 
 def withdraw_network(host: Host, network: NetworkRecord, policy: Policy, *, bridge_stays: bool) -> None:
@@ -110,9 +165,11 @@ def _withdraw(host: Host, key: str, policy: Policy, *, forget: bool) -> None:
     if firewalls.stamp(state.watched):
         from cni_cnm.firewall import foreign_accept
 
-        firewalls.rewrite(lambda _, saved: foreign_accept.withdraw(saved, key))
+        firewalls.edit(lambda table: foreign_accept.withdraw(table, key))
         if forget and firewalls.firewalld():
             firewalls.forget(policy.bridge, policy.zone)
     if key in state.accepted:
         accepted = {known: value for known, value in state.accepted.items() if known != key}
-        firewall_state.store(host, state._replace(accepted=accepted), state.chains, state.declared)
+        obstacles = {known: value for known, value in state.obstacles.items() if known != key}
+        state = state._replace(accepted=accepted, obstacles=obstacles)
+        firewall_state.store(host, state, state.chains, state.declared)

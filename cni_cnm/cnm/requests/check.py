@@ -9,12 +9,14 @@ from cni_cnm.model import EndpointKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.model import Attachment, EndpointSpec, NetworkSpec
 
 
-def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attachment | None) -> None:
-    """CheckFailed naming the first difference."""
+def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attachment | None) -> Sequence[str]:
+    """CheckFailed naming the first difference; else warnings."""
     record = load_endpoint(host.store, EndpointKey(network.name, spec.container_id, spec.ifname).id)
     if record is None or record.epoch != host.epoch:
         raise CheckFailed(
@@ -22,4 +24,4 @@ def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attach
             hint="was it made before a reboot, or by another plugin? DEL and ADD it again",
         )
     with host.namespaces.open(spec.netns) as stack:
-        check_endpoint.check(host, record, stack, previous, spec.environ)
+        return check_endpoint.check(host, record, stack, previous, spec.environ)

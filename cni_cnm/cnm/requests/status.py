@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm.network import network_description
+from cni_cnm.cnm.packet_filter import foreign_accepts
 from cni_cnm.cnm.records import load_network
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import NoSuchDriver, NotReady
@@ -37,4 +38,7 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     warnings = [warning for warning in warnings if warning]
     if warnings and exhausted_is_error:
         raise NotReady("; ".join(warnings), hint="remove containers, or widen the range")
+    if record:
+        policy = drivers.get(record.driver).policy(record.options)
+        warnings += [obstacle.sentence for obstacle in foreign_accepts.obstacles(host, record.id, policy)]
     return warnings

@@ -8,23 +8,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.model import Json
 
 
 class ForeignFirewalls(Protocol):
-    """What other programs keep in the packet filters of the host: iptables of both kinds, and firewalld."""
+    """What other programs keep in the packet filters of the host: nf_tables, iptables of both kinds, and firewalld."""
 
     def stamp(self, chains: Sequence[str]) -> Json:
-        """Changes with FORWARD, these chains (`ip CHAIN`, `ip6 CHAIN`), legacy rules, and firewalld's start.
+        """Changes with other programs' tables, FORWARD, these chains (`FAMILY TABLE CHAIN`), and legacy rules.
 
-        A list of JSON; `[]` where no other firewall is, so that nothing has to be accepted. 0.1 ms.
+        A list of JSON; `[]` where no other firewall is, so that nothing has to be accepted. 0.1 ms, with any number of
+        rules.
         """
 
-    def rewrite(self, change: Callable[[str, str], str]) -> None:
-        """Let `change(family, saved)` write a script for each filter table, from its `iptables-save`.
+    def edit(self, change: Callable[[FilterTable], Sequence[Edit]]) -> Sequence[str]:
+        """Let `change` say what to edit of each table `filter` of iptables. All edits of a table are made, or none.
 
-        `family` is ip or ip6, "" for a legacy table; an empty script is not run. IoFailed with iptables' message.
+        `change` is called again if the table was changed meanwhile. Gives a sentence for each table that cannot be
+        read. KernelError or IoFailed where one cannot be edited.
         """
+
+    def base_chains(self) -> Sequence[BaseChain]:
+        """Other programs' chains that are called by a hook."""
+
+    def rules(self, family: str, table: str, chain: str) -> Sequence[FilterRule]:
+        """The rules of one chain of nf_tables, in order; none if it is absent."""
 
     def firewalld(self) -> bool:
         """Whether firewalld filters here, by nftables."""

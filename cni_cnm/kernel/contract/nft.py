@@ -6,9 +6,10 @@ from typing import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.kernel.contract.element import Element, Handle, Rule, Transaction
+    from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.model import IPAddress
 
     Stream = tuple[int, range]
@@ -50,6 +51,21 @@ class Nft(Protocol):
 
     def remove_rules(self, rules: Sequence[Rule], chains: Sequence[str] = ()) -> None:
         """Remove these rules, then these chains (`FAMILY TABLE CHAIN`) if they are empty. No error if absent."""
+
+    def tables(self) -> dict[str, int]:
+        """`FAMILY TABLE` and handle of every table, other programs' too, that is not dormant."""
+
+    def base_chains(self) -> Sequence[BaseChain]:
+        """The chains of these tables that are called by a hook."""
+
+    def filter_rules(self, family: str, table: str, chain: str) -> Sequence[FilterRule]:
+        """The rules of one chain, in order; none if it is absent."""
+
+    def edit_filter(self, family: str, change: Callable[[FilterTable], Sequence[Edit]]) -> None:
+        """Let `change` say what to edit of iptables' table `filter` of a family. All edits are made, or none.
+
+        `change` is called again if the table was changed meanwhile, and not at all if it is absent.
+        """
 
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
         """Delete tracked UDP streams to these host ports that do not go to `targets`, where the ports lead now.

@@ -5,6 +5,7 @@ pyroute2's classes take ten times as long for the few attributes that every pod 
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from _thread import allocate_lock
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from cni_cnm.kernel.netlink import nlattr
 from cni_cnm.kernel.netlink.header import (
+    ACK,
     DONE,
     DUMP,
     ERROR,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     Question = tuple[int, str, bytes]
     """Type (`NFT_MSG_GET…`), family and attributes of a request."""
+    Change = tuple[int, str, int, bytes]
+    """Type (`NFT_MSG_NEW…`, `NFT_MSG_DEL…`), family, flags and attributes of a request."""
     Answer = tuple[bytes, int, int]
     """A datagram, and where in it the attributes of a message begin and end."""
 
@@ -37,7 +41,8 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 NESTED = 0x8000
-FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
+FAMILIES = {"unspec": 0, "inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
+_NAMES = {number: name for name, number in FAMILIES.items()}
 _NFGENMSG = struct.Struct("=BBH")
 """Family, version, resource id."""
 _ATTRIBUTES = HEADER.size + _NFGENMSG.size
@@ -45,6 +50,9 @@ _ATTRIBUTES = HEADER.size + _NFGENMSG.size
 _ERRNO = struct.Struct("=i")
 _SUBSYSTEM = 0xA00
 """NFNL_SUBSYS_NFTABLES."""
+_BATCH_BEGIN, _BATCH_END, _RESOURCE = 0x10, 0x11, socket.htons(_SUBSYSTEM >> 8)
+_GET_GENERATION, _GENERATION = 16, 1
+"""NFT_MSG_GETGEN; NFTA_GEN_ID and NFNL_BATCH_GENID."""
 _COMMENT = 0
 """NFTNL_UDATA_SET_ELEM_COMMENT, NFTNL_UDATA_RULE_COMMENT."""
 _QUESTIONS_MAX = 64
@@ -82,6 +90,19 @@ class Questions:
                 except InterruptedError:
                     pass
             return self._asked(_dump, (kind, family, body))
+
+    def generation(self) -> int:
+        """The number of the ruleset, which every change by anybody raises."""
+        (answer,) = self.ask([(_GET_GENERATION, "unspec", b"")])
+        return nlattr.number(answer[0], nlattr.places(*answer).get(_GENERATION), "big") if answer else 0
+
+    def commit(self, changes: Sequence[Change], generation: int = 0) -> None:
+        """Make all changes or none. OSError with the kernel's errno.
+
+        ERESTART if the ruleset is not of that `generation` any more; 0: whatever it is of.
+        """
+        with self._lock:
+            self._asked(_commit, (changes, generation))
 
     def _asked(self, ask: Callable[[socket.socket, A], T], about: A) -> T:
         if self._socket is None:
@@ -139,6 +160,34 @@ def _dump(sock: socket.socket, question: Question) -> list[Answer]:
             found.append((data, offset + _ATTRIBUTES, end))
 
 
+def _commit(sock: socket.socket, batch: tuple[Sequence[Change], int]) -> None:
+    """Only the last change is acknowledged: answers come in order, so every refusal comes before that."""
+    changes, generation = batch
+    based = nlattr.pack(_GENERATION, generation.to_bytes(4, "big")) if generation else b""
+    parts = [_frame(_BATCH_BEGIN, based)]
+    for number, (kind, family, flags, body) in enumerate(changes, 1):
+        acknowledged = ACK if number == len(changes) else 0
+        parts.append(_packed(kind, family, body, REQUEST | flags | acknowledged, number))
+    sock.send(b"".join((*parts, _frame(_BATCH_END, b""))))
+    refused = 0
+    while True:
+        data = sock.recv(RECEIVE_BYTES)
+        for offset, _, kind, _, number in messages(data):
+            if kind != ERROR:
+                continue
+            refused = refused or -_ERRNO.unpack_from(data, offset + HEADER.size)[0]
+            if number not in (0, len(changes)):  # 0 is the batch itself
+                continue
+            if refused:
+                raise OSError(refused, os.strerror(refused))
+            return
+
+
+def _frame(kind: int, body: bytes) -> bytes:
+    head = HEADER.pack(_ATTRIBUTES + len(body), kind, REQUEST, 0, 0)
+    return head + _NFGENMSG.pack(0, 0, _RESOURCE) + body
+
+
 def _packed(kind: int, family: str, body: bytes, flags: int, number: int) -> bytes:
     head = HEADER.pack(_ATTRIBUTES + len(body), _SUBSYSTEM + kind, flags, number, 0)
     return head + _NFGENMSG.pack(FAMILIES[family], 0, 0) + body
@@ -148,6 +197,11 @@ def nft_messages(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Of each message of a datagram: type (`NFT_MSG_…`), family, begin and end of its attributes."""
     for offset, end, kind, _, _ in messages(data):
         yield kind - _SUBSYSTEM, data[offset + HEADER.size], offset + _ATTRIBUTES, end
+
+
+def family(data: bytes, begin: int) -> str:
+    """Of the message whose attributes begin there."""
+    return _NAMES.get(data[begin - _NFGENMSG.size], "?")
 
 
 def text(kind: int, value: str) -> bytes:

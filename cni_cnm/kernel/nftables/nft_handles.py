@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.kernel.contract.element import Handle
-from cni_cnm.kernel.netlink.nlattr import number, places
+from cni_cnm.kernel.netlink.nlattr import number, places, text
 from cni_cnm.kernel.nftables import nfnetlink
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _GET_TABLE, _GET_CHAIN = 1, 4
 """NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN."""
-_TABLE_HANDLE = 4
+_TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE, _DORMANT = 1, 2, 4, 1
 _CHAIN_HANDLE, _CHAIN_POLICY, _CHAIN_USE = 2, 5, 6
 
 
@@ -23,6 +23,17 @@ def handles(questions: Questions, names: Sequence[str]) -> list[Handle | None]:
     answers = questions.ask(list(map(_question, names)))
     pairs = zip(names, answers, strict=True)
     return [_read(*answer, chain=name.count(" ") == 2) if answer else None for name, answer in pairs]
+
+
+def tables(questions: Questions) -> dict[str, int]:
+    """`FAMILY TABLE` and handle of every table that is not dormant."""
+    found = {}
+    for data, begin, end in questions.dump(_GET_TABLE, "unspec", b""):
+        fields = places(data, begin, end)
+        if not number(data, fields.get(_TABLE_FLAGS), "big") & _DORMANT:
+            name = f"{nfnetlink.family(data, begin)} {text(data, fields.get(_TABLE_NAME))}"
+            found[name] = number(data, fields.get(_TABLE_HANDLE), "big")
+    return found
 
 
 def _question(name: str) -> tuple[int, str, bytes]:

@@ -116,8 +116,9 @@ class FakeEngine:
         self._called("detach", key, endpoint, ipam)
         return self.said
 
-    def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> None:
+    def check(self, network: NetworkSpec, endpoint: EndpointSpec, previous: Attachment | None) -> Sequence[str]:
         self._called("check", network, endpoint, previous)
+        return self.said
 
     def collect(
         self, network: NetworkSpec, owner: str, valid: Sequence[EndpointKey], environ: Mapping[str, str]
