@@ -134,7 +134,7 @@ class Fields:
 
     def object(self, key: str) -> Fields:
         """A nested object, one without keys if absent."""
-        return self._within(self.mapping(key), key)
+        return Fields(self.mapping(key), f"{self.name(key)}.", error=self._error, words=self._words)
 
     def optional_object(self, key: str) -> Fields | None:
         """A nested object, None if absent."""
@@ -142,11 +142,7 @@ class Fields:
 
     def objects(self, key: str) -> Sequence[Fields]:
         """A list of objects."""
-        values = self.items(key)
-        for index, value in enumerate(values):
-            if not isinstance(value, dict):
-                raise self._error(f"{self.name(key)}[{index}] is {shown(value)}, it must be an object")
-        return [self._within(value, f"{key}[{index}]") for index, value in enumerate(values)]
+        return objects(self.items(key), self.name(key), error=self._error, words=self._words)
 
     # values parsed from text ------------------------------------------------
 
@@ -182,10 +178,17 @@ class Fields:
 
     # ------------------------------------------------------------------------
 
-    def _within(self, raw: Json, key: str) -> Fields:
-        return Fields(raw, f"{self.name(key)}.", error=self._error, words=self._words)
-
     def _refuse_unusable(self, text: str, key: str) -> None:
         """A NUL, and half a surrogate pair, which JSON can carry and no file or socket takes."""
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise self._error(f"{self.name(key)} is {shown(text)}, it must be text without NUL and lone surrogates")
+
+
+def objects(values: Json, name: str, *, error: type[CnmError] = InvalidConfig, words: bool = False) -> Sequence[Fields]:
+    """A list of objects that is called `name` in messages; `error` and `words` as in `Fields`."""
+    if not isinstance(values, list | tuple):
+        raise error(f"{name} is {shown(values)}, it must be {_KINDS[list]}")
+    for index, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise error(f"{name}[{index}] is {shown(value)}, it must be {_KINDS[dict]}")
+    return [Fields(value, f"{name}[{index}].", error=error, words=words) for index, value in enumerate(values)]

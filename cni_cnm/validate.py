@@ -35,7 +35,7 @@ INTERFACE_NAME_BYTES = 15
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 """To be used with fullmatch: `$` would let a trailing newline pass."""
-_NAME_RULE = "letters, digits, '_', '.' and '-', beginning with a letter or digit"
+_NAME_RULE = "a name of letters, digits, '_', '.' and '-' that begins with a letter or digit"
 _INTERFACE_RULE = f"an interface name: 1 to {INTERFACE_NAME_BYTES} bytes, no '/', ':' or white space, not '.' or '..'"
 
 
@@ -61,14 +61,14 @@ def name(text: str) -> str:
 
 def network_name(text: str) -> str:
     if not _NAME.fullmatch(text) or len(text) > NETWORK_NAME_MAX:
-        raise ValueError(f"{_NAME_RULE}, at most {NETWORK_NAME_MAX} characters")
+        raise ValueError(f"{_NAME_RULE}, of at most {NETWORK_NAME_MAX} characters")
     return text
 
 
 def owner(text: str) -> str:
     """Names with `/` between them, such as `cni/cluster`."""
     if len(text) > OWNER_MAX or not all(_NAME.fullmatch(part) for part in text.split("/")):
-        raise ValueError(f"letters, digits, '_', '.', '-' and '/', at most {OWNER_MAX} of them")
+        raise ValueError(f"a name of letters, digits, '_', '.', '-' and '/', of at most {OWNER_MAX} characters")
     return text
 
 

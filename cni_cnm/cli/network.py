@@ -6,10 +6,11 @@ import json
 import sys
 from typing import Any
 
+from cni_cnm import validate
 from cni_cnm.cli.table import table
 from cni_cnm.drivers import DEFAULT
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.ipam import BUILT_IN, values
+from cni_cnm.ipam import BUILT_IN
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
@@ -157,10 +158,10 @@ def _ranges(subnets: list[str], gateways: list[str]) -> list[list[dict[str, str]
         raise InvalidConfig(f"--gateway {gateways[len(subnets)]} needs the --subnet it is in")
     ranges = []
     for position, text in enumerate(subnets):
-        subnet = values.network(text, "--subnet")
+        subnet = validate.require(validate.network, text, "--subnet")
         ranges.append([{"subnet": text}])
         if position < len(gateways):
-            gateway = values.address(gateways[position], "--gateway")
+            gateway = validate.require(validate.address, gateways[position], "--gateway")
             if gateway not in subnet:
                 raise InvalidConfig(f"--gateway {gateway} is not in --subnet {subnet}")
             ranges[-1][0]["gateway"] = str(gateway)

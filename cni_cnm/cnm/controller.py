@@ -157,4 +157,4 @@ class Controller:
         """IP versions of the addresses an attach would give; None if only the IPAM knows. No effects."""
         from cni_cnm.cnm.network import network_description
 
-        return network_description.families(network, endpoint, self.host.settings)
+        return network_description.families(network, endpoint, self.host)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel import ForeignFirewalls, Namespaces, Nft, Stack
     from cni_cnm.settings import Settings
-    from cni_cnm.state.files import FileStore
+    from cni_cnm.state.store import Store
 
 
 class Host:
@@ -25,7 +25,7 @@ class Host:
     def __init__(
         self,
         settings: Settings,
-        store: FileStore,
+        store: Store,
         namespaces: Namespaces,
         open_nft: Callable[[], Nft],
         epoch: str,

@@ -25,7 +25,7 @@ from cni_cnm.cnm.record_json import (
 )
 from cni_cnm.drivers import EndpointPlan, drivers
 from cni_cnm.model import Bandwidth, EndpointKey, Lease, PortmapOptions
-from cni_cnm.state.files import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
+from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import Options
     from cni_cnm.model import Address, Device, Json, PortMapping, Route, Tuning
-    from cni_cnm.state.files import FileStore
+    from cni_cnm.state.store import Store
 
 SCHEMA = 1
 
@@ -246,31 +246,31 @@ def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[s
 # loading and listing; a record that cannot be read as JSON counts as none ---------------------------------------------
 
 
-def load_network(store: FileStore, name: str) -> NetworkRecord | None:
+def load_network(store: Store, name: str) -> NetworkRecord | None:
     raw = store.get(NETWORKS, name)
     return NetworkRecord.from_json(raw) if raw else None
 
 
-def network_records(store: FileStore) -> Iterator[NetworkRecord]:
+def network_records(store: Store) -> Iterator[NetworkRecord]:
     """By name."""
     for name in store.names(NETWORKS):
         if raw := store.get(NETWORKS, name):
             yield NetworkRecord.from_json(raw)
 
 
-def load_endpoint(store: FileStore, endpoint_id: str) -> EndpointRecord | None:
+def load_endpoint(store: Store, endpoint_id: str) -> EndpointRecord | None:
     raw = store.get(ENDPOINTS, endpoint_id)
     return EndpointRecord.from_json(raw) if raw else None
 
 
-def endpoint_records(store: FileStore) -> Iterator[EndpointRecord]:
+def endpoint_records(store: Store) -> Iterator[EndpointRecord]:
     """By id."""
     for name in store.names(ENDPOINTS):
         if raw := store.get(ENDPOINTS, name):
             yield EndpointRecord.from_json(raw)
 
 
-def publishing_endpoints(store: FileStore, netns: str) -> Iterator[EndpointRecord]:
+def publishing_endpoints(store: Store, netns: str) -> Iterator[EndpointRecord]:
     """Endpoints in the sandbox at a path that have published ports. Other records are not parsed."""
     for name in store.names(ENDPOINTS):
         raw = store.get(ENDPOINTS, name)
@@ -278,24 +278,24 @@ def publishing_endpoints(store: FileStore, netns: str) -> Iterator[EndpointRecor
             yield EndpointRecord.from_json(raw)
 
 
-def load_sandbox(store: FileStore, sandbox_id: str, epoch: str) -> SandboxRecord | None:
+def load_sandbox(store: Store, sandbox_id: str, epoch: str) -> SandboxRecord | None:
     """None also for a record of another epoch."""
     raw = store.get(SANDBOXES, sandbox_id)
     return SandboxRecord.from_json(raw) if raw and raw["epoch"] == epoch else None
 
 
-def sandbox_records(store: FileStore, epoch: str) -> Iterator[SandboxRecord]:
+def sandbox_records(store: Store, epoch: str) -> Iterator[SandboxRecord]:
     for name in store.names(SANDBOXES):
         if record := load_sandbox(store, name, epoch):
             yield record
 
 
-def load_pool(store: FileStore, pool_id: str) -> PoolRecord | None:
+def load_pool(store: Store, pool_id: str) -> PoolRecord | None:
     raw = store.get(POOLS, pool_id)
     return PoolRecord.from_json(raw) if raw else None
 
 
-def pool_records(store: FileStore) -> Iterator[PoolRecord]:
+def pool_records(store: Store) -> Iterator[PoolRecord]:
     for name in store.names(POOLS):
         if raw := store.get(POOLS, name):
             yield PoolRecord.from_json(raw)

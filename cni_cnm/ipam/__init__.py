@@ -1,16 +1,16 @@
-"""Address management: which IPAM a type stands for. contract.py says what each of them offers.
+"""IP address management: which implementation an IPAM type has. contract.py says what each of them does.
 
-    host_local   host-local's store, shared with the reference executable byte for byte (default)
-    pools        a subnet from the default address pools for a network that names none
-    static       addresses written in the configuration
-    none         no addresses (L2)
-    given        addresses that another engine (Docker) has allocated
-    single       host-local's addresses one by one, for an engine that asks before it names the endpoint
-    delegated    any other CNI IPAM executable, by CNI_PATH
-    remote       any other Docker IPAM plugin
+    host_local      addresses from ranges, in the reference executable's lease folder (default)
+    static          the addresses in the configuration
+    none            no addresses (L2)
+    preallocated    addresses that Docker allocates with another IPAM driver; `given` in records
+    delegated       any other CNI IPAM executable, found on CNI_PATH
+    remote          any Docker IPAM plugin: remote_pools has the network's pools, remote_leases the endpoints' addresses
+    pools           a subnet from the default address pools, for a network that names none
+    docker_leases   leases that Docker requests one by one in a host-local lease folder
 
-A module offers `configure`, `restore` and `release_unrecorded`, which the functions of those names here
-dispatch to. `configure` parses once; an `Ipam` in hand is valid.
+An implementation is a module with `configure`, `restore` and `release_unrecorded`; the functions of those names here
+choose the module. `configure` parses once: an `Ipam` that was made is valid.
 """
 
 from __future__ import annotations
@@ -25,14 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cni_cnm.ipam.contract import Ipam, Module
-    from cni_cnm.model import (
-        EndpointKey,
-        EndpointSpec,
-        IPAddress,
-        IPNetwork,
-        Json,
-    )
+    from cni_cnm.ipam.contract import Ipam, IpamHost, Module
+    from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IPNetwork, Json
     from cni_cnm.settings import Settings
 
 NOTHING: Mapping[str, Any] = {}
@@ -42,25 +36,25 @@ BUILT_IN = {
     "none": "cni_cnm.ipam.none",
     "host-local": "cni_cnm.ipam.host_local",
     "static": "cni_cnm.ipam.static",
-    "given": "cni_cnm.ipam.given",
+    "given": "cni_cnm.ipam.preallocated",
 }
 
 
 ipams: Registry[Module] = Registry("ipam", BUILT_IN, attribute="")
 
 
-def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings | None = None) -> Ipam:
-    """The IPAM of a network, with what the endpoint's runtime adds to its configuration.
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Ipam:
+    """The IPAM of a network, with the ranges that the endpoint's runtime adds.
 
-    InvalidConfig for a wrong value; NoSuchDriver if the type is neither built in nor an executable on
-    CNI_PATH.
+    InvalidConfig for a wrong value; NoSuchDriver if the type is neither built in, nor an executable on CNI_PATH, nor a
+    Docker plugin.
     """
-    return _module(spec).configure(network, spec, endpoint, settings or _settings())
+    return _module(spec).configure(network, spec, endpoint, host)
 
 
-def restore(network: str, kind: str, record: Mapping[str, Json], settings: Settings | None = None) -> Ipam:
-    """From an endpoint's record: enough to release, check and record again."""
-    return _module(IpamSpec(kind), record).restore(network, record, settings or _settings())
+def restore(network: str, kind: str, record: Mapping[str, Json], host: IpamHost) -> Ipam:
+    """The IPAM of an endpoint's record: it can release, check and record again."""
+    return _module(IpamSpec(kind), record).restore(network, record, host)
 
 
 def release_unrecorded(
@@ -68,18 +62,17 @@ def release_unrecorded(
     spec: IpamSpec,
     key: EndpointKey,
     environ: Mapping[str, str],
-    last: Callable[[frozenset[IPAddress]], None],
-    settings: Settings | None = None,
+    before_release: Callable[[frozenset[IPAddress]], None],
+    host: IpamHost,
 ) -> None:
-    """`Ipam.release` for an endpoint without a record; the configuration may be invalid otherwise."""
-    settings = settings or _settings()
+    """`Ipam.release` for an endpoint without a record. The rest of the configuration may be invalid."""
     module = _module(spec)
     if spec.type not in ipams:
         from cni_cnm.ipam import remote
 
-        if remote.leased(network, key, settings):
+        if remote.has_lease(network, key, host):
             module = remote
-    module.release_unrecorded(network, spec, key, environ, last, settings)
+    module.release_unrecorded(network, spec, key, environ, before_release, host)
 
 
 def choose_subnet(family: int, settings: Settings, used: Sequence[IPNetwork]) -> IPNetwork:
@@ -90,40 +83,49 @@ def choose_subnet(family: int, settings: Settings, used: Sequence[IPNetwork]) ->
 
 
 def subnets(pool: Ipam) -> Sequence[Subnet]:
-    """What a driver is told of a network's addresses."""
+    """A network's subnets, as its driver is told them."""
     if isinstance(pool, HasSubnets):
         return pool.subnets()
     return [Subnet(gateway.network, gateway, LOCAL_SPACE) for gateway in pool.gateways()]
 
 
 def allocates(spec: IpamSpec) -> bool:
-    """Whether a network gets its pools of a plugin, with `allocate`, and must give them back, with `free`."""
+    """Whether a plugin allocates the network's pools: `allocate` requests them and `free` releases them."""
     return spec.type not in ipams and _is_plugin(spec)
 
 
 def allocate(
     spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], used: Sequence[IPNetwork]
 ) -> Mapping[str, Json]:
-    """Keys for the network's record; see remote_pools.allocate."""
+    """Request a network's pools. Returns the keys for its record; see remote_pools.allocate."""
     from cni_cnm.ipam import remote
 
     return remote.allocate(spec, families, skipped, used)
 
 
-def free(network: str, spec: IpamSpec, settings: Settings, *, force: bool = False) -> None:
-    """`spec` as the network's record has it; `force` where nobody is there to take it back."""
+def free(network: str, spec: IpamSpec, host: IpamHost, *, force: bool = False) -> None:
+    """Release a network's pools. `force`: delete the leases' records also if the plugin does not answer."""
     from cni_cnm.ipam import remote
 
-    remote.free(network, spec, settings, force=force)
+    remote.free(network, spec, host, force=force)
 
 
 def allocated(config: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The keys of a network's record that came from `allocate`."""
+    """The keys in a network's record that are from `allocate`."""
     return {key: config[key] for key in (ALLOCATED,) if key in config}
 
 
+def allocated_subnets(config: Mapping[str, Json]) -> Sequence[IPNetwork]:
+    """The subnets in those keys. None for a plugin that manages no addresses."""
+    if ALLOCATED not in config:
+        return ()
+    from cni_cnm.ipam.remote_pools import Allocated
+
+    return [pool.pool for pool in Allocated.from_json(config[ALLOCATED]).pools if pool.managed]
+
+
 def _module(spec: IpamSpec, record: Mapping[str, Json] = NOTHING) -> Module:
-    """Built in, else an executable on CNI_PATH, else a plugin; `delegated` says what was looked for in vain."""
+    """The built-in module, else an executable on CNI_PATH, else a plugin. `delegated` raises if there is none."""
     if spec.type in ipams:
         return ipams.get(spec.type)
     if "plugin" in record or _is_plugin(spec):
@@ -142,9 +144,3 @@ def _is_plugin(spec: IpamSpec) -> bool:
     if ALLOCATED in spec.config:
         return True
     return not delegated.exists(spec.type, spec.cni_path) and discovery.find(spec.type) is not None
-
-
-def _settings() -> Settings:
-    from cni_cnm import settings
-
-    return settings.load()

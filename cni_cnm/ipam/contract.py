@@ -1,7 +1,4 @@
-"""The contract of address management: what an IPAM offers a network, and what its module offers the package.
-
-The texts of the methods say what every IPAM promises; __init__.py finds the module for a type.
-"""
+"""The contract of IP address management: what an IPAM does for a network, and what its module offers the package."""
 
 from __future__ import annotations
 
@@ -13,89 +10,99 @@ if TYPE_CHECKING:
 
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json, Lease, Subnet
     from cni_cnm.settings import Settings
+    from cni_cnm.state.store import Store
 
 ALLOCATED = "Allocated"
-"""Key of a network's record beside its ipam's own, which are in lower case: what a plugin gave the network."""
+"""Key in a network's record for the pools that a plugin gave it. The ipam's own keys are in lower case."""
 LOCAL_SPACE = "LocalDefault"
 """libnetwork's name for the address space of a host's own networks."""
 
 
 class PoolStatus(NamedTuple):
-    """`free` counts addresses an ADD could get now; None: this IPAM cannot tell."""
+    """`free`: how many addresses can be allocated now; None if the IPAM does not know."""
 
     free: int | None
     detail: str = ""
 
 
+class IpamHost(Protocol):
+    """What an IPAM uses of the host. `settings` has the folders, `store` the records, which are of `epoch`."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def epoch(self) -> str: ...
+
+
 class Ipam(Protocol):
-    """Addresses of one network. One instance per request; no state of its own beside its store."""
+    """The addresses of one network. One object a request; its only state is in its store."""
 
     type: str
 
     families: tuple[int, ...] | None
-    """IP versions (4, 6) of the addresses one acquire gives, in order; None: not known before asking."""
+    """IP versions (4, 6) of the addresses that `acquire` returns, in order; None: not known before."""
 
     def gateways(self) -> Sequence[IPInterface]:
-        """Gateways the configuration names or implies, with their subnet's prefix: the bridge's addresses."""
+        """Gateways that are configured or follow from it, with the prefix length of their subnet."""
 
     def validate(self, endpoint: EndpointSpec) -> None:
-        """Refuse (InvalidConfig) what this endpoint asks for and this pool can never give."""
+        """InvalidConfig if the endpoint requests what this network can never allocate."""
 
     def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:
-        """Addresses for an endpoint; Conflict if it has some already.
+        """Reserve addresses for an endpoint. On failure nothing of it stays reserved.
 
-        AddressesExhausted, or InvalidConfig for a requested one that cannot be had.
-        All or nothing: on failure nothing of this endpoint stays reserved.
+        Conflict if it has addresses already; AddressesExhausted; InvalidConfig if a requested one cannot be reserved.
         """
 
     def release(
-        self, key: EndpointKey, environ: Mapping[str, str], last: Callable[[frozenset[IPAddress]], None]
+        self, key: EndpointKey, environ: Mapping[str, str], before_release: Callable[[frozenset[IPAddress]], None]
     ) -> None:
-        """Give back everything the endpoint holds; nothing held is success.
+        """Release all addresses of the endpoint. No error if it has none.
 
-        `last` is called once, with the addresses that are still this endpoint's, while no other allocator can
-        hand them out: what is keyed by an address (nft elements) is taken down there, and only there. If
-        `last` raises, nothing is released and the error goes on: the next call finds both, and can tell whose.
+        `before_release` is called once with the addresses that are still the endpoint's, while no other allocator can
+        reserve them: it removes what is keyed by an address (nft elements). If it raises, nothing is released.
         """
 
     def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:
         """CheckFailed if an address of the lease is not reserved for this endpoint. Writes nothing."""
 
     def collect(self, valid: Sequence[EndpointKey], environ: Mapping[str, str]) -> None:
-        """CNI GC for executables that have it; for built-in IPAMs the records drive the release."""
+        """GC of a CNI executable. Built-in IPAMs do nothing: the caller releases what its endpoint records name."""
 
     def status(self) -> PoolStatus:
-        """Without locks and in time bounded by the store's size. NotReady if acquire cannot work at all."""
+        """Takes no locks. NotReady if `acquire` cannot work at all."""
 
     def record(self) -> Mapping[str, Json]:
-        """What a release needs, as JSON, for the endpoint's record; `restore` gives an Ipam back."""
+        """What `release` needs, as JSON for the endpoint's record. `restore` makes an Ipam of it."""
 
 
 @runtime_checkable
 class WantsMac(Protocol):
-    """An IPAM that may have to be told an endpoint's MAC before it gives an address."""
+    """An IPAM that may need an endpoint's MAC before it reserves an address."""
 
     wants_mac: bool
 
 
 @runtime_checkable
 class HasSubnets(Protocol):
-    """An IPAM that knows more of its subnets than their gateways."""
+    """An IPAM that knows its subnets, not only their gateways."""
 
     def subnets(self) -> Sequence[Subnet]: ...
 
 
 class Module(Protocol):
-    """What a name in the registry stands for."""
+    """An implementation in the registry."""
 
-    def configure(self, network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Ipam: ...
-    def restore(self, network: str, record: Mapping[str, Json], settings: Settings) -> Ipam: ...
+    def configure(self, network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Ipam: ...
+    def restore(self, network: str, record: Mapping[str, Json], host: IpamHost) -> Ipam: ...
     def release_unrecorded(
         self,
         network: str,
         spec: IpamSpec,
         key: EndpointKey,
         environ: Mapping[str, str],
-        last: Callable[[frozenset[IPAddress]], None],
-        settings: Settings,
+        before_release: Callable[[frozenset[IPAddress]], None],
+        host: IpamHost,
     ) -> None: ...

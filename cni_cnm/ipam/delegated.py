@@ -1,8 +1,7 @@
-"""delegated: any other CNI IPAM executable, found on CNI_PATH and run with the whole network configuration on
-stdin.
+"""Any other CNI IPAM executable, found on CNI_PATH and run with the whole network configuration on stdin.
 
-As libcni's invoke package does it: the caller's environment, stderr passed through, "text file busy" tried
-again. Beside that: a fixed PATH, a time limit, and a DEL after an ADD that failed.
+As in libcni's invoke package: the caller's environment, stderr passed through, "text file busy" tried again. In
+addition: a fixed PATH, a time limit, and a DEL after an ADD that failed.
 """
 
 from __future__ import annotations
@@ -15,9 +14,11 @@ import stat
 from ipaddress import ip_address
 from time import sleep
 
+from cni_cnm import validate
 from cni_cnm.docker_protocol import discovery
-from cni_cnm.errors import CnmError, DriverFailed, InvalidConfig, NoSuchDriver
-from cni_cnm.ipam import values
+from cni_cnm.errors import CnmError, DriverFailed, NoSuchDriver, shown
+from cni_cnm.fields import Fields
+from cni_cnm.ipam import dns, routes
 from cni_cnm.ipam.contract import PoolStatus
 from cni_cnm.model import Address, Lease
 
@@ -25,8 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cni_cnm.ipam.contract import IpamHost
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json
-    from cni_cnm.settings import Settings
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT_S = 55.0
@@ -40,22 +41,21 @@ def exists(kind: str, cni_path: str) -> bool:
 
 
 def find(kind: str, cni_path: str) -> str:
-    """The executable in the first folder of CNI_PATH that has it. NoSuchDriver tells what was tried."""
+    """The executable in the first folder of CNI_PATH that has it. NoSuchDriver names the paths that were tried."""
     tried = _places(kind, cni_path)
     found = next((path for path in tried if _is_file(path)), None)
     if found is not None:
         return found
+    where = f"{' or '.join(tried)} is not a file" if tried else "CNI_PATH is empty"
     raise NoSuchDriver(
-        f"there is no ipam {kind!r}: it is not built in, and {' or '.join(tried) or 'CNI_PATH'} "
-        f"{'is no file' if tried else 'is empty'}",
-        hint="built in are host-local, static and none; others are executables on CNI_PATH, or Docker plugins: "
+        f"there is no ipam {kind!r}: it is not built in, and {where}",
+        hint="built in are host-local, static and none; others are executables on CNI_PATH, or Docker plugins. "
         + discovery.hint(),
     )
 
 
 def _places(kind: str, cni_path: str) -> list[str]:
-    if "/" in kind or "\0" in kind or kind in ("", ".", ".."):
-        raise InvalidConfig(f"the ipam type {kind!r} is no plain name", hint="it is looked for on CNI_PATH")
+    validate.require(validate.name, kind, "ipam.type")
     return [f"{folder}/{kind}" for folder in cni_path.split(os.pathsep) if folder]
 
 
@@ -66,13 +66,13 @@ def _is_file(path: str) -> bool:
         return False
 
 
-def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Delegated:  # noqa: ARG001
-    """What the executable's own keys mean only it knows: nothing is parsed here, except that it exists."""
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Delegated:  # noqa: ARG001
+    """NoSuchDriver if there is no such executable. Its keys are not parsed here: only the executable knows them."""
     find(spec.type, spec.cni_path)
     return Delegated(spec.type, spec.conf, spec.cni_path, endpoint.environ if endpoint else {})
 
 
-def restore(network: str, record: Mapping[str, Json], settings: Settings) -> Delegated:  # noqa: ARG001
+def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> Delegated:  # noqa: ARG001
     held = frozenset(ip_address(text) for text in record.get("addresses", ()))
     return Delegated(record.get("type", ""), record.get("conf", {}), record.get("cni_path", ""), {}, held)
 
@@ -82,10 +82,10 @@ def release_unrecorded(
     spec: IpamSpec,
     key: EndpointKey,
     environ: Mapping[str, str],
-    last: Callable[[frozenset[IPAddress]], None],
-    settings: Settings,
+    before_release: Callable[[frozenset[IPAddress]], None],
+    host: IpamHost,
 ) -> None:
-    configure(network, spec, None, settings).release(key, environ, last)
+    configure(network, spec, None, host).release(key, environ, before_release)
 
 
 class Delegated:
@@ -108,7 +108,7 @@ class Delegated:
         return ()
 
     def validate(self, endpoint: EndpointSpec) -> None:
-        """Nothing: what can be had only the executable knows."""
+        """Refuses nothing: only the executable knows what it can reserve."""
 
     def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:
         environ = {**endpoint.environ, "CNI_NETNS": endpoint.netns}
@@ -116,7 +116,7 @@ class Delegated:
             lease = _lease(self.type, self._run("ADD", environ, key))
         except CnmError:
             try:
-                self._run("DEL", environ, key)  # the specification wants it, whatever the ADD got to
+                self._run("DEL", environ, key)  # CNI SPEC: after a failed ADD
             except CnmError:
                 pass
             raise
@@ -124,23 +124,23 @@ class Delegated:
         return lease
 
     def release(
-        self, key: EndpointKey, environ: Mapping[str, str], last: Callable[[frozenset[IPAddress]], None]
+        self, key: EndpointKey, environ: Mapping[str, str], before_release: Callable[[frozenset[IPAddress]], None]
     ) -> None:
-        last(self._held)
+        before_release(self._held)
         self._run("DEL", environ, key)
 
     def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:
-        if self._speaks(0, 4):
+        if self._version_at_least(0, 4):
             conf = self._conf if "prevResult" in self._conf else {**self._conf, "prevResult": self._result(lease)}
             self._run("CHECK", environ, key, conf)
 
     def collect(self, valid: Sequence[EndpointKey], environ: Mapping[str, str]) -> None:
-        if self._speaks(1, 1):
+        if self._version_at_least(1, 1):
             attachments = [{"containerID": key.container_id, "ifname": key.ifname} for key in valid]
             self._run("GC", environ, None, {**self._conf, "cni.dev/valid-attachments": attachments})
 
     def status(self) -> PoolStatus:
-        if self._speaks(1, 1):
+        if self._version_at_least(1, 1):
             self._run("STATUS", self._environ, None, timeout_s=STATUS_TIMEOUT_S)
         return PoolStatus(None)
 
@@ -154,13 +154,13 @@ class Delegated:
 
     # ------------------------------------------------------------------------
 
-    def _speaks(self, *least: int) -> bool:
-        """Is the configuration of this CNI version or a later one?"""
+    def _version_at_least(self, *least: int) -> bool:
+        """Whether the configuration has this CNI version or a later one."""
         version = str(self._conf.get("cniVersion") or "0.1.0")
         return [int(part) for part in version.split(".") if part.isdigit()] >= list(least)
 
     def _result(self, lease: Lease) -> Json:
-        """A lease as the CNI result it came from, for a CHECK whose configuration brings none."""
+        """A lease as a CNI result, for a CHECK whose configuration has no prevResult."""
         routes = [
             {
                 key: value if isinstance(value, int) else str(value)
@@ -187,7 +187,7 @@ class Delegated:
         conf: Mapping[str, Json] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> Json:
-        """The decoded stdout, None if there is none. DriverFailed has the executable's own code."""
+        """Run the executable. Returns its decoded stdout, None if it is empty. DriverFailed has its own code."""
         path = find(self.type, self._cni_path)
         ids = {"CNI_CONTAINERID": key.container_id, "CNI_IFNAME": key.ifname} if key else {}
         full = {**environ, **ids, "CNI_COMMAND": verb, "CNI_PATH": self._cni_path, "PATH": SEARCH_PATH}
@@ -206,8 +206,8 @@ class Delegated:
                 details=str(answer.get("details") or ""),
             )
         raise DriverFailed(
-            f"the ipam {path} ended {verb} with status {code} and without a CNI answer: {answer or '-'}",
-            hint="what it wrote on stderr is in the caller's log",
+            f"the ipam {path} ended {verb} with exit code {code} and without a CNI result: {answer or '-'}",
+            hint="the caller's log has what it wrote to stderr",
         )
 
 
@@ -221,7 +221,7 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
             )
             break
         except OSError as error:
-            # An executable that is being installed is busy for a moment.
+            # ETXTBSY: the executable is being installed.
             if error.errno != errno.ETXTBSY or run == _BUSY_RUNS - 1:
                 raise DriverFailed(f"the ipam executable {path} cannot be run: {error.strerror}") from error
             sleep(_BUSY_PAUSE_S)
@@ -229,37 +229,28 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
         try:
             output, _ = child.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # its own children hold the pipe as well
+            os.killpg(child.pid, signal.SIGKILL)  # its children hold the pipe open, too
             child.communicate()
             raise DriverFailed(
-                f"the ipam executable {path} gave no answer in {timeout_s:g} s and was killed", code=11
+                f"the ipam executable {path} did not end in {timeout_s:g} s and was killed", code=11
             ) from None
     return child.returncode, output
 
 
 def _lease(kind: str, result: Json) -> Lease:
-    """A CNI result of any version; `interfaces` are not an IPAM's business."""
-    lowered = _lowered(result)
-    try:
-        raw = values.mapping(lowered, "the result")
-        addresses = [_address(values.mapping(item, "ips"), "address") for item in values.items(raw.get("ips"), "ips")]
-        routes = list(values.routes(raw.get("routes"), "routes"))
-        for old in ("ip4", "ip6"):  # CNI 0.1 and 0.2
-            if raw.get(old):
-                part = values.mapping(raw[old], old)
-                addresses.append(_address(part, "ip"))
-                routes += values.routes(part.get("routes"), f"{old}.routes")
-        return Lease(tuple(addresses), tuple(routes), values.dns(raw.get("dns"), "dns"))
-    except InvalidConfig as error:
-        raise DriverFailed(f"the ipam {kind} gave a result that cannot be used: {error.msg}") from error
+    """A CNI result of any version. `interfaces` are ignored: an IPAM has none."""
+    if not isinstance(result, dict):
+        raise DriverFailed(f"the ipam {kind} gave a result that is {shown(result)}, it must be an object")
+    fields = Fields(result, f"the result of the ipam {kind}: ", error=DriverFailed)
+    addresses = [_address(ip, "address") for ip in fields.objects("ips")]
+    found = list(routes.read(fields))
+    for old in ("ip4", "ip6"):  # CNI 0.1.0 and 0.2.0
+        if old in fields:
+            family = fields.object(old)
+            addresses.append(_address(family, "ip"))
+            found += routes.read(family)
+    return Lease(tuple(addresses), tuple(found), dns.read(fields))
 
 
-def _address(raw: Mapping[str, Json], key: str) -> Address:
-    gateway = raw.get("gateway")
-    return Address(values.interface(raw.get(key), key), values.address(gateway, "gateway") if gateway else None)
-
-
-def _lowered(value: Json) -> Json:
-    if isinstance(value, dict):
-        return {str(key).lower(): _lowered(item) for key, item in value.items()}
-    return [_lowered(item) for item in value] if isinstance(value, list) else value
+def _address(fields: Fields, key: str) -> Address:
+    return Address(fields.required(key, validate.interface), fields.address("gateway"))

@@ -1,19 +1,21 @@
-"""Which leases of a folder no endpoint record names, so that a DEL without a record need not read them all.
+"""Which leases of a folder no endpoint record names, so that a DEL without a record need not read all leases.
 
-    RUN_DIR/leases/DIGEST.json      {owner: [address, ...]}; DIGEST is of the lease folder's path
+    RUN_DIR/leases/DIGEST.json      {owner: [address, ...]}; DIGEST is that of the lease folder's path
 
-Such leases are the reference executable's, or of an earlier epoch. The index is written by a walk over the
-folder and never edited; each use verifies in the lease file itself, so an entry too many does no harm. It is
-valid while its own modification time equals the folder's, which whoever makes or removes a lease changes:
+Such leases are the reference executable's, or of an earlier epoch. The index is written by reading the whole folder
+and never edited. Each use verifies its answer in the lease files, so an entry too many is harmless.
 
-- A walk, and each change of ours that found the index valid, ends by setting both times to one second before
-  what the folder then has. The kernel never stamps a later change earlier than ours: even one in the
-  same tick of its coarse clock, or on a file system that keeps whole seconds, differs from the pinned time.
+The index is valid while its modification time equals the folder's, which changes when any program makes or removes a
+lease:
+
+- Writing the index, and each change of ours that found it valid, ends by setting both times to one second before what
+  the folder then has. The kernel never stamps a later change that early, not even one in the same tick of its coarse
+  clock, or on a file system that keeps whole seconds.
 - The index gets its time before the folder does: a kill between the two leaves an index that is not valid.
-- All this happens under the lease lock. A reader without it sees both times pinned, or a mismatch.
+- All of this is done under the lease lock. A reader without the lock sees equal times, or an index that is not valid.
 
-Changes of ours never add to it, because the endpoint's record stands before its address is taken; where it
-does not, the change is not carried over. So nothing here grows with the number of our own leases.
+Our own leases are never added, because an endpoint's record is written before its address is taken. Where it is not,
+the index becomes invalid. So the cost of a lookup does not grow with the number of our leases.
 """
 
 from __future__ import annotations
@@ -22,25 +24,28 @@ import json
 import os
 
 from cni_cnm.model import EndpointKey, digest
-from cni_cnm.state.files import ENDPOINTS
+from cni_cnm.state import small_files
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from cni_cnm.state.store import Store
 
 SEPARATOR = "\r\n"
 _PINNED_NS = 1_000_000_000
 
 
 class LeaseIndex:
-    def __init__(self, network: str, folder: str, run_dir: str) -> None:
+    def __init__(self, network: str, folder: str, run_dir: str, store: Store) -> None:
         self._network = network
         self._folder = folder
-        self._endpoints = f"{run_dir}/{ENDPOINTS}"
+        self._store = store
         self._path = f"{run_dir}/leases/{digest(folder)}.json"
 
     def lookup(self, owners: Sequence[str]) -> dict[str, list[str]] | None:
-        """Names of the lease files each of the owners may hold; None if the index is not valid."""
+        """Names of the lease files that each of the owners may hold; None if the index is not valid."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -51,7 +56,7 @@ class LeaseIndex:
                 if os.fstat(descriptor).st_mtime_ns != self._folder_time():
                     return None
             if not any(json.dumps(owner).encode() in content for owner in owners):
-                return {}  # decoding costs more than all the rest where there are thousands
+                return {}  # decoding thousands of entries costs more than the rest of a DEL
             known = json.loads(content)
         except (OSError, ValueError):
             return None
@@ -64,35 +69,28 @@ class LeaseIndex:
             return False
 
     def leaves_out(self, key: EndpointKey) -> bool:
-        """True if the endpoint is on record: what it takes does not belong in the index."""
-        return os.path.exists(f"{self._endpoints}/{key.id}.json")
+        """Whether the endpoint has a record: its leases are not in the index."""
+        return self._store.has(ENDPOINTS, key.id)
 
     def pin(self) -> None:
-        """Carry a valid index over a change just made under the lock."""
+        """Keep a valid index valid over a change that was just made under the lock."""
         try:
             pinned = self._folder_time() - _PINNED_NS
             os.utime(self._path, ns=(pinned, pinned))
             os.utime(self._folder, ns=(pinned, pinned))
         except OSError:
-            return  # not valid from here on, which costs the next lookup a walk
+            return  # the index is not valid now: the next lookup reads the whole folder
 
     def write(self, leases: Iterable[tuple[str, str]]) -> None:
-        """Replace the index by these (name, owner) pairs, less those on record. A full disk costs speed."""
-        try:
-            records = set(os.listdir(self._endpoints))
-        except OSError:
-            records = set()
+        """Replace the index by these (name, owner) pairs, without those that have a record. A full disk is no error."""
+        recorded = set(self._store.names(ENDPOINTS))
         found: dict[str, list[str]] = {}
         for name, owner in leases:
-            if not (records and self._on_record(name, owner, records)):
+            if not (recorded and self._has_record(name, owner, recorded)):
                 found.setdefault(owner, []).append(name)
-        temporary = f"{self._path}.{os.getpid()}.tmp"
         try:
-            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write(json.dumps(found))  # json.dump takes the slow encoder
-            os.utime(temporary, ns=(0, 0))  # by chance it could equal the folder's time before it is pinned
-            os.rename(temporary, self._path)
+            # Time 0, because the time of now could by chance equal the folder's before both are pinned.
+            small_files.replace(self._path, json.dumps(found).encode(), mtime_ns=0)
         except OSError:
             return
         self.pin()
@@ -100,13 +98,8 @@ class LeaseIndex:
     def _folder_time(self) -> int:
         return os.stat(self._folder).st_mtime_ns
 
-    def _on_record(self, name: str, owner: str, records: set[str]) -> bool:
+    def _has_record(self, name: str, owner: str, recorded: set[str]) -> bool:
         container_id, _, ifname = owner.partition(SEPARATOR)
-        record = f"{EndpointKey(self._network, container_id, ifname).id}.json"
-        if record not in records:
-            return False
-        try:
-            with open(f"{self._endpoints}/{record}", "rb") as file:
-                return f'"{name}"'.encode() in file.read()
-        except OSError:
-            return False
+        endpoint_id = EndpointKey(self._network, container_id, ifname).id
+        record = self._store.get(ENDPOINTS, endpoint_id) if endpoint_id in recorded else None
+        return isinstance(record, dict) and name in (record.get("ipam") or {}).get("addresses", ())

@@ -1,4 +1,4 @@
-"""The lock of a lease folder, the one the reference executable takes: flock(2) on the file `lock` in it."""
+"""The lock of a lease folder, which the reference executable takes as well: flock(2) on the file `lock` in it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import fcntl
 import os
 
 from cni_cnm.errors import IoFailed, TryAgain
-from cni_cnm.state.lock import acquire
+from cni_cnm.state.lock import wait_for
 
 TIMEOUT_S = 30.0
 
 
 class LeaseLock:
-    """A context manager; makes the folder if need be. TryAgain when the lock cannot be had in `timeout_s`.
+    """A context manager that makes the folder if it is missing. TryAgain if the lock cannot be had in `timeout_s`.
 
-    The reference waits without end, and a runtime that gave up on it leaves the waiting process behind; hence
-    the limit.
+    The reference waits without a limit. A runtime that stops waiting leaves the process behind, so there is one here.
     """
 
     def __init__(self, folder: str, timeout_s: float = TIMEOUT_S) -> None:
@@ -50,10 +49,10 @@ class LeaseLock:
             return os.open(self._path, flags, 0o750)
 
     def _acquire(self) -> None:
-        if not acquire(lambda: fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self._timeout_s):
+        if not wait_for(lambda: fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self._timeout_s):
             raise TryAgain(
-                f"the lease lock {self._path} was held by others for more than {self._timeout_s:g} s",
-                hint=f"`fuser -v {self._path}` shows which one",
+                f"another process holds the lease lock {self._path} for more than {self._timeout_s:g} s",
+                hint=f"`fuser -v {self._path}` shows the process",
             )
 
     def _close(self) -> None:

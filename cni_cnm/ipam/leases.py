@@ -1,14 +1,14 @@
-"""host-local's store: one file a lease, shared with the reference executable byte for byte and lock for lock.
+"""host-local's leases: one file each, with the same bytes and under the same lock as the reference executable's.
 
-    FOLDER/10.88.0.2              container id, CR LF, interface name. Old ones: the container id alone
-    FOLDER/last_reserved_ip.0     the address last taken from range set 0
+    FOLDER/10.88.0.2              container id, CR LF, interface name. Old ones: only the container id
+    FOLDER/last_reserved_ip.0     the address allocated last from range set 0
     FOLDER/lock                   see lease_lock.py
 
-A crash can leave an empty file, a reboot leaves all of them; the reference counts both as taken for ever.
-Here an empty file, or one older than this epoch that no endpoint record of this epoch names, is void: it is
-replaced when an allocation meets it, under the lock. A reservation of Docker's (`docker`, `reserved`) is never
-void: nobody makes it again after a reboot. Anything else of that name (a folder, a pipe, a file of
-somebody else) is taken, and never opened in a way that could block.
+A crash can leave an empty file, and a reboot leaves all files; the reference never allocates those addresses again.
+Here a lease is void if it is empty, or if it is older than this epoch and no endpoint record of this epoch names it. A
+void lease is replaced when an allocation needs its address, under the lock. A reservation of Docker's (`docker`,
+`reserved`) is never void, because Docker does not make it again after a reboot. Anything else of that name, such as a
+folder or a pipe, counts as taken, and is never opened in a way that could block.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from cni_cnm.errors import IoFailed
 from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
 from cni_cnm.model import EndpointKey
-from cni_cnm.state.files import ENDPOINTS, FileStore
+from cni_cnm.state import small_files
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cni_cnm.ipam.contract import IpamHost
     from cni_cnm.model import IPAddress
 
-_LONGEST_OWNER = 4096
+_OWNER_BYTES = 4096
 
 DOCKER = "docker"
-"""Container id in a lease that Docker requested; in the place of the interface is the id of Docker's endpoint, or:"""
+"""The container id in a lease that Docker requested. The interface is the id of Docker's endpoint, or one of these:"""
 RESERVED, REQUESTED = "reserved", "requested"
-"""For no endpoint, until Docker gives it back; for one that Docker has not named yet."""
+"""For no endpoint, until Docker releases it; for an endpoint that Docker has not named yet."""
 
 
 def owner_text(key: EndpointKey) -> str:
@@ -42,16 +44,18 @@ def owner_text(key: EndpointKey) -> str:
 
 
 class Leases:
-    """The leases of one network. `with leases:` holds the lock; what changes something requires it.
+    """The leases of one network. `with leases:` holds the lock; methods that change something require it.
 
-    `started` tells when this epoch began (state/epoch.py).
+    `started` returns when this epoch began, in seconds since 1970; None: state/epoch.py.
     """
 
-    def __init__(self, network: str, folder: str, run_dir: str, *, started: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, network: str, folder: str, host: IpamHost, *, started: Callable[[], float] | None = None
+    ) -> None:
         self.folder = folder
         self._network = network
-        self._run_dir = run_dir
-        self._index = LeaseIndex(network, folder, run_dir)
+        self._host = host
+        self._index = LeaseIndex(network, folder, host.settings.run_dir, host.store)
         self._lock = LeaseLock(folder)
         self._was_valid = False
         self._changed = False
@@ -73,13 +77,13 @@ class Leases:
     # one lease ------------------------------------------------------------
 
     def owner(self, name: str) -> str:
-        """Content of a lease file, trimmed; "" if there is none or it cannot be read."""
+        """The content of a lease file without white space around; "" if there is none or it cannot be read."""
         try:
             descriptor = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return ""
         try:
-            return os.read(descriptor, _LONGEST_OWNER).decode("utf-8", "replace").strip()
+            return os.read(descriptor, _OWNER_BYTES).decode("utf-8", "replace").strip()
         except OSError:
             return ""
         finally:
@@ -89,44 +93,33 @@ class Leases:
         return self.owner(name) in (owner_text(key), key.container_id)
 
     def reserve(self, address: IPAddress, key: EndpointKey) -> bool:
-        """Take an address; False if it is taken. A void lease is replaced. IoFailed if it cannot be."""
+        """Lease an address. False if it is leased; a void lease is replaced. IoFailed if it cannot be written."""
         path = f"{self.folder}/{address}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        owner = owner_text(key).encode()
         try:
             try:
-                descriptor = os.open(path, flags, 0o600)
+                small_files.create(path, owner)
             except FileExistsError:
                 if not self.void(str(address)):
                     return False
                 os.unlink(path)
-                descriptor = os.open(path, flags, 0o600)
-            self._changed = True
-            self._was_valid = self._was_valid and (key.container_id == DOCKER or self._index.leaves_out(key))
-            try:
-                os.write(descriptor, owner_text(key).encode())
-            except OSError:
-                os.unlink(path)
-                raise
-            finally:
-                os.close(descriptor)
+                small_files.create(path, owner)
         except OSError as error:
             raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
+        self._changed = True
+        self._was_valid = self._was_valid and (key.container_id == DOCKER or self._index.leaves_out(key))
         return True
 
-    def hand_on(self, address: IPAddress, key: EndpointKey) -> None:
-        """Give a lease another owner, whose text is not shorter: in one write, so no reader sees half of it."""
+    def set_owner(self, address: IPAddress, key: EndpointKey) -> None:
+        """Change the owner of a lease. Its text is not shorter than before, so one write leaves nothing of the old."""
         path = f"{self.folder}/{address}"
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, owner_text(key).encode())
-            finally:
-                os.close(descriptor)
+            small_files.write(path, owner_text(key).encode(), 0)
         except OSError as error:
             raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
 
     def remove(self, address: IPAddress) -> None:
-        """Missing is done."""
+        """No error if absent."""
         path = f"{self.folder}/{address}"
         try:
             os.unlink(path)
@@ -137,7 +130,7 @@ class Leases:
         self._changed = True
 
     def void(self, name: str) -> bool:
-        """A plain file that reserves nothing: empty, or of an earlier epoch."""
+        """Whether a lease file reserves nothing: it is empty, or of an earlier epoch."""
         try:
             status = os.stat(f"{self.folder}/{name}", follow_symlinks=False)
         except OSError:
@@ -149,7 +142,7 @@ class Leases:
         if status.st_mtime >= self._epoch_started():
             return False
         owner = self.owner(name)
-        return owner != f"{DOCKER}{SEPARATOR}{RESERVED}" and not self._on_record(owner)
+        return owner != f"{DOCKER}{SEPARATOR}{RESERVED}" and not self._has_record(owner)
 
     def _epoch_started(self) -> float:
         if self._epoch_start is None:
@@ -158,16 +151,14 @@ class Leases:
             self._epoch_start = (self._started or epoch.started)()
         return self._epoch_start
 
-    def _on_record(self, owner: str) -> bool:
-        """Does an endpoint record of this epoch name this owner? It does if the clock was set after boot."""
-        from cni_cnm.state import epoch
-
+    def _has_record(self, owner: str) -> bool:
+        """Whether an endpoint record of this epoch names the owner: then the file is only old by a wrong clock."""
         container_id, _, ifname = owner.partition(SEPARATOR)
         key = EndpointKey(self._network, container_id, ifname)
-        record = FileStore(self._run_dir, "").get(ENDPOINTS, ifname if container_id == DOCKER else key.id)
-        return isinstance(record, dict) and record.get("epoch") == epoch.current()
+        record = self._host.store.get(ENDPOINTS, ifname if container_id == DOCKER else key.id)
+        return isinstance(record, dict) and record.get("epoch") == self._host.epoch
 
-    # the cursor -----------------------------------------------------------
+    # where the next allocation begins -------------------------------------
 
     def last_reserved(self, index: int) -> IPAddress | None:
         try:
@@ -178,11 +169,7 @@ class Leases:
     def set_last_reserved(self, index: int, address: IPAddress) -> None:
         path = f"{self.folder}/last_reserved_ip.{index}"
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, str(address).encode())
-            finally:
-                os.close(descriptor)
+            small_files.write(path, str(address).encode())
         except OSError as error:
             raise IoFailed(f"{path} cannot be written: {error.strerror}") from error
         self._changed = True
@@ -190,12 +177,12 @@ class Leases:
     # many leases ----------------------------------------------------------
 
     def names(self) -> Iterator[str]:
-        """Names of all files that are addresses; none if there is no folder."""
+        """The names of all lease files; none if there is no folder."""
         for name, _ in self._entries():
             yield name
 
     def numbers(self, version: int, *, live: bool = False) -> set[int]:
-        """Addresses of an IP version that have a file, as numbers; `live`: without those that are void."""
+        """Addresses of an IP version that have a lease file, as numbers. `live`: without void leases."""
         return {
             int.from_bytes(packed)
             for name, packed in self._entries()
@@ -216,29 +203,29 @@ class Leases:
                 continue
 
     def unrecorded(self, key: EndpointKey) -> list[IPAddress]:
-        """What the endpoint holds although no record names it. Under the lock: may rebuild the index."""
+        """The endpoint's leases that no record names. Requires the lock: the index may be written."""
         owners = (owner_text(key), key.container_id)
         found = self._index.lookup(owners)
         if found is None:
             self._index.write(self._walk())
             self._was_valid = self._index.valid()
             found = self._index.lookup(owners)
-        if found is None:  # no index can be kept here
+        if found is None:  # the index cannot be written
             return self.search(key)
         return self._verified(owners, [name for owner in owners for name in found.get(owner, ())])
 
-    def surely_none(self, key: EndpointKey) -> bool:
-        """True if a valid index says that `unrecorded` would find nothing. Needs no lock, makes nothing."""
+    def has_none(self, key: EndpointKey) -> bool:
+        """Whether a valid index says that `unrecorded` would find nothing. Takes no lock and writes nothing."""
         if not os.path.isdir(self.folder):
             return True
         return self._index.lookup((owner_text(key), key.container_id)) == {}
 
     def search(self, key: EndpointKey) -> list[IPAddress]:
-        """What the endpoint holds, recorded or not, by reading every lease."""
+        """The endpoint's leases, found by reading every lease file."""
         return self._verified((owner_text(key), key.container_id), list(self.names()))
 
     def _verified(self, owners: tuple[str, str], names: list[str]) -> list[IPAddress]:
-        """Addresses whose file names an owner: container and interface, else (old ones) the container."""
+        """Addresses whose file names the container and interface, or if there are none, only the container."""
         by_owner: dict[str, list[IPAddress]] = {}
         for name in names:
             by_owner.setdefault(self.owner(name), []).append(ip_address(name))

@@ -1,4 +1,4 @@
-"""No addresses: the network is a wire (L2), or addresses come from inside the container."""
+"""No addresses: an L2 network, or one whose containers get addresses in another way."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cni_cnm.ipam.contract import IpamHost
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json
-    from cni_cnm.settings import Settings
 
 
-def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> NoAddresses:  # noqa: ARG001
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> NoAddresses:  # noqa: ARG001
     return NoAddresses()
 
 
-def restore(network: str, record: Mapping[str, Json], settings: Settings) -> NoAddresses:  # noqa: ARG001
+def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> NoAddresses:  # noqa: ARG001
     return NoAddresses()
 
 
@@ -26,14 +26,14 @@ def release_unrecorded(
     spec: IpamSpec,  # noqa: ARG001
     key: EndpointKey,  # noqa: ARG001
     environ: Mapping[str, str],  # noqa: ARG001
-    last: Callable[[frozenset[IPAddress]], None],
-    settings: Settings,  # noqa: ARG001
+    before_release: Callable[[frozenset[IPAddress]], None],
+    host: IpamHost,  # noqa: ARG001
 ) -> None:
-    last(frozenset())
+    before_release(frozenset())
 
 
 class NoAddresses:
-    """Also the common part of IPAMs that reserve nothing (static.py)."""
+    """Also the base class of IPAMs that reserve nothing."""
 
     type = "none"
 
@@ -44,7 +44,7 @@ class NoAddresses:
         return ()
 
     def validate(self, endpoint: EndpointSpec) -> None:
-        """Nothing to refuse: requests may be meant for another network of the same container."""
+        """Refuses nothing: a requested address may be meant for another network of the container."""
 
     def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:  # noqa: ARG002
         return Lease()
@@ -53,9 +53,9 @@ class NoAddresses:
         self,
         key: EndpointKey,  # noqa: ARG002
         environ: Mapping[str, str],  # noqa: ARG002
-        last: Callable[[frozenset[IPAddress]], None],
+        before_release: Callable[[frozenset[IPAddress]], None],
     ) -> None:
-        last(frozenset())
+        before_release(frozenset())
 
     def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:
         """Nothing is reserved."""

@@ -1,20 +1,23 @@
 """Ranges of addresses and their order. An endpoint gets one address from each range set.
 
-Addresses are whole numbers in here; both ends of a range are inclusive, and its gateway is never given out.
+Addresses are whole numbers here. Both ends of a range are included; its gateway is never allocated.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
 from typing import NamedTuple, TypeAlias
 
+from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.ipam import values
+from cni_cnm.fields import objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from cni_cnm.model import IPAddress, IPNetwork, Json
+    from cni_cnm.fields import Fields
+    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
 
 
 class Range(NamedTuple):
@@ -28,11 +31,16 @@ class Range(NamedTuple):
         return self.subnet.version
 
     @property
+    def gateway_interface(self) -> IPInterface:
+        """The gateway with the subnet's prefix length."""
+        return ip_interface(f"{self.gateway}/{self.subnet.prefixlen}")
+
+    @property
     def capacity(self) -> int:
-        """How many addresses it can give out."""
+        """How many addresses can be allocated."""
         return self.end - self.start + 1 - self.holds(self.gateway)
 
-    def gives(self, number: int) -> bool:
+    def allocates(self, number: int) -> bool:
         return self.start <= number <= self.end and number != self._skipped
 
     @property
@@ -64,11 +72,10 @@ def holder(range_set: RangeSet, address: IPAddress) -> Range | None:
     return next((member for member in range_set if member.holds(address)), None)
 
 
-def ring(range_set: RangeSet, last: IPAddress | None) -> Iterator[tuple[Range, int]]:
-    """Every address of the set but the gateways, once: from the one after `last`, else from the beginning,
-    wrapping.
+def in_order(range_set: RangeSet, last: IPAddress | None) -> Iterator[tuple[Range, int]]:
+    """Every address of the set except the gateways, once: from the one after `last`, or from the first one.
 
-    The order is host-local's own, because it shows: an address comes back as late as possible.
+    The order is that of the reference host-local: an address is allocated again as late as possible.
     """
     first, begin = 0, range_set[0].start
     for index, member in enumerate(range_set):
@@ -81,74 +88,67 @@ def ring(range_set: RangeSet, last: IPAddress | None) -> Iterator[tuple[Range, i
     spans.append((turns[0], turns[0].start, begin - 1))
     for member, start, end in spans:
         for number in range(start, end + 1):
-            if member.gives(number):
+            if member.allocates(number):
                 yield member, number
 
 
-def parse(config: Mapping[str, Json], runtime: Sequence[Json] = ()) -> tuple[RangeSet, ...]:
-    """The range sets of an ipam object: the runtime's, then the old-style single `subnet`, then `ranges`.
+def parse(ipam: Fields, requested: Sequence[Json] = ()) -> tuple[RangeSet, ...]:
+    """The range sets of an ipam object: those of the runtime (`requested`), then `subnet`, then `ranges`.
 
     InvalidConfig for what cannot be right: no set, host bits, ends outside the subnet, overlaps.
     """
-    raw_sets = [(f"runtimeConfig.ipRanges[{n}]", item) for n, item in enumerate(runtime)]
-    if config.get("subnet"):
-        raw_sets.append(("ipam", [config]))
-    raw_sets += [
-        (f"ipam.ranges[{n}]", item) for n, item in enumerate(values.items(config.get("ranges"), "ipam.ranges"))
-    ]
-    if not raw_sets:
-        raise InvalidConfig("the ipam names no addresses", hint='give it "subnet" or "ranges"')
-    sets = tuple(_parse_set(where, raw) for where, raw in raw_sets)
-    for index, range_set in enumerate(sets):
-        for later, other in enumerate(sets[index + 1 :], index + 1):
+    named = [_range_set(f"runtimeConfig.ipRanges[{n}]", raw) for n, raw in enumerate(requested)]
+    if ipam.raw("subnet"):
+        named.append(("ipam", (_range(ipam),)))
+    named += [_range_set(ipam.name(f"ranges[{n}]"), raw) for n, raw in enumerate(ipam.items("ranges"))]
+    if not named:
+        raise InvalidConfig("the ipam has no addresses", hint='give it "subnet" or "ranges"')
+    for index, (where, range_set) in enumerate(named):
+        for other_place, other in named[index + 1 :]:
             if any(one.overlaps(two) for one in range_set for two in other):
-                raise InvalidConfig(
-                    f"{raw_sets[index][0]} ({shown(range_set)}) overlaps with {raw_sets[later][0]} ({shown(other)})"
-                )
-    return sets
+                raise InvalidConfig(f"{where} ({shown(range_set)}) overlaps with {other_place} ({shown(other)})")
+    return tuple(range_set for _, range_set in named)
 
 
-def _parse_set(where: str, raw: Json) -> RangeSet:
-    members = values.items(raw, where)
+def _range_set(where: str, raw: Json) -> tuple[str, RangeSet]:
+    """Where it stands, and the set."""
+    members = objects(raw, where)
     if not members:
         raise InvalidConfig(f"{where} is empty, it must list at least one range")
-    places = [where] if where == "ipam" else [f"{where}[{n}]" for n in range(len(members))]
-    found = tuple(_parse(place, values.mapping(member, place)) for place, member in zip(places, members, strict=True))
+    found = tuple(map(_range, members))
     if any(member.version != found[0].version for member in found):
-        raise InvalidConfig(f"{where} mixes IPv4 and IPv6", hint="an endpoint gets one address a set: use two sets")
+        raise InvalidConfig(
+            f"{where} mixes IPv4 and IPv6", hint="use two range sets: an endpoint gets one address from each"
+        )
     for index, member in enumerate(found):
         clash = next((other for other in found[index + 1 :] if member.overlaps(other)), None)
         if clash:
             raise InvalidConfig(f"in {where} the ranges {member} and {clash} overlap")
-    return found
+    return where, found
 
 
-def _parse(where: str, raw: Mapping[str, Json]) -> Range:
-    subnet = values.network(raw.get("subnet"), f"{where}.subnet")
+def _range(fields: Fields) -> Range:
+    subnet = fields.required("subnet", validate.network)
     longest = subnet.max_prefixlen - 2
     if subnet.prefixlen > longest:
-        raise InvalidConfig(f"{where}.subnet {subnet} is too small to allocate from", hint=f"at most /{longest}")
-    network = int(subnet.network_address)
+        raise InvalidConfig(
+            f"{fields.name('subnet')} {subnet} is too small to allocate from", hint=f"use /{longest} or shorter"
+        )
+    first = int(subnet.network_address)
     last = int(subnet.broadcast_address) - (subnet.version == 4)
-    start = _end(where, raw, "rangeStart", subnet, network + 1)
-    end = _end(where, raw, "rangeEnd", subnet, last)
-    gateway = raw.get("gateway")
+    gateway = fields.address("gateway") or subnet.network_address + 1
     found = Range(
-        subnet,
-        start,
-        end,
-        values.address(gateway, f"{where}.gateway") if gateway else subnet.network_address + 1,
+        subnet, _end(fields, "rangeStart", subnet, first + 1), _end(fields, "rangeEnd", subnet, last), gateway
     )
-    if end < start:
-        raise InvalidConfig(f"{where} ends before it starts: {found}")
+    if found.end < found.start:
+        raise InvalidConfig(f"{fields.name('rangeEnd')} is before rangeStart: {found}")
     return found
 
 
-def _end(where: str, raw: Mapping[str, Json], key: str, subnet: IPNetwork, default: int) -> int:
-    given = raw.get(key.lower())
-    if not given:
+def _end(fields: Fields, key: str, subnet: IPNetwork, default: int) -> int:
+    found = fields.address(key)
+    if found is None:
         return default
-    found = values.address(given, f"{where}.{key}")
     if found.version != subnet.version or found not in subnet:
-        raise InvalidConfig(f"{where}.{key} {found} is not in the subnet {subnet}")
+        raise InvalidConfig(f"{fields.name(key)} {found} is not in the subnet {subnet}")
     return int(found)

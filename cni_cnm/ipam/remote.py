@@ -1,28 +1,32 @@
-"""The addresses of a Docker IPAM plugin: one of each pool of the network, requested and released an endpoint at a time.
+"""The addresses of a Docker IPAM plugin: an endpoint gets one from each pool of its network.
 
-Pools are the network's (remote_pools.py); what an endpoint was given is on disk (remote_leases.py) from the moment the
-plugin has said it. A plugin that keeps nothing (RequiresRequestReplay) is told all of it again when it knows a pool no
-more.
+The network's pools are remote_pools.py's. An endpoint's addresses are recorded (remote_leases.py) as soon as the plugin
+has answered. A plugin that stores nothing (RequiresRequestReplay) is sent all requests again if it no longer knows a
+pool.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from cni_cnm.docker_protocol import IPAM_DRIVER
 from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.docker_protocol.plugin import open_plugin, require_answer, send_removal, undo
 from cni_cnm.errors import CheckFailed, CnmError, InvalidConfig, NoSuchNetwork, PluginFailed, PluginRefused
+from cni_cnm.fields import Fields
+from cni_cnm.ipam import dns, remote_config, routes
 from cni_cnm.ipam import remote_pools as pools
-from cni_cnm.ipam import values
 from cni_cnm.ipam.contract import ALLOCATED, PoolStatus
 from cni_cnm.ipam.remote_leases import RemoteLeases
 from cni_cnm.model import Address, Dns, Lease
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cni_cnm.docker_protocol.plugin import Plugin
-    from cni_cnm.ipam.remote_leases import Leased
+    from cni_cnm.ipam.contract import IpamHost
+    from cni_cnm.ipam.remote_leases import RemoteLease
     from cni_cnm.ipam.remote_pools import Allocated, Pool
     from cni_cnm.model import (
         EndpointKey,
@@ -35,25 +39,24 @@ if TYPE_CHECKING:
         Route,
         Subnet,
     )
-    from cni_cnm.settings import Settings
 
 
 NO_DNS = Dns()
 RELEASE_LIMIT_S = 5.0
-"""Of giving back one address, for which the caller may hold up the repair of the packet filter."""
+"""For the release of one address: meanwhile the packet filter may not be repaired."""
 
 
-def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Remote:  # noqa: ARG001
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Remote:  # noqa: ARG001
     raw = spec.config.get(ALLOCATED)
     allocated = pools.Allocated.from_json(raw) if raw else None
     if allocated is None:
-        pools.parse(spec, (4,))  # what can be refused is refused before the plugin is asked for anything
-    routes, dns = values.routes(spec.config.get("routes")), values.dns(spec.config.get("dns"))
-    return Remote(spec.type, RemoteLeases(network, settings), allocated, routes, dns)
+        remote_config.parse(spec, (4,))  # refuses before anything is requested
+    ipam = Fields(spec.config, "ipam.")
+    return Remote(spec.type, RemoteLeases(network, host), allocated, routes.read(ipam), dns.read(ipam))
 
 
-def restore(network: str, record: Mapping[str, Json], settings: Settings) -> Remote:
-    return Remote(record["plugin"], RemoteLeases(network, settings))
+def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> Remote:
+    return Remote(record["plugin"], RemoteLeases(network, host))
 
 
 def release_unrecorded(
@@ -61,15 +64,15 @@ def release_unrecorded(
     spec: IpamSpec,
     key: EndpointKey,
     environ: Mapping[str, str],
-    last: Callable[[frozenset[IPAddress]], None],
-    settings: Settings,
+    before_release: Callable[[frozenset[IPAddress]], None],
+    host: IpamHost,
 ) -> None:
-    Remote(spec.type, RemoteLeases(network, settings)).release(key, environ, last)
+    Remote(spec.type, RemoteLeases(network, host)).release(key, environ, before_release)
 
 
-def leased(network: str, key: EndpointKey, settings: Settings) -> bool:
-    """Whether an endpoint has addresses of an IPAM plugin, whatever the configuration says now."""
-    return RemoteLeases(network, settings).of(key) is not None
+def has_lease(network: str, key: EndpointKey, host: IpamHost) -> bool:
+    """Whether an endpoint has addresses of an IPAM plugin, also if the configuration has another IPAM now."""
+    return RemoteLeases(network, host).of(key) is not None
 
 
 def allocate(
@@ -78,24 +81,18 @@ def allocate(
     return {ALLOCATED: pools.allocate(spec, families, skipped, used).to_json()}
 
 
-def free(network: str, spec: IpamSpec, settings: Settings, *, force: bool) -> None:
-    """What leases there still are, and the pools. Complained at last; TryAgain if the plugin does not answer.
+def free(network: str, spec: IpamSpec, host: IpamHost, *, force: bool) -> None:
+    """Release the addresses that are left, and the pools.
 
-    With `force` the leases are forgotten also then.
+    PluginRefused, after all is sent, if the plugin refuses one; TryAgain if it does not answer. `force`: the records of
+    the addresses are deleted also then.
     """
-    complaint: PluginRefused | None = None
-    found = configure(network, spec, None, settings)
+    found = configure(network, spec, None, host)
     try:
-        for step in (found.clear, found.free):
-            try:
-                step()
-            except PluginRefused as error:
-                complaint = complaint or error
+        _run_all((found.release_all, found.release_pools))
     finally:
         if force:
-            found.forget()
-    if complaint is not None:
-        raise complaint
+            found.delete_records()
 
 
 class Remote:
@@ -112,7 +109,7 @@ class Remote:
         self._allocated = allocated
         self._routes = routes
         self._dns = dns
-        # Before it has been asked for pools only the plugin knows.
+        # Without the pools only the plugin knows.
         self.families: tuple[int, ...] | None = tuple(p.pool.version for p in self._managed) if allocated else None
         self.wants_mac = allocated is not None and allocated.wants_mac
 
@@ -125,7 +122,8 @@ class Remote:
     def validate(self, endpoint: EndpointSpec) -> None:
         if endpoint.ranges:
             raise InvalidConfig(
-                f"ranges of the runtime (ipRanges) are not for the IPAM plugin {self.type}", hint="it has pools instead"
+                f"runtimeConfig.ipRanges is given, and the IPAM plugin {self.type} takes no ranges from the runtime",
+                hint="set the plugin's pools in the ipam",
             )
         self._requests(endpoint)
 
@@ -133,54 +131,54 @@ class Remote:
         if self._allocated is None:
             raise NoSuchNetwork(f"no pools were requested for the network {key.network}")
         requests = self._requests(endpoint)
-        self.reap()
+        self.release_stale()
         left = self._leases.of(key)
-        if left is not None:  # of a request that was cut short
-            self._let_go(left)
-        found, plugin = self._leases.begin(key, self.type), open_plugin(self.type, IPAM_DRIVER)
-        said = {messages.ENDPOINT_NAME: key.container_id}
+        if left is not None:  # of a request that was killed
+            self._release_unless_refused(left)
+        lease, plugin = self._leases.new(key, self.type), open_plugin(self.type, IPAM_DRIVER)
+        options = {messages.ENDPOINT_NAME: key.container_id}
         if self.wants_mac:
-            said[messages.ENDPOINT_MAC] = endpoint.mac
+            options[messages.ENDPOINT_MAC] = endpoint.mac
         try:
-            for one, wish in zip(self._managed, requests, strict=True):
-                given = self._request(plugin, messages.RequestAddress(one.id, wish, said))
-                found = found._replace(held=(*found.held, (one.id, given)))
-                self._leases.put(found)
+            for pool, request in zip(self._managed, requests, strict=True):
+                address = self._request(plugin, messages.RequestAddress(pool.id, request, options))
+                lease = lease._replace(held=(*lease.held, (pool.id, address)))
+                self._leases.put(lease)
         except CnmError as error:
-            for pool_id, address in found.held:
+            for pool_id, address in lease.held:
                 undo(plugin, error, messages.ReleaseAddress(pool_id, address.ip))
-            self._leases.forget(found)
+            self._leases.delete(lease)
             raise
-        ways = [one.gateway.ip if one.gateway else None for one in self._managed]
-        addresses = tuple(Address(address, way) for (_, address), way in zip(found.held, ways, strict=True))
+        gateways = [pool.gateway.ip if pool.gateway else None for pool in self._managed]
+        addresses = tuple(Address(held[1], gateway) for held, gateway in zip(lease.held, gateways, strict=True))
         return Lease(addresses, self._routes, self._dns)
 
     def release(
         self,
         key: EndpointKey,
         environ: Mapping[str, str],  # noqa: ARG002
-        last: Callable[[frozenset[IPAddress]], None],
+        before_release: Callable[[frozenset[IPAddress]], None],
     ) -> None:
-        """Complained if the plugin does not want it back; TryAgain, and it stays on record, if it does not answer."""
-        held = self._leases.of(key)
-        last(frozenset(address.ip for _, address in held.held) if held else frozenset())
-        if held is not None:
-            self._give_back(held)
+        """PluginRefused if the plugin refuses; TryAgain, and the record stays, if it does not answer."""
+        lease = self._leases.of(key)
+        before_release(frozenset(address.ip for _, address in lease.held) if lease else frozenset())
+        if lease is not None:
+            self._release(lease)
 
     def check(self, key: EndpointKey, lease: Lease, environ: Mapping[str, str]) -> None:  # noqa: ARG002
-        held = self._leases.of(key)
-        mine = {address for _, address in held.held} if held else set()
+        recorded = self._leases.of(key)
+        held = {address for _, address in recorded.held} if recorded else set()
         for address in lease.addresses:
-            if address.interface not in mine:
+            if address.interface not in held:
                 raise CheckFailed(
-                    f"the address {address.interface} is on record as none that the plugin {self.type} gave "
-                    f"container {key.container_id} ({key.ifname})",
+                    f"the address {address.interface} of container {key.container_id} ({key.ifname}) is not recorded "
+                    f"as one that the plugin {self.type} has given it",
                     hint="DEL and ADD the container again",
                 )
 
     def collect(self, valid: Sequence[EndpointKey], environ: Mapping[str, str]) -> None:  # noqa: ARG002
-        """The endpoint records drive the release; what a reboot left is nobody's."""
-        self.reap()
+        """Release the addresses of earlier epochs. The caller releases what its endpoint records name."""
+        self.release_stale()
 
     def status(self) -> PoolStatus:
         require_answer(self.type, IPAM_DRIVER, messages.GET_CAPABILITIES)
@@ -189,27 +187,20 @@ class Remote:
     def record(self) -> Mapping[str, Json]:
         return {"plugin": self.type}
 
-    def reap(self) -> None:
-        """Give back what endpoints of an earlier epoch had."""
-        for one in self._leases.stale():
-            self._let_go(one)
+    def release_stale(self) -> None:
+        """Release the addresses of endpoints of earlier epochs."""
+        for lease in self._leases.stale():
+            self._release_unless_refused(lease)
 
-    def clear(self) -> None:
-        """Give back what leases there are: those of endpoints that were removed without the plugin."""
-        complaint: PluginRefused | None = None
-        for one in self._leases.all():
-            try:
-                self._give_back(one)
-            except PluginRefused as error:
-                complaint = complaint or error
-        if complaint is not None:
-            raise complaint
+    def release_all(self) -> None:
+        """Release all recorded addresses: those of endpoints that were removed while the plugin did not answer."""
+        _run_all(partial(self._release, lease) for lease in self._leases.all())
 
-    def forget(self) -> None:
-        for one in self._leases.all():
-            self._leases.forget(one)
+    def delete_records(self) -> None:
+        for lease in self._leases.all():
+            self._leases.delete(lease)
 
-    def free(self) -> None:
+    def release_pools(self) -> None:
         if self._allocated is not None:
             pools.free(self.type, self._allocated)
 
@@ -220,52 +211,57 @@ class Remote:
         return [one for one in self._allocated.pools if one.managed] if self._allocated else []
 
     def _requests(self, endpoint: EndpointSpec) -> list[IPAddress | None]:
-        """The requested address of each pool, or None. InvalidConfig for one that is of none of them."""
-        left = list(dict.fromkeys(getattr(wish, "ip", wish) for wish in endpoint.addresses))
+        """The requested address of each pool, or None. InvalidConfig for one that is in no pool."""
+        left = list(dict.fromkeys(getattr(request, "ip", request) for request in endpoint.addresses))
         found: list[IPAddress | None] = []
-        for one in self._managed:
-            wish = next((address for address in left if address in one.pool), None)
-            if wish is not None:
-                left.remove(wish)
-            found.append(wish)
+        for pool in self._managed:
+            request = next((address for address in left if address in pool.pool), None)
+            if request is not None:
+                left.remove(request)
+            found.append(request)
         if left and self._allocated is not None:
-            shown = ", ".join(str(one.pool) for one in self._managed) or "no pool"
+            shown = ", ".join(str(pool.pool) for pool in self._managed) or "any pool"
             raise InvalidConfig(
-                f"the requested address {left[0]} is not one of {shown}",
+                f"the requested address {left[0]} is not in {shown}",
                 hint="one address can be requested from each pool",
             )
         return found
 
     def _request(self, plugin: Plugin, message: messages.RequestAddress) -> IPInterface:
         try:
-            return pools.given_address(plugin, message)
+            return pools.request_address(plugin, message)
         except PluginFailed:
             assert self._allocated is not None
             if not self._allocated.replay:
                 raise
-            # It may have been restarted, and says so in words of its own: tell it all, once, and ask again.
+            # The plugin may have been restarted; its error does not tell. Send it all requests again, once.
             addresses = [(pool_id, address.ip) for one in self._leases.all() for pool_id, address in one.held]
             try:
                 pools.replay(plugin, self._allocated, addresses)
             except PluginFailed:
-                pass  # it knows them, because that was not the reason, or because another request was faster
-            return pools.given_address(plugin, message)
+                pass  # the plugin knows them: another request was faster, or there is another cause
+            return pools.request_address(plugin, message)
 
-    def _let_go(self, leased: Leased) -> None:
-        """Nobody waits for it: what the plugin has to say of it is for nobody."""
+    def _release_unless_refused(self, lease: RemoteLease) -> None:
+        """Release addresses whose endpoint no longer exists, so a refusal is ignored."""
         try:
-            self._give_back(leased)
+            self._release(lease)
         except PluginRefused:
             pass
 
-    def _give_back(self, leased: Leased) -> None:
-        complaint: PluginRefused | None = None
-        for pool_id, address in leased.held:
-            try:
-                message = messages.ReleaseAddress(pool_id, address.ip)
-                send_removal(leased.plugin, IPAM_DRIVER, message, limit_s=RELEASE_LIMIT_S)
-            except PluginRefused as error:
-                complaint = complaint or error
-        self._leases.forget(leased)
-        if complaint is not None:
-            raise complaint
+    def _release(self, lease: RemoteLease) -> None:
+        requests = [messages.ReleaseAddress(pool_id, address.ip) for pool_id, address in lease.held]
+        steps = [partial(send_removal, lease.plugin, IPAM_DRIVER, one, limit_s=RELEASE_LIMIT_S) for one in requests]
+        _run_all([*steps, partial(self._leases.delete, lease)])
+
+
+def _run_all(steps: Iterable[Callable[[], object]]) -> None:
+    """Run all steps. PluginRefused does not keep the later ones from running; the first one is raised at the end."""
+    refusal: PluginRefused | None = None
+    for step in steps:
+        try:
+            step()
+        except PluginRefused as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal

@@ -1,7 +1,7 @@
-"""Addresses that a Docker IPAM plugin has given: STATE_DIR/leased/ENDPOINT_ID.json, a record an endpoint.
+"""Addresses that a Docker IPAM plugin has given to endpoints: STATE_DIR/leased/ENDPOINT_ID.json, one record each.
 
-The plugin keeps its leases over a reboot, which voids the endpoints' own records; so these are on disk, and what nobody
-gave back before a reboot is given back by the next request to the network.
+The plugin keeps its leases over a reboot, which voids the endpoints' records. So these records are kept over reboots,
+and a later request to the network releases the addresses of earlier epochs.
 """
 
 from __future__ import annotations
@@ -10,33 +10,32 @@ from ipaddress import ip_interface
 from typing import NamedTuple
 
 from cni_cnm.errors import TryAgain
-from cni_cnm.state import epoch
-from cni_cnm.state.files import ENDPOINTS, LEASED, REAPED, FileStore
+from cni_cnm.state.store import ENDPOINTS, LEASED, REAPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cni_cnm.ipam.contract import IpamHost
     from cni_cnm.model import EndpointKey, IPInterface, Json
-    from cni_cnm.settings import Settings
 
-_REAPED_MAX = 16
-"""Of an earlier epoch, in one request: the rest is left to the next."""
+_STALE_MAX = 16
+"""Leases of earlier epochs that one request releases; the next request releases more."""
 
 
-class Leased(NamedTuple):
+class RemoteLease(NamedTuple):
     endpoint: str
     network: str
     plugin: str
     epoch: str
     held: tuple[tuple[str, IPInterface], ...] = ()
-    """Pool id and address."""
+    """Pairs of pool id and address."""
 
     def to_json(self) -> Json:
         return {**self._asdict(), "held": [[pool_id, str(address)] for pool_id, address in self.held]}
 
     @classmethod
-    def from_json(cls, raw: Json) -> Leased:
+    def from_json(cls, raw: Json) -> RemoteLease:
         held = tuple((pool_id, ip_interface(address)) for pool_id, address in raw["held"])
         return cls(raw["endpoint"], raw["network"], raw["plugin"], raw["epoch"], held)
 
@@ -44,42 +43,45 @@ class Leased(NamedTuple):
 class RemoteLeases:
     """The leases of one network."""
 
-    def __init__(self, network: str, settings: Settings) -> None:
+    def __init__(self, network: str, host: IpamHost) -> None:
         self._network = network
-        self._store = FileStore(settings.run_dir, settings.state_dir)
+        self._store = host.store
+        self._epoch = host.epoch
 
-    def of(self, key: EndpointKey) -> Leased | None:
+    def of(self, key: EndpointKey) -> RemoteLease | None:
         raw = self._store.get(LEASED, key.id)
-        return Leased.from_json(raw) if raw else None
+        return RemoteLease.from_json(raw) if raw else None
 
-    def begin(self, key: EndpointKey, plugin: str) -> Leased:
-        return Leased(key.id, self._network, plugin, epoch.current())
+    def new(self, key: EndpointKey, plugin: str) -> RemoteLease:
+        """One without addresses, not recorded yet."""
+        return RemoteLease(key.id, self._network, plugin, self._epoch)
 
-    def put(self, leased: Leased) -> None:
-        self._store.put(LEASED, leased.endpoint, leased.to_json())
+    def put(self, lease: RemoteLease) -> None:
+        self._store.put(LEASED, lease.endpoint, lease.to_json())
 
-    def forget(self, leased: Leased) -> None:
-        self._store.delete(LEASED, leased.endpoint)
+    def delete(self, lease: RemoteLease) -> None:
+        self._store.delete(LEASED, lease.endpoint)
 
-    def all(self) -> Iterator[Leased]:
-        """Of the network."""
+    def all(self) -> Iterator[RemoteLease]:
         for name in self._store.names(LEASED):
             raw = self._store.get(LEASED, name)
             if raw and raw["network"] == self._network:
-                yield Leased.from_json(raw)
+                yield RemoteLease.from_json(raw)
 
-    def stale(self) -> Iterator[Leased]:
-        """Of an earlier epoch, without an endpoint of this one; locked while the caller has it. Looked for once."""
-        now = epoch.current()
-        if self._store.get(REAPED, self._network) == now:
+    def stale(self) -> Iterator[RemoteLease]:
+        """Leases of earlier epochs whose endpoint has no record. Each is locked until the next one is asked for.
+
+        Once there are none, that is recorded, and later calls in this epoch do not look again.
+        """
+        if self._store.get(REAPED, self._network) == self._epoch:
             return
-        found = [one for one in self.all() if one.epoch != now]
+        found = [one for one in self.all() if one.epoch != self._epoch]
         if not found:
-            self._store.put(REAPED, self._network, now)
-        for leased in found[:_REAPED_MAX]:
+            self._store.put(REAPED, self._network, self._epoch)
+        for lease in found[:_STALE_MAX]:
             try:
-                with self._store.lock(f"endpoint/{leased.endpoint}", timeout_s=0.0):
-                    if not self._store.get(ENDPOINTS, leased.endpoint) and self._store.get(LEASED, leased.endpoint):
-                        yield leased
+                with self._store.lock(f"endpoint/{lease.endpoint}", timeout_s=0.0):
+                    if not self._store.get(ENDPOINTS, lease.endpoint) and self._store.get(LEASED, lease.endpoint):
+                        yield lease
             except TryAgain:
-                continue  # its own request is under way
+                continue  # a request for this endpoint is running

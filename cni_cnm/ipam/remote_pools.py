@@ -1,11 +1,4 @@
-"""Pools of a Docker IPAM plugin: requested once for a network, kept in its record, released with it.
-
-    {"type": "NAME", "subnet": "10.1.0.0/16", "ipRange": "10.1.5.0/24", "gateway": "10.1.0.1",
-     "auxAddresses": {"router": "10.1.0.2"}, "options": {"KEY": "TEXT"}, "addressSpace": "SPACE"}
-
-A subnet a family, the second one by `ranges`, [[{…}], [{…}]] as with host-local. A family without subnet gets what the
-plugin chooses.
-"""
+"""Pools of a Docker IPAM plugin: requested when a network is made, kept in its record, released with it."""
 
 from __future__ import annotations
 
@@ -15,37 +8,25 @@ from typing import NamedTuple
 from cni_cnm.docker_protocol import IPAM_DRIVER
 from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.docker_protocol.plugin import open_plugin, send_removal, undo
-from cni_cnm.errors import AddressesExhausted, CnmError, DriverFailed, InvalidConfig, PluginFailed, PluginRefused, shown
+from cni_cnm.errors import AddressesExhausted, CnmError, DriverFailed, PluginFailed, PluginRefused
 from cni_cnm.fields import Fields
+from cni_cnm.ipam import remote_config
 from cni_cnm.model import Subnet
-from cni_cnm.validate import network_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cni_cnm.docker_protocol.plugin import Plugin
+    from cni_cnm.ipam.remote_config import WantedPool
     from cni_cnm.model import IPAddress, IpamSpec, IPInterface, IPNetwork, Json
 
 TRIES = 16
-"""Pools of the plugin's choice that are looked at before it is given up. Docker asks for ever."""
-_ONE_POOL = "an IPAM plugin is asked for one pool of each IP version"
-_HOST_LOCAL_ONLY = ("rangeStart", "rangeEnd", "dataDir", "resolvConf")
-
-
-class Wanted(NamedTuple):
-    """A pool as the configuration has it."""
-
-    version: int
-    pool: IPNetwork | None = None
-    """None: of the plugin's choice."""
-    part: IPNetwork | None = None
-    gateway: IPAddress | None = None
-    aux: Mapping[str, IPAddress] = {}
+"""Pools of the plugin's choice that are requested until one is free on this host. Docker does not stop."""
 
 
 class Pool(NamedTuple):
-    """A pool as the plugin gave it. `request` is repeated word by word where it has lost it."""
+    """A pool that the plugin has given. `part` and `space` are as requested, for a repetition of the request."""
 
     id: str
     pool: IPNetwork
@@ -53,11 +34,11 @@ class Pool(NamedTuple):
     gateway: IPInterface | None = None
     space: str = ""
     aux: Mapping[str, str] = {}
-    """Name to address with prefix."""
+    """Names to addresses with prefix length."""
 
     @property
     def managed(self) -> bool:
-        """0.0.0.0/0: the plugin manages no addresses."""
+        """False for 0.0.0.0/0 and ::/0: the plugin manages no addresses."""
         return self.pool.prefixlen > 0
 
     @property
@@ -66,7 +47,7 @@ class Pool(NamedTuple):
 
 
 class Allocated(NamedTuple):
-    """What the network's record keeps."""
+    """What the network's record has of its plugin."""
 
     pools: tuple[Pool, ...] = ()
     options: Mapping[str, str] = {}
@@ -96,88 +77,19 @@ class Allocated(NamedTuple):
         return cls(pools, raw["options"], raw["wants_mac"], raw["replay"])
 
 
-# what is asked for ------------------------------------------------------------
-
-
-def parse(spec: IpamSpec, families: Sequence[int]) -> list[Wanted]:
-    """IPv4 first, a pool a family. InvalidConfig names the key that is wrong."""
-    ipam = _fields(spec)
-    for key in _HOST_LOCAL_ONLY:
-        if key in ipam:
-            raise InvalidConfig(
-                f"ipam.{key} is not for the IPAM plugin {spec.type}",
-                hint='the part of a subnet that addresses come from is "ipRange", a network in CIDR notation',
-            )
-    listed = [ipam] if ipam.text("subnet") else []
-    for number, members in enumerate(ipam.items("ranges")):
-        if not isinstance(members, list) or len(members) != 1:
-            raise InvalidConfig(
-                f"ipam.ranges[{number}] is {shown(members)}, it must be a list of one subnet", hint=_ONE_POOL
-            )
-        listed.append(Fields(members[0], f"ipam.ranges[{number}][0]."))
-    found = [_wanted(one) for one in listed]
-    if len({one.version for one in found}) < len(found):
-        raise InvalidConfig("the ipam has two subnets of the same IP version", hint=_ONE_POOL)
-    if not listed:
-        _refuse_without_subnet(ipam)
-        return [Wanted(version) for version in families]
-    found += [Wanted(version) for version in families if version == 6 and 6 not in {one.version for one in found}]
-    return sorted(found, key=lambda one: one.version)
-
-
-def options(spec: IpamSpec) -> Mapping[str, str]:
-    """`--ipam-opt` of Docker."""
-    return _fields(spec).text_mapping("options")
-
-
-def _fields(spec: IpamSpec) -> Fields:
-    """As written: the names of options and of auxiliary addresses are in the user's spelling."""
-    written = next((value for key, value in spec.conf.items() if key.lower() == "ipam"), None)
-    return Fields(written or dict(spec.config), "ipam.")
-
-
-def _wanted(fields: Fields) -> Wanted:
-    pool = fields.required("subnet", network_of)
-    part, gateway = fields.parsed("ipRange", network_of), fields.address("gateway")
-    if part is not None and not (part.version == pool.version and part.subnet_of(pool)):  # type: ignore[arg-type]
-        raise fields.wrong("ipRange", f"a part of {pool}")
-    if gateway is not None and gateway not in pool:
-        raise fields.wrong("gateway", f"an address of {pool}")
-    names = fields.object("auxAddresses")
-    aux: dict[str, IPAddress] = {}
-    for name in names.spelled:
-        address = names.address(name)
-        if address is None or address not in pool:
-            raise names.wrong(name, f"an address of {pool}")
-        aux[name] = address
-    return Wanted(pool.version, pool, part, gateway, aux)
-
-
-def _refuse_without_subnet(ipam: Fields) -> None:
-    for key in ("ipRange", "gateway", "auxAddresses"):
-        if ipam.raw(key):
-            raise InvalidConfig(f"ipam.{key} is given without ipam.subnet", hint="add the subnet that it is in")
-
-
-# what the plugin gives ----------------------------------------------------------
-
-
 def allocate(spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], used: Sequence[IPNetwork]) -> Allocated:
-    """Request the pools, their gateways (but of `skipped` families) and auxiliary addresses: all of them or none.
+    """Request the pools, their gateways and auxiliary addresses: all of them, or none if one fails.
 
-    A pool of the plugin's choice overlaps nothing that is `used` on this host.
+    No gateway is requested for IP versions in `skipped`. A pool that the plugin chooses overlaps nothing in `used`.
     """
-    wanted, asked = parse(spec, families), options(spec)
+    wanted, options = remote_config.parse(spec, families), remote_config.options(spec)
     plugin = open_plugin(spec.type, IPAM_DRIVER)
     can = capabilities(plugin)
-    space = (
-        _fields(spec).text("addressSpace")
-        or messages.DefaultAddressSpaces.from_json(plugin.call(messages.GET_DEFAULT_ADDRESS_SPACES)).local_space
-    )
-    found = Allocated((), asked, can.requires_mac_address, can.requires_request_replay)
+    space = remote_config.address_space(spec) or _default_space(plugin)
+    found = Allocated((), options, can.requires_mac_address, can.requires_request_replay)
     try:
         for one in wanted:
-            request = messages.RequestPool(space, one.pool, one.part, asked, one.version == 6)
+            request = messages.RequestPool(space, one.pool, one.part, options, one.version == 6)
             given = _request(plugin, request) if one.pool is not None else _choose(plugin, request, used)
             made = Pool(given.pool_id, given.pool, one.part, None, space)
             found = found._replace(pools=(*found.pools, made))
@@ -191,31 +103,37 @@ def allocate(spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], u
 
 
 def free(name: str, allocated: Allocated) -> None:
-    """Give all of it back, as Docker does also of a gateway that was never requested. Complained at last if so."""
-    complaint: PluginRefused | None = None
+    """Release the addresses and the pools, like Docker also a gateway that was not requested.
+
+    PluginRefused, after all is sent, if the plugin refuses one; TryAgain if it does not answer.
+    """
+    refusal: PluginRefused | None = None
     for message in _releases(allocated):
         try:
             send_removal(name, IPAM_DRIVER, message)
         except PluginRefused as error:
-            complaint = complaint or error
-    if complaint is not None:
-        raise complaint
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
 
 
 def replay(plugin: Plugin, allocated: Allocated, addresses: Sequence[tuple[str, IPAddress]]) -> None:
-    """Request again, from a plugin that has lost its memory, what the network has, and `addresses` of its endpoints."""
+    """Request the network's pools and addresses again, and `addresses`, pairs of pool id and endpoint's address.
+
+    DriverFailed if the plugin gives another pool than before.
+    """
     for one in allocated.pools:
         request = messages.RequestPool(one.space, one.pool, one.part, allocated.options, one.pool.version == 6)
         given = _request(plugin, request)
         if (given.pool_id, given.pool) != (one.id, one.pool):
             raise DriverFailed(
-                f"the plugin {plugin.name} was asked for the pool {one.pool} again and gave {given.pool} "
-                f"as {given.pool_id!r}, it was {one.id!r}",
-                hint="remove the network and make it again: docs/plugins.md",
+                f"the plugin {plugin.name} was asked again for the pool {one.pool} ({one.id}), "
+                f"and gave {given.pool} ({given.pool_id})",
+                hint="remove the network and make it again, see docs/plugins.md",
             )
         held = [(one.gateway.ip, _GATEWAY)] if one.gateway is not None and messages.GATEWAY not in given.data else []
-        for address, said in [*held, *((ip_interface(text).ip, {}) for text in one.aux.values())]:
-            plugin.send(messages.RequestAddress(one.id, address, said))
+        for address, options in [*held, *((ip_interface(text).ip, {}) for text in one.aux.values())]:
+            plugin.send(messages.RequestAddress(one.id, address, options))
     for pool_id, address in addresses:
         plugin.send(messages.RequestAddress(pool_id, address))
 
@@ -229,8 +147,8 @@ def capabilities(plugin: Plugin) -> messages.IpamCapabilities:
         return messages.IpamCapabilities()
 
 
-def given_address(plugin: Plugin, message: messages.RequestAddress) -> IPInterface:
-    """The address that was asked for, or any. DriverFailed, with nothing reserved, for another one or none."""
+def request_address(plugin: Plugin, message: messages.RequestAddress) -> IPInterface:
+    """Request an address. DriverFailed, with nothing reserved, if the plugin gives none or another one."""
     found = messages.RequestAddressResponse.from_json(plugin.send(message)).address
     if found is not None and message.address in (None, found.ip):
         return found
@@ -239,6 +157,11 @@ def given_address(plugin: Plugin, message: messages.RequestAddress) -> IPInterfa
     if found is not None:
         undo(plugin, error, messages.ReleaseAddress(message.pool_id, found.ip))
     raise error
+
+
+def _default_space(plugin: Plugin) -> str:
+    response = plugin.call(messages.GET_DEFAULT_ADDRESS_SPACES)
+    return messages.DefaultAddressSpaces.from_json(response).local_space
 
 
 _GATEWAY = {messages.REQUEST_ADDRESS_TYPE: messages.GATEWAY}
@@ -258,7 +181,7 @@ def _request(plugin: Plugin, request: messages.RequestPool) -> messages.RequestP
 
 
 def _choose(plugin: Plugin, request: messages.RequestPool, used: Sequence[IPNetwork]) -> messages.RequestPoolResponse:
-    """A pool that is free on this host. Those that are not are held until it is found, so that others are given."""
+    """A pool that is free on this host. The others are released at the end, so that the plugin gives each only once."""
     rejected: list[messages.RequestPoolResponse] = []
     try:
         while True:
@@ -271,19 +194,19 @@ def _choose(plugin: Plugin, request: messages.RequestPool, used: Sequence[IPNetw
             if again or len(rejected) == TRIES:
                 tried = ", ".join(dict.fromkeys(str(one.pool) for one in rejected))
                 raise AddressesExhausted(
-                    f"the plugin {plugin.name} chose {tried}, and this host uses them: {found.pool} overlaps {clash}",
-                    hint="name the subnet",
+                    f"the plugin {plugin.name} chose {tried}, which this host uses: {found.pool} overlaps with {clash}",
+                    hint="set ipam.subnet",
                 )
     finally:
         for pool_id in dict.fromkeys(one.pool_id for one in rejected):
-            _let_go(plugin, pool_id)
+            _release_pool(plugin, pool_id)
 
 
-def _let_go(plugin: Plugin, pool_id: str) -> None:
+def _release_pool(plugin: Plugin, pool_id: str) -> None:
     try:
         plugin.send(messages.ReleasePool(pool_id))
     except CnmError:
-        pass  # nobody has it, and the plugin is the one to tidy
+        pass  # no network has the pool
 
 
 def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
@@ -291,20 +214,20 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 
 def _reserve(
-    plugin: Plugin, made: Pool, wanted: Wanted, given: messages.RequestPoolResponse, *, skip_gateway: bool
+    plugin: Plugin, made: Pool, wanted: WantedPool, given: messages.RequestPoolResponse, *, skip_gateway: bool
 ) -> Iterator[Pool]:
-    """The pool with its gateway, then with each auxiliary address too, as soon as the plugin has given it."""
+    """Request gateway and auxiliary addresses; yields the pool with what it has after each."""
     if not made.managed:
         return
     if not skip_gateway:
         data = Fields(dict(given.data), f"{messages.REQUEST_POOL} response: Data.", error=DriverFailed)
         gateway = data.interface(messages.GATEWAY)
         if gateway is None or wanted.gateway is not None:
-            gateway = given_address(plugin, messages.RequestAddress(made.id, wanted.gateway, _GATEWAY))
+            gateway = request_address(plugin, messages.RequestAddress(made.id, wanted.gateway, _GATEWAY))
         if not gateway.ip.is_unspecified:
             yield (made := made._replace(gateway=gateway))
     for name, address in wanted.aux.items():
-        reserved = given_address(plugin, messages.RequestAddress(made.id, address))
+        reserved = request_address(plugin, messages.RequestAddress(made.id, address))
         yield (made := made._replace(aux={**made.aux, name: str(reserved)}))
 
 

@@ -1,11 +1,13 @@
-"""static: the addresses written in the configuration, or asked for by the caller. Nothing is reserved."""
+"""static: the addresses in the configuration, or those that the caller requests. Nothing is reserved."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
+from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.ipam import none, values
+from cni_cnm.fields import Fields
+from cni_cnm.ipam import dns, none, routes
 from cni_cnm.ipam.contract import LOCAL_SPACE
 from cni_cnm.model import Address, Lease, Subnet
 
@@ -13,25 +15,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cni_cnm.ipam.contract import IpamHost
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json
-    from cni_cnm.settings import Settings
 
 release_unrecorded = none.release_unrecorded
 
 
-def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Static:  # noqa: ARG001
-    """`spec.config` keys: addresses [{address, gateway}], routes, dns."""
-    config = spec.config
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Static:  # noqa: ARG001
+    """Keys of `spec.config`: addresses [{address, gateway}], routes, dns."""
+    ipam = Fields(spec.config, "ipam.")
     addresses = [
-        _address(values.mapping(item, f"ipam.addresses[{n}]"), f"ipam.addresses[{n}]")
-        for n, item in enumerate(values.items(config.get("addresses"), "ipam.addresses"))
+        Address(fields.required("address", validate.interface), fields.address("gateway"))
+        for fields in ipam.objects("addresses")
     ]
     if endpoint is not None:
-        addresses = _as_asked(addresses, endpoint)
-    return Static(Lease(tuple(addresses), values.routes(config.get("routes")), values.dns(config.get("dns"))))
+        addresses = _with_requested(addresses, endpoint)
+    return Static(Lease(tuple(addresses), routes.read(ipam), dns.read(ipam)))
 
 
-def restore(network: str, record: Mapping[str, Json], settings: Settings) -> Static:  # noqa: ARG001
+def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> Static:  # noqa: ARG001
     return Static(Lease(tuple(Address(ip_interface(text)) for text in record.get("addresses", ()))))
 
 
@@ -43,25 +45,17 @@ class Static(none.NoAddresses):
         self._lease = lease
 
     def gateways(self) -> Sequence[IPInterface]:
-        found = [
-            ip_interface(f"{gateway}/{interface.network.prefixlen}")
-            for interface, gateway in self._lease.addresses
-            if gateway is not None
-        ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(found for address in self._lease.addresses if (found := _gateway(address))))
 
     def subnets(self) -> Sequence[Subnet]:
-        found = [
-            Subnet(one.network, ip_interface(f"{way}/{one.network.prefixlen}") if way else None, LOCAL_SPACE)
-            for one, way in self._lease.addresses
-        ]
+        found = [Subnet(one.interface.network, _gateway(one), LOCAL_SPACE) for one in self._lease.addresses]
         return list({subnet.pool: subnet for subnet in found}.values())
 
     def validate(self, endpoint: EndpointSpec) -> None:  # noqa: ARG002
         if not self._lease.addresses:
             raise InvalidConfig(
                 "the static ipam has no address for this container",
-                hint='list them in "addresses", or ask by CNI_ARGS IP=ADDRESS/PREFIX',
+                hint='list addresses in ipam.addresses, or request one with CNI_ARGS "IP=ADDRESS/PREFIX"',
             )
 
     def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:  # noqa: ARG002
@@ -72,29 +66,30 @@ class Static(none.NoAddresses):
         self,
         key: EndpointKey,  # noqa: ARG002
         environ: Mapping[str, str],  # noqa: ARG002
-        last: Callable[[frozenset[IPAddress]], None],
+        before_release: Callable[[frozenset[IPAddress]], None],
     ) -> None:
-        """`last` gets what was given: nobody reserves it, so nobody knows if another endpoint has it too."""
-        last(frozenset(ip_address(str(address.interface.ip)) for address in self._lease.addresses))
+        """`before_release` gets the configured addresses. Another endpoint may have them too: nothing is reserved."""
+        before_release(frozenset(ip_address(str(address.interface.ip)) for address in self._lease.addresses))
 
     def record(self) -> Mapping[str, Json]:
         return {"addresses": [str(address.interface) for address in self._lease.addresses]}
 
 
-def _address(raw: Mapping[str, Json], what: str) -> Address:
-    interface = values.interface(raw.get("address"), f"{what}.address")
-    gateway = values.address(raw["gateway"], f"{what}.gateway") if raw.get("gateway") else None
-    return Address(interface, gateway)
+def _gateway(address: Address) -> IPInterface | None:
+    """The gateway with the prefix length of the address's subnet."""
+    if address.gateway is None:
+        return None
+    return ip_interface(f"{address.gateway}/{address.interface.network.prefixlen}")
 
 
-def _as_asked(configured: Sequence[Address], endpoint: EndpointSpec) -> list[Address]:
-    """CNI_ARGS IP adds addresses, GATEWAY is theirs; `args.cni.ips` and `runtimeConfig.ips` replace."""
-    asked = []
-    for wish in endpoint.addresses:
-        if not isinstance(wish, IPv4Interface | IPv6Interface):
+def _with_requested(configured: Sequence[Address], endpoint: EndpointSpec) -> list[Address]:
+    """Addresses of CNI_ARGS are added, with the gateways there; `args.cni.ips` and `runtimeConfig.ips` replace."""
+    requested = []
+    for interface in endpoint.addresses:
+        if not isinstance(interface, IPv4Interface | IPv6Interface):
             raise InvalidConfig(
-                f"the requested address {wish} has no prefix length", hint="static needs it: ADDRESS/PREFIX"
+                f"the requested address {interface} has no prefix length", hint="request ADDRESS/PREFIX from static"
             )
-        gateway = next((gw for gw in reversed(endpoint.gateways) if gw in wish.network), None)
-        asked.append(Address(wish, gateway))
-    return asked if asked and endpoint.addresses_replace else [*configured, *asked]
+        gateway = next((one for one in reversed(endpoint.gateways) if one in interface.network), None)
+        requested.append(Address(interface, gateway))
+    return requested if requested and endpoint.addresses_replace else [*configured, *requested]

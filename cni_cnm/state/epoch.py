@@ -1,8 +1,7 @@
-"""The epoch: one run of the host, between two starts of its pid 1.
+"""The epoch: one run of the host, from one start of its pid 1 to the next.
 
-Kernel objects, and the containers that hold leases, do not outlive it; records and leases on a disk do. A
-reboot changes the boot id; a node that is itself a container (kind) restarts without one, so the start of pid
-1 counts too.
+Kernel objects and containers do not outlive it; records and leases on a disk do. A reboot changes the boot id. A node
+that is itself a container (kind) restarts with the same boot id, so the start time of pid 1 is a part of the epoch.
 """
 
 from __future__ import annotations
@@ -10,17 +9,13 @@ from __future__ import annotations
 import os
 
 MARGIN_S = 5.0
-"""File systems stamp with a coarse clock, and early boot sets the clock: doubt is decided for the lease."""
-
+"""Doubt is decided for the lease: file systems have a coarse clock, and the clock is set early in the boot."""
 
 _known: dict[str, str] = {}
 
 
 def current(proc: str = "/proc") -> str:
-    """The name of this epoch: boot id and start time of pid 1 in clock ticks, joined by a colon.
-
-    Read once: no process outlives it.
-    """
+    """The name of this epoch, `BOOT_ID:TICKS`: the start time of pid 1 is in clock ticks. Read once a process."""
     found = _known.get(proc)
     if found is None:
         with open(f"{proc}/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -30,11 +25,11 @@ def current(proc: str = "/proc") -> str:
 
 
 def started(proc: str = "/proc", run: str = "/run") -> float:
-    """Seconds since 1970: a file modified before is surely of an earlier epoch.
+    """The start of this epoch in seconds since 1970: a file modified before is certainly of an earlier one.
 
-    A clock set forward after boot moves the kernel's idea of the boot time later than files written since, so
-    the oldest entry of /run, made anew in each epoch, counts as well and the earlier of the two wins: an
-    address that stays reserved too long is found again by DEL, one given out twice breaks two containers.
+    A clock that is set forward after the boot makes the kernel's boot time too late. So the oldest entry of /run, which
+    is made anew in each epoch, counts as well, and the earlier of the two is returned. Too early is harmless: DEL
+    releases a lease that is kept too long. Too late would give one address to two containers.
     """
     by_kernel = _boot_time(proc) + _init_start_ticks(proc) / os.sysconf("SC_CLK_TCK")
     return min([by_kernel, *_change_times(run)]) - MARGIN_S
@@ -42,7 +37,7 @@ def started(proc: str = "/proc", run: str = "/run") -> float:
 
 def _init_start_ticks(proc: str) -> int:
     with open(f"{proc}/1/stat", encoding="utf-8", errors="replace") as file:
-        after_name = file.read().rpartition(")")[2]  # the name itself may hold spaces and parentheses
+        after_name = file.read().rpartition(")")[2]  # a name may have spaces and parentheses
     return int(after_name.split()[22 - 3])  # proc(5): field 22, counted from field 3, the state
 
 

@@ -1,9 +1,9 @@
-"""Locks by name between processes and threads: byte ranges of one file. And the wait for any lock of this program.
+"""Locks by key between processes and threads: each key is one byte of one file.
 
-    RUN_DIR/locks      empty file; the number of the locked byte comes from the key's digest
+    RUN_DIR/locks      empty file; the position of a key's byte is its digest
 
-Open-file-description locks (fcntl(2), F_OFD_SETLK) belong to a descriptor. So two threads of one process exclude each
-other too, and the kernel releases the locks of a killed process. One file serves all keys: nothing has to be removed.
+Open file description locks (fcntl(2), F_OFD_SETLK) belong to the descriptor. So two threads of one process exclude each
+other as well, and the kernel releases the locks of a killed process. One file for all keys: nothing to clean up.
 """
 
 from __future__ import annotations
@@ -21,11 +21,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLOCK = struct.Struct("hhqqi4x")
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
+_FIRST_PAUSE_S = 0.0005
+_LONGEST_PAUSE_S = 0.02
+
+
+def wait_for(take: Callable[[], object], timeout_s: float) -> bool:
+    """Call `take` until it no longer raises BlockingIOError. False if that takes longer than `timeout_s` seconds."""
+    deadline = monotonic() + timeout_s
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            take()
+        except BlockingIOError:
+            if monotonic() >= deadline:
+                return False
+            sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        else:
+            return True
 
 
 class Lock:
-    """A context manager that holds `key`, shared or exclusive. TryAgain if others hold it for `timeout_s` seconds."""
+    """A context manager that holds `key`, shared or exclusive. TryAgain if it cannot be had in `timeout_s` seconds."""
 
     def __init__(self, path: str, key: str, *, shared: bool = False, timeout_s: float = 50.0) -> None:
         self._path = path
@@ -58,28 +75,12 @@ class Lock:
     def _acquire(self) -> None:
         offset = int(digest(self._key)[:15], 16)
         request = _FLOCK.pack(self._kind, os.SEEK_SET, offset, 1, 0)
-        if not acquire(lambda: fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request), self._timeout_s):
+        if not wait_for(lambda: fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, request), self._timeout_s):
             raise TryAgain(
-                f"another request holds {self._key} for more than {self._timeout_s:g} s",
-                hint="it is retried by the runtime; if it persists, look for a hanging cni-cnm process",
+                f"another request holds the lock {self._key} for more than {self._timeout_s:g} s",
+                hint="the runtime tries again; if this goes on, look for a cni-cnm process that hangs",
             )
 
     def _close(self) -> None:
         os.close(self._descriptor)
         self._descriptor = -1
-
-
-def acquire(attempt: Callable[[], object], timeout_s: float) -> bool:
-    """Call `attempt` until it raises no BlockingIOError. False if it still does after `timeout_s` seconds."""
-    deadline = monotonic() + timeout_s
-    pause = _FIRST_PAUSE_S
-    while True:
-        try:
-            attempt()
-        except BlockingIOError:
-            if monotonic() >= deadline:
-                return False
-            sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-        else:
-            return True

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cni_cnm import ipam
 from cni_cnm.errors import CnmError, Conflict
 from cni_cnm.model import EndpointSpec, IpamSpec, Json, Lease
-from cni_cnm.settings import Settings
+from tests.ipam_host import ipam_host
 from tests.side import REFERENCE
 from tests.unit.ipam.lease_folder import NETWORK, LeaseFolder, ranges
 
@@ -176,7 +176,7 @@ def test_interleaved_on_one_store(steps: list[tuple[str, bool, str]]) -> None:
         reference = Reference(store.folder.parent)
         given: dict[str, list[str]] = {}
         for who, is_add, container in steps:
-            recorded = (store.endpoints / f"{store.key(container).id}.json").exists()
+            recorded = store.recorded(store.key(container))
             if is_add and who == "ours" and recorded:
                 continue  # the controller refuses it by the record, before any address is asked for
             if is_add:
@@ -189,9 +189,9 @@ def test_interleaved_on_one_store(steps: list[tuple[str, bool, str]]) -> None:
             elif who == "reference":
                 reference.call("DEL", config, container)
                 given.pop(container, None)
-                (store.endpoints / f"{store.key(container).id}.json").unlink(missing_ok=True)
+                store.forget(store.key(container))
             else:
-                recorded = (store.endpoints / f"{store.key(container).id}.json").exists()
+                recorded = store.recorded(store.key(container))
                 freed = store.delete(container) if recorded else store.delete_unrecorded(config, container)
                 assert freed == set(given.pop(container, ()))
             assert store.held() == {a: f"{c}\r\neth0" for c, addresses in given.items() for a in addresses}
@@ -250,7 +250,7 @@ def test_static(tmp_path: Path, args: str) -> None:
         addresses=tuple(IPv4Interface(text) for text in [pairs.get("IP")] if text),
         gateways=tuple(ip_address(text) for text in [pairs.get("GATEWAY")] if text),
     )
-    pool = ipam.configure(NETWORK, IpamSpec("static", config), wish, Settings())
+    pool = ipam.configure(NETWORK, IpamSpec("static", config), wish, ipam_host())
     assert shown(pool.acquire(LeaseFolder(tmp_path).key("c"), wish)) == expected
 
 
@@ -262,10 +262,10 @@ def test_reference_by_delegation(tmp_path: Path) -> None:
     document = {"cniVersion": "1.0.0", "name": NETWORK, "ipam": config}
     spec = IpamSpec("other", {}, document, str(tmp_path))
     key, endpoint = LeaseFolder(tmp_path).key("c"), EndpointSpec("c", "eth0", "/x", "t")
-    pool = ipam.configure(NETWORK, spec, endpoint, Settings())
+    pool = ipam.configure(NETWORK, spec, endpoint, ipam_host())
     lease = pool.acquire(key, endpoint)
     assert str(lease.addresses[0].interface) == "10.1.0.2/24"
     pool.check(key, lease, {"CNI_NETNS": "/x"})
-    ipam.restore(NETWORK, "other", pool.record(), Settings()).release(key, {}, lambda _: None)
+    ipam.restore(NETWORK, "other", pool.record(), ipam_host()).release(key, {}, lambda _: None)
     with pytest.raises(CnmError, match="Failed to find address"):
         pool.check(key, lease, {"CNI_NETNS": "/x"})

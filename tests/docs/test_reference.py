@@ -21,9 +21,10 @@ from cni_cnm.drivers import bridge_options, drivers, parent_link_options
 from cni_cnm.drivers import options as readers
 from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
 from cni_cnm.fields import Fields
-from cni_cnm.ipam import remote_pools
+from cni_cnm.ipam import remote_config
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
 from tests.docs.pages import PAGES, blocks
+from tests.ipam_host import ipam_host
 from tests.program import ROOT
 from tests.unit.cni.engine import CONF, ENV
 
@@ -33,26 +34,34 @@ CODE_WORDS = {word.lower() for word in re.findall(r"`([^`\n]+)`", CONFIGURATION)
 CALL = environ.read(ENV)
 
 
-class Recorder(dict[str, Any]):
-    """An object of a configuration that notes which keys are asked for, in nested objects too."""
+class Asked(dict[str, Any]):
+    """The values of a `Fields`. It notes which keys are asked for."""
 
-    def __init__(self, content: Mapping[str, Any], asked: set[str]) -> None:
-        super().__init__({key: _watched(value, asked) for key, value in content.items()})
-        self.asked = asked
+    def __init__(self, values: Mapping[str, Any], keys: set[str]) -> None:
+        super().__init__(values)
+        self._keys = keys
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
+        self._keys.add(key)
         return super().get(key, default)
 
-    def __getitem__(self, key: str) -> Any:
-        self.asked.add(key)
-        return super().__getitem__(key)
+    def __contains__(self, key: object) -> bool:
+        self._keys.add(str(key))
+        return super().__contains__(key)
 
 
-def _watched(value: Any, asked: set[str]) -> Any:
-    if isinstance(value, dict):
-        return Recorder(value, asked)
-    return [_watched(item, asked) for item in value] if isinstance(value, list) else value
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The keys, in lower case, that any `Fields` is asked for."""
+    keys: set[str] = set()
+    init = Fields.__init__
+
+    def watched(self: Fields, *args: Any, **named: Any) -> None:
+        init(self, *args, **named)
+        self._values = Asked(self._values, keys)
+
+    monkeypatch.setattr(Fields, "__init__", watched)
+    return keys
 
 
 def examples() -> list[Any]:
@@ -135,21 +144,20 @@ def test_keys_of_macvlan_and_ipvlan_are_documented() -> None:
         ("static", {"addresses": [{"address": "10.1.0.2/24"}], "routes": [{"dst": "::/0"}], "dns": {}}),
     ],
 )
-def test_keys_of_the_ipams_are_documented(kind: str, content: dict[str, Any]) -> None:
+def test_keys_of_the_ipams_are_documented(kind: str, content: dict[str, Any], asked: set[str]) -> None:
     """Every key that the built-in IPAMs look for, in nested objects too."""
-    asked: set[str] = set()
-    spec = IpamSpec(kind, Recorder(content, asked))
-    ipam.configure("podnet", spec, EndpointSpec("c1", "eth0", "", "cni/test"), settings_module.Settings())
+    spec = IpamSpec(kind, content)
+    ipam.configure("podnet", spec, EndpointSpec("c1", "eth0", "", "cni/test"), ipam_host())
     assert {"routes", "dst"} <= asked or "rangestart" in asked
     assert not undocumented(asked)
 
 
 def test_keys_of_an_ipam_plugin_are_documented() -> None:
     """Every key that is read for a Docker IPAM plugin, and those refused."""
-    source = (ROOT / "cni_cnm" / "ipam" / "remote_pools.py").read_text(encoding="utf-8")
+    source = (ROOT / "cni_cnm" / "ipam" / "remote_config.py").read_text(encoding="utf-8")
     keys = set(re.findall(r'(?:fields|ipam|_fields\(spec\))\.\w+\("(\w+)"', source))
     assert {"ipRange", "auxAddresses", "options", "addressSpace"} <= keys
-    assert not undocumented(keys | set(remote_pools._HOST_LOCAL_ONLY))
+    assert not undocumented(keys | set(remote_config._HOST_LOCAL_ONLY))
 
 
 def test_keys_of_published_ports_are_documented() -> None:
@@ -245,7 +253,7 @@ def test_examples_are_understood(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert not [*request.unknown(whole, config), *request.notes(config)]
         chosen_later = network.options["profile"] == request.CNM and not {"subnet", "ranges"} & set(network.ipam.config)
         if not chosen_later:
-            ipam.configure(network.name, network.ipam, endpoint, settings_module.Settings()).validate(endpoint)
+            ipam.configure(network.name, network.ipam, endpoint, ipam_host()).validate(endpoint)
 
 
 def _headings(page: Path) -> list[str]:

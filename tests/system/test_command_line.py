@@ -22,8 +22,11 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("network create --subnet 10.5.0.1/24 n", "--subnet is '10.5.0.1/24', which has host bits set (did you mean"),
-        ("network create --subnet ten n", "--subnet is 'ten', which is no network in CIDR notation"),
+        (
+            "network create --subnet 10.5.0.1/24 n",
+            '--subnet is "10.5.0.1/24", it must be a network without host bits, such as 10.5.0.0/24',
+        ),
+        ("network create --subnet ten n", '--subnet is "ten", it must be a network in CIDR notation'),
         ("network create --gateway 10.5.0.1 n", "--gateway 10.5.0.1 needs the --subnet it is in"),
         (
             "network create --subnet 10.5.0.0/24 --gateway 10.6.0.1 n",
@@ -31,7 +34,7 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         ),
         ("network create --subnet 10.5.0.0/24 --gateway fd00::1 n", "--gateway fd00::1 is not in --subnet"),
         ("network create --subnet 10.5.0.0/24 --ipv6 n", "(give an IPv6 --subnet, too)"),
-        ("network create --driver overlay n", "'overlay' is neither built in"),
+        ("network create --driver overlay n", "'overlay' is neither a built-in driver"),
         ("network create --driver chained n", "a network of the driver chained cannot be made"),
         ("network create -o team n", "--opt 'team' is not KEY=VALUE"),
         ("network create podnet", "there is a network podnet already"),

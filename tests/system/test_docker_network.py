@@ -82,7 +82,7 @@ def test_inspect_shows_mac_and_addresses(clean: DockerHost) -> None:
     assert attached["one"]["MacAddress"] == link["address"]
     assert attached["two"]["MacAddress"] == "02:42:0a:0b:0c:0d"
     assert attached["two"]["IPv4Address"] == "172.30.1.77/24"
-    assert "taken" in docker.refused("run", "--rm", "--net=mynet", "--ip", "172.30.1.77", "box", "true")
+    assert "is leased to" in docker.refused("run", "--rm", "--net=mynet", "--ip", "172.30.1.77", "box", "true")
 
 
 def test_a_container_keeps_its_mac_and_address_when_it_is_started_again(clean: DockerHost) -> None:

@@ -32,7 +32,7 @@ def test_docker_joins_a_network_of_pods_and_leaves_it_whole(host: DockerHost) ->
     address = docker.address("one", "shared")
     assert docker.ping("one", pod)
     assert host.node.ping(address, netns="/run/netns/pod1")
-    assert "taken" in docker.refused("run", "--rm", "--net=shared", "--ip", pod, "box", "true")
+    assert "is leased to" in docker.refused("run", "--rm", "--net=shared", "--ip", pod, "box", "true")
     another = host.add("podnet", "pod2", **SUBNET)
     assert len({pod, address, another}) == 3
     refused = host.node.run(str(host.program), "network", "rm", "podnet")

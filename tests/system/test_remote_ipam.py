@@ -152,7 +152,7 @@ def test_a_plugin_that_chooses_the_same_pool_again(side: Side, rec: Recorder) ->
     side.node.run("ip", "link", "set", "br7", "up").ok()
     side.node.run("ip", "addr", "add", "10.0.0.1/24", "dev", "br7").ok()
     rec.script(Ipam_RequestPool={"raw": json.dumps({"PoolID": "p", "Pool": "10.0.0.0/24"})})
-    refused(side.add(conf()), 101, "the plugin rec chose 10.0.0.0/24, and this host uses", "name the subnet")
+    refused(side.add(conf()), 101, "the plugin rec chose 10.0.0.0/24, which this host uses", "set ipam.subnet")
     assert [call for call, _ in ipam_calls(rec)] == ["RequestPool", "RequestPool", "ReleasePool"]
     assert side.node.files("/run/cni-cnm/endpoints", "/var/lib/cni-cnm") == set()
 
@@ -214,7 +214,7 @@ def test_a_requested_address(side: Side, rec: Recorder) -> None:
     assert side.add(config).ok().json["ips"][0]["address"] == "10.49.0.77/24"
     refused(side.add(config, "c2"), 103, "10.49.0.77 is taken")
     outside = {**config, "args": {"cni": {"ips": ["10.50.0.1"]}}}
-    refused(side.add(outside, "c2"), 7, "10.50.0.1 is not one of 10.49.0.0/24")
+    refused(side.add(outside, "c2"), 7, "10.50.0.1 is not in 10.49.0.0/24")
 
 
 def test_both_keys_of_an_error_are_read(side: Side, rec: Recorder) -> None:

@@ -83,7 +83,7 @@ def test_good(parse: Callable[[str], Any], text: str, normal: str) -> None:
 @pytest.mark.parametrize(("parse", "text"), BAD)
 def test_bad(parse: Callable[[str], Any], text: str) -> None:
     """The refusal says what the text must be, for the end of a sentence."""
-    with pytest.raises(ValueError, match=r"^(a |an |letters)"):
+    with pytest.raises(ValueError, match=r"^an? "):
         parse(text)
 
 
@@ -96,7 +96,7 @@ def test_any_text(parse: Callable[[str], Any], text: str) -> None:
         parse(text)
     except ValueError as error:
         said = str(error)
-    assert said.startswith(("a ", "an ", "letters"))
+    assert said.startswith(("a ", "an "))
 
 
 def test_require() -> None:

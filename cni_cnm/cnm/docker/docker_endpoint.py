@@ -19,9 +19,9 @@ from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import Place
 from cni_cnm.errors import Conflict, Forbidden, NoSuchEndpoint, NoSuchNetwork, raise_gathered
 from cni_cnm.firewall import portmap
+from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.ipam.leases import DOCKER
-from cni_cnm.ipam.single import Single
 from cni_cnm.model import Address, EndpointKey, EndpointSpec, Lease, stable_mac
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ def create_endpoint(
             if found.network_id == network.id and [a.interface for a in found.addresses] == list(addresses):
                 return DockerEndpoint(host, found)
             raise Conflict(f"there is an endpoint {endpoint_id[:12]} already, on the network {found.network}")
-        pool = ipam.configure(network.name, spec_of(network).ipam, None, host.settings)
+        pool = ipam.configure(network.name, spec_of(network).ipam, None, host)
         key = EndpointKey(network.name, *holder)
         spec = EndpointSpec(*holder, "", DOCKER, mac or stable_mac(f"{network.id} {addresses[0].ip}"))
         endpoint = LockedEndpoint(host, endpoint_record.new_record(host.epoch, network, key, spec))
@@ -75,7 +75,7 @@ def create_endpoint(
             )
         if isinstance(pool, HostLocal):
             for address in addresses:
-                Single(network.name, pool, address.network).assign(address.ip, endpoint_id)
+                DockerLeases(network.name, pool, address.network).assign(address.ip, endpoint_id)
         endpoint.write(state=CREATED)
     return DockerEndpoint(host, endpoint.record)
 

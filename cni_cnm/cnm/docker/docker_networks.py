@@ -19,7 +19,7 @@ from cni_cnm.cnm.rollback import ErrorList, Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig, NoSuchNetwork, raise_gathered
 from cni_cnm.ipam.leases import DOCKER
-from cni_cnm.state.files import NETWORKS, POOLS
+from cni_cnm.state.store import NETWORKS, POOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def share_network(host: Host, spec: NetworkSpec, docker_network: str, pools: Seq
             _refuse_differences(record, spec)
             others = (other for other in record.docker_networks if other != docker_network)
             record = record._replace(docker_networks=(*others, docker_network))
-            pool = ipam.configure(record.name, spec_of(record).ipam, None, host.settings)
+            pool = ipam.configure(record.name, spec_of(record).ipam, None, host)
             drivers.get(record.driver).create_network(record.options, ipam.subnets(pool), host.stack)
             host.store.put(NETWORKS, spec.name, record.to_json())
         with host.store.lock("pools"):

@@ -16,11 +16,11 @@ from cni_cnm.cnm.network.create_network import choose_subnet
 from cni_cnm.cnm.network.network_description import subnets_of
 from cni_cnm.cnm.records import PoolRecord, load_endpoint, load_network, load_pool, network_records, pool_records
 from cni_cnm.errors import Conflict, Forbidden, InvalidConfig, NotFound
+from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.ipam.leases import DOCKER
-from cni_cnm.ipam.single import Single
 from cni_cnm.model import IpamSpec
-from cni_cnm.state.files import POOLS
+from cni_cnm.state.store import POOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,12 +159,12 @@ def bind_pool(host: Host, pool: PoolRecord, network_name: str, docker_network: s
     host.store.put(POOLS, pool.id, bound.to_json())
 
 
-def network_leases(host: Host, network: NetworkRecord, subnet: IPNetwork, ip_range: IPNetwork | None) -> Single:
+def network_leases(host: Host, network: NetworkRecord, subnet: IPNetwork, ip_range: IPNetwork | None) -> DockerLeases:
     """The leases of a network's subnet, one address at a time. InvalidConfig if its IPAM is not host-local."""
-    found = ipam.configure(network.name, IpamSpec(network.ipam_type, network.ipam), None, host.settings)
+    found = ipam.configure(network.name, IpamSpec(network.ipam_type, network.ipam), None, host)
     if not isinstance(found, HostLocal):
         raise not_shareable(network)
-    return Single(network.name, found, subnet, ip_range)
+    return DockerLeases(network.name, found, subnet, ip_range)
 
 
 def not_shareable(network: NetworkRecord) -> InvalidConfig:
@@ -190,16 +190,16 @@ def _subnet_of_network(network: NetworkRecord, subnet: IPNetwork | None, family:
     return subnet
 
 
-def _leases(host: Host, pool: PoolRecord) -> Single:
+def _leases(host: Host, pool: PoolRecord) -> DockerLeases:
     subnet, ip_range = ip_network(pool.subnet), ip_network(pool.ip_range) if pool.ip_range else None
     network = _network(host, pool)
     if network is not None:
         return network_leases(host, network, subnet, ip_range)
     config = {"ranges": [[{"subnet": pool.subnet, "gateway": pool.gateway}]]}
     folder = pool.network or pool.id
-    found = ipam.configure(folder, IpamSpec("host-local", config), None, host.settings)
+    found = ipam.configure(folder, IpamSpec("host-local", config), None, host)
     assert isinstance(found, HostLocal)
-    return Single(folder, found, subnet, ip_range)
+    return DockerLeases(folder, found, subnet, ip_range)
 
 
 def _network(host: Host, pool: PoolRecord) -> NetworkRecord | None:

@@ -45,5 +45,5 @@ def check(
 
         interface_tuning.check(record, stack, host.stack)
     warnings = packet_filter.check(host, record, driver.policy(record.options))
-    ipam.restore(record.network, record.ipam_type, record.ipam, host.settings).check(record.key, record.lease, environ)
+    ipam.restore(record.network, record.ipam_type, record.ipam, host).check(record.key, record.lease, environ)
     return warnings

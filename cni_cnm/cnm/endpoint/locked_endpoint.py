@@ -12,17 +12,17 @@ from typing import Any
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import NoSuchEndpoint
-from cni_cnm.state.files import ENDPOINTS
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.drivers import Driver, Role
     from cni_cnm.firewall import Policy
-    from cni_cnm.state.lock import Lock
 
 
 class LockedEndpoint:
@@ -53,7 +53,7 @@ class LockedEndpoint:
         return self.driver.policy(self.record.options)
 
 
-def lock(host: Host, endpoint_id: str) -> Lock:
+def lock(host: Host, endpoint_id: str) -> AbstractContextManager[None]:
     return host.store.lock(f"endpoint/{endpoint_id}")
 
 

@@ -50,7 +50,7 @@ def disconnect(endpoint: LockedEndpoint, gathered: ErrorList, *, delete_empty_sa
 def release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
     """Release the addresses. Elements keyed by them are removed first, while no other endpoint can get them."""
     record, policy, host = endpoint.record, endpoint.policy, endpoint.host
-    pool = ipam.restore(record.network, record.ipam_type, record.ipam, host.settings)
+    pool = ipam.restore(record.network, record.ipam_type, record.ipam, host)
 
     def last(addresses: frozenset[IPAddress]) -> None:
         endpoint_elements.withdraw(lambda: host.nft, record, policy, addresses)

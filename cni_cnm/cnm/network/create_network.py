@@ -17,7 +17,7 @@ from cni_cnm.cnm.network import network_description, shared_parent
 from cni_cnm.cnm.records import network_records, pool_records
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
-from cni_cnm.state.files import NETWORKS
+from cni_cnm.state.store import NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def create_network(host: Host, spec: NetworkSpec, options: Options) -> NetworkRe
         versions = network_description.families_to_choose(spec)
         config = {**spec.ipam.config, **ipam.allocate(spec.ipam, versions, skipped, _used_subnets(host))}
         allocated = spec.ipam._replace(config=config)
-        undo.push_record_removal(lambda: ipam.free(spec.name, allocated, host.settings))
+        undo.push_record_removal(lambda: ipam.free(spec.name, allocated, host))
         return _create(host, spec, options, config, skipped)
 
 
@@ -65,7 +65,7 @@ def _create(
 ) -> NetworkRecord:
     """`skipped`: IP versions for which the driver wants no gateway; None: it is asked here."""
     driver = drivers.get(spec.driver)
-    pool = ipam.configure(spec.name, spec.ipam._replace(config=config), None, host.settings)
+    pool = ipam.configure(spec.name, spec.ipam._replace(config=config), None, host)
     driver.validate(options, host.stack)
     skipped = driver.skips_gateways(options) if skipped is None else skipped
     subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]

@@ -10,7 +10,7 @@ from cni_cnm.cnm.records import endpoint_records, load_network
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
-from cni_cnm.state.files import NETWORKS
+from cni_cnm.state.store import NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
     gathered = ErrorList()
     spec = spec_of(record)
     if ipam.allocates(spec.ipam):
-        gathered.attempt(lambda: ipam.free(record.name, spec.ipam, host.settings, force=force))
+        gathered.attempt(lambda: ipam.free(record.name, spec.ipam, host, force=force))
     of_plugin = drivers.get(record.driver).role(record.options).interface == "moved"
     if of_plugin:  # it may take its time, and has nothing in our packet filter
         gathered.attempt(lambda: shared_parent.delete_data_path(host, record))

@@ -6,7 +6,7 @@ from cni_cnm.cnm.network import network_description, shared_parent
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.packet_filter import network_elements
 from cni_cnm.cnm.records import load_network
-from cni_cnm.state.files import NETWORKS
+from cni_cnm.state.store import NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

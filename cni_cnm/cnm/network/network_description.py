@@ -18,9 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cni_cnm.cnm.host import Host
     from cni_cnm.drivers import Options
     from cni_cnm.model import EndpointSpec, IPNetwork, Json
-    from cni_cnm.settings import Settings
 
 
 def describe(spec: NetworkSpec, options: Options, ipam_config: Mapping[str, Json]) -> NetworkRecord:
@@ -78,11 +78,11 @@ def families_to_choose(spec: NetworkSpec) -> tuple[int, ...]:
     return (4, 6) if spec.options.get("enableipv6") else (4,)
 
 
-def families(spec: NetworkSpec, endpoint: EndpointSpec, settings: Settings) -> tuple[int, ...] | None:
+def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int, ...] | None:
     """IP versions of the addresses an attach would give. None if only the IPAM itself knows."""
     if needs_subnet(spec) and not endpoint.ranges:
         return families_to_choose(spec)
-    return ipam.configure(spec.name, spec.ipam, endpoint, settings).families
+    return ipam.configure(spec.name, spec.ipam, endpoint, host).families
 
 
 def is_of_plugin(record: NetworkRecord) -> bool:
@@ -93,8 +93,7 @@ def is_of_plugin(record: NetworkRecord) -> bool:
 def subnets_of(record: NetworkRecord) -> list[IPNetwork]:
     """The subnets that a network's record names. What cannot be read is left out."""
     if ipam.allocated(record.ipam):
-        pool = ipam.configure(record.name, IpamSpec(record.ipam_type, record.ipam), None)
-        return [subnet.pool for subnet in ipam.subnets(pool) if subnet.pool.prefixlen]
+        return list(ipam.allocated_subnets(record.ipam))
     texts: list[Json] = [record.ipam.get("subnet")]
     for range_set in record.ipam.get("ranges") or ():
         texts += [item.get("subnet") for item in range_set if isinstance(item, dict)]

@@ -87,7 +87,7 @@ class Network:
             EndpointSpec(name, "cnm", "", owner, mac, addresses, ports=ports, bandwidth=bandwidth, tuning=tuning)
         )
         endpoint_record.refuse_unsupported(network, drivers.get(self.driver).role(self.record.options), spec)
-        pool = ipam.configure(self.name, network.ipam, spec, host.settings)
+        pool = ipam.configure(self.name, network.ipam, spec, host)
         pool.validate(spec)
         with locked_endpoint.lock(host, key.id), Rollback() as undo:
             if load_endpoint(host.store, key.id) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cni_cnm.cnm.sandbox import sandbox_endpoints
 from cni_cnm.errors import ActiveContainer, NoSuchSandbox
-from cni_cnm.state.files import SANDBOXES
+from cni_cnm.state.store import SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_reconcile, firewall_state, foreign_accepts
-from cni_cnm.state.files import ENDPOINTS
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from cni_cnm.cnm.packet_filter import (
     restore_elements,
 )
 from cni_cnm.cnm.records import READY, load_endpoint, network_records
-from cni_cnm.state.files import ENDPOINTS
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cni_cnm.model import digest
-from cni_cnm.state.files import FIREWALL
+from cni_cnm.state.store import FIREWALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.kernel import Handle
     from cni_cnm.model import Json
-    from cni_cnm.state.lock import Lock
 
 _STATE = "state"
 
@@ -45,7 +45,7 @@ class State(NamedTuple):
     """By the same ids: what other firewalls drop, or may drop, all the same (firewall/foreign_drops.py)."""
 
 
-def lock(host: Host, *, shared: bool = False) -> Lock:
+def lock(host: Host, *, shared: bool = False) -> AbstractContextManager[None]:
     return host.store.lock("firewall", shared=shared)
 
 

@@ -9,7 +9,7 @@ from cni_cnm.cnm.records import load_network, network_records
 from cni_cnm.drivers import drivers
 from cni_cnm.firewall import isolation
 from cni_cnm.kernel import Transaction, merge
-from cni_cnm.state.files import ALLOWED
+from cni_cnm.state.store import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -122,6 +122,6 @@ def _write_pending(
 
 
 def _pool(host: Host, network: NetworkSpec, spec: IpamSpec, endpoint: EndpointSpec) -> Ipam:
-    pool = ipam.configure(network.name, spec, endpoint, host.settings)
+    pool = ipam.configure(network.name, spec, endpoint, host)
     pool.validate(endpoint)
     return pool

@@ -38,8 +38,6 @@ def collect(
                 gathered.errors += taken.errors
                 notes += taken.notes
     if not needs_subnet(network):
-        gathered.attempt(
-            lambda: ipam.configure(network.name, network.ipam, None, host.settings).collect(valid, environ)
-        )
+        gathered.attempt(lambda: ipam.configure(network.name, network.ipam, None, host).collect(valid, environ))
     raise_gathered(gathered.errors)
     return notes

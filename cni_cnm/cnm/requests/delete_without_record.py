@@ -33,7 +33,7 @@ def delete(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: I
 
     environ = spec.environ if spec else {}
     gathered.attempt(link)
-    gathered.attempt(lambda: ipam.release_unrecorded(key.network, ipam_spec, key, environ, last, host.settings))
+    gathered.attempt(lambda: ipam.release_unrecorded(key.network, ipam_spec, key, environ, last, host))
     gathered.attempt(lambda: _remove_rules(host, key, spec, leased, everywhere=found or bool(leased)))
     raise_gathered(gathered.errors)
 

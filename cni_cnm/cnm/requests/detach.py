@@ -7,7 +7,7 @@ from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.cnm.requests import delete_without_record
 from cni_cnm.errors import raise_gathered
-from cni_cnm.state.files import ENDPOINTS
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     if record or not network_description.needs_subnet(network):
         spec = network_description.with_recorded_subnets(network, record) if record else network.ipam
         try:
-            found = ipam.configure(network.name, spec, None, host.settings).status()
+            found = ipam.configure(network.name, spec, None, host).status()
         except NoSuchDriver as error:
             raise NotReady(error.msg, hint=error.hint) from error
         if found.free == 0:

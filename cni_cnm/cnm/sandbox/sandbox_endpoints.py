@@ -9,23 +9,23 @@ from cni_cnm.cnm.records import SandboxRecord, load_endpoint, load_sandbox
 from cni_cnm.cnm.sandbox import default_gateway
 from cni_cnm.errors import CnmError, NamespaceGone
 from cni_cnm.model import digest
-from cni_cnm.state.files import SANDBOXES
+from cni_cnm.state.store import SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.kernel import Stack
-    from cni_cnm.state.lock import Lock
 
 
 def sandbox_id(container_id: str) -> str:
     return digest("sandbox", container_id)
 
 
-def lock(host: Host, identity: str) -> Lock:
+def lock(host: Host, identity: str) -> AbstractContextManager[None]:
     return host.store.lock(f"sandbox/{identity}")
 
 

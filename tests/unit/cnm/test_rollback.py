@@ -16,7 +16,8 @@ from cni_cnm.errors import IoFailed, KernelError
 from cni_cnm.kernel import Element, Transaction
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec
 from cni_cnm.settings import Settings
-from cni_cnm.state.files import ENDPOINTS, FileStore
+from cni_cnm.state.files import FileStore
+from cni_cnm.state.store import ENDPOINTS
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
 from cni_cnm import ipam
+from cni_cnm.fields import Fields
 from cni_cnm.ipam.contract import Ipam
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.ipam.leases import Leases
 from cni_cnm.ipam.ranges import parse
 from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json
 from cni_cnm.settings import Settings
-from cni_cnm.state import epoch
+from cni_cnm.state.store import ENDPOINTS
+from tests.ipam_host import ipam_host
 
 NETWORK = "podnet"
 
@@ -28,19 +29,24 @@ def ranges(*sets: str | list[str]) -> Json:
 class LeaseFolder:
     def __init__(self, path: Path) -> None:
         self.settings = Settings(run_dir=f"{path}/run", leases_dir=f"{path}/networks")
+        self.host = ipam_host(self.settings)
         self.folder = path / "networks" / NETWORK
-        self.endpoints = path / "run" / "endpoints"
-        self.endpoints.mkdir(parents=True, exist_ok=True)
 
     def key(self, container: str, ifname: str = "eth0") -> EndpointKey:
         return EndpointKey(NETWORK, container, ifname)
 
     def pool(self, config: Mapping[str, Json], endpoint: EndpointSpec | None = None) -> Ipam:
-        return ipam.configure(NETWORK, IpamSpec("host-local", config), endpoint, self.settings)
+        return ipam.configure(NETWORK, IpamSpec("host-local", config), endpoint, self.host)
 
     def record(self, key: EndpointKey, pool: Ipam) -> None:
-        text = json.dumps({"epoch": epoch.current(), "ipam": pool.record()})
-        (self.endpoints / f"{key.id}.json").write_text(text)
+        self.host.store.put(ENDPOINTS, key.id, {"epoch": self.host.epoch, "ipam": pool.record()})
+
+    def recorded(self, key: EndpointKey) -> bool:
+        return self.host.store.has(ENDPOINTS, key.id)
+
+    def forget(self, key: EndpointKey) -> None:
+        """The record without the addresses, as a reboot removes it."""
+        self.host.store.delete(ENDPOINTS, key.id)
 
     def add(
         self, config: Mapping[str, Json], container: str, *wishes: IPAddress | IPInterface, ifname: str = "eth0"
@@ -53,7 +59,7 @@ class LeaseFolder:
         try:
             lease = pool.acquire(key, endpoint)
         except BaseException:
-            (self.endpoints / f"{key.id}.json").unlink()
+            self.forget(key)
             raise
         self.record(key, pool)
         return [str(address.interface.ip) for address in lease.addresses]
@@ -61,25 +67,25 @@ class LeaseFolder:
     def delete(self, container: str, ifname: str = "eth0") -> set[str]:
         """As a DEL with a record does it. The addresses that were still the endpoint's."""
         key = self.key(container, ifname)
-        path = self.endpoints / f"{key.id}.json"
         seen: list[frozenset[IPAddress]] = []
-        record = json.loads(path.read_text())["ipam"]
-        ipam.restore(NETWORK, "host-local", record, self.settings).release(key, {}, seen.append)
-        path.unlink()
+        record = self.host.store.get(ENDPOINTS, key.id)
+        assert record is not None
+        ipam.restore(NETWORK, "host-local", record["ipam"], self.host).release(key, {}, seen.append)
+        self.forget(key)
         (addresses,) = seen
         return set(map(str, addresses))
 
     def delete_unrecorded(self, config: Mapping[str, Json], container: str, ifname: str = "eth0") -> set[str]:
         seen: list[frozenset[IPAddress]] = []
         spec = IpamSpec("host-local", config)
-        ipam.release_unrecorded(NETWORK, spec, self.key(container, ifname), {}, seen.append, self.settings)
+        ipam.release_unrecorded(NETWORK, spec, self.key(container, ifname), {}, seen.append, self.host)
         (addresses,) = seen
         return set(map(str, addresses))
 
     def after_restart(self, config: Mapping[str, Json], started: Callable[[], float]) -> HostLocal:
         """A pool in an epoch that began at `started()`."""
-        leases = Leases(NETWORK, str(self.folder), self.settings.run_dir, started=started)
-        return HostLocal(leases, self.settings.run_dir, parse(config))
+        leases = Leases(NETWORK, str(self.folder), self.host, started=started)
+        return HostLocal(leases, parse(Fields(config, "ipam.")))
 
     def foreign(self, address: str, content: str, *, age_s: float = 0) -> Path:
         """A lease as the reference writes it, or a crash leaves it."""

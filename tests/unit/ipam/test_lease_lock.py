@@ -23,7 +23,7 @@ def test_held_by_another(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "lock", os.O_RDONLY | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with (
-        pytest.raises(TryAgain, match=f"{tmp_path}/lock was held by others for more than 0.1 s"),
+        pytest.raises(TryAgain, match=f"another process holds the lease lock {tmp_path}/lock for more than 0.1 s"),
         LeaseLock(str(tmp_path), 0.1),
     ):
         pytest.fail("held twice")
@@ -64,7 +64,7 @@ def store(tmp_path: Path) -> LeaseFolder:
 
 
 def index(store: LeaseFolder) -> LeaseIndex:
-    return LeaseIndex(NETWORK, str(store.folder), store.settings.run_dir)
+    return LeaseIndex(NETWORK, str(store.folder), store.settings.run_dir, store.host.store)
 
 
 def test_change_in_the_same_tick(store: LeaseFolder) -> None:
@@ -136,6 +136,7 @@ def test_damaged_index(store: LeaseFolder, damage: bytes) -> None:
 def test_no_index_can_be_kept(store: LeaseFolder) -> None:
     """Where the index cannot be written, leases are found by reading them."""
     store.foreign("10.1.0.50", "r\r\neth0")
+    Path(store.settings.run_dir).mkdir()
     (Path(store.settings.run_dir) / "leases").touch()
     assert store.delete_unrecorded(CONFIG, "r") == {"10.1.0.50"}
     assert store.add(CONFIG, "c1") == ["10.1.0.2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, ip_address, ip_network
 from itertools import islice
 
@@ -10,13 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.fields import Fields
 from cni_cnm.ipam import ranges
-from cni_cnm.model import IPAddress
+from cni_cnm.model import IPAddress, Json
+
+
+def parse(config: Json, requested: Sequence[Json] = ()) -> tuple[ranges.RangeSet, ...]:
+    return ranges.parse(Fields(config, "ipam."), requested)
 
 
 def order(config: object, last: IPAddress | None = None, limit: int = 1000) -> list[str]:
-    (range_set,) = ranges.parse({"ranges": [config]})
-    return [str(member.address(number)) for member, number in islice(ranges.ring(range_set, last), limit)]
+    (range_set,) = parse({"ranges": [config]})
+    return [str(member.address(number)) for member, number in islice(ranges.in_order(range_set, last), limit)]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +36,7 @@ def order(config: object, last: IPAddress | None = None, limit: int = 1000) -> l
 )
 def test_defaults(subnet: str, start: str, end: str, gateway: str) -> None:
     """A range without ends spans its subnet, with the gateway first; IPv4 leaves the broadcast address out."""
-    ((found,),) = ranges.parse({"subnet": subnet})
+    ((found,),) = parse({"subnet": subnet})
     assert (found.start, found.end) == (int(ip_address(start)), int(ip_address(end)))
     assert found.gateway == ip_address(gateway)
 
@@ -38,7 +44,7 @@ def test_defaults(subnet: str, start: str, end: str, gateway: str) -> None:
 def test_order_of_sets() -> None:
     """The runtime's sets come first, then the old-style subnet, then `ranges`."""
     config = {"subnet": "10.2.0.0/24", "ranges": [[{"subnet": "10.3.0.0/24"}]]}
-    sets = ranges.parse(config, ([{"subnet": "10.1.0.0/24"}],))
+    sets = parse(config, ([{"subnet": "10.1.0.0/24"}],))
     assert [str(range_set[0].subnet) for range_set in sets] == ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"]
 
 
@@ -49,13 +55,13 @@ def test_order_of_sets() -> None:
         ({"subnet": "10.1.0.0/31"}, "too small"),
         ({"subnet": "fd00::/127"}, "too small"),
         ({"subnet": "10.1.0.5/24"}, "host bits"),
-        ({"subnet": "10.1.0.0"}, "no network in CIDR notation"),
-        ({"subnet": "10.1.0.0/255.255.255.0"}, "no network in CIDR notation"),
+        ({"subnet": "10.1.0.0"}, "a network in CIDR notation"),
+        ({"subnet": "10.1.0.0/255.255.255.0"}, "a network in CIDR notation"),
         ({"subnet": 10}, "must be a string"),
         ({"subnet": "10.1.0.0/24", "rangestart": "10.2.0.1"}, "rangeStart 10.2.0.1 is not in"),
         ({"subnet": "10.1.0.0/24", "rangeend": "fd00::1"}, "rangeEnd fd00::1 is not in"),
-        ({"subnet": "10.1.0.0/24", "rangestart": "10.1.0.9", "rangeend": "10.1.0.8"}, "ends before it starts"),
-        ({"subnet": "10.1.0.0/24", "gateway": "router"}, "gateway is 'router'"),
+        ({"subnet": "10.1.0.0/24", "rangestart": "10.1.0.9", "rangeend": "10.1.0.8"}, "rangeEnd is before rangeStart"),
+        ({"subnet": "10.1.0.0/24", "gateway": "router"}, 'gateway is "router"'),
         ({"ranges": [[]]}, "ranges\\[0\\] is empty"),
         ({"ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "fd00::/64"}]]}, "mixes"),
         ({"ranges": [[{"subnet": "10.1.0.0/24"}, {"subnet": "10.1.0.0/25"}]]}, "overlap"),
@@ -67,7 +73,7 @@ def test_order_of_sets() -> None:
 def test_refused(config: dict[str, object], named: str) -> None:
     """A range that cannot be right is refused with a sentence that names the key."""
     with pytest.raises(InvalidConfig, match=named):
-        ranges.parse(config)
+        parse(config)
 
 
 def test_order_across_ranges() -> None:
@@ -99,7 +105,7 @@ def range_sets(draw: st.DrawFn) -> ranges.RangeSet:
         if draw(st.booleans()):
             member["gateway"] = draw(st.sampled_from(hosts))
         members.append(member)
-    return ranges.parse({"ranges": [members]})[0]
+    return parse({"ranges": [members]})[0]
 
 
 @given(range_sets(), st.data())
@@ -107,9 +113,9 @@ def test_ring_is_every_address_once(range_set: ranges.RangeSet, data: st.DataObj
     """From wherever it starts, the order has each address once, no gateway, and `last` at its very end."""
     inside = [number for member in range_set for number in range(member.start, member.end + 1)]
     last = data.draw(st.none() | st.sampled_from(inside).map(IPv4Address))
-    found = list(ranges.ring(range_set, last))
+    found = list(ranges.in_order(range_set, last))
     assert len(found) == len(set(found)) == sum(member.capacity for member in range_set)
-    assert all(number != int(member.gateway) and member.gives(number) for member, number in found)
+    assert all(number != int(member.gateway) and member.allocates(number) for member, number in found)
     if last is not None and any(number == int(last) for _, number in found):
         assert found[-1][1] == int(last)
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.errors import AddressesExhausted, InvalidConfig
+from cni_cnm.ipam import remote_config
 from cni_cnm.ipam import remote_pools as pools
-from cni_cnm.ipam.remote_leases import Leased
-from cni_cnm.ipam.remote_pools import Allocated, Pool, Wanted
+from cni_cnm.ipam.remote_config import WantedPool
+from cni_cnm.ipam.remote_leases import RemoteLease
+from cni_cnm.ipam.remote_pools import Allocated, Pool
 from cni_cnm.model import IpamSpec
 
 texts = st.text(max_size=8)
@@ -36,8 +38,8 @@ def test_what_is_kept_of_a_network(allocated: Allocated) -> None:
 
 @given(texts, texts, st.lists(st.tuples(texts, interfaces), max_size=2).map(tuple))
 def test_what_is_kept_of_an_endpoint(plugin: str, epoch: str, held: Any) -> None:
-    leased = Leased("id", "net", plugin, epoch, held)
-    assert Leased.from_json(leased.to_json()) == leased
+    leased = RemoteLease("id", "net", plugin, epoch, held)
+    assert RemoteLease.from_json(leased.to_json()) == leased
 
 
 @given(st.lists(networks, max_size=3), st.sampled_from([(4,), (4, 6)]))
@@ -47,9 +49,9 @@ def test_a_pool_a_family(subnets: list[Any], families: tuple[int, ...]) -> None:
     spec = IpamSpec("p", {"ranges": [[{"subnet": str(subnet)}] for subnet in subnets]})
     if len(set(versions)) < len(versions):
         with pytest.raises(InvalidConfig, match="two subnets of the same IP version"):
-            pools.parse(spec, families)
+            remote_config.parse(spec, families)
         return
-    found = pools.parse(spec, families)
+    found = remote_config.parse(spec, families)
     wanted = set(versions or families) | ({6} if 6 in families else set())
     assert [one.version for one in found] == sorted(wanted)
     assert {one.pool for one in found if one.pool} == set(subnets)
@@ -64,11 +66,11 @@ def test_names_stay_as_they_are_written() -> None:
         }
     }  # fmt: skip
     spec = IpamSpec("p", {}, conf)
-    assert pools.parse(spec, (4,)) == [
-        Wanted(4, ip_network("10.0.0.0/16"), ip_network("10.0.5.0/24"), ip_address("10.0.0.1"),
+    assert remote_config.parse(spec, (4,)) == [
+        WantedPool(4, ip_network("10.0.0.0/16"), ip_network("10.0.5.0/24"), ip_address("10.0.0.1"),
                {"Printer": ip_address("10.0.0.7")})
     ]  # fmt: skip
-    assert pools.options(spec) == {"Zone": "A"}
+    assert remote_config.options(spec) == {"Zone": "A"}
 
 
 class Chooser:
@@ -107,7 +109,7 @@ def test_the_choice_ends(given: list[IPv4Network], used: set[IPv4Network]) -> No
         assert found.pool == given[ends]
         assert set(plugin.released) == set(plugin.requested) - {str(found.pool)}
     else:
-        with pytest.raises(AddressesExhausted, match="and this host uses them"):
+        with pytest.raises(AddressesExhausted, match="which this host uses"):
             pools._choose(plugin, request, sorted(used))
         assert set(plugin.released) == set(plugin.requested) <= set(map(str, looked_at))
     assert len(plugin.released) == len(set(plugin.released))

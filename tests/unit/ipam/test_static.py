@@ -11,7 +11,7 @@ from cni_cnm import ipam
 from cni_cnm.errors import Conflict, InvalidConfig, NoSuchDriver
 from cni_cnm.ipam.contract import Ipam
 from cni_cnm.model import Address, Dns, EndpointKey, EndpointSpec, IpamSpec, Lease, Route
-from cni_cnm.settings import Settings
+from tests.ipam_host import ipam_host
 
 KEY = EndpointKey("podnet", "c1", "eth0")
 PLAIN = EndpointSpec("c1", "eth0", "", "test")
@@ -23,7 +23,7 @@ CONFIG = {
 
 
 def pool(config: dict[str, Any], endpoint: EndpointSpec | None = PLAIN) -> Ipam:
-    return ipam.configure("podnet", IpamSpec("static", config), endpoint, Settings())
+    return ipam.configure("podnet", IpamSpec("static", config), endpoint, ipam_host())
 
 
 def addresses(config: dict[str, Any], endpoint: EndpointSpec) -> list[tuple[str, str]]:
@@ -65,12 +65,12 @@ def test_runtime_replaces() -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"addresses": [{"address": "10.1.0.5"}]}, r"addresses\[0\].address is '10.1.0.5'"),
+        ({"addresses": [{"address": "10.1.0.5"}]}, r"addresses\[0\].address is \"10.1.0.5\""),
         ({"addresses": [{"address": "10.1.0.5/33"}]}, "10.1.0.5/33"),
-        ({"addresses": [{}]}, "address is None"),
-        ({"addresses": [{"address": "10.1.0.5/24", "gateway": "x"}]}, "gateway is 'x'"),
+        ({"addresses": [{}]}, "address is missing"),
+        ({"addresses": [{"address": "10.1.0.5/24", "gateway": "x"}]}, 'gateway is "x"'),
         ({"addresses": "10.1.0.5/24"}, "must be a list"),
-        ({"dns": {"nameservers": "1.1.1.1"}}, "dns.nameservers is '1.1.1.1'"),
+        ({"dns": {"nameservers": "1.1.1.1"}}, 'dns.nameservers is "1.1.1.1"'),
     ],
 )
 def test_refused(config: dict[str, Any], named: str) -> None:
@@ -90,29 +90,29 @@ def test_no_address() -> None:
 def test_release_reports_the_addresses() -> None:
     """What is keyed by the addresses can be taken down: the record knows them."""
     seen: list[Any] = []
-    ipam.restore("podnet", "static", pool(CONFIG).record(), Settings()).release(KEY, {}, seen.append)
+    ipam.restore("podnet", "static", pool(CONFIG).record(), ipam_host()).release(KEY, {}, seen.append)
     assert seen == [{ip_address("10.1.0.5"), ip_address("fd00::5")}]
-    ipam.release_unrecorded("podnet", IpamSpec("static", {"addresses": 5}), KEY, {}, seen.append, Settings())
+    ipam.release_unrecorded("podnet", IpamSpec("static", {"addresses": 5}), KEY, {}, seen.append, ipam_host())
     assert seen[1:] == [frozenset()]
 
 
 @pytest.mark.parametrize("kind", ["", "none"])
 def test_none(kind: str) -> None:
     """No type is no addresses."""
-    found = ipam.configure("podnet", IpamSpec(kind), PLAIN, Settings())
+    found = ipam.configure("podnet", IpamSpec(kind), PLAIN, ipam_host())
     assert found.acquire(KEY, PLAIN) == Lease()
     assert (found.families, list(found.gateways())) == ((), [])
     seen: list[Any] = []
-    ipam.restore("podnet", kind, found.record(), Settings()).release(KEY, {}, seen.append)
+    ipam.restore("podnet", kind, found.record(), ipam_host()).release(KEY, {}, seen.append)
     assert seen == [frozenset()]
 
 
 def test_unknown_type() -> None:
     """A type that is neither built in nor on CNI_PATH is refused with every place that was tried; a path is none."""
     with pytest.raises(NoSuchDriver, match="/opt/a/dhcp or /opt/b/dhcp"):
-        ipam.configure("podnet", IpamSpec("dhcp", cni_path="/opt/a:/opt/b"), PLAIN, Settings())
-    with pytest.raises(InvalidConfig, match="no plain name"):
-        ipam.configure("podnet", IpamSpec("../sh", cni_path="/bin"), PLAIN, Settings())
+        ipam.configure("podnet", IpamSpec("dhcp", cni_path="/opt/a:/opt/b"), PLAIN, ipam_host())
+    with pytest.raises(InvalidConfig, match=r"ipam\.type is"):
+        ipam.configure("podnet", IpamSpec("../sh", cni_path="/bin"), PLAIN, ipam_host())
 
 
 def test_built_in_is_not_replaced() -> None:

@@ -13,7 +13,8 @@ from threading import Thread
 import pytest
 
 from cni_cnm.errors import IoFailed, TryAgain
-from cni_cnm.state.files import ENDPOINTS, NETWORKS, FileStore
+from cni_cnm.state.files import FileStore
+from cni_cnm.state.store import ENDPOINTS, NETWORKS
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_what_a_killed_writer_left_goes_with_the_record(store: FileStore, tmp_pa
 
 def test_lock_excludes_threads_and_keys_are_apart(store: FileStore) -> None:
     """Two holders of one key wait for each other, of different keys they do not."""
-    with store.lock("a"), store.lock("b"), pytest.raises(TryAgain, match="another request holds a"):
+    with store.lock("a"), store.lock("b"), pytest.raises(TryAgain, match="another request holds the lock a"):
         store.lock("a", timeout_s=0.05).__enter__()
     with store.lock("a", timeout_s=0.05):
         pass

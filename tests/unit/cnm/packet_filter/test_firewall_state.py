@@ -11,7 +11,8 @@ from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.firewall import masquerade
 from cni_cnm.kernel.contract.element import Transaction
 from cni_cnm.settings import Settings
-from cni_cnm.state.files import FIREWALL, FileStore
+from cni_cnm.state.files import FileStore
+from cni_cnm.state.store import FIREWALL
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
 

@@ -1,8 +1,10 @@
-"""Single addresses of a host-local store, for an engine that asks for them before it names the endpoint (Docker).
+"""Leases that Docker requests one by one, in the same folder as those of CNI endpoints.
 
-docker, reserved        for no endpoint; survives reboots
-docker, requested       for an endpoint to come
-docker, ENDPOINT ID     that endpoint's
+Container id and interface in a lease file:
+
+    docker, reserved        for no endpoint; never void
+    docker, requested       for an endpoint that Docker has not named yet
+    docker, ENDPOINT ID     for that endpoint
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPNetwork
 
 
-class Single:
-    """The addresses of one subnet of a network; with `part` only those in it are chosen."""
+class DockerLeases:
+    """The leases of one subnet of a network. `part`: only addresses in it are chosen."""
 
     def __init__(self, network: str, pool: HostLocal, subnet: IPNetwork, part: IPNetwork | None = None) -> None:
-        """InvalidConfig if the network does not have the subnet."""
+        """InvalidConfig if the network does not have the subnet, or the subnet no address in `part`."""
         self._network = network
         self._subnet = subnet
         self.leases = pool.leases
@@ -49,14 +51,14 @@ class Single:
         return self._member.gateway
 
     def reserve(self, address: IPAddress) -> None:
-        """For no endpoint, until it is released. Reserved already is done; Conflict if somebody has it."""
+        """Lease the address to no endpoint. No error if it is reserved already; Conflict if it is leased otherwise."""
         self._refuse_outside(address)
         with self.leases:
             if self.holder(address) != (DOCKER, RESERVED) and not self.leases.reserve(address, self._key(RESERVED)):
                 raise self._taken(address)
 
     def request(self, address: IPAddress | None) -> IPAddress:
-        """That address, or the next free one. AddressesExhausted, Conflict if somebody has it."""
+        """Lease that address, or the next free one. AddressesExhausted; Conflict if the address is leased."""
         if address is not None:
             self._refuse_outside(address)
         with self.leases:
@@ -67,31 +69,31 @@ class Single:
         return address
 
     def assign(self, address: IPAddress, endpoint_id: str) -> None:
-        """A requested address becomes the endpoint's. Conflict if it is neither requested nor free."""
+        """Lease a requested address to the endpoint. Conflict if it is neither requested nor free."""
         with self.leases:
             holder = self.holder(address)
             if holder == (DOCKER, endpoint_id):
                 return
             if holder == (DOCKER, REQUESTED):
-                self.leases.hand_on(address, self._key(endpoint_id))
+                self.leases.set_owner(address, self._key(endpoint_id))
             elif not self.leases.reserve(address, self._key(endpoint_id)):
                 raise self._taken(address)
 
     def release(self, address: IPAddress) -> None:
-        """Whatever Docker has it for; nobody else's is touched, and nobody's is done."""
+        """Remove Docker's lease of the address. No error if there is none, or if it is another owner's."""
         with self.leases:
             if self.holder(address)[0] == DOCKER:
                 self.leases.remove(address)
 
     def release_all(self) -> None:
-        """Whatever Docker has of the subnet."""
+        """Remove all leases that Docker has in the subnet."""
         with self.leases:
             for address in map(ip_address, list(self.leases.names())):
                 if address in self._subnet and self.holder(address)[0] == DOCKER:
                     self.leases.remove(address)
 
     def holder(self, address: IPAddress) -> tuple[str, str]:
-        """Container id and interface, or their like; empty if the address is free."""
+        """Container id and interface in the lease file; both empty if the address is free."""
         container_id, _, ifname = self.leases.owner(str(address)).partition(SEPARATOR)
         return container_id, ifname
 
@@ -107,13 +109,13 @@ class Single:
         )
 
     def _candidates(self) -> Iterator[IPAddress]:
-        """Free ones first, then those whose lease may be void."""
+        """Addresses without a lease, then those whose lease is void."""
         taken = self.leases.numbers(self._member.version)
         last = self.leases.last_reserved(self._index)
-        for member, number in ranges.ring(self._set, last):
+        for member, number in ranges.in_order(self._set, last):
             if number not in taken:
                 yield member.address(number)
-        for member, number in ranges.ring(self._set, last):
+        for member, number in ranges.in_order(self._set, last):
             if number in taken and self.leases.void(str(member.address(number))):
                 yield member.address(number)
 
@@ -125,15 +127,15 @@ class Single:
         number, first, last = int(address), int(member.subnet[0]), int(member.subnet[-1])
         ends = (first, last) if member.version == 4 else (first,)
         if address.version != member.version or address not in self._subnet or number in ends:
-            raise InvalidConfig(f"the address {address} is no host's address of the subnet {self._subnet}")
+            raise InvalidConfig(f"the address {address} cannot be a host's in the subnet {self._subnet}")
         if address == member.gateway:
             raise Conflict(f"the address {address} is the gateway of {self._subnet}")
 
     def _taken(self, address: IPAddress) -> Conflict:
-        holder = " ".join(part for part in self.holder(address) if part) or "somebody"
+        holder = " ".join(part for part in self.holder(address) if part) or "an unknown holder"
         return Conflict(
-            f"the address {address} of the network {self._network} is taken by {holder}",
-            hint=f"{self.leases.folder}/{address} tells its holder",
+            f"the address {address} of the network {self._network} is leased to {holder}",
+            hint=f"the lease is {self.leases.folder}/{address}",
         )
 
 

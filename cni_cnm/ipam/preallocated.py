@@ -1,13 +1,14 @@
-"""Addresses that another engine has allocated and will release itself, after the endpoint is gone (Docker).
+"""Addresses that Docker has allocated with another IPAM driver, and releases itself once the endpoint is gone.
 
-`configure` reads the same ranges as host-local, for the gateways in them; nothing is ever given out.
+`configure` reads the same ranges as host-local for their gateways. No address is allocated here.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 
 from cni_cnm.errors import NotReady
+from cni_cnm.fields import Fields
 from cni_cnm.ipam import ranges
 from cni_cnm.ipam.none import NoAddresses, release_unrecorded
 from cni_cnm.model import Lease
@@ -16,24 +17,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cni_cnm.ipam.contract import IpamHost
     from cni_cnm.ipam.ranges import RangeSet
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json
-    from cni_cnm.settings import Settings
 
 
 __all__ = ["configure", "release_unrecorded", "restore"]
 
 
-def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, settings: Settings) -> Given:  # noqa: ARG001
-    return Given(ranges.parse(spec.config))
+def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Preallocated:  # noqa: ARG001
+    return Preallocated(ranges.parse(Fields(spec.config, "ipam.")))
 
 
-def restore(network: str, record: Mapping[str, Json], settings: Settings) -> Given:  # noqa: ARG001
-    return Given(held=tuple(ip_address(text) for text in record.get("addresses", ())))
+def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> Preallocated:  # noqa: ARG001
+    return Preallocated(held=tuple(ip_address(text) for text in record.get("addresses", ())))
 
 
-class Given(NoAddresses):
+class Preallocated(NoAddresses):
     type = "given"
+    """As network records name it."""
 
     def __init__(self, sets: Sequence[RangeSet] = (), held: tuple[IPAddress, ...] = ()) -> None:
         self.families: tuple[int, ...] | None = tuple(range_set[0].version for range_set in sets)
@@ -41,12 +43,12 @@ class Given(NoAddresses):
         self._held = held
 
     def gateways(self) -> Sequence[IPInterface]:
-        return [ip_interface(f"{one.gateway}/{one.subnet.prefixlen}") for members in self._sets for one in members]
+        return [member.gateway_interface for range_set in self._sets for member in range_set]
 
     def validate(self, endpoint: EndpointSpec) -> None:
         raise NotReady(
-            f"Docker gives out the addresses of this network, so none can be had for {endpoint.container_id}",
-            hint="a network to share is made with --ipam-driver cni-cnm --ipam-opt cni-cnm.network=NAME",
+            f"{endpoint.container_id} cannot get an address: another IPAM driver of Docker allocates this network's",
+            hint="create the network with --ipam-driver cni-cnm --ipam-opt cni-cnm.network=NAME to share it",
         )
 
     def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:  # noqa: ARG002
@@ -57,10 +59,9 @@ class Given(NoAddresses):
         self,
         key: EndpointKey,  # noqa: ARG002
         environ: Mapping[str, str],  # noqa: ARG002
-        last: Callable[[frozenset[IPAddress]], None],
+        before_release: Callable[[frozenset[IPAddress]], None],
     ) -> None:
-        """They are released after this, by whoever gave them."""
-        last(frozenset(self._held))
+        before_release(frozenset(self._held))
 
     def record(self) -> Mapping[str, Json]:
         return {"addresses": [str(address) for address in self._held]}

@@ -1,0 +1,26 @@
+"""The routes of an ipam object or of a CNI result."""
+
+from __future__ import annotations
+
+from cni_cnm import validate
+from cni_cnm.model import Route
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.fields import Fields
+
+_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")
+_NUMBER_MAX = 2**32 - 1
+
+
+def read(fields: Fields) -> tuple[Route, ...]:
+    """`routes`: [{dst, gw, mtu, advmss, priority, table, scope}]. InvalidConfig names the key that is wrong."""
+    return tuple(map(_route, fields.objects("routes")))
+
+
+def _route(fields: Fields) -> Route:
+    dst, gateway = fields.required("dst", validate.network), fields.address("gw")
+    if gateway is not None and gateway.version != dst.version:
+        raise fields.wrong("gw", f"an IPv{dst.version} address, as dst is {dst}")
+    numbers = {key: fields.whole(key, 0, 0, _NUMBER_MAX) for key in _NUMBERS if key in fields}
+    return Route(dst, gateway, **numbers)

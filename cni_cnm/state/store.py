@@ -1,0 +1,51 @@
+"""The contract of a store: JSON records by kind and name, and locks by key.
+
+What reads or writes records is handed a `Store`; only `wiring` builds one. A record is written under the lock of what
+it describes: `network/NAME`, `endpoint/ID`, `sandbox/ID`, `pools`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.model import Json
+
+# Kinds of records. Their names are on disk.
+NETWORKS = "networks"
+ENDPOINTS = "endpoints"
+SANDBOXES = "sandboxes"
+FIREWALL = "firewall"
+ALLOWED = "allowed"
+POOLS = "pools"
+LEASED = "leased"
+REAPED = "reaped"
+
+DURABLE = frozenset((NETWORKS, ALLOWED, POOLS, LEASED))
+"""Kinds that are kept over reboots. The others describe kernel objects, or are of one epoch."""
+
+
+class Store(Protocol):
+    """Names are safe as file names: every frontend validates them. Methods raise IoFailed if the store fails."""
+
+    def get(self, kind: str, name: str) -> Json | None:
+        """The record; None if there is none, or if it is empty or broken."""
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether there is a record, without reading it."""
+
+    def put(self, kind: str, name: str, value: Json) -> None:
+        """Write the record. A reader sees the old one or the new one, also after a kill."""
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove the record. No error if absent."""
+
+    def names(self, kind: str) -> Iterator[str]:
+        """The names of all records of a kind, in order."""
+
+    def lock(self, key: str, *, shared: bool = False, timeout_s: float = 50.0) -> AbstractContextManager[None]:
+        """Hold the lock of that key, between processes and threads. TryAgain if it cannot be had in `timeout_s`."""
