@@ -99,6 +99,9 @@ def _load(trace: bool) -> Any:
 WARM = (
     "cni_cnm.cni.loopback",
     "cni_cnm.cni.result",
+    "cni_cnm.cnm.network.ensure_network",
+    "cni_cnm.cnm.packet_filter.firewall_reconcile",
+    "cni_cnm.cnm.packet_filter.port_listeners",
     "cni_cnm.cnm.requests.attach",
     "cni_cnm.cnm.requests.check",
     "cni_cnm.cnm.requests.collect",

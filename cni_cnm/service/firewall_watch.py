@@ -14,7 +14,7 @@ import sys
 from threading import Thread
 from time import monotonic
 
-from cni_cnm.cnm.packet_filter import firewall_reconcile
+from cni_cnm.cnm.packet_filter import enforce, firewall_reconcile
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
 from cni_cnm.kernel.nftables.nft_monitor import ANYTHING, NOTHING, Change, NftMonitor
@@ -93,7 +93,7 @@ class FirewallWatch:
         try:
             with self._engine() as controller:
                 if change.rules:
-                    firewall_reconcile.ensure(controller.host)
+                    enforce.ensure(controller.host)
                 if change.broken or change.owners:
                     firewall_reconcile.mend(controller.host, None if change.broken else change.owners)
         except CnmError as error:

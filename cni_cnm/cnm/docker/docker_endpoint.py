@@ -13,7 +13,7 @@ from cni_cnm.cnm.endpoint import endpoint_record, locked_endpoint, take_down_end
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint, locked
 from cni_cnm.cnm.network.network_description import spec_of
 from cni_cnm.cnm.packet_filter import endpoint_elements
-from cni_cnm.cnm.packet_filter.enforce_endpoint import enforce
+from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import CREATED, PENDING, READY, load_endpoint, load_network, publishing_endpoints
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import Place
@@ -113,7 +113,7 @@ class DockerEndpoint:
             undo.push(lambda: driver.delete_endpoint(record.options, record.plan, host.stack))
             endpoint.record = joined = record._replace(device=device)
             undo.push(lambda: endpoint_elements.withdraw(lambda: host.nft, joined, policy, None))
-            enforce(host, joined, policy)
+            enforce_endpoint(host, joined, policy)
             endpoint.write(state=READY)
         return device
 
@@ -149,7 +149,7 @@ class DockerEndpoint:
             undo.push(lambda: endpoint_elements.unpublish(lambda: host.nft, added))
             if ports and before.device.host:
                 host.stack.set_sysctls(portmap.sysctls(before.device.host[0].name, before.portmap))
-            enforce(host, endpoint.record, endpoint.policy)
+            enforce_endpoint(host, endpoint.record, endpoint.policy)
         return ports
 
     def unpublish(self) -> None:

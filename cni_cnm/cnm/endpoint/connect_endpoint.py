@@ -7,10 +7,10 @@ Each step pushes what undoes it. take_down_endpoint.py is the reverse.
 
 from __future__ import annotations
 
-from cni_cnm.cnm.endpoint import results, take_down_endpoint
+from cni_cnm.cnm.endpoint import results
 from cni_cnm.cnm.interface import configure_interface, default_routes
-from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts, port_listeners
-from cni_cnm.cnm.packet_filter.enforce_endpoint import enforce
+from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts
+from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import READY
 from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
 from cni_cnm.drivers import Place
@@ -20,6 +20,8 @@ from cni_cnm.model import Lease, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
     from cni_cnm.cnm.rollback import Rollback
     from cni_cnm.ipam.contract import Ipam
@@ -38,7 +40,7 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
         endpoint.write(mac=endpoint.record.mac or stable_mac(endpoint.record.id))
         spec = spec._replace(mac=endpoint.record.mac)
     leased = pool.acquire(endpoint.record.key, spec)  # all or nothing
-    undo.push_record_removal(lambda: take_down_endpoint.release(endpoint, spec.environ))
+    undo.push_record_removal(lambda: _release(endpoint, spec.environ))
     addresses = tuple(default_routes.with_gateway(address, role) for address in leased.addresses)
     routes, offers = default_routes.default_routes(leased._replace(addresses=addresses), role)
     endpoint.write(
@@ -60,7 +62,7 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
     device = driver.create_endpoint(record.options, record.plan, host.stack, place)
     undo.push(lambda: driver.delete_endpoint(record.options, endpoint.record.plan, host.stack))
     if moved:
-        undo.push(lambda: take_down_endpoint.move_back(endpoint, stack))
+        undo.push(lambda: _move_back(endpoint, stack))
     if driver.needs_leave:
         undo.push(lambda: driver.leave(record.options, endpoint.record.plan, place))
     if moved:
@@ -80,10 +82,12 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
     undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))
     if joined.ports and device.host:
         host.stack.set_sysctls(portmap.sysctls(device.host[0].name, joined.portmap))
-    warnings = enforce(host, joined, policy)
+    warnings = enforce_endpoint(host, joined, policy)
     endpoint.write(state=READY)
     attachment = results.attachment(endpoint.record, elected)
     if joined.ports and role.outside != "plugin":
+        from cni_cnm.cnm.packet_filter import port_listeners
+
         warnings = (*warnings, *port_listeners.warnings(joined.ports))
     return attachment._replace(warnings=warnings) if warnings else attachment
 
@@ -112,3 +116,15 @@ def _move_in(endpoint: LockedEndpoint, device: Device, stack: Stack) -> Device:
         return device
     container, index = move_link.into(stack, endpoint.host.stack, device.source, device.container)
     return device._replace(container=container, ifindex=index)
+
+
+def _release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
+    from cni_cnm.cnm.endpoint.take_down_endpoint import release
+
+    release(endpoint, environ)
+
+
+def _move_back(endpoint: LockedEndpoint, stack: Stack) -> None:
+    from cni_cnm.cnm.endpoint.take_down_endpoint import move_back
+
+    move_back(endpoint, stack)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.network import network_description, shared_parent
+from cni_cnm.cnm.network import delete_network, network_description, shared_parent
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.packet_filter import network_elements
 from cni_cnm.cnm.records import load_network
@@ -11,16 +11,9 @@ from cni_cnm.state.store import NETWORKS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
-    from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.cnm.rollback import Rollback
     from cni_cnm.drivers import Options
     from cni_cnm.model import NetworkSpec
-
-
-def is_current(record: NetworkRecord, spec: NetworkSpec, options: Options) -> bool:
-    """True if the network was made completely, from the same configuration."""
-    requested = network_description.describe_again(spec, options, record)
-    return not record.pending and network_description.same_configuration(record, requested)
 
 
 def ensure_network(host: Host, spec: NetworkSpec, options: Options, undo: Rollback) -> None:
@@ -28,15 +21,13 @@ def ensure_network(host: Host, spec: NetworkSpec, options: Options, undo: Rollba
 
     A network of a Docker plugin is only removed here if it has to change: the next call makes it again.
     """
-    from cni_cnm.cnm.network import delete_network
-
     with host.store.lock(f"network/{spec.name}"):
         old = load_network(host.store, spec.name)
         if old is None:
             undo.push(lambda: delete_network.delete_if_unused(host, spec.name))
             create_network(host, spec, options)
             return
-        if is_current(old, spec, options):
+        if network_description.is_current(old, spec, options):
             return
         new = network_description.describe_again(spec, options, old)
         in_use = any(True for _ in delete_network.endpoints_of(host, old))

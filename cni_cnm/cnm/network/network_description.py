@@ -137,6 +137,12 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
     )
 
 
+def is_current(record: NetworkRecord, spec: NetworkSpec, options: Options) -> bool:
+    """True if the network was made completely, from the same configuration."""
+    requested = describe_again(spec, options, record)
+    return not record.pending and same_configuration(record, requested)
+
+
 def same_configuration(old: NetworkRecord, new: NetworkRecord) -> bool:
     """True if both records follow from the same configuration."""
     return _configured(old) == _configured(new)

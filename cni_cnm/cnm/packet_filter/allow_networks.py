@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.packet_filter import firewall_reconcile, firewall_state, network_elements
+from cni_cnm.cnm.packet_filter import enforce, firewall_state, network_elements
 from cni_cnm.cnm.records import load_network
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import isolation
@@ -18,7 +18,7 @@ def allow(host: Host, one: NetworkRecord, other: NetworkRecord) -> None:
     # The element belongs to the first network by name, now and whenever it is put back.
     one, other = sorted((one, other), key=lambda record: record.name)
     bridges = _bridges(one, other)
-    firewall_reconcile.ensure(host)
+    enforce.ensure(host)
     with firewall_state.lock(host):
         network_elements.record_pair(host, one.name, other.name)
         transaction = isolation.allow(one.id, one.name, *bridges)

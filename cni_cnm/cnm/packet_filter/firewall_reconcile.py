@@ -1,6 +1,6 @@
 """Keeps the packet filter as the records say: rules and elements that another program removed are put back.
 
-ensure    at every ADD: 0.1 ms if tables, chains with a hook and other firewalls are as recorded
+repair    at an ADD that finds a difference from the recorded state (enforce.py)
 mend      for the service, which is told what another program removed: compares every element
 """
 
@@ -31,38 +31,7 @@ _BATCH = 500
 """Endpoints in one transaction."""
 
 
-def ensure(host: Host, key: str = "", policy: Policy | None = None) -> State:
-    """Repair whatever differs from the recorded state. With `policy` other firewalls accept `key`, too."""
-    state = firewall_state.load(host)
-    if _is_current(host, state, key, policy):
-        return state
-    with firewall_state.lock(host):
-        state = firewall_state.load(host)
-        if not _is_current(host, state, key, policy):
-            state = _repair(host, state, {key: policy} if policy and policy.alone else {})
-    return state
-
-
-def mend(host: Host, owners: Collection[str] | None = None) -> None:
-    """Put back rules and elements that are missing, also where `ensure` sees no difference.
-
-    `owners`: only theirs, by the first 12 digits of networks' and endpoints' ids. None: all.
-    """
-    with firewall_state.lock(host):
-        if owners is None or any(record.id[:12] in owners for record in network_records(host.store)):
-            restore_elements.mend(host.nft, network_elements.elements_of_all(host), ())
-    names = [name for name in host.store.names(ENDPOINTS) if owners is None or name[:12] in owners]
-    for start in range(0, len(names), _BATCH):
-        with firewall_state.lock(host):
-            records = [record for name in names[start : start + _BATCH] if (record := _load_ready(host, name))]
-            restore_elements.mend(host.nft, endpoint_elements.of_endpoints(records), records)
-
-
-def _is_current(host: Host, state: State, key: str, policy: Policy | None) -> bool:
-    return firewall_state.is_intact(host, state) and foreign_accepts.are_current(host, state, key, policy)
-
-
-def _repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
+def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     """Restore all tables if they are not intact, then all accepts. `more`: policies of keys not recorded yet.
 
     The caller holds the lock.
@@ -78,6 +47,21 @@ def _repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     recorded = {key: foreign_accepts.to_json(accept) for key, accept in accepted.items()}
     state = state._replace(watched=watched, accepted=recorded, obstacles=obstacles)
     return firewall_state.store(host, state, chains, declared)
+
+
+def mend(host: Host, owners: Collection[str] | None = None) -> None:
+    """Put back rules and elements that are missing, also where the recorded state shows no difference.
+
+    `owners`: only theirs, by the first 12 digits of networks' and endpoints' ids. None: all.
+    """
+    with firewall_state.lock(host):
+        if owners is None or any(record.id[:12] in owners for record in network_records(host.store)):
+            restore_elements.mend(host.nft, network_elements.elements_of_all(host), ())
+    names = [name for name in host.store.names(ENDPOINTS) if owners is None or name[:12] in owners]
+    for start in range(0, len(names), _BATCH):
+        with firewall_state.lock(host):
+            records = [record for name in names[start : start + _BATCH] if (record := _load_ready(host, name))]
+            restore_elements.mend(host.nft, endpoint_elements.of_endpoints(records), records)
 
 
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:

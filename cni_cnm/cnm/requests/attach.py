@@ -8,10 +8,9 @@ Everything is validated before anything is touched. A failure is undone; what a 
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm.endpoint import connect_endpoint, endpoint_record, locked_endpoint, results, take_down_endpoint
+from cni_cnm.cnm.endpoint import connect_endpoint, endpoint_record, locked_endpoint, results
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
 from cni_cnm.cnm.network import network_description
-from cni_cnm.cnm.network.ensure_network import ensure_network, is_current
 from cni_cnm.cnm.records import READY, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
@@ -81,7 +80,9 @@ def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Sta
             f"the container {spec.container_id} has {spec.ifname} on the network {key.network} already",
             hint="DEL it before the next ADD",
         )
-    raise_gathered(take_down_endpoint.take_down(LockedEndpoint(host, record), spec.environ).errors)
+    from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
+
+    raise_gathered(take_down(LockedEndpoint(host, record), spec.environ).errors)
     return None
 
 
@@ -99,7 +100,7 @@ def _write_pending(
     while True:
         with host.store.lock(f"network/{network.name}", shared=True):
             found = load_network(host.store, network.name)
-            if found is not None and is_current(found, network, options):
+            if found is not None and network_description.is_current(found, network, options):
                 if pool is None:
                     pool = _pool(host, network, network_description.with_recorded_subnets(network, found), spec)
                 sandbox = sandbox_of(host, spec.container_id)
@@ -118,7 +119,14 @@ def _write_pending(
                     ipam=pool.record(),
                 )
                 return endpoint, pool
-        ensure_network(host, network, options, undo)
+        _ensure_network(host, network, options, undo)
+
+
+def _ensure_network(host: Host, network: NetworkSpec, options: Options, undo: Rollback) -> None:
+    """For the first pod of a network, and after an edit of its configuration: other pods do not load it."""
+    from cni_cnm.cnm.network.ensure_network import ensure_network
+
+    ensure_network(host, network, options, undo)
 
 
 def _pool(host: Host, network: NetworkSpec, spec: IpamSpec, endpoint: EndpointSpec) -> Ipam:

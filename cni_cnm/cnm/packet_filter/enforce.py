@@ -1,8 +1,8 @@
-"""Puts an endpoint's elements into the packet filter, after everything else there was compared and repaired."""
+"""Puts an endpoint's elements into the packet filter, after everything that is there was compared and repaired."""
 
 from __future__ import annotations
 
-from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_reconcile, firewall_state, foreign_accepts
+from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Transaction
 
 
-def enforce(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ...]:
+def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ...]:
     """Returns sentences about other firewalls that drop, or may drop, what the endpoint sends and gets.
 
     PortTaken if another endpoint has published one of the ports.
@@ -22,10 +22,27 @@ def enforce(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ..
     if not policy.bridge and not (record.ports and policy.publishes):
         return ()
     key = foreign_accepts.key_of(record, policy)
-    state = firewall_reconcile.ensure(host, key, policy)
+    state = ensure(host, key, policy)
     _put(host, record, endpoint_elements.with_network(record, policy), state)
     obstacles = foreign_accepts.recorded_obstacles(state, key)
     return tuple(one.sentence for one in foreign_accepts.of_addresses(obstacles, record.addresses))
+
+
+def ensure(host: Host, key: str = "", policy: Policy | None = None) -> State:
+    """Repair what differs from the recorded state, for all networks and endpoints. 0.1 ms if nothing differs.
+
+    With `policy` other programs' firewalls accept `key`, too. Returns the state as it is then.
+    """
+    state = firewall_state.load(host)
+    if _is_current(host, state, key, policy):
+        return state
+    from cni_cnm.cnm.packet_filter import firewall_reconcile
+
+    with firewall_state.lock(host):
+        state = firewall_state.load(host)
+        if not _is_current(host, state, key, policy):
+            state = firewall_reconcile.repair(host, state, {key: policy} if policy and policy.alone else {})
+    return state
 
 
 def _put(host: Host, record: EndpointRecord, transaction: Transaction, state: State) -> None:
@@ -39,3 +56,7 @@ def _put(host: Host, record: EndpointRecord, transaction: Transaction, state: St
     endpoint_elements.put(host.nft, record, transaction, alive, declare=not declared)
     if not declared:
         firewall_state.remember(host, transaction.declare)
+
+
+def _is_current(host: Host, state: State, key: str, policy: Policy | None) -> bool:
+    return firewall_state.is_intact(host, state) and foreign_accepts.are_current(host, state, key, policy)
