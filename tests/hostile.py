@@ -1,4 +1,4 @@
-"""Malformed and hostile CNI calls, for the door with a stand-in engine and for the real executable alike.
+"""Malformed and hostile CNI calls, for the frontend with a stand-in engine and for the real executable alike.
 
 Every one must be answered by one JSON error object with one of the given codes, before anything is touched.
 """

@@ -135,7 +135,7 @@ def test_claim(nft: Nft) -> None:
 
 
 def test_release_is_by_owner(nft: Nft) -> None:
-    """What another owner has put in place meanwhile stays; missing is done."""
+    """What another owner has put in place meanwhile stays; no error if one is absent."""
     nft.commit(Transaction(release=(ONE,)))
     theirs = ONE._replace(value="goto b", comment="new owner")
     nft.commit(Transaction(DECLARE, (theirs, PORT)))
@@ -218,7 +218,7 @@ def test_find_lists_nothing(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rules_by_comment(nft: Nft) -> None:
-    """Rules of anybody's tables are found by a word of their comments, and removed with the chains they were in."""
+    """Rules of other programs' tables are found by a word of their comments, and removed with their chains."""
     tables = ("ip theirs", "bridge theirs", "ip6 never")
     rules = [
         Rule("ip theirs", "a", 0, "one: pod-1"), Rule("ip theirs", "a", 0, "pod-2"), Rule("ip theirs", "b", 0, ""),
@@ -281,7 +281,7 @@ def test_delete_table(nft: Nft) -> None:
 
 
 def test_threads(nft: Nft) -> None:
-    """Many threads put, look and remove at once, one of them declaring; nobody loses an element."""
+    """Many threads put, look and remove at once, one of them declaring; no thread loses an element."""
     errors: list[CnmError] = []
 
     def work(number: int) -> None:

@@ -204,7 +204,7 @@ def test_routes_go_with_their_link(world: World) -> None:
 
 
 def test_absent_table_is_empty(world: World) -> None:
-    """Reading a table nobody made gives nothing."""
+    """Reading a table that does not exist gives nothing."""
     assert world.host.routes(table=4711) == []
 
 

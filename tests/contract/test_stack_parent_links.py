@@ -101,7 +101,7 @@ def test_macvlans_shrink_with_their_parent(world: World) -> None:
 
 
 def test_macvlan_may_stand_on_an_ifb(world: World) -> None:
-    """An ifb drops what nobody redirects to it: a parent for links that reach only each other."""
+    """An ifb drops what is not redirected to it: a parent for links that reach only each other."""
     world.host.add_ifb("dm-test")
     world.host.add_macvlan("mv0", there(world.host, "dm-test").ifindex, mode="bridge", to=world.container)
     world.container.set_link(there(world.container, "mv0").ifindex, up=True)

@@ -1,6 +1,6 @@
 """The reference `bandwidth` and `tuning` chained behind the reference bridge, beside what cni-cnm does for their keys.
 
-Ours is called as the rooms it consists of, on a node whose pod the reference bridge made: only the limits and the
+Ours is called as the modules it consists of, on a node whose pod the reference bridge made: only the limits and the
 tuning may differ. Where they differ on purpose, the test says so and shows the reference's fault.
 """
 

@@ -153,7 +153,7 @@ def test_late_delete_of_an_address_s_earlier_owner(parties: Parties) -> None:
 
 
 def test_check_writes_nothing(parties: Parties) -> None:
-    """After somebody flushed everything: the reference's CHECK makes chains and finds no fault with the policy's."""
+    """After everything was flushed: the reference's CHECK makes chains and finds no fault with the policy's."""
     config = conflist(firewall(ingressPolicy="same-bridge"))
     for party in parties:
         party.container("c1")

@@ -26,7 +26,7 @@ CURSORS = ("last_reserved_ip.0", "last_reserved_ip.1")
 
 
 class Reference:
-    """The executable of a name, on its own folder or on somebody's."""
+    """The executable of a name, on its own folder or on a shared one."""
 
     def __init__(self, networks: Path, name: str = "host-local") -> None:
         self.path = REFERENCE / name

@@ -27,7 +27,7 @@ def reference(require_root: None) -> Iterator[Side]:
 
 @pytest.fixture
 def sides(ours: Side, reference: Side) -> tuple[Side, Side]:
-    """Both with the parent wan0 (the way out) and the link lan0, up."""
+    """Both with the parent wan0 (the default route) and the link lan0, up."""
     for side in (ours, reference):
         for name, address in (("wan0", "198.51.100.2/24"), ("lan0", "")):
             side.node.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"x{name}").ok()

@@ -320,7 +320,7 @@ def streams(party: Party, seconds: int = 10) -> str:
 
 
 def test_stream_to_a_port_that_is_gone(parties: Parties) -> None:
-    """After DEL the host's own service gets the stream; the reference keeps sending it to nobody."""
+    """After DEL the host's own service gets the stream; the reference keeps sending it to the former address."""
     mapping = [{"hostPort": 8080, "containerPort": 80, "protocol": "udp"}]
     for party, expected in zip(parties, ("answered", ""), strict=True):
         party.container("c1")
@@ -381,7 +381,7 @@ def test_two_networks_of_one_container(parties: Parties) -> None:
 def test_check(parties: Parties) -> None:
     """CHECK right after ADD: the reference looks for IPv4's rules in IPv6's chain and fails, ours passes.
 
-    An element that somebody took out is missed, and named.
+    A removed element is noticed, and named.
     """
     ours, reference = parties
     for party, code in ((ours, 0), (reference, 1)):
@@ -395,7 +395,7 @@ def test_check(parties: Parties) -> None:
 
 
 def test_loopback_from_a_neighbour(parties: Parties) -> None:
-    """route_localnet opens 127.0.0.1 to whoever is on the bridge: a pod reaches it with the reference only."""
+    """route_localnet opens 127.0.0.1 to all that is on the bridge: a pod reaches it with the reference only."""
     for party, said in zip(parties, (None, "10.77.0.3"), strict=True):
         party.container("c1", "c2")
         party.add(conflist(PORTMAP), portMappings=ports()).ok()

@@ -78,7 +78,7 @@ def sentences(text: str) -> Iterator[str]:
     for paragraph in re.split(r"\n\s*\n|\n(?= *(?:[*\-] |\d+\. |: |#|\|))", prose(text)):
         for cell in re.split(r"(?<!\\)\|", paragraph) if paragraph.lstrip().startswith("|") else (paragraph,):
             flat = " ".join(cell.split()).lstrip("#*-: ")
-            yield from (part for part in re.split(r"(?<=[.!?])[)\"*_]*\s+(?=[A-Z(\"*_])", flat) if part)
+            yield from (part for part in re.split(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[)\"*_]*\s+", flat) if part)
 
 
 def words(sentence: str) -> int:

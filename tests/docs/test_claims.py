@@ -22,6 +22,7 @@ from cni_cnm.service import activation
 from cni_cnm.settings import Settings
 from cni_cnm.state.lock import Lock
 from tests.docs.hosts import Host, host
+from tests.docs.pages import sentences
 from tests.program import ROOT
 
 RELAY = (ROOT / "build" / "relay.c").read_text(encoding="utf-8")
@@ -158,6 +159,26 @@ def test_sockets_of_the_pages() -> None:
         parsed.read(ROOT / "conf" / unit, encoding="utf-8")
         assert parsed["Socket"]["ListenStream"] == socket
         assert f"`{socket}`" in page("docs/install.md")
+
+
+def test_decisions_have_their_form() -> None:
+    """Numbered without a gap, in the index under their title, with context, choice and reason."""
+    pages = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    for number, path in enumerate(pages, 1):
+        text = path.read_text(encoding="utf-8")
+        title = text.splitlines()[0].removeprefix(f"# {number}. ")
+        assert path.name.startswith(f"{number:04d}-")
+        assert f"| [{number:04d}]({path.name}) | {title} |" in index
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Choice", "Reason"]
+
+
+def test_terms_are_in_order() -> None:
+    """The glossary is sorted, each term once, in at most two sentences."""
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", (ROOT / "docs" / "glossary.md").read_text("utf-8"), re.MULTILINE)[2:]
+    terms = [term.lower() for term, _ in rows]
+    assert terms == sorted(set(terms))
+    assert [term for term, meaning in rows if len(list(sentences(meaning))) > 2] == []
 
 
 def test_the_changelog_has_this_version() -> None:

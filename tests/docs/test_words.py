@@ -18,7 +18,7 @@ BANNED = {
     r"guests?|lodg\w+": "Docker network, Docker endpoint",
     r"ways? (?:in|out)": "default gateway, default route, outside",
     r"doors?": "frontend",
-    r"rooms?": "package, folder",
+    r"rooms": "packages, folders",
     r"glances?|glanced": "look, check",
     r"given up|given back|gives? back|giving back": "released, removed",
     r"(?:missing|gone|there) (?:is|means) (?:done|success)": "no error if absent",
@@ -37,12 +37,23 @@ BANNED = {
     r"breath": "leave it out",
 }
 """A pattern of whole words, and what to say instead."""
-FINISHED: tuple[str, ...] = ("docs", "conf", "scripts", "build")
+FINISHED: tuple[str, ...] = (
+    "docs",
+    "conf",
+    "scripts",
+    "build",
+    "tests",
+    "cni_cnm/docker_protocol",
+    "cni_cnm/ipam",
+    "cni_cnm/service",
+)
 """Folders whose words are checked. Packages are added when their text has been gone through."""
 _PATTERNS = {re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE): instead for pattern, instead in BANNED.items()}
 
 
 def banned(text: str) -> list[str]:
+    """The words of the list in it, without what is set as code: names on disk keep theirs."""
+    text = re.sub(r"`[^`]*`", "", text)
     found = ((match[0], instead) for pattern, instead in _PATTERNS.items() for match in pattern.finditer(text))
     return [f"{word!r}: say {instead}" for word, instead in found]
 
@@ -61,7 +72,8 @@ def test_pages_use_the_words_of_the_field(page: Path) -> None:
 
 
 def files(folder: str) -> list[Path]:
-    return [path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    found = sorted(path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return [path for path in found if path.suffix not in (".svg", ".md", ".json") and path != Path(__file__)]
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -79,10 +91,6 @@ def texts(path: Path) -> Iterator[str]:
 def test_sources_use_the_words_of_the_field(folder: str) -> None:
     """Neither has a comment, a docstring or a message."""
     found = {
-        f"{path.relative_to(ROOT)}: {each}"
-        for path in files(folder)
-        if path.suffix not in (".svg", ".md")
-        for text in texts(path)
-        for each in banned(text)
+        f"{path.relative_to(ROOT)}: {each}" for path in files(folder) for text in texts(path) for each in banned(text)
     }
     assert sorted(found) == []

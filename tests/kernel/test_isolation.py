@@ -166,7 +166,7 @@ def test_published_ports_cross_networks(at: Host) -> None:
 
 @pytest.mark.parametrize("policy", [SAME_BRIDGE, OPEN])
 def test_internal(at: Host, policy: str) -> None:
-    """No way out or in, not even by a published port; inside and to the host's own address there is."""
+    """The outside is not reached and does not reach it, also not by a published port; inside and the host are."""
     at.network("br1", policy, internal=True)
     at.network("br2")
     for source, target in (("one", "outside"), ("outside", "one"), ("one", "far"), ("far", "one")):

@@ -103,7 +103,7 @@ def test_one_alone_is_an_ordinary_deletion(host: KernelStack, deleter: LinkDelet
 
 
 def test_one_that_is_gone_is_done(host: KernelStack, deleter: LinkDeleter) -> None:
-    """A link that went meanwhile is no error, and keeps nobody else's."""
+    """A link that went meanwhile is no error, and does not keep others."""
     indexes = make_links(host, 12)
     host.delete_link(indexes[3])
     assert delete_together(deleter, indexes) == [None] * 12

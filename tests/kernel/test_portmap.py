@@ -255,7 +255,7 @@ def test_thousand_ports_beside_five_thousand(lab: Lab) -> None:
 
 @pytest.mark.parametrize("flush", ["flush ruleset", "flush table inet cni_cnm", "delete table inet cni_cnm"])
 def test_comes_back_after_a_flush(lab: Lab, flush: str) -> None:
-    """Whatever somebody flushed: the same transaction with its declaration brings it back."""
+    """Whatever was flushed: the same transaction with its declaration brings it back."""
     at = Host(lab)
     transaction = portmap.publish(ID, "n", ADDRESSES, parse_mappings([mapping(8080), mapping(9000, 9000, range=9)]))
     at.nft.commit(transaction)

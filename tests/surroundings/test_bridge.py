@@ -1,4 +1,4 @@
-"""A bridge that the kernel, or somebody else, changes under its containers."""
+"""A bridge that the kernel, or another program, changes under its containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine with our service and a real dockerd on it, for the tests of the Docker door. PluginHost has no dockerd.
+"""A machine with our service and a real dockerd on it, for the tests of the Docker frontend. PluginHost has no dockerd.
 
 host.dockerd(…)         docker's command line (tests/system/dockerd.py)
 host.serve()            the service again, after `host.stop_service()`
@@ -92,7 +92,7 @@ class PluginHost:
         return decoded
 
     def popen(self, *argv: str) -> subprocess.Popen[bytes]:
-        """A process in the node, to be killed by whoever started it."""
+        """A process in the node. The caller ends it."""
         return subprocess.Popen(["nsenter", "--no-fork", *self.node.command(*argv)[1:]], stdin=subprocess.DEVNULL)
 
     # CNI beside it ---------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""cni-cnm as one link of somebody's chain: first, with the reference plugins behind it, and behind their bridge."""
+"""cni-cnm as one link of a chain: first, with the reference plugins behind it, and behind their bridge."""
 
 from __future__ import annotations
 

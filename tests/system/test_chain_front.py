@@ -134,7 +134,7 @@ def test_ports_of_a_ptp_pod(ptp: Chain) -> None:
 
 
 def test_check_names_what_is_missing(ptp: Chain) -> None:
-    """A published port that somebody took away, and an address that is not the result's."""
+    """A published port that another program removed, and an address that is not the result's."""
     ptp.add(**PORTS).ok()
     ptp.node.run("nft", "delete", "element", "inet", "cni_cnm", "ports4", "{ tcp . 8080 }").ok()
     broken = ptp.check(**PORTS)

@@ -116,8 +116,10 @@ def test_networks_made_while_dockerd_drops(scene: Scene) -> None:
 
 
 def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene, request: pytest.FixtureRequest) -> None:
-    """It comes after the networks, comes again, and its chains are flushed: pods go on (iptables legacy tells nobody,
-    so there it takes the next ADD)."""
+    """It starts after the networks, restarts, and its chains are flushed: pods go on.
+
+    iptables legacy sends no notification, so there it takes the next ADD.
+    """
     scene.pods()
     becomes(scene.of_pods, {**PODS, "unasked, from outside": True})
     legacy = "legacy" in request.node.name

@@ -1,4 +1,4 @@
-"""The Docker door on networks that are Docker's alone, driven by a real dockerd: what the seed's plugin got wrong."""
+"""The Docker frontend on networks of Docker's own, driven by a real dockerd: what the seed's plugin got wrong."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_published_ports_are_reached_and_reported(clean: DockerHost) -> None:
 
 
 def test_all_exposed_ports_are_published_on_free_ones(clean: DockerHost) -> None:
-    """`-P`: each at a port of the host that is nobody's, which is reported; 20.10 asks, but does not show it."""
+    """`-P`: each at a free port of the host, which is reported; 20.10 asks, but does not show it."""
     docker = clean.dockerd
     docker("network", "create", *OURS, "--subnet", "172.30.18.0/24", "mynet")
     docker.start("web", "--net=mynet", "-P", "--expose=80", "--expose=53/udp", command=("httpd", "-f", "-p", "80"))

@@ -1,4 +1,4 @@
-"""One network for Docker's containers and CNI's pods: one bridge, one address store, nobody harms the other."""
+"""One network for Docker's containers and CNI's pods: one bridge, one address store, and neither disturbs the other."""
 
 from __future__ import annotations
 

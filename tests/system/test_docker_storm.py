@@ -1,4 +1,4 @@
-"""Docker's door under load: its endpoints and pods at once on one network, and while somebody floods its socket."""
+"""Docker's frontend under load: its endpoints and pods at once on one network, and while its socket is flooded."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def make_network(host: PluginHost) -> str:
 
 
 def test_fifty_endpoints_of_dockers_and_fifty_pods_at_once(plugin: PluginHost) -> None:
-    """No address twice, everybody reaches the next one and the gateway; all at once gone, nothing is left."""
+    """No address twice, each reaches the next one and the gateway; all at once gone, nothing is left."""
     pool_id = make_network(plugin)
     guests = [Guest(plugin, pool_id, number) for number in range(1, 51)]
     pods = [f"pod{number}" for number in range(50)]

@@ -27,7 +27,7 @@ CreateEndpoint fills only what is empty, MAC twice  test_only_what_was_left_empt
 forward and masquerade beside other firewalls       tests/system/test_docker_forward.py
 a new EndpointID each start                         test_a_container_keeps_its_mac_and_address_when_it_is_started_again
 the sandbox is gone before Leave                    test_a_sandbox_that_is_gone_is_no_obstacle
-a wish for the interface's name                     test_a_wish_for_the_interfaces_name_is_passed_on
+a request for the interface's name                    test_a_wish_for_the_interfaces_name_is_passed_on
 
 fault of the first plugin                           test
 ──────────────────────────────────────────────────  ──────────────────────────────────────────────────────────────
@@ -191,7 +191,7 @@ def test_what_pods_hold_no_request_of_dockers_releases(plugin: PluginHost) -> No
 
 
 def test_what_was_requested_and_never_used_goes_with_the_network(plugin: PluginHost) -> None:
-    """A dockerd that was killed between RequestAddress and CreateEndpoint gives nothing back. Two guests: the last."""
+    """A dockerd that was killed between RequestAddress and CreateEndpoint releases nothing. Two networks: the last."""
     one = plugin.add("podnet", "one", **PODNET)
     name = request_pool(plugin, **SHARED)
     shared_network(plugin, NETWORK)
@@ -262,7 +262,7 @@ def test_leave_alone_takes_the_published_port_down(plugin: PluginHost) -> None:
 
 
 def test_two_endpoints_of_a_sandbox_share_its_ports_by_family(plugin: PluginHost) -> None:
-    """Where the way out is one endpoint for IPv4 and another for IPv6, both are programmed with the same ports."""
+    """Where IPv4 and IPv6 have different default gateways, both endpoints are programmed with the same ports."""
     network(plugin, NETWORK, "10.9.0.1/24")
     network(plugin, OTHER, "10.10.0.1/24", "fd00:10::1/64")
     endpoint(plugin, where())
@@ -295,7 +295,7 @@ def test_a_sandbox_that_is_gone_is_no_obstacle(plugin: PluginHost) -> None:
 
 
 def test_a_link_that_vanished_is_no_obstacle(plugin: PluginHost) -> None:
-    """Somebody removed the endpoint's link, then the bridge: both are deleted without a complaint."""
+    """The endpoint's link was removed by hand, then the bridge: both are deleted without an error."""
     network(plugin)
     _, joined = endpoint(plugin, where())
     plugin.node.run("ip", "link", "del", joined["InterfaceName"]["SrcName"]).ok()

@@ -254,7 +254,7 @@ def test_internal(side: Side, profile: dict[str, Any]) -> None:
 
 
 def test_isolation_is_back_after_a_flush_and_missed_by_check(side: Side) -> None:
-    """CHECK names the element that somebody flushed; the next ADD puts the network's back."""
+    """CHECK names the element that was flushed; the next ADD puts the network's back."""
     config = conf()
     result = side.add(config).ok().json
     side.check(config, result).ok()

@@ -39,7 +39,7 @@ UNSEEN = [
     "nft flush set bridge cni_cnm senders",
     "nft flush chain inet cni_cnm published",
 ]
-"""What no glance at tables and base chains sees."""
+"""What a look at tables and base chains does not show."""
 BACKENDS = ["nft", "legacy"]
 
 
@@ -65,7 +65,7 @@ PUBLISHED: dict[str, Any] = {"runtimeConfig": {"portMappings": [port(8080, 80)]}
 
 @contextmanager
 def serving(side: Side) -> Iterator[None]:
-    """A service in the node, which nobody calls."""
+    """A service in the node, which gets no calls."""
     service = Daemon(side.node, str(side.executable), "serve", log="/run/service.log")
     try:
         service.wait(side.node.path("/run/cni-cnm/service.sock").exists)
@@ -136,7 +136,7 @@ def test_the_next_add_puts_everything_back(side: Side, flush: str) -> None:
 
 @pytest.mark.parametrize("flush", [*FLUSHES, *UNSEEN, "docker"])
 def test_the_service_puts_everything_back(side: Side, flush: str) -> None:
-    """With nobody asking for anything: what was flushed is there again, and what drops by default lets through."""
+    """Without any call: what was flushed is there again, and what drops by default lets through."""
     config = conf(**PUBLISHED)
     side.add(config).ok()
     side.add(conf("other", "10.62.0.0/24"), "c2").ok()

@@ -62,7 +62,7 @@ def test_networks_made_while_firewalld_runs(scene: Scene) -> None:
 
 
 def test_firewalld_drops_what_is_not_in_the_zone(scene: Scene) -> None:
-    """Taken out by hand, the way out is closed; with firewalld's next reload they are back."""
+    """Taken out by hand, the outside is not reached; with firewalld's next reload they are back."""
     scene.firewalld.start()
     scene.pods()
     becomes(scene.of_pods, PODS)

@@ -212,7 +212,7 @@ def serve(node: Node, netns: str, port: int) -> None:
 
 @pytest.mark.parametrize("plugins", CHAINS.values(), ids=CHAINS)
 def test_chains_with_the_reference_plugins(libcni: Libcni, plugins: list[dict[str, Any]]) -> None:
-    """Whoever makes the interface: the port leads to the pod, it is limited and tuned; CHECK, DEL, and DEL again.
+    """Each interface plugin: the port leads to the pod, it is limited and tuned; CHECK, DEL, and DEL again.
 
     Afterwards there is no rule, limit, lease or record, also with the runtime's results lost and the namespace gone.
     """

@@ -1,4 +1,4 @@
-"""Real macvlan networks through the CNI door and the command line: who reaches whom, and what is left."""
+"""Real macvlan networks through CNI and the command line: who reaches whom, and what is left."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def nothing_left(side: Side) -> None:
 
 @pytest.mark.parametrize(("mode", "together"), [("bridge", True), ("private", False)])
 def test_containers_of_one_parent(side: Side, mode: str, together: bool) -> None:
-    """Both are hosts on the physical network with a way out; in mode bridge they reach each other, in private not."""
+    """Both have a default route in the physical network; in mode bridge they reach each other, in private not."""
     results = {container: side.add(conf(mode), container).ok().json for container in ("c1", "c2")}
     for container in results:
         assert reaches(side, container, "192.0.2.1")
@@ -101,7 +101,7 @@ def test_passthru_is_for_one(side: Side) -> None:
 
 
 def test_internal_without_parent(side: Side) -> None:
-    """Containers reach each other and nobody else; the parent goes with the network."""
+    """Containers reach each other and nothing else; the parent goes with the network."""
     network = conf(labels={"parent": ""}, internal=True)
     addresses = [
         side.add(network, container).ok().json["ips"][0]["address"].partition("/")[0] for container in ("c1", "c2")
@@ -136,7 +136,7 @@ def test_made_by_the_command_line(side: Side) -> None:
 
 
 def test_garbage_is_collected(side: Side) -> None:
-    """GC takes the interface out of a container that nobody claims."""
+    """GC removes the interface of a container that is not in the list."""
     for container in ("c1", "c2"):
         side.add(conf(), container).ok()
     claimed = [{"containerID": "c2", "ifname": "eth0"}]
@@ -148,7 +148,7 @@ def test_garbage_is_collected(side: Side) -> None:
 
 
 def test_two_networks_of_a_container(side: Side) -> None:
-    """A bridge for the way out and a macvlan beside it: one default route, and each interface leaves by itself."""
+    """The default route is a bridge's, beside it is a macvlan: one default route, each interface leaves by itself."""
     bridge = {"cniVersion": "1.0.0", "name": "pods", "ipam": {"subnet": "10.66.0.0/24"}}
     side.add(bridge).ok()
     result = side.add(conf(), ifname="net1").ok().json
@@ -156,7 +156,7 @@ def test_two_networks_of_a_container(side: Side) -> None:
     (default,) = side.node.ip("route", "show", "default", netns="/run/netns/c1")
     assert default["dev"] == "eth0"
     side.delete(bridge).ok()
-    assert reaches(side, "c1", "203.0.113.9")  # the way out is the macvlan's now
+    assert reaches(side, "c1", "203.0.113.9")  # the default route is the macvlan's now
     side.delete(conf(), ifname="net1").ok()
     assert side.node.links("/run/netns/c1") == {"lo"}
 

@@ -1,4 +1,4 @@
-"""The drivers without an interface: null through the CNI door, host through the library and the command line."""
+"""The drivers without an interface: null through CNI, host through the library and the command line."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_a_fifo_as_namespace_does_not_hang(relay: Relay, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("service", ["missing", "refusing", "switched off"])
 def test_without_a_service_it_becomes_the_full_program(relay: Relay, service: str) -> None:
-    """No socket, nobody behind it, or none wanted: the full program gets stdin untouched."""
+    """No socket, no process behind it, or none wanted: the full program gets stdin untouched."""
     if service == "refusing":
         with socket.socket(socket.AF_UNIX) as nobody:
             nobody.bind(str(relay.socket))
@@ -256,7 +256,7 @@ def test_the_full_program_is_found_beside_the_relay(relay: Relay, tmp_path: Path
 
 
 def test_a_relay_alone_does_not_execute_itself(relay: Relay, tmp_path: Path) -> None:
-    """Somebody copied the relay by itself, under the program's name: an error object, no endless loop."""
+    """The relay was copied alone, under the program's name: an error object, no endless loop."""
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone/cni-cnm").write_bytes(relay.executable.read_bytes())
     (tmp_path / "alone/cni-cnm").chmod(0o755)

@@ -65,7 +65,7 @@ def test_killed_at_every_call_that_changes_something(side: Side) -> None:
 
 
 def test_killed_while_it_gets_an_address(side: Side) -> None:
-    """Whatever is on record is given back; at most the one address that the dying process had just been told is not."""
+    """All that is recorded is released; at most the one address that the killed process had just received is not."""
     rec = Recorder(side.node)
     rec.script(keep=True)
     config: dict[str, Any] = {

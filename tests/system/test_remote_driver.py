@@ -163,7 +163,7 @@ def test_what_the_user_wishes_is_sent(side: Side, rec: Recorder) -> None:
 
 
 def test_an_internal_network_says_so(side: Side, rec: Recorder) -> None:
-    """The label is sent if it is true only; without a gateway there is no way out; ports are refused."""
+    """The label is sent if it is true only; without a gateway there is no default route; ports are refused."""
     result = side.add(conf(internal=True)).ok().json
     assert rec.body("CreateNetwork")["Options"]["com.docker.network.internal"] is True
     assert "routes" not in result or result["routes"] == []
@@ -176,7 +176,7 @@ def test_an_internal_network_says_so(side: Side, rec: Recorder) -> None:
 
 
 def test_a_gateway_on_an_internal_network_is_honoured(side: Side, rec: Recorder) -> None:
-    """As libnetwork does: what is internal is the plugin's affair."""
+    """As libnetwork does: the plugin decides what is internal."""
     rec.script(Join={"merge": {"Gateway": "10.9.0.1"}})
     side.add(conf(internal=True)).ok()
     (default,) = side.node.ip("route", "show", "default", netns="/run/netns/c1")
@@ -326,7 +326,7 @@ def test_a_plugin_that_refuses(side: Side, rec: Recorder, call: str) -> None:
 
 
 def test_ports_of_a_plugin_that_publishes_none(side: Side, rec: Recorder) -> None:
-    """404 is no support: right for a network that only asks for a way out, an error for who wants a port."""
+    """404 is no support: right for a network that only needs a default route, an error where a port is requested."""
     rec.script(ProgramExternalConnectivity={"status": 404}, RevokeExternalConnectivity={"status": 404})
     side.add(conf()).ok()
     ports = {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}
@@ -456,8 +456,8 @@ def test_status_of_a_plugin_that_hangs(side: Side, rec: Recorder) -> None:
 
 def test_a_name_that_is_neither(side: Side) -> None:
     """Neither built in nor a plugin: where those are looked for is said. STATUS is not ready, DEL is done."""
-    config = conf(driver="nobody")
-    refused(side.add(config), 7, "'nobody' is neither a built-in driver nor a Docker plugin")
+    config = conf(driver="absent")
+    refused(side.add(config), 7, "'absent' is neither a built-in driver nor a Docker plugin")
     assert "/run/docker/plugins" in json.dumps(side.add(config).json)
     refused(side.call("STATUS", config, ""), 50, "neither a built-in driver nor a Docker plugin")
     side.delete(config).ok()
@@ -497,7 +497,7 @@ def test_the_shipped_example(side: Side, version: str) -> None:
 
 
 def test_two_networks_of_a_container(side: Side, rec: Recorder) -> None:
-    """The bridge was first and is the way out: the plugin is told of it when that goes, and has its ports before."""
+    """When the bridge's endpoint, the default gateway, leaves, the plugin is told; its ports are published before."""
     bridge = {"cniVersion": "1.0.0", "name": "pods", "ipam": {"subnet": "10.66.0.0/24"}}
     side.add(bridge).ok()
     ports = {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}

@@ -59,7 +59,7 @@ def ipam_calls(rec: Recorder) -> list[tuple[str, Any]]:
 
 
 def test_the_whole_life_of_a_network(side: Side, rec: Recorder) -> None:
-    """Pools, gateways and auxiliary addresses once; an address of each pool for an endpoint; all of it given back."""
+    """Pools, gateways and auxiliary addresses once; an address of each pool for an endpoint; all of it released."""
     config = conf(**TWO)
     result = side.add(config).ok().json
     four, six = "rec-local/10.44.0.0/24", "rec-local/fd00:44::/64"
@@ -128,7 +128,7 @@ def test_a_bridge_with_the_plugins_addresses(side: Side, rec: Recorder) -> None:
 
 
 def test_a_pool_of_the_plugins_choice_avoids_the_host(side: Side, rec: Recorder) -> None:
-    """What overlaps a route of the host or another network is held until a free one comes, and then given back."""
+    """What overlaps a route of the host or another network is held until a free one comes, and then released."""
     side.node.run("ip", "link", "add", "br7", "type", "bridge").ok()
     side.node.run("ip", "link", "set", "br7", "up").ok()
     side.node.run("ip", "addr", "add", "10.0.0.1/24", "dev", "br7").ok()
@@ -193,7 +193,7 @@ def test_a_plugin_that_manages_no_addresses(side: Side, rec: Recorder) -> None:
 
 
 def test_a_mac_where_the_plugin_needs_one(side: Side, rec: Recorder) -> None:
-    """Invented for it, the same for an endpoint that comes back, and given to the driver as no wish of the user."""
+    """Derived, the same for an endpoint that comes back, and not sent to the driver as a request of the user."""
     rec.script(Ipam_GetCapabilities={"raw": json.dumps({"RequiresMACAddress": True})}, keep=True)
     macs = []
     for _ in range(2):
@@ -277,7 +277,7 @@ def test_a_plugin_that_should_have_a_memory_is_not_told_again(side: Side, rec: R
 
 
 def test_a_plugin_that_is_down(side: Side, rec: Recorder) -> None:
-    """The address is on record until it is given back; STATUS says that no ADD can work."""
+    """The address is recorded until it is released; STATUS says that no ADD can work."""
     config = conf("bridge", subnet="10.53.0.0/24")
     result = side.add(config).ok().json
     rec.stop()
@@ -292,7 +292,7 @@ def test_a_plugin_that_is_down(side: Side, rec: Recorder) -> None:
 
 
 def test_a_plugin_that_is_gone_for_good(side: Side, rec: Recorder) -> None:
-    """Endpoint and network are removed without it; what an endpoint alone had is given back with the network."""
+    """Endpoint and network are removed without it; what only an endpoint had is released with the network."""
     config = conf("bridge", subnet="10.53.0.0/24")
     side.add(config).ok()
     rec.stop()

@@ -98,7 +98,7 @@ n.delete()
 
 
 def test_the_way_out_moves(node: Node, rec: Recorder) -> None:
-    """Of two of its networks in a sandbox the plugin hears which is the way out, who lost it first."""
+    """Of two of its networks in a sandbox the plugin is told which is the default gateway, the former one first."""
     script = """
 one = c.new_network("b-net", driver="rec", ipam_config={"subnet": "10.62.0.0/24"}).create_endpoint("e")
 two = c.new_network("a-net", driver="rec", ipam_config={"subnet": "10.63.0.0/24"}).create_endpoint("e")
@@ -116,7 +116,7 @@ print(one.id, two.id)
 def test_no_driver_of_that_name(node: Node) -> None:
     script = """
 try:
-    c.new_network("net", driver="nobody")
+    c.new_network("net", driver="absent")
 except errors.NoSuchDriver as error:
     print(error)
 """

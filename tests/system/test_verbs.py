@@ -127,7 +127,7 @@ def test_status_of_an_exhausted_pool(side: Side) -> None:
 
 
 def test_status_takes_no_lock(side: Side) -> None:
-    """STATUS answers while the store is locked by somebody who hangs."""
+    """STATUS answers while a process that hangs has locked the store."""
     side.add(conf()).ok()
     lock = str(side.node.path("/var/lib/cni/networks/net/lock"))
     import fcntl
@@ -207,7 +207,7 @@ def test_one_line_network(side: Side) -> None:
 
 
 def test_internal_network(side: Side) -> None:
-    """internal: the bridge has its address, the container no way out, and nothing is masqueraded."""
+    """internal: the bridge has its address, the container no default route, and nothing is masqueraded."""
     result = side.add({"cniVersion": "1.0.0", "name": "inside", "internal": True}).ok().json
     assert "routes" not in result
     assert side.node.ip("route", "show", "default", netns="/run/netns/c1") == []

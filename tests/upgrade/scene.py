@@ -5,7 +5,7 @@ scene.use(other)                    the service ends, and that of the other vers
 for frontend in scene.frontends:    pods of CNI, endpoints of Docker, sandboxes of the library
     frontend.make(1)                endpoints of the group 1; groups are made on the same networks by any version
     frontend.check(1)               they work, and the version at hand says so
-    frontend.remove(1)              endpoints, then networks with nobody on them
+    frontend.remove(1)              endpoints, then networks without endpoints
 scene.left()                        what of ours is there
 """
 

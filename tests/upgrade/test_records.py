@@ -30,7 +30,7 @@ FROZEN = [
 
 @pytest.mark.parametrize(("kind", "raw"), FROZEN)
 def test_a_record_is_written_as_it_was_read(kind: str, raw: Any) -> None:
-    """Every key with its value, so that the release finds its way in what this version has touched."""
+    """Every key with its value, so that the release understands what this version has changed."""
     written = json.loads(json.dumps(KINDS[kind].from_json(raw).to_json()))
     assert {key: value for key, value in written.items() if key not in NEW[kind]} == raw
 

@@ -1,4 +1,4 @@
-"""A stand-in for the engine behind the CNI door: remembers what it was asked, answers what it was given."""
+"""A stand-in for the engine behind the CNI frontend: remembers what it was asked, answers what it was given."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_del_without_namespace(netns: str | None) -> None:
 
 @pytest.mark.parametrize("verb", ["ADD", "DEL"])
 def test_own_namespace_is_refused(verb: str) -> None:
-    """The host's `lo` is nobody's to switch."""
+    """The host's `lo` is never switched."""
     stack = FakeStack("/run/netns/c1", 1, [ip_interface("127.0.0.1/8")], up=True)
     assert ask_lo(verb, stack).code == 8
     assert stack.up

@@ -217,7 +217,7 @@ def test_codes_of_the_engine_pass(error: CnmError, code: int) -> None:
 
 @pytest.mark.parametrize("code", [0, 999])
 def test_codes_a_runtime_cannot_use(code: int) -> None:
-    """0 and 999 never leave, whoever made them."""
+    """An error never has the code 0 or 999, whatever raised it."""
     engine, error = FakeEngine(), CnmError("x")
     error.code = code
     engine.failure = error

@@ -1,4 +1,4 @@
-"""Malformed and hostile calls against the door, and arbitrary JSON."""
+"""Malformed and hostile calls of the CNI frontend, and arbitrary JSON."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_profile_outright() -> None:
 
 
 def test_driver_keys_are_handed_on() -> None:
-    """All keys but the door's go to the driver, lower-cased at every level; CNM labels as spelled.
+    """All keys but the frontend's go to the driver, lower-cased at every level; CNM labels as spelled.
 
     Keys of the reference bridge mean that only for a bridge.
     """
@@ -94,7 +94,7 @@ def test_labels_and_internal() -> None:
 
 
 def test_unknown_keys_are_warned_about_once() -> None:
-    """Keys nobody reads are named on stderr; those of runtimes and other plugins are not."""
+    """Keys that nothing reads are named on stderr; those of runtimes and other plugins are not."""
     quiet = {
         "capabilities": {"ips": True},
         "nerdctlID": "x",
@@ -201,7 +201,7 @@ def test_endpoint_of_the_environment() -> None:
     ],
 )
 def test_owner(configured: str | None, inherited: str, expected: str) -> None:
-    """Configuration, environment, calling program; always behind the mark of this door."""
+    """Configuration, environment, calling program; always behind this frontend's prefix."""
     answer = ask(conf={"owner": configured}, env={"CNI_CNM_OWNER": inherited})
     assert answer.engine.calls[0][2].owner == expected
 
@@ -282,7 +282,7 @@ def test_case_never_matters(chance: random.Random) -> None:
     )
 )
 def test_parsing_raises_only_our_errors(value: Any) -> None:
-    """Any value under any key the door reads is understood or refused with one of our errors."""
+    """Any value under any key that the frontend reads is understood or refused with one of our errors."""
     for key in (*FULL, "labels", "options", "profile", "portmap", "mac", "cni.dev/attachments"):
         document = decode(json.dumps({**FULL, key: value}).encode())
         try:

@@ -62,7 +62,7 @@ def test_absent_version_is_the_first() -> None:
 
 @pytest.mark.parametrize("module", ["cni_cnm.cni.plugin", "cni_cnm.cni.result", "cni_cnm.cni.loopback"])
 def test_imports_stay_small(module: str) -> None:
-    """Every pod pays for imports: the door loads nothing that is banned from the pod path."""
+    """Every pod pays for imports: the frontend loads nothing that is banned on the way of a pod."""
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
     banned = {"dataclasses", "logging", "hashlib", "pathlib", "subprocess", "netaddr", "asyncio", "pyroute2"}

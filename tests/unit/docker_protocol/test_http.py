@@ -169,7 +169,7 @@ def test_hanging(served: Scripted, drips: bool) -> None:
 
 
 def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket nobody listens on, and one that is gone: after the time of a restart the address is named."""
+    """No process listens, or no socket exists: after the time of a restart the address is named."""
     monkeypatch.setattr(http, "RETRY_S", 0.3)
     path = tmp_path / "p.sock"
     location = Location(str(path), "unix", str(path))
@@ -183,7 +183,7 @@ def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plugin_that_restarts(tmp_path: Path) -> None:
-    """A call that begins while nobody listens goes through when somebody does."""
+    """A call that begins while no process listens goes through when one does."""
     path = tmp_path / "p.sock"
     made: list[Scripted] = []
     timer = threading.Timer(0.3, lambda: made.append(Scripted(path)))

@@ -248,11 +248,11 @@ def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
 
 
 def test_who_takes_no_answer_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up, and what else it sent is not looked at."""
+    """It is closed, and what else it sent is not read."""
     monkeypatch.setattr(docker_server, "_PATIENCE_S", 0.5)
     with door.connect() as deaf:
         deaf.settimeout(0.2)
-        with pytest.raises(OSError):  # noqa: PT012 - the loop ends when nobody reads any more
+        with pytest.raises(OSError):  # noqa: PT012 - the loop ends when the server reads no more
             while True:
                 deaf.sendall(post("Plugin.Activate") * 100)
         assert door.call(CAPABLE).status == 200
@@ -274,7 +274,7 @@ def test_many_idle_connections_starve_nobody(door: Door, monkeypatch: pytest.Mon
         idle[-1].sendall(post(CAPABLE))
         assert b"200 OK" in idle[-1].recv(4096)
         assert len(door.server._connections) - len(door.server._ended) <= 8
-        assert not door.server._ended or len(idle) > 8, "nobody goes while there is room"
+        assert not door.server._ended or len(idle) > 8, "no connection is closed below the limit"
     for connection in idle[:-8]:
         assert connection.recv(1) == b""
     for connection in idle[-8:]:
@@ -508,7 +508,7 @@ def test_any_bytes_are_answered_or_closed(door: Door, pieces: list[bytes]) -> No
 
 
 def test_the_same_call_many_times_at_once_is_one(door: Door) -> None:
-    """A network, an endpoint, its way out and its end, each by 16 at once: one of each, then none."""
+    """A network, an endpoint, its external connectivity and its end, each by 16 at once: one of each, then none."""
 
     def together(call: str) -> list[Answer]:
         with ThreadPoolExecutor(16) as pool:

@@ -36,7 +36,7 @@ MAC = "02:00:00:00:00:77"
 
 
 class World:
-    """A host with eth0 (the way out) and eth1, containers a and b, and the engine on them."""
+    """A host with eth0 (the default route) and eth1, containers a and b, and the engine on them."""
 
     def __init__(self, folder: Path, missing: tuple[str, ...] = ()) -> None:
         self.namespaces = MemoryNamespaces(missing=missing)

@@ -46,7 +46,7 @@ def test_defaults() -> None:
 
 
 def test_reference_keys() -> None:
-    """master, mode, mtu, linkInContainer and bcqueuelen; routes are the IPAM's affair, sub-interfaces the host's."""
+    """master, mode, mtu, linkInContainer and bcqueuelen; routes are for the IPAM, sub-interfaces for the host."""
     found = parsed(profile="reference", master="eth1", mode="vepa", mtu=1300, linkInContainer=True, bcqueuelen=2000)
     assert found == ParentLinkOptions("eth1", mode="vepa", mtu=1300, in_container=True, bc_queue=2000)
     assert parsed("ipvlan", profile="reference", mode="l3s") == ParentLinkOptions(mode="l3s", flag="bridge")
@@ -54,7 +54,7 @@ def test_reference_keys() -> None:
 
 @pytest.mark.parametrize("mode", ["l3", "l3s"])
 def test_routed_ipvlan_has_a_connected_default_route(mode: str) -> None:
-    """Nobody answers for a gateway in l3: the route is the link, whatever the subnet; internal has none."""
+    """No host answers for a gateway in l3: the route is the link, whatever the subnet; internal has none."""
     found = parsed("ipvlan", labels={"ipvlan_mode": mode})
     assert (found.default_route, found.connected) == (True, True)
     assert not parsed("ipvlan", labels={"ipvlan_mode": mode}, internal=True).default_route
@@ -71,7 +71,7 @@ def test_routed_ipvlan_has_a_connected_default_route(mode: str) -> None:
     ],
 )
 def test_a_subnet_from_the_pools_has_no_router(ipam_type: str, ipam: dict[str, Any], expected: bool) -> None:
-    """A default route only where somebody who knows the physical network named the subnet."""
+    """A default route only where the configuration names the subnet, which the physical network then has."""
     assert parsed(ipam_type=ipam_type, ipam=ipam).default_route is expected
 
 

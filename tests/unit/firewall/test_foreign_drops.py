@@ -46,7 +46,7 @@ def jump(*conditions: Condition, verdict: str = rules.JUMP) -> FilterRule:
         ("perhaps", [accepts(BR1, OTHER), accepts(ESTABLISHED)]),
         ("no", [accepts(Condition(rules.INPUT, ("eth0",), negated=True)), accepts(ESTABLISHED)]),
         ("perhaps", [FilterRule(rules.UNKNOWN, (OTHER,)), accepts(ESTABLISHED)]),
-        ("no", [FilterRule(rules.DROP, (BR1,)), accepts(ESTABLISHED)]),  # somebody's decision
+        ("no", [FilterRule(rules.DROP, (BR1,)), accepts(ESTABLISHED)]),  # another program's decision
         ("no", [FilterRule(rules.DROP, (OTHER,)), ACCEPT]),
     ],
 )

@@ -154,7 +154,7 @@ def test_refused_exactly_where_ports_overlap(first: PortMapping, second: PortMap
 
 @given(_MAPPING, _MAPPING)
 def test_unpublish_takes_back_what_publish_did(first: PortMapping, second: PortMapping) -> None:
-    """After unpublish nothing is left of the one endpoint, and all of the other, whoever came first."""
+    """After unpublish nothing is left of the one endpoint, and all of the other, in either order."""
     nft = MemoryNft()
     port_conflicts.commit(nft, portmap.publish("b" * 64, "second", OTHERS, [second]), lambda _: True)
     before = nft.elements("inet cni_cnm")

@@ -146,7 +146,7 @@ def test_hanging(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
             state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
         except FileNotFoundError:
             break
-        if state == "Z":  # dead, and its reaper slow
+        if state == "Z":  # dead, and not waited for yet
             break
         time.sleep(0.02)
     else:

@@ -63,7 +63,7 @@ def test_lease(store: LeaseFolder) -> None:
 
 
 def test_round_robin(store: LeaseFolder) -> None:
-    """An address that was given back is the last to be given again."""
+    """An address that was released is the last to be leased again."""
     assert [store.add(SMALL, f"c{n}") for n in range(3)] == [["10.1.0.2"], ["10.1.0.3"], ["10.1.0.4"]]
     store.delete("c0")
     assert [store.add(SMALL, f"d{n}") for n in range(3)] == [["10.1.0.5"], ["10.1.0.6"], ["10.1.0.2"]]
@@ -185,7 +185,7 @@ def test_foreign_things_block_nothing(store: LeaseFolder) -> None:
 
 
 def test_release_leaves_others_alone(store: LeaseFolder) -> None:
-    """An address that passed to somebody else in the meantime is neither freed nor reported."""
+    """An address that another endpoint has meanwhile is neither released nor reported."""
     store.add(DUAL, "c1")
     store.foreign("10.1.0.2", "other\r\neth0")
     assert store.delete("c1") == {"fd00::2"}

@@ -1,4 +1,4 @@
-"""Default address pools: a subnet that nobody uses."""
+"""Default address pools: a subnet that is not in use."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ blocks = st.integers(0, 40).map(lambda n: IPv4Network((10 << 24 | n << 8, 24)))
 @given(st.lists(blocks, min_size=1, max_size=30), st.sets(blocks, max_size=30))
 def test_the_choice_ends(given: list[IPv4Network], used: set[IPv4Network]) -> None:
     """With the first pool that is free here, or when one comes twice or too many were looked at. All others, and each
-    once, are given back."""
+    once, are released."""
     plugin: Any = Chooser(given)
     request = messages.RequestPool("space")
     looked_at = list(dict.fromkeys(given))[: pools.TRIES]

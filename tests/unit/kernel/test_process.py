@@ -38,7 +38,7 @@ def test_a_name_with_brackets(tmp_path: Path) -> None:
 
 
 def test_nobody_is_unknown() -> None:
-    """A process that is gone, or the kernel, is nobody."""
+    """A process that has ended, and the kernel, have no name."""
     child = subprocess.Popen(["true"])
     child.wait()
     assert owner_of_caller(child.pid) == "unknown"

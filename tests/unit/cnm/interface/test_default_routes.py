@@ -1,4 +1,4 @@
-"""Routes of an endpoint: what IPAM gives, what a plugin gives beside it, and which of them can be the way out."""
+"""Routes of an endpoint: what IPAM gives, what a plugin gives beside it, and which of them can be the default route."""
 
 from __future__ import annotations
 

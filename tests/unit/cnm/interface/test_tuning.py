@@ -227,7 +227,7 @@ def test_only_what_is_given_is_touched(container: MemoryStack) -> None:
 
 
 def test_restore_of_what_is_gone(container: MemoryStack) -> None:
-    """A sysctl or a link that is gone is done."""
+    """No error if a sysctl or a link is absent."""
     tuning.restore(container, "eth0", Tuning((("net/gone", "1"), (ARP_IGNORE, "2"))))
     assert container.sysctl(ARP_IGNORE) == "2"
     tuning.restore(container, "eth9", ALL)

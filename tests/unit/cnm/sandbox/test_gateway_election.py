@@ -11,7 +11,7 @@ V4, V6, DUAL, NONE = frozenset({4}), frozenset({6}), frozenset({4, 6}), frozense
 
 
 def test_nobody_offers() -> None:
-    """Without an offer there is no way out."""
+    """Without an offer no default gateway is elected."""
     assert elect([Candidate("e1", "n1", NONE)]) == {}
 
 
@@ -49,7 +49,7 @@ candidates = st.builds(
 
 @given(st.lists(candidates, max_size=6))
 def test_winner_offers_what_it_wins(members: list[Candidate]) -> None:
-    """Whoever is elected offers the family, and a family somebody offers is never left without."""
+    """An elected endpoint offers the family, and every family that is offered has an elected endpoint."""
     elected = elect(members)
     by_id = {member.endpoint: member for member in members}
     assert all(version in by_id[winner].families for version, winner in elected.items())
