@@ -49,6 +49,15 @@ def require(parse: Callable[[str], T], raw: Json, what: str, error: type[CnmErro
         raise error(f"{what} is {shown(raw)}, it must be {rule}") from None
 
 
+def accepts(parse: Callable[[str], object], text: str) -> bool:
+    """Whether `parse` takes the text."""
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 # names ------------------------------------------------------------------------
 
 

@@ -6,9 +6,9 @@ a `=` inside a value and keys of others are normal in the field.
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
 from typing import NamedTuple
 
+from cni_cnm import validate
 from cni_cnm.cni.document import lowered
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, shown
 from cni_cnm.model import Dns
@@ -67,8 +67,10 @@ def gather(config: Fields, args: str) -> Wishes:
     environment = cni_args(args)
     common = config.object("args").object("cni")
     runtime = config.object("runtimeConfig")
-    configured = _mac(config.text("mac"), "mac", InvalidConfig)
-    argued = _mac(environment.get("MAC", ""), "CNI_ARGS MAC", InvalidEnvironment)
+    configured = config.mac("mac")
+    argued = environment.get("MAC", "")
+    if argued:
+        argued = validate.require(validate.mac, argued, "CNI_ARGS MAC", InvalidEnvironment)
     given = Wishes(
         mac=argued or configured,
         runtime_mac=argued,
@@ -80,7 +82,7 @@ def gather(config: Fields, args: str) -> Wishes:
         ports=_ports(runtime),
     )
     for source in (common, runtime):
-        mac = _mac(source.text("mac"), source.name("mac"), InvalidConfig)
+        mac = source.mac("mac")
         addresses = _addresses(source.texts("ips"), source.name("ips"), InvalidConfig)
         given = given._replace(mac=mac or given.mac, runtime_mac=mac or given.runtime_mac)
         if addresses:
@@ -94,45 +96,12 @@ def _listed(text: str) -> Iterable[str]:
 
 def _addresses(texts: Iterable[str], where: str, error: type[CnmError]) -> tuple[IPAddress | IPInterface, ...]:
     """Each `ADDRESS` or `ADDRESS/PREFIX`."""
-    found = []
-    for text in texts:
-        try:
-            found.append(_address(text))
-        except ValueError:
-            raise error(
-                f"{where} has {shown(text)}, which is no IP address", hint="such as 10.1.2.3 or 10.1.2.3/24"
-            ) from None
-    return tuple(found)
-
-
-def _address(text: str) -> IPAddress | IPInterface:
-    """Python takes zones and netmasks too, Go and the kernel's addresses do not."""
-    address, slash, prefix = text.partition("/")
-    if "%" in address or (slash and not (prefix.isascii() and prefix.isdigit())):
-        raise ValueError(text)
-    return ip_interface(text) if slash else ip_address(text)
+    return tuple(validate.require(validate.address_or_interface, text, where, error) for text in texts)
 
 
 def _gateways(text: str) -> tuple[IPAddress, ...]:
-    texts = list(_listed(text))
-    if any("/" in gateway for gateway in texts):
-        raise InvalidEnvironment(f"CNI_ARGS GATEWAY is {shown(text)}, a gateway has no prefix length")
-    return tuple(ip_address(str(address)) for address in _addresses(texts, "CNI_ARGS GATEWAY", InvalidEnvironment))
-
-
-def _mac(text: str, where: str, error: type[CnmError]) -> str:
-    """Six octets in any usual spelling, as lower-case pairs with colons; one an interface can have."""
-    if not text:
-        return ""
-    digits = text.replace(":", "").replace("-", "").replace(".", "").lower()
-    if len(digits) != 12 or any(digit not in "0123456789abcdef" for digit in digits) or len(text) not in (14, 17):
-        raise error(f"{where} is {shown(text)}, which is no MAC address", hint="such as 02:42:0a:01:02:03")
-    if int(digits[:2], 16) & 1 or not int(digits, 16):
-        raise error(
-            f"{where} is {shown(text)}, which no interface can have",
-            hint="multicast and all-zero addresses are none",
-        )
-    return ":".join(digits[index : index + 2] for index in range(0, 12, 2))
+    texts = _listed(text)
+    return tuple(validate.require(validate.address, one, "CNI_ARGS GATEWAY", InvalidEnvironment) for one in texts)
 
 
 def _ranges(runtime: Fields) -> tuple[Json, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from cni_cnm import validate
 from cni_cnm.errors import InvalidEnvironment
 
 TYPE_CHECKING = False
@@ -21,11 +21,6 @@ REQUIRED = {
     "VERSION": (),
 }
 """The specification's. Its reference library wants CNI_PATH always, which only a delegated IPAM needs."""
-
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
-"""Container ids and network names (to be used with fullmatch: `$` would let a trailing newline pass)."""
-
-IFNAME_BYTES = 15
 
 
 class Call(NamedTuple):
@@ -60,13 +55,10 @@ def read(environ: Mapping[str, str]) -> Call:
     command = verb(environ)
     container_id = environ.get("CNI_CONTAINERID", "")
     ifname = environ.get("CNI_IFNAME", "")
-    if "CNI_CONTAINERID" in REQUIRED[command] and not NAME.fullmatch(container_id):
-        raise InvalidEnvironment(
-            f"invalid characters in CNI_CONTAINERID {container_id[:80]!r}",
-            hint="letters, digits, '_', '.' and '-', beginning with a letter or digit",
-        )
+    if "CNI_CONTAINERID" in REQUIRED[command]:
+        validate.require(validate.name, container_id, "CNI_CONTAINERID", InvalidEnvironment)
     if "CNI_IFNAME" in REQUIRED[command]:
-        _check_ifname(ifname)
+        validate.require(validate.interface_name, ifname, "CNI_IFNAME", InvalidEnvironment)
     return Call(
         verb=command,
         container_id=container_id,
@@ -77,13 +69,3 @@ def read(environ: Mapping[str, str]) -> Call:
         own_namespace=environ.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true"),
         environ=environ,
     )
-
-
-def _check_ifname(name: str) -> None:
-    """The kernel's rule (dev_valid_name in net/core/dev.c)."""
-    if len(name.encode(errors="surrogateescape")) > IFNAME_BYTES:
-        raise InvalidEnvironment(f"CNI_IFNAME {name[:80]!r} is too long", hint=f"at most {IFNAME_BYTES} bytes")
-    if name in (".", "..") or any(character in "/:" or character.isspace() for character in name):
-        raise InvalidEnvironment(
-            f"CNI_IFNAME {name!r} is no interface name", hint="no '/', ':' or white space, not '.' or '..'"
-        )

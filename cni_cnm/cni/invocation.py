@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cni import conventions, request
-from cni_cnm.cni import environ as environment
 from cni_cnm.errors import CnmError, InvalidNamespace
 from cni_cnm.fields import Fields
 
@@ -93,5 +93,5 @@ class Invocation:
         container = f"{call.container_id}/{call.ifname}" if call.verb in ("ADD", "CHECK", "DEL") else ""
         pod = conventions.pod(call.args) if container else ""
         name = self.config.raw("name")
-        network = name if isinstance(name, str) and environment.NAME.fullmatch(name) else "?"
-        return " ".join(part for part in (call.verb, network[:200], container, pod and f"pod={pod!a}") if part)
+        network = name if isinstance(name, str) and validate.accepts(validate.network_name, name) else "?"
+        return " ".join(part for part in (call.verb, network, container, pod and f"pod={pod!a}") if part)

@@ -6,9 +6,9 @@ would read it, without one as a network of the Container Network Model. `profile
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cni import conventions
 from cni_cnm.cni.document import lowered
-from cni_cnm.cni.environ import NAME
 from cni_cnm.cni.versions import UNSTATED
 from cni_cnm.drivers import CHAINED, DEFAULT, drivers
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField, shown
@@ -70,9 +70,6 @@ _KEYS_OF_LINK: Mapping[str, frozenset[str]] = {
 """What is read of each of these blocks."""
 _FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
 
-_NAME_BYTES = 200
-"""A network's name becomes a file name with suffixes; file systems take 255 bytes."""
-_OWNER_BYTES = 64
 VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
 """GC's list, under the specification's key and the one libcni sends beside it."""
 
@@ -86,14 +83,7 @@ def name_of(config: Fields) -> str:
     name = config.text("name")
     if not name:
         raise InvalidConfig("missing network name", hint="give the configuration a 'name'")
-    if not NAME.fullmatch(name):
-        raise InvalidConfig(
-            f"invalid characters found in network name {shown(name)}",
-            hint="letters, digits, '_', '.' and '-', beginning with a letter or digit",
-        )
-    if len(name) > _NAME_BYTES:
-        raise InvalidConfig(f"the network name {shown(name)} is too long", hint=f"at most {_NAME_BYTES} characters")
-    return name
+    return validate.require(validate.network_name, name, "the network name")
 
 
 def key_of(config: Fields, call: Call) -> EndpointKey:
@@ -244,33 +234,22 @@ def ipam_of(document: Mapping[str, Json], config: Fields, call: Call, default: s
     DEL takes `default` as it is: where the network has no addresses there is no lease to find, and no driver is loaded.
     """
     ipam = config.object("ipam")
-    kind = ipam.text("type")
-    if kind and not NAME.fullmatch(kind):
-        raise InvalidConfig(f"ipam.type is {shown(kind)}, it must be the plain name of a plugin")
+    kind = ipam.parsed("type", validate.name)
     given = lowered(config.mapping("ipam"), "ipam")
     return IpamSpec(kind or default, given, document, call.cni_path)
 
 
 def owner_of(config: Fields, environ: Mapping[str, str]) -> str:
     """Who the endpoints belong to, as `cni/NAME`: `owner`, else CNI_CNM_OWNER; "" if neither says."""
-    configured, inherited = config.text("owner"), environ.get("CNI_CNM_OWNER", "")
-    if configured and not _is_owner(configured):
-        raise InvalidConfig(f"owner is {shown(configured)}, which is no owner's name", hint=_OWNER_HINT)
-    if not configured and inherited and not _is_owner(inherited):
-        raise InvalidEnvironment(f"CNI_CNM_OWNER is {shown(inherited)}, which is no owner's name", hint=_OWNER_HINT)
+    configured, inherited = config.parsed("owner", validate.owner), environ.get("CNI_CNM_OWNER", "")
+    if not configured and inherited:
+        validate.require(validate.owner, inherited, "CNI_CNM_OWNER", InvalidEnvironment)
     return owned(configured or inherited)
 
 
 def owned(name: str) -> str:
     """An owner's name behind this door's mark: no configuration can claim what another door made."""
     return name if not name or name.startswith("cni/") else f"cni/{name}"
-
-
-_OWNER_HINT = f"letters, digits, '_', '.', '-' and '/', at most {_OWNER_BYTES} of them"
-
-
-def _is_owner(name: str) -> bool:
-    return len(name) <= _OWNER_BYTES and all(NAME.fullmatch(part) for part in name.split("/"))
 
 
 def valid_of(config: Fields, network: str) -> Sequence[EndpointKey]:
@@ -313,10 +292,7 @@ def notes(config: Fields) -> Sequence[str]:
 
 
 def _driver(config: Fields) -> Driver[Any]:
-    name = config.text("driver") or DEFAULT
-    if not NAME.fullmatch(name):
-        raise InvalidConfig(f"driver is {shown(name)}, which is no driver's name")
-    return drivers.get(name)
+    return drivers.get(config.parsed("driver", validate.name) or DEFAULT)
 
 
 def _profile(config: Fields, driver: Driver[Any]) -> str:

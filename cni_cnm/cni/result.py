@@ -10,8 +10,8 @@ Printed as the reference does: keys in order, four spaces.
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address, ip_interface, ip_network
 
+from cni_cnm import validate
 from cni_cnm.cni.versions import PER_FAMILY, SUPPORTED, UNSTATED, VERSIONED, shape
 from cni_cnm.errors import InvalidConfig, shown
 from cni_cnm.fields import Fields
@@ -19,10 +19,10 @@ from cni_cnm.model import Address, Attachment, Dns, Interface, Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import TypeVar
 
-    from cni_cnm.model import IPAddress, IPInterface, Json
+    from cni_cnm.model import Json
 
     T = TypeVar("T")
 
@@ -163,20 +163,9 @@ def _read_index(raw: Fields, links: int) -> int | None:
 
 
 def _read_address(raw: Fields, key: str) -> Address:
-    gateway: IPAddress | None = _parsed(raw, "gateway", ip_address) if raw.text("gateway") else None
-    interface: IPInterface = _parsed(raw, key, ip_interface)
-    return Address(interface, gateway)
+    return Address(raw.required(key, validate.interface), raw.address("gateway"))
 
 
 def _read_route(raw: Fields) -> Route:
     extras = {key: raw.whole(key) for key in _ROUTE_EXTRAS if key in raw}
-    gateway: IPAddress | None = _parsed(raw, "gw", ip_address) if raw.text("gw") else None
-    return Route(_parsed(raw, "dst", lambda text: ip_network(text, strict=False)), gateway, **extras)
-
-
-def _parsed(raw: Fields, key: str, parse: Callable[[str], T]) -> T:
-    text = raw.text(key)
-    try:
-        return parse(text)
-    except ValueError:
-        raise InvalidConfig(f"{raw.name(key)} is {shown(text)}, which is no IP address or network") from None
+    return Route(raw.required("dst", validate.network_of), raw.address("gw"), **extras)

@@ -79,11 +79,7 @@ def hint() -> str:
 
 def is_plugin_name(name: str) -> bool:
     """Whether a plugin can have that name, which becomes a file name."""
-    try:
-        validate.name(name)
-    except ValueError:
-        return False
-    return len(name) <= _NAME_MAX
+    return len(name) <= _NAME_MAX and validate.accepts(validate.name, name)
 
 
 def _is_socket(path: str) -> bool:
