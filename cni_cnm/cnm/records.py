@@ -31,7 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cni_cnm.drivers import Options
+    from cni_cnm.drivers import Options, Role
+    from cni_cnm.firewall import Policy
     from cni_cnm.model import Address, Device, Json, PortMapping, Route, Tuning
     from cni_cnm.state.store import Store
 
@@ -62,6 +63,14 @@ class NetworkRecord(NamedTuple):
     """`docker`: made for a Docker network, and deleted with it."""
     pending: bool = False
     """A plugin is being told of the network, and it is not known how far that got."""
+
+    @property
+    def role(self) -> Role:
+        return drivers.get(self.driver).role(self.options)
+
+    @property
+    def policy(self) -> Policy:
+        return drivers.get(self.driver).policy(self.options)
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), "options": self.options.to_json()}
@@ -158,6 +167,14 @@ class EndpointRecord(NamedTuple):
 
     One host port is chosen from the `size` ports that begin at `host_port`; 0 stands for any.
     """
+
+    @property
+    def role(self) -> Role:
+        return drivers.get(self.driver).role(self.options)
+
+    @property
+    def policy(self) -> Policy:
+        return drivers.get(self.driver).policy(self.options).of_endpoint(self.host_ifname)
 
     @property
     def key(self) -> EndpointKey:

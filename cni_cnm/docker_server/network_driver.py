@@ -48,7 +48,6 @@ from cni_cnm.docker_protocol.plugin_messages import (
     DriverCapabilities,
 )
 from cni_cnm.docker_protocol.ports import bindings
-from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig, NoSuchEndpoint, NoSuchNetwork, NotFound
 from cni_cnm.model import IpamSpec, NetworkSpec, PortMapping
 
@@ -139,7 +138,7 @@ def join(controller: Controller, raw: Json) -> JoinResponse:
     device = endpoint.join(asked.sandbox_key, _wishes(asked.options))
     name = asked.options.other.get(IFNAME)
     interface = InterfaceName(device.container.name, DST_PREFIX, name if isinstance(name, str) else "")
-    role = drivers.get(endpoint.record.driver).role(endpoint.record.options)
+    role = endpoint.record.role
     if role.internal or not role.default_route:
         return JoinResponse(interface, disable_gateway_service=True)
     ways = {a.interface.version: a.gateway for a in endpoint.record.addresses if a.gateway is not None}
@@ -161,7 +160,7 @@ def program_external_connectivity(controller: Controller, raw: Json) -> None:
     asked = ProgramExternalConnectivity.from_json(raw)
     endpoint = _endpoint(controller, asked.network_id, asked.endpoint_id)
     wanted = _wishes(asked.options)
-    role = drivers.get(endpoint.record.driver).role(endpoint.record.options)
+    role = endpoint.record.role
     if wanted and role.internal:
         raise InvalidConfig(
             f"the network {endpoint.record.network} is internal, so {wanted[0]} cannot be published on it",

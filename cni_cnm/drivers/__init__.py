@@ -99,11 +99,12 @@ Outside: TypeAlias = Literal["host", "parent", "plugin", "nowhere"]
     plugin   as its plugin has it, which publishes the ports (`Driver.external_connectivity`)
     nowhere  not at all
 """
-GatewayPolicy: TypeAlias = Literal["ipam", "driver", "none"]
+GatewayPolicy: TypeAlias = Literal["ipam", "driver", "router", "none"]
 """The gateway of each subnet.
 
     ipam    the one that IPAM names, if any
     driver  a device of the driver: the subnet's first address where IPAM names none (reference key `isGateway`)
+    router  the same, and the subnet's other addresses are reached through it as well: no neighbour is on the link
     none    routes lead to the link itself, and gateways have no meaning
 """
 

@@ -6,7 +6,8 @@ import errno
 from ipaddress import ip_interface
 
 from cni_cnm.drivers import bridge_vlan as vlans
-from cni_cnm.errors import CheckFailed, Conflict, KernelError, KernelFeatureMissing
+from cni_cnm.drivers import host_routing
+from cni_cnm.errors import CheckFailed, Conflict, KernelError
 from cni_cnm.model import Interface
 
 TYPE_CHECKING = False
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Address, IPInterface
 
-FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
-
 
 def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> tuple[Interface, ...]:
     """Put the gateways on the bridge (with `vlan`, on a port of their own, returned for the report); forward."""
@@ -28,11 +27,11 @@ def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], 
     present = host.addresses(link.ifindex)
     missing = [address for address in wanted if address not in present]
     if any(address.version == 6 for address in missing):
-        _prepare_ipv6(link, host)
+        host_routing.prepare_ipv6(link, host)
     for address in missing:
         _make_room(address, present, wanted, options, link, host)
         _add(host, link, address)
-    host.set_sysctls([(FORWARDING[version], "1") for version in sorted({a.version for a in wanted})])
+    host_routing.forward((address.version for address in wanted), host)
     return (Interface(link.name, link.mac, link.mtu),) if options.vlan else ()
 
 
@@ -44,8 +43,7 @@ def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], h
     for address in wanted:
         if address not in present:
             raise CheckFailed(f"{link.name} does not have the gateway address {address}")
-        if host.sysctl(FORWARDING[address.version]) != "1":
-            raise CheckFailed(f"IPv{address.version} forwarding is off on the host ({FORWARDING[address.version]})")
+    host_routing.check_forwarding((address.version for address in wanted), host)
 
 
 def of(addresses: Sequence[Address]) -> list[IPInterface]:
@@ -55,30 +53,6 @@ def of(addresses: Sequence[Address]) -> list[IPInterface]:
         for address in addresses
         if address.gateway is not None
     ]
-
-
-def _prepare_ipv6(link: Link, host: Stack) -> None:
-    """Before the first IPv6 gateway is put on a link: IPv6 is on there, and the host keeps its own routers.
-
-    A link inherits `default.disable_ipv6`. Without keep_addr_on_down the gateway is lost when the link goes down and up
-    again. Forwarding makes the kernel forget the default routes of router advertisements, and ignore further ones, on
-    all links but those with accept_ra 2 (addrconf_fixup_forwarding in net/ipv6/addrconf.c).
-    """
-    try:
-        host.set_sysctls([(f"net/ipv6/conf/{link.name}/disable_ipv6", "0")])
-    except KernelError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        raise KernelFeatureMissing(
-            f"this host has no IPv6, so {link.name} cannot be the gateway of an IPv6 subnet",
-            hint="boot without ipv6.disable=1, or give the network IPv4 only",
-        ) from error
-    values = [(f"net/ipv6/conf/{link.name}/keep_addr_on_down", "1")]
-    if host.sysctl(FORWARDING[6]) != "1":
-        learned = {route.link for route in host.routes() if route.advertised and route.dst.prefixlen == 0}
-        links = [host.link_at(index) for index in sorted(learned)]
-        values += [(f"net/ipv6/conf/{one.name}/accept_ra", "2") for one in links if one is not None]
-    host.set_sysctls(values, tolerate=True)
 
 
 def _make_room(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from cni_cnm.drivers import bridge_vlan as vlans
-from cni_cnm.drivers.uplink import uplink
+from cni_cnm.drivers.host_routing import uplink_mtu
 from cni_cnm.errors import Conflict, DriverFailed, InvalidConfig, KernelError
 from cni_cnm.model import IPV6_MTU, digest
 
@@ -79,7 +79,7 @@ def find(host: Stack, name: str) -> Link:
 
 
 def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Link:
-    mtu = options.mtu or (_uplink_mtu(host) if options.profile == "cnm" else 0)
+    mtu = options.mtu or (uplink_mtu(host) if options.profile == "cnm" else 0)
     _require_ipv6(options, mtu, versions)
     mac = stable_mac("bridge", options.bridge)
     try:
@@ -98,12 +98,6 @@ def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Lin
         _fix_mtu(link, mtu, host)
     host.set_link(link.ifindex, up=True, promisc=True if options.promisc else None)
     return link
-
-
-def _uplink_mtu(host: Stack) -> int:
-    """MTU of the link of the host's preferred default route; 0 (the kernel's) where there is none."""
-    link = uplink(host)
-    return link.mtu if link is not None else 0
 
 
 def _fix_mtu(bridge: Link, mtu: int, host: Stack) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cni_cnm.drivers import firewall_options
 from cni_cnm.drivers import options as read
+from cni_cnm.drivers.firewall_options import LABEL_ICC, LABEL_MASQUERADE
+from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.model import digest
 
@@ -18,12 +21,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.model import Json, NetworkSpec
 
-MTU_LOW, MTU_HIGH = 68, 65535
-
 LABEL_NAME = "com.docker.network.bridge.name"
-LABEL_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-LABEL_MTU = "com.docker.network.driver.mtu"
-LABEL_ICC = "com.docker.network.bridge.enable_icc"
 LABELS = (LABEL_NAME, LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC)
 
 
@@ -100,85 +98,40 @@ def bridge_name(network: str) -> str:
 
 def _reference(network: NetworkSpec) -> BridgeOptions:
     raw = network.options
-    if raw.get("labels"):
-        raise InvalidConfig(
-            "options are given beside keys of the reference bridge plugin",
-            hint='use either those keys, or options with "profile": "cnm"',
-        )
+    read.refuse_labels(raw, "bridge")
     default_gateway = read.boolean(raw, "isDefaultGateway", False)
-    backend = read.text(raw, "ipMasqBackend")
-    if backend not in ("", "iptables", "nftables"):
-        raise InvalidConfig(f"ipMasqBackend is {backend!r}, it must be 'iptables' or 'nftables'")
     return BridgeOptions(
         bridge=read.interface_name(raw, "bridge", "cni0"),
         profile="reference",
         is_gateway=default_gateway or read.boolean(raw, "isGateway", False),
         default_gateway=default_gateway and not network.internal,
         force_address=read.boolean(raw, "forceAddress", False),
-        masquerade=read.boolean(raw, "ipMasq", False) and not network.internal,
-        mtu=_mtu(raw, "mtu"),
+        masquerade=firewall_options.masquerade(raw) and not network.internal,
+        mtu=read.mtu(raw, "mtu"),
         hairpin=read.boolean(raw, "hairpinMode", False),
         promisc=read.boolean(raw, "promiscMode", False),
         internal=network.internal,
-        ingress=_ingress(raw, "open"),
-        **_others(raw),
+        ingress=firewall_options.ingress(raw, "open"),
+        **firewall_options.other_firewalls(raw),
         **_port(raw),
     )
 
 
 def _cnm(network: NetworkSpec) -> BridgeOptions:
     raw = network.options
-    for key in REFERENCE_ONLY:
-        if raw.get(key.lower()) is not None:
-            raise InvalidConfig(
-                f"{key} is a key of the reference bridge plugin, which the cnm profile does not read",
-                hint="leave out profile to use those keys, or say it with options",
-            )
-    labels = {str(key).lower(): value for key, value in (raw.get("labels") or {}).items()}
-    for label in labels:
-        if label.startswith("com.docker.network.") and label not in LABELS:
-            raise InvalidConfig(
-                f"the bridge driver does not know the option {label}", hint=f"known: {', '.join(LABELS)}"
-            )
+    labels = read.labels(raw, "bridge", LABELS, REFERENCE_ONLY)
     return BridgeOptions(
         bridge=read.interface_name(labels, LABEL_NAME, bridge_name(network.name)),
         profile="cnm",
         is_gateway=True,
         default_gateway=not network.internal,
         masquerade=read.boolean(labels, LABEL_MASQUERADE, True) and not network.internal,
-        mtu=_mtu(labels, LABEL_MTU) or _mtu(raw, "mtu"),
+        mtu=read.mtu(labels, LABEL_MTU) or read.mtu(raw, "mtu"),
         internal=network.internal,
-        ingress=_ingress(raw, "same-bridge" if read.boolean(labels, LABEL_ICC, True) else "isolated"),
-        **_others(raw),
+        ingress=firewall_options.labelled_ingress(raw, labels),
+        **firewall_options.other_firewalls(raw),
         **_port(raw),
     )
-
-
-def _ingress(raw: Mapping[str, Json], default: str) -> str:
-    """`ingressPolicy`, which the door takes out of the block `firewall`."""
-    given = raw.get("ingresspolicy")
-    if given is None:
-        return default
-    from cni_cnm.firewall.isolation import ISOLATED, parse_policy
-
-    policy = parse_policy(given)
-    if default == ISOLATED and policy != ISOLATED:
-        raise InvalidConfig(
-            f"ingressPolicy is {policy!r} and {LABEL_ICC} is false, which contradict each other",
-            hint="leave out one of the two",
-        )
-    return policy
-
-
-def _others(raw: Mapping[str, Json]) -> dict[str, Json]:
-    """What other firewalls call things, which the door takes out of the block `firewall`."""
-    zone, chain = raw.get("firewalldzone"), raw.get("iptablesadminchainname")
-    if not zone and not chain:
-        return {}
-    from cni_cnm.firewall.foreign_accept import parse_chain
-    from cni_cnm.kernel.firewalld import parse_zone
-
-    return {"zone": parse_zone(zone) if zone else "", "admin_chain": parse_chain(chain)}
 
 
 def _port(raw: Mapping[str, Json]) -> dict[str, Json]:
@@ -192,13 +145,6 @@ def _port(raw: Mapping[str, Json]) -> dict[str, Json]:
         "container_up": not read.boolean(raw, "disableContainerInterface", False),
         "isolated_port": read.boolean(raw, "portIsolation", False),
     }
-
-
-def _mtu(raw: Mapping[str, Json], key: str) -> int:
-    value = read.number(raw, key, 0, 0, MTU_HIGH)
-    if value and value < MTU_LOW:
-        raise InvalidConfig(f"{key} is {value}, it must be 0 (automatic) or between {MTU_LOW} and {MTU_HIGH}")
-    return value
 
 
 def _trunk(raw: Json) -> tuple[int, ...]:

@@ -113,13 +113,14 @@ class ChainedDriver(Driver[ChainedOptions]):
         return ExistingInterface(port.name, mac, options, options._replace(bridge=port.name, alone=True))
 
     def create_endpoint(self, options: ChainedOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        """What is there: the container's link, and the host's way to it (the bridge of a port, else the port)."""
+        """What is there: the container's link, and of the host the bridge, if there is one, and the other end."""
         link = _require(place)
         port = _host_end(link, host)
-        ways: tuple[Interface, ...] = ()
-        if port is not None:
-            ways = tuple(Interface(way.name, way.mac, way.mtu) for way in (_bridge(port, host) or port, port))
-        return Device(container=Interface(link.name, link.mac, link.mtu, place.sandbox), host=ways)
+        on_host = (_bridge(port, host), port) if port is not None else ()
+        return Device(
+            container=Interface(link.name, link.mac, link.mtu, place.sandbox),
+            host=tuple(Interface(one.name, one.mac, one.mtu) for one in on_host if one is not None),
+        )
 
     def delete_endpoint(self, options: ChainedOptions, plan: EndpointPlan, host: Stack) -> None:
         """The interface plugin removes its own."""

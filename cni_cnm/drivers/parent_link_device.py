@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import errno
 
+from cni_cnm.drivers.host_routing import uplink
 from cni_cnm.drivers.parent_link_options import split_vlan
-from cni_cnm.drivers.uplink import uplink
 from cni_cnm.errors import Conflict, DriverFailed, InvalidConfig, KernelError
 from cni_cnm.model import digest
 

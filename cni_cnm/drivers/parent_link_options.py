@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cni_cnm.drivers import options as read
+from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.model import digest
 
@@ -23,7 +24,6 @@ MODES = {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", 
 FLAGS = ("bridge", "private", "vepa")
 
 LABEL_PARENT = "parent"
-LABEL_MTU = "com.docker.network.driver.mtu"
 LABELS = {
     "macvlan": (LABEL_PARENT, "macvlan_mode", LABEL_MTU),
     "ipvlan": (LABEL_PARENT, "ipvlan_mode", "ipvlan_flag", LABEL_MTU),
@@ -35,7 +35,6 @@ REFERENCE_ONLY = {
 """Keys that only the reference profile reads."""
 COMMON_KEYS = ("mtu", "enableIPv6", "enabledad")
 
-MTU_LOW, MTU_HIGH = 68, 65535
 QUEUE_MAX = 2**32 - 1
 _PRIVATE_NAMES = {"macvlan": "dm", "ipvlan": "di"}
 
@@ -93,16 +92,12 @@ def split_vlan(name: str) -> tuple[str, int]:
 
 def _reference(kind: str, network: NetworkSpec) -> ParentLinkOptions:
     raw = network.options
-    if raw.get("labels"):
-        raise InvalidConfig(
-            f"options are given beside keys of the reference {kind} plugin",
-            hint='use either those keys, or options with "profile": "cnm"',
-        )
+    read.refuse_labels(raw, kind)
     return ParentLinkOptions(
         parent=read.interface_name(raw, "master", ""),
         mode=_choice(raw, "mode", MODES[kind]),
         flag="bridge" if kind == "ipvlan" else "",
-        mtu=_mtu(raw, "mtu"),
+        mtu=read.mtu(raw, "mtu"),
         in_container=read.boolean(raw, "linkInContainer", False),
         bc_queue=read.number(raw, "bcqueuelen", 0, 0, QUEUE_MAX) if kind == "macvlan" else 0,
     )
@@ -110,18 +105,7 @@ def _reference(kind: str, network: NetworkSpec) -> ParentLinkOptions:
 
 def _cnm(kind: str, network: NetworkSpec) -> ParentLinkOptions:
     raw = network.options
-    for key in REFERENCE_ONLY[kind]:
-        if raw.get(key.lower()) is not None:
-            raise InvalidConfig(
-                f"{key} is a key of the reference {kind} plugin, which the cnm profile does not read",
-                hint="leave out profile to use those keys, or say it with options",
-            )
-    labels = {str(key).lower(): value for key, value in (raw.get("labels") or {}).items()}
-    for label in labels:
-        if label.startswith(("com.docker.network.", "macvlan_", "ipvlan_")) and label not in LABELS[kind]:
-            raise InvalidConfig(
-                f"the {kind} driver does not know the option {label}", hint=f"known: {', '.join(LABELS[kind])}"
-            )
+    labels = read.labels(raw, kind, LABELS[kind], REFERENCE_ONLY[kind], own=("macvlan_", "ipvlan_"))
     mode = _choice(labels, f"{kind}_mode", MODES[kind])
     routed = mode in ("l3", "l3s")
     return ParentLinkOptions(
@@ -129,7 +113,7 @@ def _cnm(kind: str, network: NetworkSpec) -> ParentLinkOptions:
         vlan=True,
         mode=mode,
         flag=_choice(labels, "ipvlan_flag", FLAGS) if kind == "ipvlan" else "",
-        mtu=_mtu(labels, LABEL_MTU) or _mtu(raw, "mtu"),
+        mtu=read.mtu(labels, LABEL_MTU) or read.mtu(raw, "mtu"),
         # A subnet out of the pools has no router on the physical network.
         default_route=not network.internal and (routed or _names_subnet(network)),
         connected=routed,
@@ -145,11 +129,4 @@ def _choice(raw: Mapping[str, Json], key: str, known: Sequence[str]) -> str:
     value = read.text(raw, key) or known[0]
     if value not in known:
         raise InvalidConfig(f"{key} is {value!r}, it must be one of {', '.join(known)}")
-    return value
-
-
-def _mtu(raw: Mapping[str, Json], key: str) -> int:
-    value = read.number(raw, key, 0, 0, MTU_HIGH)
-    if value and value < MTU_LOW:
-        raise InvalidConfig(f"{key} is {value}, it must be 0 (the parent's) or between {MTU_LOW} and {MTU_HIGH}")
     return value

@@ -42,10 +42,21 @@ class Policy(NamedTuple):
 
     publishes: bool = True
     """False: the driver publishes ports by itself."""
+    group: int = 0
+    """Of a network without a bridge: the group of its endpoints' links on the host, which isolation matches."""
+
+    @property
+    def side(self) -> str | int:
+        """What isolation matches for the network (isolation.Side); "" for nothing."""
+        return self.group or self.bridge
 
     @property
     def isolates(self) -> bool:
-        return bool(self.bridge) and (self.ingress != "open" or self.internal)
+        return bool(self.side) and (self.ingress != "open" or self.internal)
+
+    def of_endpoint(self, host_ifname: str) -> Policy:
+        """With what other firewalls must accept for one endpoint: without a bridge, its own link."""
+        return self._replace(bridge=host_ifname, alone=True) if self.group else self
 
 
 class Accepted(NamedTuple):

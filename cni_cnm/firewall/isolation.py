@@ -4,6 +4,12 @@
     set internal    bridges without traffic to or from anything outside
     set allowed     bridge . bridge: exceptions, one element for each direction; a bridge with itself: icc
 
+A network without a bridge has a number: the group of its endpoints' links on the host. The kernel keeps it with each
+link, so an endpoint needs no element here. Sets for numbers have the same meaning:
+
+    set groups, internal_groups, allowed_groups    as networks, internal, allowed
+    set allowed_in, allowed_out                    bridge . group, group . bridge
+
 Packets that are redirected to a published port pass between networks, but not into or out of an internal one. Inside a
 bridge (`bridge cni_cnm`) frames are matched with and without br_netfilter:
 
@@ -19,11 +25,16 @@ from __future__ import annotations
 
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import BRIDGE, INET, comment
-from cni_cnm.kernel import Element, Transaction
+from cni_cnm.kernel import DELETION_GROUP, Element, Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from cni_cnm.model import Json
+
+    Side: TypeAlias = str | int
+    """What a network's packets go by on the host: the name of its bridge, or the group of its links."""
 
 OPEN, SAME_BRIDGE, ISOLATED = "open", "same-bridge", "isolated"
 POLICIES = (OPEN, SAME_BRIDGE, ISOLATED)
@@ -34,13 +45,33 @@ add table {INET}
 add set {INET} networks {{ type ifname; }}
 add set {INET} internal {{ type ifname; }}
 add set {INET} allowed {{ type ifname . ifname; }}
+add set {INET} allowed_in {{ type ifname . devgroup; }}
+add set {INET} allowed_out {{ type devgroup . ifname; }}
 add chain {INET} isolation {{ type filter hook forward priority 0; }}
 flush chain {INET} isolation
-add rule {INET} isolation iifname @internal iifname . oifname != @allowed drop
-add rule {INET} isolation oifname @internal iifname . oifname != @allowed drop
+add rule {INET} isolation iifname @internal iifname . oifname != @allowed iifname . oifgroup != @allowed_in drop
+add rule {INET} isolation oifname @internal iifname . oifname != @allowed iifgroup . oifname != @allowed_out drop
 add rule {INET} isolation ct status dnat accept
 add rule {INET} isolation iifname @networks oifname @networks iifname . oifname != @allowed drop
 """
+_GROUPED = f"""\
+{_ROUTED}\
+add set {INET} groups {{ type devgroup; }}
+add set {INET} internal_groups {{ type devgroup; }}
+add set {INET} allowed_groups {{ type devgroup . devgroup; }}
+add chain {INET} group_isolation {{ type filter hook forward priority 0; }}
+flush chain {INET} group_isolation
+add rule {INET} group_isolation iifgroup {DELETION_GROUP} drop
+add rule {INET} group_isolation iifgroup @internal_groups iifgroup . oifgroup != @allowed_groups \
+iifgroup . oifname != @allowed_out drop
+add rule {INET} group_isolation oifgroup @internal_groups iifgroup . oifgroup != @allowed_groups \
+iifname . oifgroup != @allowed_in drop
+add rule {INET} group_isolation ct status dnat accept
+add rule {INET} group_isolation iifgroup @groups oifgroup @groups iifgroup . oifgroup != @allowed_groups drop
+add rule {INET} group_isolation iifgroup @groups oifname @networks iifgroup . oifname != @allowed_out drop
+add rule {INET} group_isolation iifname @networks oifgroup @groups iifname . oifgroup != @allowed_in drop
+"""
+"""A link that is being deleted has lost its network's group already: nothing is forwarded from it any more."""
 _SWITCHED = f"""\
 add table {BRIDGE}
 add set {BRIDGE} closed {{ type ifname; }}
@@ -61,40 +92,36 @@ def parse_policy(text: Json) -> str:
     return str(text)
 
 
-def add_network(network_id: str, name: str, bridge: str, policy: str, *, internal: bool = False) -> Transaction:
-    """Elements of a network, by the name of its bridge on the host. None for an open one that is not internal."""
-    owner = comment(network_id, name)
+def add_network(network_id: str, name: str, side: Side, policy: str, *, internal: bool = False) -> Transaction:
+    """Elements of a network. None for an open one that is not internal."""
+    networks, internals, own = _elements(side)
     put = []
     if policy != OPEN:
-        put.append(Element(INET, "networks", _link(bridge), comment=owner))
+        put.append(networks)
     if internal:
-        put.append(Element(INET, "internal", _link(bridge), comment=owner))
+        put.append(internals)
     if put and policy != ISOLATED:
-        put.append(Element(INET, "allowed", _pair(bridge, bridge), comment=owner))
-    return Transaction(_ROUTED, tuple(put))
+        put.append(own)
+    owner = comment(network_id, name)
+    return Transaction(_declaration(side), tuple(element._replace(comment=owner) for element in put))
 
 
-def remove_network(bridge: str) -> Transaction:
+def remove_network(side: Side) -> Transaction:
     """Removes all elements of a network, whatever its policy was. `revoke` removes allowed pairs."""
-    return Transaction(
-        remove=(
-            Element(INET, "networks", _link(bridge)),
-            Element(INET, "internal", _link(bridge)),
-            Element(INET, "allowed", _pair(bridge, bridge)),
-        )
-    )
+    return Transaction(remove=_elements(side))
 
 
-def allow(network_id: str, name: str, one: str, other: str) -> Transaction:
-    """Two networks, by their bridges, reach each other. Its owner is the network whose record has the pair."""
+def allow(network_id: str, name: str, one: Side, other: Side) -> Transaction:
+    """Two networks reach each other. Its owner is the network whose record has the pair."""
     owner = comment(network_id, name)
     pairs = (_pair(one, other), _pair(other, one))
-    return Transaction(_ROUTED, tuple(Element(INET, "allowed", pair, comment=owner) for pair in pairs))
+    declare = _declaration(one, other)
+    return Transaction(declare, tuple(element._replace(comment=owner) for element in pairs))
 
 
-def revoke(one: str, other: str) -> Transaction:
+def revoke(one: Side, other: Side) -> Transaction:
     """The reverse of `allow`. Existing connections end too."""
-    return Transaction(remove=tuple(Element(INET, "allowed", pair) for pair in (_pair(one, other), _pair(other, one))))
+    return Transaction(remove=(_pair(one, other), _pair(other, one)))
 
 
 def add_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
@@ -113,9 +140,28 @@ def remove_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) ->
     return Transaction(remove=add_endpoint(endpoint_id, label, host_ifname, mac).put)
 
 
+def _elements(side: Side) -> tuple[Element, Element, Element]:
+    """Of a network: that it is one, that it is internal, that it reaches itself."""
+    kind = ("groups", "internal_groups") if isinstance(side, int) else ("networks", "internal")
+    return Element(INET, kind[0], _key(side)), Element(INET, kind[1], _key(side)), _pair(side, side)
+
+
+def _pair(one: Side, other: Side) -> Element:
+    """Packets from the one side to the other."""
+    if isinstance(one, int):
+        name = "allowed_groups" if isinstance(other, int) else "allowed_out"
+    else:
+        name = "allowed_in" if isinstance(other, int) else "allowed"
+    return Element(INET, name, f"{_key(one)} . {_key(other)}")
+
+
+def _declaration(*sides: Side) -> str:
+    return _GROUPED if any(isinstance(side, int) for side in sides) else _ROUTED
+
+
+def _key(side: Side) -> str:
+    return str(side) if isinstance(side, int) else _link(side)
+
+
 def _link(name: str) -> str:
     return f'"{name}"'
-
-
-def _pair(one: str, other: str) -> str:
-    return f'"{one}" . "{other}"'

@@ -16,7 +16,7 @@ tests/memory_kernel keeps the same promises in memory. tests/contract runs on bo
 from __future__ import annotations
 
 from cni_cnm.kernel.contract.element import Element, ElementTaken, Handle, Rule, Transaction, merge
-from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
+from cni_cnm.kernel.contract.link import DELETION_GROUP, Link, Port, PortState, Rate, Vlan
 from cni_cnm.kernel.contract.route import RouteEntry
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.stack import Stack
 
 __all__ = [
+    "DELETION_GROUP",
     "Element",
     "ElementTaken",
     "ForeignFirewalls",

@@ -293,8 +293,9 @@ class KernelStack:
     def tentative(self, index: int) -> bool:
         return any(addresses.tentative(found) for found in self._dump_addresses(index))
 
-    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:
+    def add_address(self, index: int, address: IPInterface, *, dad: bool = False, prefix_route: bool = True) -> None:
         flags = addresses.NODAD if address.version == 6 and not dad else 0
+        flags |= 0 if prefix_route else addresses.NOPREFIXROUTE
         request = addresses.message(index, address, flags=flags)
         sentence = f"adding the address {address} to {self.connection.name(index)}"
         self.connection.write(request, messages.RTM_NEWADDR, sentence, flags=CREATE_NEW)

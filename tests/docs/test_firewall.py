@@ -16,10 +16,15 @@ __all__ = ["lab"]
 ID, LABEL = "4f1c09aa7be2", "podnet/8d2e51/eth0"
 CLOSED_ID, CLOSED_LABEL = "b20e4d7716fa", "backend/77ce02/eth0"
 PODNET, BACKEND = "br-91d0c7ba3e55", "br-77aa01bc9d10"
+EDGE_ID, EDGE = "c5e1f00d9a77", 1304562337
+"""A network of the driver ptp, by the group of its links."""
 
 
 def _build(nft: KernelNft) -> None:
-    """The example of the document: a pod with ports in podnet; an internal, isolated network that podnet reaches."""
+    """The example of the document.
+
+    A pod with ports in podnet; an internal, isolated network that podnet reaches; a ptp network that reaches podnet.
+    """
     addresses = (ip_interface("10.88.0.5/16"), ip_interface("fd00:88::5/64"))
     ports = parse_mappings(
         [
@@ -34,6 +39,8 @@ def _build(nft: KernelNft) -> None:
         isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE),
         isolation.add_network(BACKEND[3:], "backend", BACKEND, isolation.ISOLATED, internal=True),
         isolation.allow(PODNET[3:], "podnet", PODNET, BACKEND),
+        isolation.add_network(EDGE_ID, "edge", EDGE, isolation.SAME_BRIDGE),
+        isolation.allow(EDGE_ID, "edge", EDGE, PODNET),
         spoof.add(ID, LABEL, "veth8d2e51", "02:42:0a:58:00:05"),
         isolation.add_endpoint(CLOSED_ID, CLOSED_LABEL, "veth77ce02", "02:42:0a:63:00:07"),
     ]

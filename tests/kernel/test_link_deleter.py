@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cni_cnm.errors import KernelError
+from cni_cnm.kernel import DELETION_GROUP
 from cni_cnm.kernel.netlink import messages
 from cni_cnm.kernel.rtnetlink import link_deletion, links
 from cni_cnm.kernel.rtnetlink.connection import Connection
-from cni_cnm.kernel.rtnetlink.link_deletion import DELETION_GROUP
 from cni_cnm.kernel.rtnetlink.link_monitor import LinkMonitor
 from cni_cnm.kernel.stack import KernelStack
 from cni_cnm.service.host_stack import HostStack

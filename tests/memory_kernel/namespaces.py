@@ -38,6 +38,10 @@ class MemoryNamespaces:
         self._spaces[path] = self._space()
         return self.open(path)
 
+    def name_host(self, path: str) -> None:
+        """The host's own namespace can be opened at `path`, too, as at /proc/self/ns/net."""
+        self._spaces[path] = self._host
+
     def remove(self, path: str) -> None:
         """Remove the namespace, its links and the other ends of its veths. No error if absent."""
         space = self._spaces.pop(path, None)

@@ -53,6 +53,8 @@ class Device:
         self.uppers: list[Device] = []
         self.vid = 0
         self.addresses: list[IPInterface] = []
+        self.unrouted: list[IPInterface] = []
+        """Addresses without a route to their subnet."""
         self.port = Port()
         self.vlans: list[Vlan] = []
         self.tentative = False
@@ -171,13 +173,15 @@ class Space:
             device.addresses = [address for address in device.addresses if address.version == 4]
 
     # addresses -------------------------------------------------------------
-    def add_address(self, device: Device, address: IPInterface) -> None:
+    def add_address(self, device: Device, address: IPInterface, prefix_route: bool = True) -> None:
         six = address.version == 6
         if six and self.sysctls[f"net/ipv6/conf/{device.link.name}/disable_ipv6"] != "0":
             refuse(errno.EACCES, f"{address} on {device.link.name}")
         if any(old == address or (six and old.ip == address.ip) for old in device.addresses):
             refuse(errno.EEXIST, f"{address} on {device.link.name}")
         device.addresses.append(ip_interface(address))
+        if not prefix_route:
+            device.unrouted.append(address)
         if device.link.up:
             self._connect(device, address)
 
@@ -198,6 +202,8 @@ class Space:
         self.routes = [route for route in self.routes if route.src is None or route.src in local]
 
     def _connect(self, device: Device, address: IPInterface) -> None:
+        if address in device.unrouted:
+            return
         if address.version == 4:
             if address.network.prefixlen == 32:
                 return

@@ -313,8 +313,8 @@ class MemoryStack:
         self.flush()
         return self.space.device(index).tentative
 
-    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:
-        self._write(lambda: self.space.add_address(self.space.device(index), address))
+    def add_address(self, index: int, address: IPInterface, *, dad: bool = False, prefix_route: bool = True) -> None:
+        self._write(lambda: self.space.add_address(self.space.device(index), address, prefix_route))
 
     def delete_address(self, index: int, address: IPInterface) -> None:
         self._write(lambda: self.space.delete_address(self.space.device(index), address))

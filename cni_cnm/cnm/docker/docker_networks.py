@@ -121,7 +121,7 @@ def _release_all(host: Host, record: NetworkRecord) -> None:
 
 
 def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
-    if drivers.get(record.driver).role(record.options).interface == "moved":
+    if record.role.interface == "moved":
         raise InvalidConfig(
             f"the network {record.name} is of the Docker plugin {record.driver}, which Docker can use by itself",
             hint=f"docker network create -d {record.driver}",

@@ -35,7 +35,7 @@ def check(
         results.compare(record, previous)
     place = Place(stack, record.ifname, record.netns)
     driver.check_endpoint(record.options, record.plan, host.stack, place)
-    role = driver.role(record.options)
+    role = record.role
     if role.configured and record.device.container.name:
         elected = results.elected_versions(record, gateways_of(host, record.container_id))
         routes = results.attachment(record, elected).routes
@@ -44,6 +44,6 @@ def check(
         from cni_cnm.cnm.endpoint import interface_tuning
 
         interface_tuning.check(record, stack, host.stack)
-    warnings = packet_filter.check(host, record, driver.policy(record.options))
+    warnings = packet_filter.check(host, record, record.policy)
     ipam.restore(record.network, record.ipam_type, record.ipam, host).check(record.key, record.lease, environ)
     return warnings

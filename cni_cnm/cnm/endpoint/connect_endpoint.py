@@ -53,7 +53,7 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
 def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachment:
     """Make the device in the sandbox that the record names. `stack` is the sandbox's namespace."""
     host, record, driver = endpoint.host, endpoint.record, endpoint.driver
-    role, policy = driver.role(record.options), driver.policy(record.options)
+    role, policy = endpoint.role, endpoint.policy
     moved = role.interface == "moved"
     if record.tuning and record.tuning.mtu:
         versions = {address.interface.version for address in record.addresses}

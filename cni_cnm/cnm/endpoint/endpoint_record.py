@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.records import PENDING, EndpointRecord
-from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.ipam.pools import host_id
 from cni_cnm.model import PortmapOptions, digest, stable_mac
@@ -81,7 +80,7 @@ def _mac(network: NetworkRecord, endpoint_id: str) -> str:
 
     On a physical network, containers of the same name on two hosts must not get the same MAC.
     """
-    role = drivers.get(network.driver).role(network.options)
+    role = network.role
     if role.mac != "derived":
         return ""
     return stable_mac(endpoint_id if role.outside == "host" else digest(host_id(), endpoint_id))

@@ -46,11 +46,11 @@ class LockedEndpoint:
 
     @property
     def role(self) -> Role:
-        return self.driver.role(self.record.options)
+        return self.record.role
 
     @property
     def policy(self) -> Policy:
-        return self.driver.policy(self.record.options)
+        return self.record.policy
 
 
 def lock(host: Host, endpoint_id: str) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from ipaddress import ip_network
 from time import monotonic, sleep
 
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import Role
     from cni_cnm.kernel import Link, PortState, Stack
-    from cni_cnm.model import Address, Device, Route
+    from cni_cnm.model import Address, Device, IPNetwork, Route
 
 LOOPBACK = 1
 """Index of `lo` in every namespace. It is set up, so that a runtime needs no plugin for it."""
@@ -52,7 +53,7 @@ def configure(
     with stack.batch():
         stack.set_link(LOOPBACK, up=True)
         for address in addresses:
-            stack.add_address(index, address.interface, dad=role.dad)
+            stack.add_address(index, address.interface, dad=role.dad, prefix_route=role.gateway != "router")
         if role.up:
             stack.set_link(index, up=True)
     if role.dad and 6 in versions:
@@ -63,6 +64,8 @@ def configure(
             # What the kernel announced when the link came up (arp_notify, ndisc_notify) was dropped by the port. It
             # does so again when the MAC is set, be it to the same.
             stack.set_link(index, mac=device.container.mac)
+        for own in gateway_routes(addresses, role, index):
+            stack.add_route(own)
         for route in routes:
             stack.add_route(entry(route, index, addresses))
     return index
@@ -117,11 +120,11 @@ def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Se
     for address in addresses:
         if address.interface not in present:
             raise CheckFailed(f"{name} does not have the address {address.interface}")
-    for route in routes:
-        expected = entry(route, link.ifindex, addresses)
-        table = stack.routes(link=link.ifindex, table=route.table)
+    of_routes = (entry(route, link.ifindex, addresses) for route in routes)
+    for expected in (*gateway_routes(addresses, role, link.ifindex), *of_routes):
+        table = stack.routes(link=link.ifindex, table=expected.table)
         if not any((r.dst, r.gw, r.priority or 0) == _identity(expected) for r in table):
-            raise CheckFailed(f"the route to {route.dst}{f' via {expected.gw}' if expected.gw else ''} is missing")
+            raise CheckFailed(f"the route to {expected.dst}{f' via {expected.gw}' if expected.gw else ''} is missing")
 
 
 def entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
@@ -140,6 +143,17 @@ def entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
         table=route.table,
         scope=route.scope,
     )
+
+
+def gateway_routes(addresses: Sequence[Address], role: Role, index: int) -> Sequence[RouteEntry]:
+    """Where the gateway is a router: the way to it, and through it to each address's subnet."""
+    found: dict[IPNetwork, RouteEntry] = {}
+    for interface, gateway in addresses if role.gateway == "router" else ():
+        if gateway is not None:
+            alone = ip_network(gateway)
+            found.setdefault(alone, RouteEntry(alone, link=index, scope=ON_LINK, src=interface.ip))
+            found.setdefault(interface.network, RouteEntry(interface.network, gateway, index, src=interface.ip))
+    return tuple(found.values())
 
 
 def require_link(stack: Stack, ifname: str) -> Link:

@@ -55,9 +55,9 @@ def _gateway(lease: Lease, version: int) -> IPAddress | None:
 
 
 def with_gateway(address: Address, role: Role) -> Address:
-    """The reference's rule: if the bridge is the gateway and the IPAM names none, it is the subnet's first address."""
+    """The reference's rule: if the driver has the gateway and the IPAM names none, it is the subnet's first address."""
     if role.gateway == "none":
         return address._replace(gateway=None)
-    if role.gateway != "driver" or address.gateway is not None:
+    if role.gateway not in ("driver", "router") or address.gateway is not None:
         return address
     return address._replace(gateway=address.interface.network.network_address + 1)

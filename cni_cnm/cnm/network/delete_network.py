@@ -8,7 +8,6 @@ from cni_cnm.cnm.network.network_description import spec_of
 from cni_cnm.cnm.packet_filter import allow_networks, firewall_state, foreign_accepts, network_elements
 from cni_cnm.cnm.records import endpoint_records, load_network
 from cni_cnm.cnm.rollback import ErrorList
-from cni_cnm.drivers import drivers
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
 from cni_cnm.state.store import NETWORKS
 
@@ -65,13 +64,12 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
     spec = spec_of(record)
     if ipam.allocates(spec.ipam):
         gathered.attempt(lambda: ipam.free(record.name, spec.ipam, host, force=force))
-    of_plugin = drivers.get(record.driver).role(record.options).interface == "moved"
+    of_plugin = record.role.interface == "moved"
     if of_plugin:  # it may take its time, and has nothing in our packet filter
         gathered.attempt(lambda: shared_parent.delete_data_path(host, record))
     with firewall_state.lock(host):
-        policy = network_elements.policy_of(record)
-        shared = network_elements.shares_bridge(host, record, policy)
-        foreign_accepts.withdraw_network(host, record, policy, bridge_stays=shared)
+        shared = network_elements.shares_side(host, record)
+        foreign_accepts.withdraw_network(host, record, record.policy, bridge_stays=shared)
         allow_networks.revoke_all(host, record)
         network_elements.remove_isolation(host, record)
         with shared_parent.lock(host, record):

@@ -87,7 +87,7 @@ def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int
 
 def is_of_plugin(record: NetworkRecord) -> bool:
     """True if a Docker plugin was told of the network: what it was told cannot be changed, only deleted."""
-    return drivers.get(record.driver).role(record.options).interface == "moved" or bool(ipam.allocated(record.ipam))
+    return record.role.interface == "moved" or bool(ipam.allocated(record.ipam))
 
 
 def subnets_of(record: NetworkRecord) -> list[IPNetwork]:

@@ -9,7 +9,6 @@ from cni_cnm.cnm.objects import validate_spec
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.drivers import drivers
 from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.model import EndpointKey, EndpointSpec
 
@@ -86,7 +85,7 @@ class Network:
         spec = validate_spec.checked(
             EndpointSpec(name, "cnm", "", owner, mac, addresses, ports=ports, bandwidth=bandwidth, tuning=tuning)
         )
-        endpoint_record.refuse_unsupported(network, drivers.get(self.driver).role(self.record.options), spec)
+        endpoint_record.refuse_unsupported(network, self.record.role, spec)
         pool = ipam.configure(self.name, network.ipam, spec, host)
         pool.validate(spec)
         with locked_endpoint.lock(host, key.id), Rollback() as undo:

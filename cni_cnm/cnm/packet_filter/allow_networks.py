@@ -11,44 +11,45 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.firewall.isolation import Side
 
 
 def allow(host: Host, one: NetworkRecord, other: NetworkRecord) -> None:
     """Open two networks to each other, until `revoke` or until one of them is deleted."""
     # The element belongs to the first network by name, now and whenever it is put back.
     one, other = sorted((one, other), key=lambda record: record.name)
-    bridges = _bridges(one, other)
+    sides = _sides(one, other)
     enforce.ensure(host)
     with firewall_state.lock(host):
         network_elements.record_pair(host, one.name, other.name)
-        transaction = isolation.allow(one.id, one.name, *bridges)
+        transaction = isolation.allow(one.id, one.name, *sides)
         host.nft.commit(transaction, declare=True)
     firewall_state.remember(host, transaction.declare)
 
 
 def revoke(host: Host, one: NetworkRecord, other: NetworkRecord) -> None:
     """The reverse, also for connections that exist. No error if the networks are not open to each other."""
-    bridges = _bridges(one, other)
+    sides = _sides(one, other)
     with firewall_state.lock(host):
         network_elements.forget_pairs(host, {one.name, other.name})
-        host.nft.commit(isolation.revoke(*bridges))
+        host.nft.commit(isolation.revoke(*sides))
 
 
 def revoke_all(host: Host, network: NetworkRecord) -> None:
     """Close a network that is being removed to all others. The caller holds the lock `firewall`."""
-    bridge = network_elements.policy_of(network).bridge
+    side = network.policy.side
     for pair in network_elements.allowed_pairs(host):
         for name in pair if network.name in pair else ():
             if name != network.name and (other := load_network(host.store, name)):
-                host.nft.commit(isolation.revoke(bridge, network_elements.policy_of(other).bridge))
+                host.nft.commit(isolation.revoke(side, other.policy.side))
     network_elements.forget_pairs(host, {network.name})
 
 
-def _bridges(one: NetworkRecord, other: NetworkRecord) -> tuple[str, str]:
-    bridges = network_elements.policy_of(one).bridge, network_elements.policy_of(other).bridge
-    for record, bridge in zip((one, other), bridges, strict=True):
-        if not bridge:
-            raise InvalidConfig(f"the network {record.name} has no bridge, so nothing isolates it")
+def _sides(one: NetworkRecord, other: NetworkRecord) -> tuple[Side, Side]:
+    sides = one.policy.side, other.policy.side
+    for record, side in zip((one, other), sides, strict=True):
+        if not side:
+            raise InvalidConfig(f"the network {record.name} has the driver {record.driver}, which nothing isolates")
     if one.name == other.name:
         raise InvalidConfig(f"{one.name} is one network; name two different networks")
-    return bridges
+    return sides

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cni_cnm.drivers import drivers
 from cni_cnm.firewall import isolation, masquerade, port_conflicts, portmap, spoof
 from cni_cnm.kernel import Transaction, merge
 
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 
 def with_network(record: EndpointRecord, policy: Policy) -> Transaction:
     """The elements of an endpoint, and those of its network: after a flush they are back with the next endpoint."""
-    if not policy.isolates or policy.alone:
+    if not policy.isolates or (policy.alone and not policy.group):
         return own(record, policy)
     network = isolation.add_network(
-        record.network_id, record.network, policy.bridge, policy.ingress, internal=policy.internal
+        record.network_id, record.network, policy.side, policy.ingress, internal=policy.internal
     )
     return merge(network, own(record, policy))
 
@@ -34,9 +33,9 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
         parts.append(masquerade.add(record.id, record.label, addresses))
     if policy.guard_mac:
         parts.append(spoof.add(record.id, record.label, record.host_ifname, record.mac))
-    if policy.ingress == "isolated" and not policy.alone:
+    if policy.ingress == "isolated" and policy.bridge and not policy.alone:
         parts.append(isolation.add_endpoint(record.id, record.label, record.host_ifname, record.mac))
-    if policy.isolates and policy.alone:
+    if policy.isolates and policy.alone and not policy.group:
         parts.append(
             isolation.add_network(record.id, record.label, policy.bridge, policy.ingress, internal=policy.internal)
         )
@@ -47,7 +46,7 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
 
 
 def of_endpoints(records: Sequence[EndpointRecord]) -> Transaction:
-    return merge(*(own(record, drivers.get(record.driver).policy(record.options)) for record in records))
+    return merge(*(own(record, record.policy) for record in records))
 
 
 def put(
@@ -100,7 +99,7 @@ def end_streams(nft: Callable[[], Nft], record: EndpointRecord) -> None:
 
     Not part of `withdraw` while leases are locked: listing the tracked connections takes 10 ms and more.
     """
-    if record.ports and drivers.get(record.driver).policy(record.options).publishes:
+    if record.ports and record.policy.publishes:
         _end_streams(nft(), record.ports, _targets(record))
 
 

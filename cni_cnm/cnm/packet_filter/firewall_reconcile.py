@@ -40,7 +40,7 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     if not firewall_state.is_intact(host, state):
         chains, declared = _restore(host), ()
         state = firewall_state.State()
-    policies = {record.id: network_elements.policy_of(record) for record in network_records(host.store)} | dict(more)
+    policies = {record.id: record.policy for record in network_records(host.store)} | dict(more)
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
     accepted |= _of_live_endpoints(host, {key: value for key, value in before.items() if key not in policies})
     watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))

@@ -6,7 +6,6 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 from __future__ import annotations
 
 from cni_cnm.cnm.records import load_network, network_records
-from cni_cnm.drivers import drivers
 from cni_cnm.firewall import isolation
 from cni_cnm.kernel import Transaction, merge
 from cni_cnm.state.store import ALLOWED
@@ -15,25 +14,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.firewall import Policy
+    from cni_cnm.firewall.isolation import Side
 
 _PAIRS = "pairs"
 
 
-def policy_of(record: NetworkRecord) -> Policy:
-    return drivers.get(record.driver).policy(record.options)
-
-
 def elements_of(host: Host, record: NetworkRecord) -> Transaction:
     """What a network has in the packet filter apart from its endpoints."""
-    policy = policy_of(record)
-    if not policy.bridge:
+    policy = record.policy
+    if not policy.side:
         return Transaction()
-    parts = [
-        isolation.allow(record.id, record.name, policy.bridge, bridge) for bridge in _allowed_bridges(host, record)
-    ]
+    parts = [isolation.allow(record.id, record.name, policy.side, side) for side in _allowed_sides(host, record)]
     if policy.isolates:
-        own = isolation.add_network(record.id, record.name, policy.bridge, policy.ingress, internal=policy.internal)
+        own = isolation.add_network(record.id, record.name, policy.side, policy.ingress, internal=policy.internal)
         parts.append(own)
     return merge(*parts)
 
@@ -44,15 +37,15 @@ def elements_of_all(host: Host) -> Transaction:
 
 def remove_isolation(host: Host, record: NetworkRecord) -> None:
     """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
-    policy = policy_of(record)
-    if policy.isolates and not shares_bridge(host, record, policy):
-        host.nft.commit(isolation.remove_network(policy.bridge))
+    policy = record.policy
+    if policy.isolates and not shares_side(host, record):
+        host.nft.commit(isolation.remove_network(policy.side))
 
 
-def shares_bridge(host: Host, network: NetworkRecord, policy: Policy) -> bool:
-    """True if another network has the same bridge."""
+def shares_side(host: Host, network: NetworkRecord) -> bool:
+    """True if another network has the same bridge or link group."""
     others = (other for other in network_records(host.store) if other.id != network.id)
-    return any(policy_of(other).bridge == policy.bridge for other in others)
+    return any(other.policy.side == network.policy.side for other in others)
 
 
 def allowed_pairs(host: Host) -> list[list[str]]:
@@ -72,8 +65,8 @@ def forget_pairs(host: Host, names: set[str]) -> None:
         host.store.put(ALLOWED, _PAIRS, kept)
 
 
-def _allowed_bridges(host: Host, record: NetworkRecord) -> list[str]:
+def _allowed_sides(host: Host, record: NetworkRecord) -> list[Side]:
     """Of the networks that this one is open to. An element of a pair belongs to the first of its two names."""
     names = (other for first, other in allowed_pairs(host) if first == record.name)
     networks = (load_network(host.store, name) for name in names)
-    return [bridge for network in networks if network and (bridge := policy_of(network).bridge)]
+    return [side for network in networks if network and (side := network.policy.side)]

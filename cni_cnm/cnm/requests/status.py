@@ -39,6 +39,6 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     if warnings and exhausted_is_error:
         raise NotReady("; ".join(warnings), hint="remove containers, or widen the range")
     if record:
-        policy = drivers.get(record.driver).policy(record.options)
+        policy = record.policy
         warnings += [obstacle.sentence for obstacle in foreign_accepts.obstacles(host, record.id, policy)]
     return warnings

@@ -77,7 +77,7 @@ def program_external_connectivity(
 
 def _candidate(endpoint: EndpointRecord) -> gateway_election.Candidate:
     families = frozenset(route.dst.version for route in endpoint.default_routes)
-    internal = drivers.get(endpoint.driver).role(endpoint.options).internal
+    internal = endpoint.role.internal
     return gateway_election.Candidate(endpoint.id, endpoint.network, families, endpoint.priority, internal)
 
 

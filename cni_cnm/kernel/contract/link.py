@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+DELETION_GROUP = 0x636E6D
+"""Reserved link group. Its members are about to be deleted, by the first program that deletes the group."""
+
 
 class Link(NamedTuple):
     """A network device as the kernel shows it. Indexes are of the namespace the Stack stands for; 0 means none."""

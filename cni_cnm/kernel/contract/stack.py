@@ -162,8 +162,11 @@ class Stack(Protocol):
     def tentative(self, index: int) -> bool:
         """Whether duplicate address detection runs for any IPv6 address of the link."""
 
-    def add_address(self, index: int, address: IPInterface, *, dad: bool = False) -> None:
-        """EEXIST if the link has it. Without `dad` an IPv6 address is usable at once (IFA_F_NODAD)."""
+    def add_address(self, index: int, address: IPInterface, *, dad: bool = False, prefix_route: bool = True) -> None:
+        """EEXIST if the link has it. Without `dad` an IPv6 address is usable at once (IFA_F_NODAD).
+
+        Without `prefix_route` the kernel adds no route to the address's subnet (IFA_F_NOPREFIXROUTE).
+        """
 
     def delete_address(self, index: int, address: IPInterface) -> None: ...
     def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from sys import byteorder
 from typing import NamedTuple
 
 from cni_cnm.kernel.contract.element import Element
@@ -47,9 +48,10 @@ _TYPES = {
     9: _Type(6, lambda text: bytes.fromhex(text.replace(":", "")), lambda raw: raw.hex(":")),
     12: _Type(1, lambda text: int(text).to_bytes(1, "big"), lambda raw: str(raw[0])),
     13: _Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big"))),
+    35: _Type(4, lambda text: int(text).to_bytes(4, byteorder), lambda raw: str(int.from_bytes(raw, byteorder))),
     41: _Type(16, lambda text: struct.pack("16s", text.strip('"').encode()), lambda raw: raw.rstrip(b"\0").decode()),
 }
-"""ipv4_addr, ipv6_addr, ether_addr, inet_proto, inet_service, ifname."""
+"""ipv4_addr, ipv6_addr, ether_addr, inet_proto, inet_service, devgroup, ifname."""
 
 
 def find(questions: Questions, elements: Sequence[Element]) -> list[Element | None]:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.model import IPInterface
 
-NODAD, _DADFAILED, _TENTATIVE = 0x02, 0x08, 0x40
+NODAD, _DADFAILED, _TENTATIVE, NOPREFIXROUTE = 0x02, 0x08, 0x40, 0x200
 _HOST = 254
 _HEAD = Struct("=I12sBB")
 """struct nlmsghdr, and of struct ifaddrmsg the family and the length of the prefix."""
@@ -27,13 +27,15 @@ def message(index: int, address: IPInterface, *, flags: int = 0) -> Message:
     text = str(address.ip)
     result["family"] = AF_INET6 if address.version == 6 else AF_INET
     result["prefixlen"] = address.network.prefixlen
-    result["flags"] = flags
+    result["flags"] = flags & 0xFF
     if address.version == 4 and address.ip.is_loopback:
         result["scope"] = _HOST  # like 127.0.0.1: the kernel refuses two scopes in one subnet
     result["attrs"] = [("IFA_LOCAL", text), ("IFA_ADDRESS", text)]
     if address.version == 4 and address.network.prefixlen < 31:
         # The kernel sets none by itself. Other tools and the reference plugins set it.
         result["attrs"].append(("IFA_BROADCAST", str(address.network.broadcast_address)))
+    if flags > 0xFF:  # those above have no room in the header
+        result["attrs"].append(("IFA_FLAGS", flags))
     return result
 
 

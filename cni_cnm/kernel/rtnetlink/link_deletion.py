@@ -8,6 +8,7 @@ from __future__ import annotations
 from errno import ENODEV
 
 from cni_cnm.errors import KernelError
+from cni_cnm.kernel.contract.link import DELETION_GROUP
 from cni_cnm.kernel.netlink.messages import RTM_DELLINK, RTM_SETLINK
 from cni_cnm.kernel.rtnetlink import links
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni_cnm.kernel.rtnetlink.connection import Connection
-
-DELETION_GROUP = 0x636E6D
-"""Reserved link group. Its members are about to be deleted, by the first program that deletes the group."""
 
 
 def delete(connection: Connection, indexes: Sequence[int]) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.interface import configure_interface
 from cni_cnm.drivers import drivers
 from cni_cnm.drivers.parent_link_device import ALIAS
@@ -23,54 +20,11 @@ from cni_cnm.errors import (
     KernelFeatureMissing,
     NotReady,
 )
-from cni_cnm.kernel import Link, Nft, RouteEntry
-from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortMapping
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
-from tests.memory_kernel.namespaces import MemoryNamespaces
-from tests.memory_kernel.nft import MemoryNft
-from tests.memory_kernel.stack import MemoryStack
+from cni_cnm.model import IpamSpec, NetworkSpec, PortMapping
+from tests.unit.drivers.world import World
 
 SUBNET = {"subnet": "192.0.2.0/24"}
 MAC = "02:00:00:00:00:77"
-
-
-class World:
-    """A host with eth0 (the default route) and eth1, containers a and b, and the engine on them."""
-
-    def __init__(self, folder: Path, missing: tuple[str, ...] = ()) -> None:
-        self.namespaces = MemoryNamespaces(missing=missing)
-        self.host = self.namespaces.host()
-        for name in ("eth0", "eth1"):
-            self.host.add_veth(name, peer=f"far-{name}", peer_stack=self.host)
-            self.host.set_link(self.link(name).ifindex, up=True)
-        way = RouteEntry(ip_network("0.0.0.0/0"), link=self.link("eth0").ifindex)
-        self.host.add_route(way)
-        self.containers = {name: self.namespaces.create(f"/netns/{name}") for name in "ab"}
-        nft = MemoryNft()
-
-        def opened() -> Nft:
-            return nft
-
-        settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
-        store = FileStore(settings.run_dir, settings.state_dir)
-        self.controller = Controller(Host(settings, store, self.namespaces, opened, "epoch"))
-
-    def link(self, name: str, stack: MemoryStack | None = None) -> Link:
-        found = (stack or self.host).link(name)
-        assert found is not None, name
-        return found
-
-    def attach(self, network: NetworkSpec, container: str = "a", **more: Any) -> Attachment:
-        spec = EndpointSpec(container, "eth0", f"/netns/{container}", "test", **more)
-        return self.controller.attach(network, spec)
-
-    def detach(self, network: NetworkSpec, container: str = "a") -> None:
-        self.controller.detach(EndpointKey(network.name, container, "eth0"), None, None)
-
-    def check(self, network: NetworkSpec, container: str = "a") -> None:
-        spec = EndpointSpec(container, "eth0", f"/netns/{container}", "test")
-        self.controller.check(network, spec, None)
 
 
 @pytest.fixture
