@@ -141,6 +141,8 @@ class EndpointRecord(NamedTuple):
     ifname: str = ""
     netns: str = ""
     netns_inode: int = 0
+    netns_cookie: int = 0
+    """What tells a namespace from a later one at its path (cnm/sandbox/namespace_identity.py). 0: not known."""
     request_id: str = ""
     host_ifname: str = ""
     mac: str = ""
@@ -151,7 +153,7 @@ class EndpointRecord(NamedTuple):
     """None while it is not known whether addresses were reserved."""
     device: Device | None = None
     default_routes: tuple[Route, ...] = ()
-    """The default routes it offers its sandbox, at most one for each IP version; election decides which are used."""
+    """The default routes it offers its sandbox; election decides which are used. Several of a version are next hops."""
     priority: int = 0
     aliases: tuple[str, ...] = ()
     ports: tuple[PortMapping, ...] = ()

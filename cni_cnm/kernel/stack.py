@@ -9,7 +9,7 @@ from typing import Any
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import sysctl
 from cni_cnm.kernel.netlink import messages
-from cni_cnm.kernel.netlink.header import CREATE_NEW
+from cni_cnm.kernel.netlink.header import APPEND, CREATE_NEW
 from cni_cnm.kernel.rtnetlink import addresses, link_deletion, links, routes
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
 from cni_cnm.kernel.rtnetlink.connection import Connection
@@ -54,6 +54,9 @@ class KernelStack:
 
     def batch(self) -> Batch:
         return Batch(self.connection.socket)
+
+    def cookie(self) -> int:
+        return self.connection.socket.namespace_cookie()
 
     def inode(self) -> int:
         return os.fstat(self.connection.fd).st_ino
@@ -319,9 +322,10 @@ class KernelStack:
             found += [entry for entry in entries if entry is not None and entry.dst.version == version]
         return found
 
-    def add_route(self, route: RouteEntry) -> None:
+    def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         sentence = f"adding {self._route_name(route)}"
-        self.connection.write(routes.message(route), messages.RTM_NEWROUTE, sentence, flags=CREATE_NEW)
+        flags = APPEND if append else CREATE_NEW
+        self.connection.write(routes.message(route), messages.RTM_NEWROUTE, sentence, flags=flags)
 
     def delete_route(self, route: RouteEntry) -> None:
         request = routes.message(route, delete=True)
@@ -348,7 +352,7 @@ class KernelStack:
         return self.connection.socket.dump(addresses.query(index), messages.RTM_GETADDR, sentence, read)
 
     def _route_name(self, route: RouteEntry) -> str:
-        via = f" via {route.gw}" if route.gw is not None else ""
+        via = f" via {' and '.join(map(str, (route.gw, *route.also_via)))}" if route.gw is not None else ""
         on = f" on {self.connection.name(route.link)}" if route.link else ""
         return f"the route to {route.dst}{via}{on}"
 

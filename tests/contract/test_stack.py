@@ -235,6 +235,14 @@ def test_moved_link_arrives_down_and_bare(world: World) -> None:
     assert [link.name for link in world.host.links()] == ["lo", "br0"]
 
 
+def test_cookie(world: World) -> None:
+    """Of one namespace it is the same, by whatever path; of two it differs."""
+    path = world.make("other")
+    with world.namespaces.open(path) as other, world.namespaces.open(path) as again:
+        assert other.cookie() == again.cookie() != 0
+        assert len({stack.cookie() for stack in (world.host, world.container, other)}) == 3
+
+
 def test_port_state(world: World) -> None:
     """A port forwards once both of its ends are up; what is no port, or is not there, is disabled."""
     bridge = world.bridge()

@@ -118,6 +118,10 @@ ROUTES = [
     RouteEntry(ip_network("10.8.0.1/32"), ip_address("10.0.0.1"), table=100, src=V4.ip),
     RouteEntry(ip_network("fd08::1/128"), ip_address("fd00::1"), table=70000, priority=7, src=V6.ip),
     RouteEntry(ip_network("10.7.0.0/16"), scope=0),
+    RouteEntry(ip_network("10.6.0.0/16"), ip_address("10.0.0.1"), also_via=(ip_address("10.0.0.9"),), priority=50),
+    RouteEntry(
+        ip_network("fd06::/48"), ip_address("fd00::1"), also_via=(ip_address("fd00::9"),), mtu=1300, priority=1024
+    ),
 ]
 
 
@@ -137,6 +141,23 @@ def test_routes_read_back(world: World, route: RouteEntry) -> None:
     with pytest.raises(KernelError) as error:
         world.container.delete_route(route)
     assert error.value.errno == errno.ESRCH
+
+
+def test_a_route_behind_another(world: World) -> None:
+    """Appended, a route is there beside one of the same destination; an equal one is EEXIST."""
+    far = _addressed(world)
+    first, second = (
+        RouteEntry(ip_network("10.9.0.0/16"), ip_address(f"10.0.0.{host}"), far.ifindex) for host in (1, 9)
+    )
+    world.container.add_route(first)
+    with pytest.raises(KernelError) as error:
+        world.container.add_route(second)
+    assert error.value.errno == errno.EEXIST
+    world.container.add_route(second, append=True)
+    assert [route for route in world.container.routes() if route.dst == first.dst] == [first, second]
+    with pytest.raises(KernelError) as error:
+        world.container.add_route(second, append=True)
+    assert error.value.errno == errno.EEXIST
 
 
 def test_defaults_are_filled_in(world: World) -> None:

@@ -214,7 +214,7 @@ class Space:
             self.routes.append(route)
 
     # routes ----------------------------------------------------------------
-    def add_route(self, route: RouteEntry) -> None:
+    def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         """`route` is completed, as it will read back."""
         what = f"the route to {route.dst}"
         link = route.link
@@ -233,7 +233,8 @@ class Space:
         gw = route.gw if route.dst.version == 6 else None
         if (route.src is not None and route.src not in local) or (gw is not None and gw in local):
             refuse(errno.EINVAL, what)
-        if any(_identity(old) == _identity(route) for old in self.routes):
+        alike = [old for old in self.routes if _identity(old) == _identity(route)]
+        if any((old.gw, old.also_via) == (route.gw, route.also_via) for old in alike) or (alike and not append):
             refuse(errno.EEXIST, what)
         self.routes.append(route._replace(link=link))
 

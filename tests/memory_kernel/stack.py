@@ -42,6 +42,9 @@ class MemoryStack:
     def batch(self) -> Batch:
         return Batch(self)
 
+    def cookie(self) -> int:
+        return self.space.inode
+
     def inode(self) -> int:
         return self.space.inode
 
@@ -324,8 +327,8 @@ class MemoryStack:
         wanted = None if table in (None, 0, MAIN) else table
         return [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
 
-    def add_route(self, route: RouteEntry) -> None:
-        self._write(lambda: self.space.add_route(completed(route)))
+    def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
+        self._write(lambda: self.space.add_route(completed(route), append=append))
 
     def delete_route(self, route: RouteEntry) -> None:
         self._write(lambda: self.space.delete_route(completed(route), any_priority=not route.priority))

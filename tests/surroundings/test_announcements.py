@@ -99,7 +99,7 @@ def test_a_reused_address_answers_at_once(side: Side, version: int, load: int) -
             assert side.node.ping(address, netns=netns, wait=2), f"from {netns or 'the host'}"
 
 
-def test_a_bridge_with_spanning_tree_holds_nobody_up(side: Side) -> None:
+def test_a_bridge_with_spanning_tree_delays_no_add(side: Side) -> None:
     """Its ports listen and learn for half a minute before they forward: an ADD does not wait for that."""
     side.node.run("ip", "link", "add", "br-net", "type", "bridge", "stp_state", "1").ok()
     side.node.run("ip", "link", "set", "br-net", "up").ok()

@@ -17,7 +17,7 @@ KINDS: dict[str, Any] = {
     "endpoints": EndpointRecord,
     "sandboxes": SandboxRecord,
 }
-NEW: dict[str, set[str]] = {"networks": set(), "pools": set(), "endpoints": set(), "sandboxes": set()}
+NEW: dict[str, set[str]] = {"networks": set(), "pools": set(), "endpoints": {"netns_cookie"}, "sandboxes": set()}
 """Keys that this version writes and a release before it did not: what is listed here, a release must not need."""
 
 FROZEN = [

@@ -6,14 +6,16 @@ removed and the values that were there before are restored.
 
 from __future__ import annotations
 
-from cni_cnm.errors import InvalidConfig, NamespaceGone
+from cni_cnm.cnm.sandbox import namespace_identity
+from cni_cnm.errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+    from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.cnm.rollback import ErrorList, Rollback
-    from cni_cnm.kernel import Namespaces, Stack
+    from cni_cnm.kernel import Stack
     from cni_cnm.model import Device
 
 
@@ -60,7 +62,7 @@ def remove(endpoint: LockedEndpoint, gathered: ErrorList, *, link_stays: bool) -
         else:
             gathered.attempt(lambda: shaping.remove(host.stack, ifb))
     if link_stays and record.tuning_before is not None:
-        gathered.attempt(lambda: _restore(record, host.namespaces))
+        gathered.attempt(lambda: _restore(host, record))
 
 
 def check(record: EndpointRecord, stack: Stack, host_stack: Stack) -> None:
@@ -75,14 +77,12 @@ def check(record: EndpointRecord, stack: Stack, host_stack: Stack) -> None:
         shaping.check(host_stack, record.device.host[-1].name, shaping.ifb_name(record.id), record.bandwidth)
 
 
-def _restore(record: EndpointRecord, namespaces: Namespaces) -> None:
+def _restore(host: Host, record: EndpointRecord) -> None:
     """Only in the namespace that was tuned: another one may have its path by now."""
     from cni_cnm.cnm.interface import tuning
 
-    try:
-        stack = namespaces.open(record.netns)
-    except NamespaceGone:
+    stack = namespace_identity.open_joined(host, record)
+    if stack is None or record.tuning_before is None:
         return
     with stack:
-        if record.tuning_before is not None and stack.inode() == record.netns_inode:
-            tuning.restore(stack, record.ifname, record.tuning_before)
+        tuning.restore(stack, record.ifname, record.tuning_before)

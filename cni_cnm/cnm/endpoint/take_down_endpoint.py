@@ -12,6 +12,7 @@ from cni_cnm import ipam
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts
 from cni_cnm.cnm.records import CREATED, PENDING
 from cni_cnm.cnm.rollback import ErrorList
+from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, leave_sandbox
 from cni_cnm.drivers import Place
 from cni_cnm.errors import CnmError, IoFailed, NamespaceGone
@@ -118,7 +119,7 @@ def _open_sandbox(endpoint: LockedEndpoint, gathered: ErrorList) -> Stack | None
     except CnmError as error:
         gathered.errors.append(error)
         return None
-    if stack.inode() == record.netns_inode:
+    if namespace_identity.joined(endpoint.host, record, stack):
         return stack
     stack.close()
     return None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_network
 from time import monotonic, sleep
 
-from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
-from cni_cnm.kernel import RouteEntry
-from cni_cnm.model import IPV6_MTU, ON_LINK
+from cni_cnm.cnm.interface import interface_routes
+from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
+from cni_cnm.model import IPV6_MTU
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import Role
     from cni_cnm.kernel import Link, PortState, Stack
-    from cni_cnm.model import Address, Device, IPNetwork, Route
+    from cni_cnm.model import Address, Device, Route
 
 LOOPBACK = 1
 """Index of `lo` in every namespace. It is set up, so that a runtime needs no plugin for it."""
@@ -59,15 +58,22 @@ def configure(
     if role.dad and 6 in versions:
         _wait_for_dad(stack, ifname, index)
     announced = role.up and addresses and port_state is not None and _forwards(port_state)
-    with stack.batch():
-        if announced:
-            # What the kernel announced when the link came up (arp_notify, ndisc_notify) was dropped by the port. It
-            # does so again when the MAC is set, be it to the same.
-            stack.set_link(index, mac=device.container.mac)
-        for own in gateway_routes(addresses, role, index):
-            stack.add_route(own)
-        for route in routes:
-            stack.add_route(entry(route, index, addresses))
+    wanted = [
+        *interface_routes.to_gateways(addresses, role, index),
+        *interface_routes.entries(routes, index, addresses),
+    ]
+    try:
+        with stack.batch():
+            if announced:
+                # What the kernel announced when the link came up (arp_notify, ndisc_notify) was dropped by the port.
+                # It does so again when the MAC is set, be it to the same.
+                stack.set_link(index, mac=device.container.mac)
+            for route in wanted:
+                stack.add_route(route)
+    except KernelError as error:
+        if error.errno != errno.EEXIST:
+            raise
+        interface_routes.add_behind(stack, wanted)
     return index
 
 
@@ -78,32 +84,6 @@ def require_ipv6_mtu(ifname: str, mtu: int, versions: Collection[int]) -> None:
             f"the mtu of {ifname} would be {mtu}, and it has IPv6 addresses, which need {IPV6_MTU} at least",
             hint="raise mtu, or leave out the IPv6 subnet",
         )
-
-
-def add_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address], index: int = 0) -> None:
-    """`index`: the link's index if the caller knows it, else 0. Conflict if another default route exists."""
-    index = index or require_link(stack, ifname).ifindex
-    try:
-        stack.add_route(entry(route, index, addresses))
-    except KernelError as error:
-        if error.errno != errno.EEXIST:
-            raise
-        raise Conflict(
-            f"the container has an IPv{route.dst.version} default route that is not of this sandbox's endpoints",
-            hint="another plugin made it; only one network of a container can be its default gateway",
-        ) from error
-
-
-def remove_default(stack: Stack, ifname: str, route: Route, addresses: Sequence[Address]) -> None:
-    """No error if absent: the route disappears with its link."""
-    link = stack.link(ifname)
-    if link is None:
-        return
-    try:
-        stack.delete_route(entry(route, link.ifindex, addresses))
-    except KernelError as error:
-        if error.errno != errno.ESRCH:
-            raise
 
 
 def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> None:
@@ -120,40 +100,8 @@ def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Se
     for address in addresses:
         if address.interface not in present:
             raise CheckFailed(f"{name} does not have the address {address.interface}")
-    of_routes = (entry(route, link.ifindex, addresses) for route in routes)
-    for expected in (*gateway_routes(addresses, role, link.ifindex), *of_routes):
-        table = stack.routes(link=link.ifindex, table=expected.table)
-        if not any((r.dst, r.gw, r.priority or 0) == _identity(expected) for r in table):
-            raise CheckFailed(f"the route to {expected.dst}{f' via {expected.gw}' if expected.gw else ''} is missing")
-
-
-def entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
-    """A route without gateway goes via the first gateway of its family (CNI convention), else on the link."""
-    version = route.dst.version
-    via = route.gw
-    if via is None and route.scope != ON_LINK:
-        via = next((a.gateway for a in addresses if a.gateway and a.gateway.version == version), None)
-    return RouteEntry(
-        dst=route.dst,
-        gw=via,
-        link=index,
-        mtu=route.mtu,
-        advmss=route.advmss,
-        priority=route.priority,
-        table=route.table,
-        scope=route.scope,
-    )
-
-
-def gateway_routes(addresses: Sequence[Address], role: Role, index: int) -> Sequence[RouteEntry]:
-    """Where the gateway is a router: the way to it, and through it to each address's subnet."""
-    found: dict[IPNetwork, RouteEntry] = {}
-    for interface, gateway in addresses if role.gateway == "router" else ():
-        if gateway is not None:
-            alone = ip_network(gateway)
-            found.setdefault(alone, RouteEntry(alone, link=index, scope=ON_LINK, src=interface.ip))
-            found.setdefault(interface.network, RouteEntry(interface.network, gateway, index, src=interface.ip))
-    return tuple(found.values())
+    interface_routes.check(stack, interface_routes.to_gateways(addresses, role, link.ifindex))
+    interface_routes.check(stack, interface_routes.entries(routes, link.ifindex, addresses))
 
 
 def require_link(stack: Stack, ifname: str) -> Link:
@@ -161,12 +109,6 @@ def require_link(stack: Stack, ifname: str) -> Link:
     if link is None:
         raise DriverFailed(f"the container's interface {ifname} vanished while it was being set up")
     return link
-
-
-def _identity(route: RouteEntry) -> tuple[object, object, int]:
-    # The kernel gives an IPv6 route without metric 1024 (IP6_RT_PRIO_USER).
-    implied = 1024 if route.dst.version == 6 else 0
-    return route.dst, route.gw, route.priority or implied
 
 
 def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str]]:

@@ -16,26 +16,29 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
     """All routes of an endpoint, and those of them that it offers as its sandbox's default route.
 
     A configured default route without gateway is the network's own one. The reference adds a second one beside it and
-    fails with "file exists". One with a metric or in another table is not offered: it is a route like any other.
+    fails with "file exists". Several by different gateways are offered as one. One with a metric or in another table is
+    not offered: it is a route like any other.
     """
     routes: list[Route] = []
-    offers: dict[int, Route] = {}
+    offers: dict[int, list[Route]] = {4: [], 6: []}
     for route in lease.routes:
-        version = route.dst.version
-        if is_default_route(route) and version not in offers:
+        if is_default_route(route):
+            offered = offers[route.dst.version]
             if route.scope != ON_LINK:
-                route = route._replace(gw=route.gw or _gateway(lease, version))
-            offers[version] = route
+                route = route._replace(gw=route.gw or _gateway(lease, route.dst.version))
+            if route in offered:
+                continue
+            offered.append(route)
         routes.append(route)
     for version, default in ((4, "0.0.0.0/0"), (6, "::/0")):
         gateway = _gateway(lease, version)
         reached = gateway is not None
         if role.gateway == "none":
             reached = any(a.interface.version == version for a in lease.addresses)
-        if role.default_route and reached and version not in offers:
-            offers[version] = Route(ip_network(default), gateway)
-            routes.append(offers[version])
-    return tuple(routes), tuple(offers[version] for version in sorted(offers))
+        if role.default_route and reached and not offers[version]:
+            offers[version].append(Route(ip_network(default), gateway))
+            routes += offers[version]
+    return tuple(routes), (*offers[4], *offers[6])
 
 
 def combine(lease: Lease, more: Lease) -> Lease:

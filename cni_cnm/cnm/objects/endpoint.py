@@ -80,6 +80,7 @@ class Endpoint:
                     ifname=(ifname or _free_name(endpoint, stack)) if endpoint.role.interface != "none" else "",
                     netns=sandbox.key,
                     netns_inode=stack.inode(),
+                    netns_cookie=stack.cookie(),
                 )
                 return connect(endpoint, stack, undo)
 
@@ -136,7 +137,14 @@ def _write_left(endpoint: LockedEndpoint) -> None:
     """Record that the endpoint is not joined. What the sandbox or the device brought is removed from the record."""
     offers = default_routes.default_routes(endpoint.record.lease or Lease(), endpoint.role)[1]
     endpoint.write(
-        state=CREATED, device=None, container_id="", ifname="", netns="", netns_inode=0, default_routes=offers
+        state=CREATED,
+        device=None,
+        container_id="",
+        ifname="",
+        netns="",
+        netns_inode=0,
+        netns_cookie=0,
+        default_routes=offers,
     )
 
 

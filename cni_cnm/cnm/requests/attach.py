@@ -13,6 +13,7 @@ from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
 from cni_cnm.cnm.network import network_description
 from cni_cnm.cnm.records import READY, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
 from cni_cnm.drivers import Place, drivers
 from cni_cnm.errors import Conflict, raise_gathered
@@ -21,6 +22,7 @@ from cni_cnm.model import EndpointKey
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.drivers import Options
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
@@ -67,23 +69,35 @@ def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Sta
     record = load_endpoint(host.store, key.id)
     if record is None:
         return None
-    if (
-        record.state == READY
-        and record.epoch == host.epoch
-        and record.netns_inode == stack.inode()
-        and stack.link(record.device.container.name if record.device else spec.ifname) is not None
-    ):
-        if record.request_id and record.request_id == spec.request_id:
+    if record.state == READY and record.epoch == host.epoch:
+        here = namespace_identity.joined(host, record, stack)
+        alive = _has_interface(record, stack) if here else _lives_elsewhere(host, record)
+        if alive and here and record.request_id and record.request_id == spec.request_id:
             gateways = gateways_of(host, record.container_id)
             return results.attachment(record, results.elected_versions(record, gateways))
-        raise Conflict(
-            f"the container {spec.container_id} has {spec.ifname} on the network {key.network} already",
-            hint="DEL it before the next ADD",
-        )
+        if alive:
+            where = "" if here else f", in the namespace {record.netns}"
+            raise Conflict(
+                f"the container {spec.container_id} has {spec.ifname} on the network {key.network} already{where}",
+                hint="DEL it before the next ADD",
+            )
     from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 
     raise_gathered(take_down(LockedEndpoint(host, record), spec.environ).errors)
     return None
+
+
+def _has_interface(record: EndpointRecord, stack: Stack) -> bool:
+    return stack.link(record.device.container.name if record.device else record.ifname) is not None
+
+
+def _lives_elsewhere(host: Host, record: EndpointRecord) -> bool:
+    """Whether the namespace that it joined is still there, and has its interface."""
+    stack = namespace_identity.open_joined(host, record)
+    if stack is None:
+        return False
+    with stack:
+        return _has_interface(record, stack)
 
 
 def _write_pending(
@@ -116,6 +130,7 @@ def _write_pending(
                     ifname=spec.ifname,
                     netns=spec.netns,
                     netns_inode=stack.inode(),
+                    netns_cookie=stack.cookie(),
                     ipam=pool.record(),
                 )
                 return endpoint, pool

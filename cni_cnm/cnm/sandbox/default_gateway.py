@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.interface import configure_interface
+from cni_cnm.cnm.interface import interface_routes
 from cni_cnm.cnm.sandbox import gateway_election
 from cni_cnm.drivers import drivers
 
@@ -19,36 +19,43 @@ if TYPE_CHECKING:
 
 LOOSE_REVERSE_PATH = "2"
 """rp_filter: accept a packet if any link leads back. With two networks an answer may leave by the other one."""
-NO_INDEX: Mapping[str, int] = {}
+ONLY_LINK = 2
+"""Index of the first link that a namespace gets behind lo: with it, there has never been another one."""
 
 
-def elect(members: Sequence[EndpointRecord]) -> dict[int, str]:
-    return gateway_election.elect([_candidate(member) for member in members])
+def elect(
+    members: Sequence[EndpointRecord], before: Mapping[str, str], stack: Stack, newcomer: str = "", index: int = 0
+) -> dict[int, str]:
+    """Elect the default gateways, and move the default routes. `before`: as recorded. Returns who has them then.
 
-
-def move_default_routes(
-    members: Sequence[EndpointRecord],
-    before: Mapping[str, str],
-    elected: Mapping[int, str],
-    stack: Stack,
-    indexes: Mapping[str, int] = NO_INDEX,
-) -> None:
-    """Replace the default routes of the sandbox where the election changed. `before`: as recorded.
-
-    `indexes`: the link index of an endpoint, where the caller knows it.
+    An endpoint whose interface is missing, down or without address is not elected. A default route that is of none of
+    the members is another plugin's: it stays, and no member is elected for its IP version. `newcomer`: the member whose
+    interface was configured just now, and `index` its link's.
     """
     by_id = {member.id: member for member in members}
-    for version in (4, 6):
-        old, new = before.get(str(version)), elected.get(version)
-        if old == new:
-            continue
-        if old is not None and old in by_id:
+    indexes = {member.id: _index(member, stack) for member in members if member.id != newcomer}
+    if newcomer:
+        indexes[newcomer] = index or (_index(by_id[newcomer], stack) if by_id[newcomer].default_routes else 0)
+    able = {key: _versions(by_id[key], stack, indexes[key], trusted=key == newcomer) for key in by_id}
+    elected = gateway_election.elect([_candidate(member, able[member.id]) for member in members])
+    changed = [version for version in (4, 6) if before.get(str(version)) != elected.get(version)]
+    for version in changed:
+        old = before.get(str(version))
+        if old in by_id and indexes[old]:
             loser = by_id[old]
-            configure_interface.remove_default(stack, loser.ifname, _default(loser, version), loser.addresses)
-        if new is not None:
-            winner = by_id[new]
-            route = _default(winner, version)
-            configure_interface.add_default(stack, winner.ifname, route, winner.addresses, indexes.get(new, 0))
+            interface_routes.remove_default(stack, _offers(loser, version), indexes[old], loser.addresses)
+    gaining = {version for version in changed if version in elected}
+    foreign: set[int] = set()
+    if gaining and list(indexes.values()) != [ONLY_LINK]:
+        foreign = interface_routes.default_versions(stack, list(indexes.values()))
+    for version in sorted(gaining):
+        key = elected[version]
+        winner, link = by_id[key], indexes[key]
+        if version in foreign or not interface_routes.add_default(
+            stack, _offers(winner, version), link, winner.addresses
+        ):
+            del elected[version]
+    return elected
 
 
 def loosen_reverse_path(members: Sequence[EndpointRecord], stack: Stack) -> None:
@@ -75,14 +82,29 @@ def program_external_connectivity(
             driver.revoke(member.options, member.plan)
 
 
-def _candidate(endpoint: EndpointRecord) -> gateway_election.Candidate:
-    families = frozenset(route.dst.version for route in endpoint.default_routes)
+def _candidate(endpoint: EndpointRecord, versions: frozenset[int]) -> gateway_election.Candidate:
     internal = endpoint.role.internal
-    return gateway_election.Candidate(endpoint.id, endpoint.network, families, endpoint.priority, internal)
+    return gateway_election.Candidate(endpoint.id, endpoint.network, versions, endpoint.priority, internal)
 
 
-def _default(endpoint: EndpointRecord, version: int) -> Route:
-    return next(route for route in endpoint.default_routes if route.dst.version == version)
+def _versions(endpoint: EndpointRecord, stack: Stack, index: int, *, trusted: bool) -> frozenset[int]:
+    """IP versions that the endpoint offers a default route for, and has an address of."""
+    offered = frozenset(route.dst.version for route in endpoint.default_routes)
+    if trusted or not offered:
+        return offered
+    there = stack.addresses(index) if index else ()
+    own = {address.interface for address in endpoint.addresses}
+    return offered & {address.version for address in there if address in own}
+
+
+def _index(endpoint: EndpointRecord, stack: Stack) -> int:
+    """Of the endpoint's link if that is there and up, else 0."""
+    link = stack.link(endpoint.ifname)
+    return link.ifindex if link is not None and link.up else 0
+
+
+def _offers(endpoint: EndpointRecord, version: int) -> list[Route]:
+    return [route for route in endpoint.default_routes if route.dst.version == version]
 
 
 def _part(endpoint: str, gateways: Mapping[str, str]) -> tuple[bool, bool, bool]:

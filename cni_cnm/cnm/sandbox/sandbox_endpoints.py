@@ -6,14 +6,14 @@ A container has one sandbox. Its record lists the endpoints in the order they jo
 from __future__ import annotations
 
 from cni_cnm.cnm.records import SandboxRecord, load_endpoint, load_sandbox
-from cni_cnm.cnm.sandbox import default_gateway
-from cni_cnm.errors import CnmError, NamespaceGone
+from cni_cnm.cnm.sandbox import default_gateway, namespace_identity
+from cni_cnm.errors import CnmError
 from cni_cnm.model import digest
 from cni_cnm.state.store import SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.host import Host
@@ -54,12 +54,14 @@ def join_sandbox(host: Host, endpoint: EndpointRecord, stack: Stack, index: int 
     identity = sandbox_id(endpoint.container_id)
     with lock(host, identity):
         record = load_sandbox(host.store, identity, host.epoch)
-        if record is None or record.netns != endpoint.netns:
+        if record is None:
             record = SandboxRecord(identity, endpoint.container_id, endpoint.netns, host.epoch)
-        members = [member for member in members_of(host, record) if member.id != endpoint.id]
+        others = [member for member in members_of(host, record) if member.id != endpoint.id]
+        members = [member for member in others if namespace_identity.joined(host, member, stack)]
+        if not members:
+            record = record._replace(netns=endpoint.netns, gateways={})
         members.append(endpoint)
-        elected = default_gateway.elect(members)
-        default_gateway.move_default_routes(members, record.gateways, elected, stack, {endpoint.id: index})
+        elected = default_gateway.elect(members, record.gateways, stack, endpoint.id, index)
         if len(members) > 1:
             default_gateway.loosen_reverse_path(members, stack)
         changed = record._replace(endpoints=tuple(member.id for member in members), gateways=_recorded(elected))
@@ -83,20 +85,26 @@ def leave_sandbox(host: Host, endpoint: EndpointRecord, *, delete_empty: bool) -
             return
         if record is None:
             return
-        elected = default_gateway.elect(members)
-        changed = record._replace(endpoints=tuple(member.id for member in members), gateways=_recorded(elected))
-        if members and changed.gateways != dict(record.gateways):
+        gateways = {version: key for version, key in record.gateways.items() if key != endpoint.id}
+        stack = _open_any(host, [endpoint, *members]) if members and gateways != dict(record.gateways) else None
+        if stack is not None:
             try:
-                with host.namespaces.open(endpoint.netns) as stack:
-                    default_gateway.move_default_routes(members, record.gateways, elected, stack)
-            except NamespaceGone:
-                pass
+                gateways = _recorded(default_gateway.elect(members, record.gateways, stack))
             except CnmError as error:
                 failure = error
+            finally:
+                stack.close()
+        changed = record._replace(endpoints=tuple(member.id for member in members), gateways=gateways)
         host.store.put(SANDBOXES, identity, changed.to_json())
         default_gateway.program_external_connectivity(members, record.gateways, changed.gateways)
     if failure is not None:
         raise failure
+
+
+def _open_any(host: Host, endpoints: Sequence[EndpointRecord]) -> Stack | None:
+    """The sandbox's namespace, by the path of whichever endpoint still leads to it; None if it is gone."""
+    opened = (namespace_identity.open_joined(host, endpoint) for endpoint in endpoints)
+    return next((stack for stack in opened if stack is not None), None)
 
 
 def register_sandbox(host: Host, container_id: str, netns: str) -> bool:

@@ -29,6 +29,8 @@ class RouteEntry(NamedTuple):
     scope: int | None = None
     """rtnetlink scope: 0 universe, 253 link. None: universe with a gateway, link without."""
     src: IPAddress | None = None
+    also_via: tuple[IPAddress, ...] = ()
+    """Further gateways on the same link: next hops that the kernel shares the load between, `gw` being the first."""
     advertised: bool = False
     """The host learned it from a router advertisement (RTPROT_RA). Only read."""
 

@@ -31,6 +31,9 @@ class Stack(Protocol):
     def __exit__(self, *_: object) -> None: ...
     def close(self) -> None: ...
     def batch(self) -> AbstractContextManager[None]: ...
+    def cookie(self) -> int:
+        """A number that no other namespace has until the next boot (SO_NETNS_COOKIE); 0 before Linux 5.14."""
+
     def inode(self) -> int:
         """Identity of the namespace: its inode number in nsfs."""
 
@@ -172,8 +175,11 @@ class Stack(Protocol):
     def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
         """Unicast routes of the main (or given) table, both families; of one link if given."""
 
-    def add_route(self, route: RouteEntry) -> None:
-        """EEXIST if an equal one (same dst, priority, table) exists."""
+    def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
+        """EEXIST if one of the same destination, priority and table exists.
+
+        With `append` an IPv4 route is added behind that one, and EEXIST means that it is equal.
+        """
 
     def delete_route(self, route: RouteEntry) -> None: ...
 

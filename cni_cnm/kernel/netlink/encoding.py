@@ -108,7 +108,7 @@ def _attribute(cls: Any, family: int, name: str, value: Any) -> bytes:
         if frame is None:
             frame = _frames[key] = _Frame(_encode(cls, family, name, shell), depth)
         return frame.around(_attributes(cls, 0, tail))
-    key = cls, family, name, _key(value) if nested else value
+    key = cls, family, name, _key(value) if nested or isinstance(value, list) else value
     return _keep(key, lambda: _encode(cls, family, name, value))
 
 

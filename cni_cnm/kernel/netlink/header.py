@@ -15,8 +15,8 @@ HEADER = Struct("=IHHII")
 """Length, type, flags, sequence number, port."""
 REQUEST, ACK, ECHO, DUMP = 0x1, 0x4, 0x8, 0x300
 """NLM_F_REQUEST, NLM_F_ACK, NLM_F_ECHO, NLM_F_DUMP."""
-CREATE_NEW = 0x600
-"""NLM_F_CREATE | NLM_F_EXCL."""
+APPEND, CREATE_NEW = 0xC00, 0x600
+"""NLM_F_CREATE with NLM_F_APPEND, and with NLM_F_EXCL."""
 INTERRUPTED = 0x10
 """NLM_F_DUMP_INTR: what is dumped changed meanwhile."""
 ERROR, DONE = 2, 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from errno import EINTR, EINVAL, ENODEV, EOPNOTSUPP, ETIMEDOUT
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 10, 11, 12
-_SO_RCVBUFFORCE = 33
+_SO_RCVBUFFORCE, _SO_NETNS_COOKIE = 33, 71
 
 _INT = struct.Struct("=i")
 
@@ -72,6 +73,13 @@ class NetlinkSocket:
         self._sequence = 0
         self._queue: list[_Request] = []
         self._depth = 0
+
+    def namespace_cookie(self) -> int:
+        """Of the namespace the socket is bound to; 0 where the kernel has none (before 5.14)."""
+        try:
+            return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
 
     def close(self) -> None:
         self._queue.clear()

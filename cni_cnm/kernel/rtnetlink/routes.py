@@ -20,7 +20,7 @@ _COMPAT = 252
 
 
 def message(route: RouteEntry, *, delete: bool = False) -> Message:
-    result = query(route.dst.version, link=route.link, table=route.table)
+    result = query(route.dst.version, link=0 if route.also_via else route.link, table=route.table)
     result["dst_len"] = route.dst.prefixlen
     # RT_SCOPE_NOWHERE: the route is deleted whatever its scope is.
     scope = _NOWHERE if delete else implied_scope(route.dst, route.gw)
@@ -29,10 +29,11 @@ def message(route: RouteEntry, *, delete: bool = False) -> Message:
     attributes = result["attrs"]
     if route.dst.prefixlen:
         attributes.append(("RTA_DST", str(route.dst.network_address)))
-    if route.gw is not None and route.gw.version == route.dst.version:
-        attributes.append(("RTA_GATEWAY", str(route.gw)))
+    if route.also_via:
+        hops = [{"oif": route.link, "attrs": [_gateway(route, gw)]} for gw in (route.gw, *route.also_via) if gw]
+        attributes.append(("RTA_MULTIPATH", hops))
     elif route.gw is not None:
-        attributes.append(("RTA_VIA", {"family": _family(route.gw.version), "addr": str(route.gw)}))
+        attributes.append(_gateway(route, route.gw))
     if route.priority:
         attributes.append(("RTA_PRIORITY", route.priority))
     if route.src is not None:
@@ -74,20 +75,29 @@ def route(found: Message) -> RouteEntry | None:
         gw = address(gateway)
     elif via is not None:
         gw = IPv6Address(via["addr"]) if via["family"] == AF_INET6 else IPv4Address(via["addr"])
+    hops = found.get_attr("RTA_MULTIPATH") or []
+    gateways = [address(hop.get_attr("RTA_GATEWAY")) for hop in hops if hop.get_attr("RTA_GATEWAY")]
     return completed(
         RouteEntry(
             dst=network((found.get_attr("RTA_DST") or any_address, found["dst_len"])),
-            gw=gw,
-            link=found.get_attr("RTA_OIF") or 0,
+            gw=gateways[0] if gateways else gw,
+            link=found.get_attr("RTA_OIF") or (hops[0]["oif"] if hops else 0),
             mtu=metrics.get_attr("RTAX_MTU") if metrics is not None else None,
             advmss=metrics.get_attr("RTAX_ADVMSS") if metrics is not None else None,
             priority=found.get_attr("RTA_PRIORITY"),
             table=found.get_attr("RTA_TABLE") or found["table"],
             scope=found["scope"],
             src=address(source) if source is not None else None,
+            also_via=tuple(gateways[1:]),
             advertised=found["proto"] == _ADVERTISED,
         )
     )
+
+
+def _gateway(route: RouteEntry, gateway: IPAddress) -> tuple[str, Any]:
+    if gateway.version == route.dst.version:
+        return "RTA_GATEWAY", str(gateway)
+    return "RTA_VIA", {"family": _family(gateway.version), "addr": str(gateway)}
 
 
 def _family(version: int) -> int:
