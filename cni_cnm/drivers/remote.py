@@ -14,6 +14,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import NamedTuple
 
+from cni_cnm import validate
 from cni_cnm.docker_protocol import NETWORK_DRIVER
 from cni_cnm.docker_protocol.endpoint_messages import (
     CREATE_ENDPOINT,
@@ -45,8 +46,8 @@ from cni_cnm.docker_protocol.plugin import had_no_effect, open_plugin, require_a
 from cni_cnm.docker_protocol.plugin_messages import GET_CAPABILITIES, DriverCapabilities
 from cni_cnm.docker_protocol.ports import bindings, exposed
 from cni_cnm.drivers import Configuration, Driver, Role
-from cni_cnm.drivers import options as read
 from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig, PluginFailed
+from cni_cnm.fields import Fields
 from cni_cnm.firewall import Policy
 from cni_cnm.model import ON_LINK, Address, Device, Interface, Lease, Route, digest, stable_mac
 
@@ -110,19 +111,19 @@ class RemoteDriver(Driver[RemoteOptions]):
     # what is known without the plugin ---------------------------------------
 
     def options(self, network: NetworkSpec) -> RemoteOptions:
-        raw = network.options
+        raw = Fields(network.options, words=True)
         for key, none in BRIDGES_ONLY.items():
-            if raw.get(key.lower(), none) != none:
+            if key in raw and raw.raw(key) != none:
                 raise InvalidConfig(
-                    f"firewall.{key} is {raw[key.lower()]!r}, which goes by bridges, and what the plugin "
+                    f"firewall.{key} is {raw.raw(key)!r}, which goes by bridges, and what the plugin "
                     f"{self.name} makes its networks of only it knows",
                     hint="leave it out: who reaches the endpoints is the plugin's affair",
                 )
-        generic = {str(label): _text(value) for label, value in (raw.get("labels") or {}).items() if value is not None}
-        if raw.get("mtu") is not None:
-            generic.setdefault(LABEL_MTU, str(read.number(raw, "mtu", 0, 68, 65535)))
+        generic = {str(label): _text(value) for label, value in raw.mapping("labels").items() if value is not None}
+        if "mtu" in raw:
+            generic.setdefault(LABEL_MTU, str(raw.whole("mtu", 0, 68, 65535)))
         versions = _versions(network.ipam.config)
-        ipv6 = 6 in versions or read.boolean(raw, "enableIPv6", False)
+        ipv6 = 6 in versions or raw.flag("enableIPv6")
         return RemoteOptions(
             digest(network.name), versions != {6}, ipv6, network.internal, dict(sorted(generic.items()))
         )
@@ -309,9 +310,7 @@ def _name(names: InterfaceName, place: Place) -> str:
 
 
 def _link_name(text: str) -> str:
-    if not 0 < len(text.encode()) < 16 or text in (".", "..") or any(c in "/:" or c.isspace() for c in text):
-        raise DriverFailed(f"the plugin answered {JOIN} with the name {text!r}, which no link can have")
-    return text
+    return validate.require(validate.interface_name, text, f"the link name in the response to {JOIN}", DriverFailed)
 
 
 def _data(subnet: Subnet) -> IpamData:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_interface, ip_network
 
-from cni_cnm import ipam
+from cni_cnm import ipam, validate
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
 from cni_cnm.cnm.network.create_network import choose_subnet
 from cni_cnm.cnm.network.network_description import subnets_of
@@ -36,7 +36,7 @@ def pools(host: Host) -> Iterator[PoolRecord]:
 
 
 def find_pool(host: Host, pool_id: str) -> PoolRecord:
-    found = load_pool(host.store, pool_id) if _is_plain(pool_id) else None
+    found = load_pool(host.store, pool_id) if validate.accepts(validate.network_name, pool_id) else None
     if found is None:
         raise NotFound(f"there is no address pool {pool_id[:80]!r}")
     return found
@@ -221,10 +221,6 @@ def _new_id(host: Host, subnet: IPNetwork, network_name: str) -> str:
     base = f"docker-{network_name or subnet.network_address}-{subnet.prefixlen}".replace(":", "_")
     taken = set(host.store.names(POOLS))
     return next(one for n in range(len(taken) + 1) if (one := f"{base}.{n}" if n else base) not in taken)
-
-
-def _is_plain(text: str) -> bool:
-    return bool(text) and len(text) < 200 and all(c.isalnum() or c in "_.-" for c in text) and text.isascii()
 
 
 def _is_inside(ip_range: IPNetwork, subnet: IPNetwork) -> bool:

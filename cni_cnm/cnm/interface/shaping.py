@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import errno
 
-from cni_cnm.drivers import options as read
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError
+from cni_cnm.fields import Fields
 from cni_cnm.kernel import Rate
 from cni_cnm.kernel.token_bucket import kept
 from cni_cnm.model import Bandwidth, Interface
@@ -37,7 +37,11 @@ def parse(block: Mapping[str, Json] | None, runtime: Mapping[str, Json] | None) 
     Keys in any case: go-cni sends `IngressRate`. InvalidConfig for a rate without burst or the other way round, a
     negative or too large number, a rate of less than a byte a second.
     """
-    given = _given(block, "bandwidth") or _given(runtime, "runtimeConfig.bandwidth")
+    configured = Fields(block, "bandwidth.", words=True)
+    if any(key in configured for key in KEYS):
+        given = configured
+    else:
+        given = Fields(runtime, "runtimeConfig.bandwidth.", words=True)
     found = Bandwidth(*_pair(given, "ingress"), *_pair(given, "egress"))
     return found if any(found) else None
 
@@ -102,24 +106,16 @@ def check(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwid
     _compare(host_stack, ifb, egress, "from the container")
 
 
-def _given(raw: Json, where: str) -> dict[str, Json]:
-    """The keys that are given, in lower case, also with the value 0."""
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise InvalidConfig(f"{where} is {raw!r}, it must be an object with {', '.join(KEYS)}")
-    known = {key.lower() for key in KEYS}
-    return {key.lower(): value for key, value in raw.items() if key.lower() in known and value is not None}
-
-
-def _pair(given: Mapping[str, Json], way: str) -> tuple[int, int]:
-    rate = read.number(given, f"{way}Rate", 0, 0, RATE_MAX)
-    burst = read.number(given, f"{way}Burst", 0, 0, BURST_MAX)
+def _pair(fields: Fields, way: str) -> tuple[int, int]:
+    rate = fields.whole(f"{way}Rate", 0, 0, RATE_MAX)
+    burst = fields.whole(f"{way}Burst", 0, 0, BURST_MAX)
     if bool(rate) is not bool(burst):
         one, other = (f"{way}Rate", f"{way}Burst") if rate else (f"{way}Burst", f"{way}Rate")
-        raise InvalidConfig(f"{one} is given and {other} is not", hint="a limit needs both, in bits a second and bits")
+        raise InvalidConfig(
+            f"{fields.name(one)} is given and {other} is not", hint="a limit needs both, in bits a second and bits"
+        )
     if 0 < rate < 8:
-        raise InvalidConfig(f"{way}Rate is {rate}, the least is 8 bits a second")
+        raise InvalidConfig(f"{fields.name(f'{way}Rate')} is {rate}, the least is 8 bits a second")
     return rate, burst
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 
-from cni_cnm.drivers import options as read
 from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, IoFailed, KernelError
+from cni_cnm.fields import Fields
 from cni_cnm.model import Tuning
 
 TYPE_CHECKING = False
@@ -46,16 +46,19 @@ def parse(
     """
     if block is None:
         return None
-    configured, argued = _lowered(block, "tuning"), _lowered(arguments, "args.cni")
-    given = {**configured, **argued}
-    given["mac"] = argued.get("mac") or mac or configured.get("mac")
+    configured, argued = Fields(block, "tuning.", words=True), Fields(arguments, "args.cni.", words=True)
+
+    def given(key: str) -> Fields | None:
+        return next((fields for fields in (argued, configured) if key in fields), None)
+
+    mtu, promisc, allmulti, queue = (given(key) for key in ("mtu", "promisc", "allmulti", "txQLen"))
     return Tuning(
-        _sysctls((("tuning.sysctl", configured), ("args.cni.sysctl", argued)), ifname, allowlist),
-        parse_mac(read.text(given, "mac")),
-        read.number(given, "mtu", 0, 0, 65536) or None,
-        read.boolean(given, "promisc", False) if "promisc" in given else None,
-        read.boolean(given, "allmulti", False) if "allmulti" in given else None,
-        read.number(given, "txQLen", 0, 0, _U32) if "txqlen" in given else None,
+        _sysctls((configured, argued), ifname, allowlist),
+        argued.mac("mac") or mac or configured.mac("mac") or None,
+        (mtu.whole("mtu", 0, 0, 65536) if mtu else 0) or None,
+        promisc.flag("promisc") if promisc else None,
+        allmulti.flag("allmulti") if allmulti else None,
+        queue.whole("txQLen", 0, 0, _U32) if queue else None,
     )
 
 
@@ -157,30 +160,16 @@ def _before(stack: Stack, key: str) -> str | None:
         raise
 
 
-def _lowered(raw: Json, where: str) -> dict[str, Json]:
-    """With the names of its own keys in lower case. A key whose value is null is left out."""
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
-        raise InvalidConfig(f"{where} is {raw!r}, it must be an object with any of {', '.join(KEYS)}")
-    return {key.lower(): value for key, value in raw.items() if value is not None}
-
-
-def _sysctls(
-    sources: tuple[tuple[str, Mapping[str, Json]], ...], ifname: str, allowlist: str
-) -> tuple[tuple[str, str], ...]:
+def _sysctls(sources: tuple[Fields, ...], ifname: str, allowlist: str) -> tuple[tuple[str, str], ...]:
     """Path and value of each sysctl. A later source replaces what an earlier one has for the same path."""
     found: dict[str, str] = {}
-    allowed = _allowed(allowlist) if any(source.get("sysctl") for _, source in sources) else None
-    for where, source in sources:
-        raw = source.get("sysctl", {})
-        if not isinstance(raw, dict):
-            raise InvalidConfig(f"{where} is {raw!r}, it must be an object of keys and values")
+    allowed = _allowed(allowlist) if any(source.mapping("sysctl") for source in sources) else None
+    for source in sources:
         here: dict[str, str] = {}
-        for key, value in raw.items():
+        for key, value in source.mapping("sysctl").items():
             path = _path(key, ifname)
             if path in here:
-                raise InvalidConfig(f"{where} has {here[path]} and {key}, which are the same")
+                raise InvalidConfig(f"{source.name('sysctl')} has {here[path]} and {key}, which are the same")
             if allowed is not None and not any(pattern.search(key) for pattern in allowed):
                 patterns = ", ".join(pattern.pattern for pattern in allowed) or "none"
                 raise InvalidConfig(f"the sysctl {key} is not allowed here", hint=f"{allowlist} allows {patterns}")
@@ -228,15 +217,3 @@ def _allowed(path: str) -> list[Pattern[str]] | None:
         except re.error as error:
             raise InvalidConfig(f"line {number} of {path} is no regular expression: {error}") from error
     return patterns
-
-
-def parse_mac(text: str) -> str | None:
-    """Six octets in any usual spelling, as lower-case pairs with colons."""
-    if not text:
-        return None
-    digits = text.lower().translate(str.maketrans("", "", ":-."))
-    if len(text) not in (14, 17) or len(digits) != 12 or any(digit not in "0123456789abcdef" for digit in digits):
-        raise InvalidConfig(f"mac is {text!r}, which is no MAC address", hint="such as 02:42:0a:01:02:03")
-    if int(digits[:2], 16) & 1 or not int(digits, 16):
-        raise InvalidConfig(f"mac is {text!r}, which no interface can have", hint="multicast and all-zero are none")
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cnm.network import network_description
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.network.delete_network import remove_network
@@ -33,10 +34,7 @@ def new_network(
     labels: Mapping[str, str],
 ) -> Network:
     """See `Controller.new_network`. A network that a killed process left half made is removed first."""
-    if not name or not name[0].isalnum() or not all(c.isalnum() or c in "_.-" for c in name) or not name.isascii():
-        raise InvalidConfig(
-            f"{name!r} is no network name", hint="letters, digits, '_', '.', '-', beginning with the first two"
-        )
+    validate.require(validate.network_name, name, "the network name")
     if ipam_type is None:
         ipam_type = "host-local" if drivers.get(driver).configuration.addresses else ""
     if drivers.get(driver).uses_existing_interface:

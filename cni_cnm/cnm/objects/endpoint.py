@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from cni_cnm import validate
 from cni_cnm.cnm.endpoint import locked_endpoint, results, take_down_endpoint
 from cni_cnm.cnm.interface import default_routes
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state
@@ -64,9 +65,9 @@ class Endpoint:
         name that a driver's plugin gives.
         """
         from cni_cnm.cnm.endpoint.connect_endpoint import connect
-        from cni_cnm.drivers.options import interface_name
 
-        interface_name({"ifname": ifname}, "ifname", "eth0")
+        if ifname:
+            validate.require(validate.interface_name, ifname, "ifname")
         with self._locked() as endpoint:
             if endpoint.record.state == READY:
                 raise Forbidden(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cnm.interface import shaping
 from cni_cnm.cnm.interface import tuning as tunings
 from cni_cnm.firewall.portmap_options import parse_mappings
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def checked(spec: EndpointSpec) -> EndpointSpec:
     """The same specification with normalised MAC, ports, limits and tuning. InvalidConfig names what is wrong."""
     return spec._replace(
-        mac=tunings.parse_mac(spec.mac) or "",
+        mac=validate.require(validate.mac, spec.mac, "mac") if spec.mac else "",
         ports=parse_mappings([_mapping(port) for port in spec.ports]),
         bandwidth=_bandwidth(spec.bandwidth) if spec.bandwidth is not None else None,
         tuning=_tuning(spec.tuning) if spec.tuning is not None else None,

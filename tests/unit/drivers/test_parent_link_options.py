@@ -90,8 +90,8 @@ def test_internal_without_parent_has_one_of_its_own(kind: str, prefix: str) -> N
     [
         ("macvlan", {"labels": {"parent": "lo"}}, "lo cannot be"),
         ("macvlan", {"profile": "reference", "master": "lo"}, "lo cannot be"),
-        ("macvlan", {"labels": {"parent": "a/b"}}, "no interface name"),
-        ("macvlan", {"labels": {"parent": "sixteen-letters-"}}, "no interface name"),
+        ("macvlan", {"labels": {"parent": "a/b"}}, "it must be an interface name"),
+        ("macvlan", {"labels": {"parent": "sixteen-letters-"}}, "it must be an interface name"),
         ("macvlan", {"labels": {"macvlan_mode": "l2"}}, "bridge, private, vepa, passthru"),
         ("macvlan", {"labels": {"macvlan_mode": 7}}, "must be a string"),
         ("macvlan", {"labels": {"ipvlan_mode": "l2"}}, "does not know the option ipvlan_mode"),

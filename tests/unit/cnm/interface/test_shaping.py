@@ -68,7 +68,7 @@ def test_parse(block: Any, runtime: Any, expected: Bandwidth | None) -> None:
         ({"egressRate": 10, "egressBurst": 2**35}, "egressBurst"),
         ({"egressRate": 2**63, "egressBurst": 1}, "egressRate"),
         ({"egressRate": 1.5, "egressBurst": 1}, "egressRate is 1.5"),
-        ({"egressRate": True, "egressBurst": 1}, "egressRate is True"),
+        ({"egressRate": True, "egressBurst": 1}, "egressRate is true"),
         ([], "must be an object"),
     ],
 )
