@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cni_cnm.drivers import firewall_options
-from cni_cnm.drivers import options as read
+from cni_cnm import validate
+from cni_cnm.drivers import firewall_options, options
 from cni_cnm.drivers.firewall_options import LABEL_ICC, LABEL_MASQUERADE
 from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.fields import Fields
 from cni_cnm.model import digest
 
 TYPE_CHECKING = False
@@ -97,19 +98,19 @@ def bridge_name(network: str) -> str:
 
 
 def _reference(network: NetworkSpec) -> BridgeOptions:
-    raw = network.options
-    read.refuse_labels(raw, "bridge")
-    default_gateway = read.boolean(raw, "isDefaultGateway", False)
+    raw = Fields(network.options, words=True)
+    options.refuse_labels(raw, "bridge")
+    default_gateway = raw.flag("isDefaultGateway")
     return BridgeOptions(
-        bridge=read.interface_name(raw, "bridge", "cni0"),
+        bridge=raw.parsed("bridge", validate.interface_name) or "cni0",
         profile="reference",
-        is_gateway=default_gateway or read.boolean(raw, "isGateway", False),
+        is_gateway=default_gateway or raw.flag("isGateway"),
         default_gateway=default_gateway and not network.internal,
-        force_address=read.boolean(raw, "forceAddress", False),
+        force_address=raw.flag("forceAddress"),
         masquerade=firewall_options.masquerade(raw) and not network.internal,
-        mtu=read.mtu(raw, "mtu"),
-        hairpin=read.boolean(raw, "hairpinMode", False),
-        promisc=read.boolean(raw, "promiscMode", False),
+        mtu=options.mtu(raw, "mtu"),
+        hairpin=raw.flag("hairpinMode"),
+        promisc=raw.flag("promiscMode"),
         internal=network.internal,
         ingress=firewall_options.ingress(raw, "open"),
         **firewall_options.other_firewalls(raw),
@@ -118,15 +119,15 @@ def _reference(network: NetworkSpec) -> BridgeOptions:
 
 
 def _cnm(network: NetworkSpec) -> BridgeOptions:
-    raw = network.options
-    labels = read.labels(raw, "bridge", LABELS, REFERENCE_ONLY)
+    raw = Fields(network.options, words=True)
+    labels = options.labels(raw, "bridge", LABELS, REFERENCE_ONLY)
     return BridgeOptions(
-        bridge=read.interface_name(labels, LABEL_NAME, bridge_name(network.name)),
+        bridge=labels.parsed(LABEL_NAME, validate.interface_name) or bridge_name(network.name),
         profile="cnm",
         is_gateway=True,
         default_gateway=not network.internal,
-        masquerade=read.boolean(labels, LABEL_MASQUERADE, True) and not network.internal,
-        mtu=read.mtu(labels, LABEL_MTU) or read.mtu(raw, "mtu"),
+        masquerade=labels.flag(LABEL_MASQUERADE, True) and not network.internal,
+        mtu=options.mtu(labels, LABEL_MTU) or options.mtu(raw, "mtu"),
         internal=network.internal,
         ingress=firewall_options.labelled_ingress(raw, labels),
         **firewall_options.other_firewalls(raw),
@@ -134,37 +135,32 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
     )
 
 
-def _port(raw: Mapping[str, Json]) -> dict[str, Json]:
+def _port(raw: Fields) -> dict[str, Json]:
     """Keys about one bridge port, with the same meaning in both profiles."""
     return {
-        "vlan": read.number(raw, "vlan", 0, 0, 4094),
-        "trunk": _trunk(raw.get("vlantrunk")),
-        "keep_default_vlan": read.boolean(raw, "preserveDefaultVlan", False),
-        "guard_mac": read.boolean(raw, "macspoofchk", False),
-        "dad": read.boolean(raw, "enabledad", False),
-        "container_up": not read.boolean(raw, "disableContainerInterface", False),
-        "isolated_port": read.boolean(raw, "portIsolation", False),
+        "vlan": raw.whole("vlan", 0, 0, 4094),
+        "trunk": _trunk(raw),
+        "keep_default_vlan": raw.flag("preserveDefaultVlan"),
+        "guard_mac": raw.flag("macspoofchk"),
+        "dad": raw.flag("enabledad"),
+        "container_up": not raw.flag("disableContainerInterface"),
+        "isolated_port": raw.flag("portIsolation"),
     }
 
 
-def _trunk(raw: Json) -> tuple[int, ...]:
+def _trunk(raw: Fields) -> tuple[int, ...]:
     """VLAN ids of `vlanTrunk`: a list of {"id"}, {"minID","maxID"} or both; sorted, each once."""
-    if raw is None:
-        return ()
-    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
-        raise InvalidConfig("vlanTrunk must be a list of objects with id, or minID and maxID")
     ids: set[int] = set()
-    for item in raw:
-        entry = {str(key).lower(): value for key, value in item.items()}
-        low = read.number(entry, "minID", 0, 1, 4094)
-        high = read.number(entry, "maxID", 0, 1, 4094)
+    for entry in raw.objects("vlanTrunk"):
+        low = entry.whole("minID", 0, 1, 4094)
+        high = entry.whole("maxID", 0, 1, 4094)
         if bool(low) != bool(high):
-            raise InvalidConfig(f"a range in vlanTrunk needs both minID and maxID: {item}")
+            raise InvalidConfig(f"{entry.name('minID')} and maxID must be given together")
         if low > high:
-            raise InvalidConfig(f"minID {low} is greater than maxID {high} in vlanTrunk")
-        single = read.number(entry, "id", 0, 1, 4094)
+            raise entry.wrong("minID", f"at most maxID, which is {high}")
+        single = entry.whole("id", 0, 1, 4094)
         if not (single or low):
-            raise InvalidConfig(f"an entry of vlanTrunk names no VLAN: {item}")
+            raise InvalidConfig(f"{entry.name('id')} is missing, and so are minID and maxID")
         ids.update(range(low, high + 1) if low else ())
         ids.update((single,) if single else ())
     return tuple(sorted(ids))

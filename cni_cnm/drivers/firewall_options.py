@@ -5,35 +5,33 @@ The CNI frontend takes the keys of a block `firewall` out of it and puts them be
 
 from __future__ import annotations
 
-from cni_cnm.drivers import options as read
 from cni_cnm.errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from cni_cnm.fields import Fields
     from cni_cnm.model import Json
 
 LABEL_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 LABEL_ICC = "com.docker.network.bridge.enable_icc"
 
 
-def masquerade(raw: Mapping[str, Json]) -> bool:
+def masquerade(raw: Fields) -> bool:
     """`ipMasq` of the reference plugins. `ipMasqBackend` is checked and makes no difference: ours is nftables."""
-    backend = read.text(raw, "ipMasqBackend")
+    backend = raw.text("ipMasqBackend")
     if backend not in ("", "iptables", "nftables"):
         raise InvalidConfig(f"ipMasqBackend is {backend!r}, it must be 'iptables' or 'nftables'")
-    return read.boolean(raw, "ipMasq", False)
+    return raw.flag("ipMasq")
 
 
-def labelled_ingress(raw: Mapping[str, Json], labels: Mapping[str, Json]) -> str:
+def labelled_ingress(raw: Fields, labels: Fields) -> str:
     """`ingressPolicy` of a network of the CNM profile, whose default follows from Docker's label."""
-    return ingress(raw, "same-bridge" if read.boolean(labels, LABEL_ICC, True) else "isolated")
+    return ingress(raw, "same-bridge" if labels.flag(LABEL_ICC, True) else "isolated")
 
 
-def ingress(raw: Mapping[str, Json], default: str) -> str:
+def ingress(raw: Fields, default: str) -> str:
     """`ingressPolicy` (firewall/isolation.py)."""
-    given = raw.get("ingresspolicy")
+    given = raw.raw("ingressPolicy")
     if given is None:
         return default
     from cni_cnm.firewall.isolation import ISOLATED, parse_policy
@@ -47,9 +45,9 @@ def ingress(raw: Mapping[str, Json], default: str) -> str:
     return policy
 
 
-def other_firewalls(raw: Mapping[str, Json]) -> dict[str, Json]:
+def other_firewalls(raw: Fields) -> dict[str, Json]:
     """`firewalldZone` and `iptablesAdminChainName`, as `zone` and `admin_chain` (firewall/foreign_accept.py)."""
-    zone, chain = raw.get("firewalldzone"), raw.get("iptablesadminchainname")
+    zone, chain = raw.raw("firewalldZone"), raw.raw("iptablesAdminChainName")
     if not zone and not chain:
         return {}
     from cni_cnm.firewall.foreign_accept import parse_chain

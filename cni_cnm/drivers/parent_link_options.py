@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cni_cnm.drivers import options as read
+from cni_cnm import validate
+from cni_cnm.drivers import options
 from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.fields import Fields
 from cni_cnm.model import digest
 
 TYPE_CHECKING = False
@@ -67,20 +69,21 @@ class ParentLinkOptions(NamedTuple):
 
 def parse(kind: str, network: NetworkSpec) -> ParentLinkOptions:
     """`kind` is `macvlan` or `ipvlan`. InvalidConfig names the key that is wrong."""
-    raw = network.options
-    if raw.get("ingresspolicy", "open") != "open":
+    raw = Fields(network.options, words=True)
+    policy = raw.text("ingressPolicy", "open")
+    if policy != "open":
         raise InvalidConfig(
-            f"firewall.ingressPolicy is {raw['ingresspolicy']!r}, which goes by bridges, and a {kind} network has none",
+            f"firewall.ingressPolicy is {policy!r}, which goes by bridges, and a {kind} network has none",
             hint="leave it out: what reaches the containers is decided on the physical network",
         )
-    parsed = _reference(kind, network) if raw.get("profile") == "reference" else _cnm(kind, network)
+    parsed = _reference(kind, network) if raw.text("profile") == "reference" else _cnm(kind, network)
     if parsed.parent == "lo":
         raise InvalidConfig(f"lo cannot be the parent of {kind}", hint="name a link that leads somewhere")
     if network.internal and not parsed.parent:
         if parsed.in_container:
             raise InvalidConfig("linkInContainer needs the master named, where the network is internal")
         parsed = parsed._replace(private=f"{_PRIVATE_NAMES[kind]}-{digest(network.name)[:12]}")
-    return parsed._replace(internal=network.internal, dad=read.boolean(raw, "enabledad", False))
+    return parsed._replace(internal=network.internal, dad=raw.flag("enabledad"))
 
 
 def split_vlan(name: str) -> tuple[str, int]:
@@ -91,29 +94,29 @@ def split_vlan(name: str) -> tuple[str, int]:
 
 
 def _reference(kind: str, network: NetworkSpec) -> ParentLinkOptions:
-    raw = network.options
-    read.refuse_labels(raw, kind)
+    raw = Fields(network.options, words=True)
+    options.refuse_labels(raw, kind)
     return ParentLinkOptions(
-        parent=read.interface_name(raw, "master", ""),
+        parent=raw.parsed("master", validate.interface_name) or "",
         mode=_choice(raw, "mode", MODES[kind]),
         flag="bridge" if kind == "ipvlan" else "",
-        mtu=read.mtu(raw, "mtu"),
-        in_container=read.boolean(raw, "linkInContainer", False),
-        bc_queue=read.number(raw, "bcqueuelen", 0, 0, QUEUE_MAX) if kind == "macvlan" else 0,
+        mtu=options.mtu(raw, "mtu"),
+        in_container=raw.flag("linkInContainer"),
+        bc_queue=raw.whole("bcqueuelen", 0, 0, QUEUE_MAX) if kind == "macvlan" else 0,
     )
 
 
 def _cnm(kind: str, network: NetworkSpec) -> ParentLinkOptions:
-    raw = network.options
-    labels = read.labels(raw, kind, LABELS[kind], REFERENCE_ONLY[kind], own=("macvlan_", "ipvlan_"))
+    raw = Fields(network.options, words=True)
+    labels = options.labels(raw, kind, LABELS[kind], REFERENCE_ONLY[kind], own=("macvlan_", "ipvlan_"))
     mode = _choice(labels, f"{kind}_mode", MODES[kind])
     routed = mode in ("l3", "l3s")
     return ParentLinkOptions(
-        parent=read.interface_name(labels, LABEL_PARENT, ""),
+        parent=labels.parsed(LABEL_PARENT, validate.interface_name) or "",
         vlan=True,
         mode=mode,
         flag=_choice(labels, "ipvlan_flag", FLAGS) if kind == "ipvlan" else "",
-        mtu=read.mtu(labels, LABEL_MTU) or read.mtu(raw, "mtu"),
+        mtu=options.mtu(labels, LABEL_MTU) or options.mtu(raw, "mtu"),
         # A subnet out of the pools has no router on the physical network.
         default_route=not network.internal and (routed or _names_subnet(network)),
         connected=routed,
@@ -125,8 +128,8 @@ def _names_subnet(network: NetworkSpec) -> bool:
     return network.ipam.type != "host-local" or bool(config.get("subnet") or config.get("ranges"))
 
 
-def _choice(raw: Mapping[str, Json], key: str, known: Sequence[str]) -> str:
-    value = read.text(raw, key) or known[0]
+def _choice(raw: Fields, key: str, known: Sequence[str]) -> str:
+    value = raw.text(key) or known[0]
     if value not in known:
         raise InvalidConfig(f"{key} is {value!r}, it must be one of {', '.join(known)}")
     return value
