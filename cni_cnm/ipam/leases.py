@@ -190,7 +190,7 @@ class Leases:
         }
 
     def _entries(self) -> Iterator[tuple[str, bytes]]:
-        from socket import AF_INET, AF_INET6, inet_pton
+        from _socket import AF_INET, AF_INET6, inet_pton
 
         try:
             entries = os.listdir(self.folder)

@@ -7,9 +7,9 @@ until its client's time limit. Once its entry is deleted, the next packet is ans
 
 from __future__ import annotations
 
+from _socket import IPPROTO_UDP
 from errno import EINVAL, ENOENT
 from ipaddress import ip_address
-from socket import IPPROTO_UDP
 from typing import Any
 
 from cni_cnm.errors import KernelError

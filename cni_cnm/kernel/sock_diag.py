@@ -6,7 +6,7 @@ asked for. The kernel keeps them apart from TCP's connections, so the number of 
 
 from __future__ import annotations
 
-import socket
+import _socket
 from ipaddress import ip_address
 from struct import Struct, error
 from typing import NamedTuple
@@ -49,7 +49,7 @@ class Listener(NamedTuple):
 def listeners(protocol: str) -> Iterator[Listener]:
     """Sockets of the calling thread's namespace that wait on a port. None where the kernel cannot tell."""
     number, states = _WAITING[protocol]
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in (_socket.AF_INET, _socket.AF_INET6):
         try:
             yield from _dump(family, number, states)
         except (OSError, KernelError, error):
@@ -57,7 +57,8 @@ def listeners(protocol: str) -> Iterator[Listener]:
 
 
 def _dump(family: int, protocol: int, states: int) -> Iterator[Listener]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as diag:
+    diag = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+    try:
         diag.settimeout(_LIMIT_S)
         body = _REQUEST.pack(family, protocol, 0, 0, states)
         diag.send(HEADER.pack(HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, REQUEST | DUMP, 1, 0) + body)
@@ -66,4 +67,6 @@ def _dump(family: int, protocol: int, states: int) -> Iterator[Listener]:
                 if kind in (ERROR, DONE):
                     return
                 of, _, _, _, port, _, source = _ANSWER.unpack_from(data, offset + HEADER.size)
-                yield Listener(ip_address(source[:4] if of == socket.AF_INET else source), port)
+                yield Listener(ip_address(source[:4] if of == _socket.AF_INET else source), port)
+    finally:
+        diag.close()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
 import struct
+from _socket import AF_INET, AF_INET6, IPPROTO_IPV6, SOL_IP
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -35,8 +35,8 @@ class _Family(NamedTuple):
 
 
 _FAMILIES = (
-    _Family("ip_tables_names", socket.AF_INET, socket.SOL_IP, 90, 96),
-    _Family("ip6_tables_names", socket.AF_INET6, socket.IPPROTO_IPV6, 142, 152),
+    _Family("ip_tables_names", AF_INET, SOL_IP, 90, 96),
+    _Family("ip6_tables_names", AF_INET6, IPPROTO_IPV6, 142, 152),
 )
 
 
@@ -59,6 +59,7 @@ def _exists(family: _Family) -> bool:
 
 
 def _stamp(family: _Family) -> int:
+    import socket
     from binascii import crc32
 
     try:

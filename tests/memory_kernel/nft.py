@@ -1,7 +1,7 @@
-"""`Nft` in a dict: the same promises as the kernel's tables, for tests without root.
+"""`Nft` in dicts.
 
-It knows of a declaration what elements need, `add set|map|chain FAMILY TABLE NAME …`, one command a line.
-Of rules only the number is kept; what packets would meet is tested against the kernel.
+Of a declaration it reads `add set|map|chain FAMILY TABLE NAME …`, one command a line, and counts the rules of each
+chain. What rules do to packets is tested in the kernel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MemoryNft:
         self.others: list[Rule] = []
         """Rules of other programs' tables."""
         self.forgotten: list[tuple[str, tuple[Stream, ...], frozenset[IPAddress]]] = []
-        """What connection tracking was asked to forget; nothing ever flows here."""
+        """The streams that were to be deleted. No packet flows here, so there are never any."""
         self.declared = 0
         """How often a declaration was needed."""
         self._lock = allocate_lock()
@@ -148,7 +148,7 @@ class MemoryNft:
                 self.counts[f"{words[2]} {words[3]}", words[4]] = 0
 
     def _lacks(self, element: Element) -> str:
-        """What this element needs and is not there; "" if it can be put."""
+        """The set or chain that an element needs and that is absent; "" if it can be added."""
         if (element.table, element.set) not in self.sets:
             return f"set {element.set} in {element.table}"
         verb, _, chain = element.value.partition(" ")

@@ -1,4 +1,4 @@
-"""Links on other links in memory: macvlan, ipvlan, VLAN, and which of them a parent takes beside each other."""
+"""Links on a parent link: macvlan, ipvlan, VLAN, and which of them one parent can have."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import errno
 from tests.memory_kernel.space import Device, Space, refuse
 
 EXCLUSIVE = ("macvlan", "ipvlan")
-"""Kinds that take all that comes in by their parent: one kind a parent, and none on a bridge's port."""
+"""Kinds that receive all packets of their parent: one kind for each parent, and none on a bridge's port."""
 
 
 def place(
     lower: Device, there: Space, name: str, kind: str, mac: str, mtu: int, mode: str, flag: str, vid: int
 ) -> None:
-    """Make the link in `there`, or refuse it as the kernel does."""
+    """Add the link in `there`, or refuse it as the kernel does."""
     parent = lower.link
     what = f"the {kind} {name} on {parent.name}"
     siblings = [device for device in lower.uppers if device.link.kind == kind]
@@ -35,6 +35,6 @@ def place(
     made.vid = vid
     made.lower = lower
     lower.uppers.append(made)
-    if kind == "ipvlan":  # mode and flag are the parent's: the last one decides for all
+    if kind == "ipvlan":  # mode and flag belong to the parent: the last link sets them for all
         for sibling in siblings:
             sibling.link = sibling.link._replace(mode=mode, flag=flag)

@@ -1,7 +1,7 @@
 """One network namespace in memory: devices, addresses, routes and sysctls, by the kernel's rules.
 
-Not kept: IPv6 link-local addresses (the kernel makes them when a link gets a carrier), local and multicast
-routes, and duplicate address detection: `Device.tentative` is what a test sets it to.
+Missing are IPv6 link-local addresses (the kernel adds them when a link gets a carrier), local and multicast routes, and
+duplicate address detection: a test sets `Device.tentative`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _SYSCTLS_OF_LINKS = {
 
 
 class Device:
-    """A link, whatever it is called and wherever it is now."""
+    """A link. Its name and its namespace may change."""
 
     def __init__(self, space: Space, link: Link) -> None:
         self.space = space
         self.link = link
         self.other_end: Device | None = None
         self.lower: Device | None = None
-        """What a macvlan, ipvlan or VLAN is on, in whatever namespace."""
+        """The parent of a macvlan, ipvlan or VLAN; it may be in another namespace."""
         self.uppers: list[Device] = []
         self.vid = 0
         self.addresses: list[IPInterface] = []
@@ -108,7 +108,7 @@ class Space:
         return device
 
     def remove(self, device: Device) -> None:
-        """The device leaves; what was on it goes. Its ports, if it is a bridge, are released."""
+        """Remove a device with its addresses and sysctls. Ports of a bridge are released."""
         for port in self.ports(device.link.ifindex):
             self.release(port)
         self.down(device)
@@ -118,7 +118,7 @@ class Space:
         device.addresses.clear()
 
     def adopt(self, device: Device, name: str) -> None:
-        """A device that left another namespace arrives, down and bare, with its index where that is free."""
+        """Add a device from another namespace: down, without addresses, with its old index if that is free."""
         index = device.link.ifindex if device.link.ifindex not in self.devices else self._free_index(1)
         device.link = device.link._replace(ifindex=index, name=name, master=0, up=False)
         device.space = self
@@ -163,7 +163,7 @@ class Space:
                 self._connect(device, address)
 
     def down(self, device: Device) -> None:
-        """Takes the routes along, and IPv6 addresses that are not kept (keep_addr_on_down)."""
+        """Removes its routes, and its IPv6 addresses unless keep_addr_on_down is set."""
         if not device.link.up:
             return
         name, index = device.link.name, device.link.ifindex
@@ -186,7 +186,7 @@ class Space:
             self._connect(device, address)
 
     def delete_address(self, device: Device, address: IPInterface) -> None:
-        """An IPv4 address takes the later ones of its subnet along, unless they are promoted."""
+        """With an IPv4 address go the later ones of its subnet, unless they are promoted."""
         name, index = device.link.name, device.link.ifindex
         if address not in device.addresses:
             refuse(errno.EADDRNOTAVAIL, f"{address} on {name}")
@@ -215,7 +215,7 @@ class Space:
 
     # routes ----------------------------------------------------------------
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
-        """`route` is completed, as it will read back."""
+        """`route` is `completed`."""
         what = f"the route to {route.dst}"
         link = route.link
         if link and link not in self.devices:
@@ -251,7 +251,7 @@ class Space:
         refuse(errno.ESRCH, f"the route to {route.dst}")
 
     def _link_to(self, gateway: IPAddress, link: int) -> int:
-        """Index of the link the gateway is on, by a route without gateway; 0 if there is none."""
+        """Index of the link that reaches the gateway by a route without gateway; 0 if there is none."""
         if gateway.version == 6 and gateway.is_link_local:
             return link
         on_link = (r for r in self.routes if r.gw is None and r.dst.version == gateway.version)
@@ -297,7 +297,7 @@ def delete(device: Device) -> None:
 
 
 def refuse(number: int, what: str) -> Device:
-    """Raises; its type lets an expression end in it."""
+    """Raise. The return type lets an expression end with a call of it."""
     raise KernelError(f"{what}: {strerror(number)}", number)
 
 

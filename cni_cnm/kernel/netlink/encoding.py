@@ -7,7 +7,7 @@ and value.
 
 from __future__ import annotations
 
-from socket import AF_INET, AF_INET6, inet_pton
+from _socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct
 from typing import Any
 

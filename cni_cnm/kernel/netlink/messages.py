@@ -2,14 +2,16 @@
 
 This is the only module that imports pyroute2. Its sockets and its `__init__` (170 ms) are not loaded: an empty package
 of that name takes their place. A module with the few constants that the classes read replaces `pyroute2.config` (5 ms
-of multiprocessing and platform). Modules for error messages (7 ms) are loaded with the first error.
+of multiprocessing and platform). `_socket` takes the place of `socket` (5 ms of enums and selectors): the classes use
+constants and inet_pton. Modules for error messages (7 ms) are loaded with the first error.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
-from socket import AF_BRIDGE
+from _socket import AF_BRIDGE
 from typing import Any
 
 
@@ -59,19 +61,31 @@ class _LaterLogger:
         return getattr(getLogger(self._name), name)
 
 
+def _light_socket() -> Any:
+    module: Any = type(sys)("socket")
+    module.__dict__.update(_socket.__dict__)
+    module.AddressFamily = int  # pyroute2 names it in annotations
+    return module
+
+
 if "pyroute2" not in sys.modules:
     _stand_in()
 
-_later = {"logging": _LaterLogging("logging"), "pkgutil": _Later("pkgutil"), "traceback": _Later("traceback")}
-_later = {name: module for name, module in _later.items() if name not in sys.modules}
-sys.modules.update(_later)
+_light = {
+    "logging": _LaterLogging("logging"),
+    "pkgutil": _Later("pkgutil"),
+    "socket": _light_socket(),
+    "traceback": _Later("traceback"),
+}
+_light = {name: module for name, module in _light.items() if name not in sys.modules}
+sys.modules.update(_light)
 try:
     from pyroute2.netlink import nla, nlmsg, nlmsgerr
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
     from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
     from pyroute2.netlink.rtnl.rtmsg import rtmsg
 finally:
-    for _name in _later:
+    for _name in _light:
         del sys.modules[_name]
 
 __all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "nla", "nlmsg", "rtmsg"]

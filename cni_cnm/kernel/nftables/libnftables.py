@@ -9,9 +9,9 @@ and raises `KernelError` with nft's own message.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import socket
 from _thread import allocate_lock
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
@@ -131,7 +131,7 @@ def runner() -> Runner:
 def probe() -> None:
     """KernelFeatureMissing without nfnetlink: libnftables would end the whole process there."""
     try:
-        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).close()
+        _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, NETLINK_NETFILTER).close()
     except OSError as error:
         if error.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
             raise KernelFeatureMissing("this kernel has no nfnetlink", hint="enable CONFIG_NF_TABLES") from None

@@ -5,8 +5,8 @@ pyroute2's classes take ten times as long for the few attributes that every pod 
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import struct
 from _thread import allocate_lock
 from errno import EINTR
@@ -50,7 +50,7 @@ _ATTRIBUTES = HEADER.size + _NFGENMSG.size
 _ERRNO = struct.Struct("=i")
 _SUBSYSTEM = 0xA00
 """NFNL_SUBSYS_NFTABLES."""
-_BATCH_BEGIN, _BATCH_END, _RESOURCE = 0x10, 0x11, socket.htons(_SUBSYSTEM >> 8)
+_BATCH_BEGIN, _BATCH_END, _RESOURCE = 0x10, 0x11, _socket.htons(_SUBSYSTEM >> 8)
 _GET_GENERATION, _GENERATION = 16, 1
 """NFT_MSG_GETGEN; NFTA_GEN_ID and NFNL_BATCH_GENID."""
 _COMMENT = 0
@@ -70,7 +70,7 @@ class Questions:
     """
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None  # first, for __del__
+        self._socket: _socket.socket | None = None  # first, for __del__
         self._lock = allocate_lock()
 
     def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
@@ -104,7 +104,7 @@ class Questions:
         with self._lock:
             self._asked(_commit, (changes, generation))
 
-    def _asked(self, ask: Callable[[socket.socket, A], T], about: A) -> T:
+    def _asked(self, ask: Callable[[_socket.socket, A], T], about: A) -> T:
         if self._socket is None:
             self._socket = _open()
         try:
@@ -121,10 +121,10 @@ class Questions:
     __del__ = _close
 
 
-def _open() -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+def _open() -> _socket.socket:
+    opened = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_S, 0))
+        opened.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_S, 0))
         opened.connect((0, 0))
     except BaseException:
         opened.close()
@@ -132,7 +132,7 @@ def _open() -> socket.socket:
     return opened
 
 
-def _ask(sock: socket.socket, questions: Sequence[Question]) -> list[Answer | None]:
+def _ask(sock: _socket.socket, questions: Sequence[Question]) -> list[Answer | None]:
     sock.send(b"".join(_packed(*question, REQUEST, number) for number, question in enumerate(questions)))
     found: list[Answer | None] = [None] * len(questions)
     left = len(questions)
@@ -147,7 +147,7 @@ def _ask(sock: socket.socket, questions: Sequence[Question]) -> list[Answer | No
     return found
 
 
-def _dump(sock: socket.socket, question: Question) -> list[Answer]:
+def _dump(sock: _socket.socket, question: Question) -> list[Answer]:
     sock.send(_packed(*question, REQUEST | DUMP, 1))
     found: list[Answer] = []
     while True:
@@ -160,7 +160,7 @@ def _dump(sock: socket.socket, question: Question) -> list[Answer]:
             found.append((data, offset + _ATTRIBUTES, end))
 
 
-def _commit(sock: socket.socket, batch: tuple[Sequence[Change], int]) -> None:
+def _commit(sock: _socket.socket, batch: tuple[Sequence[Change], int]) -> None:
     """Only the last change is acknowledged: answers come in order, so every refusal comes before that."""
     changes, generation = batch
     based = nlattr.pack(_GENERATION, generation.to_bytes(4, "big")) if generation else b""

@@ -8,7 +8,7 @@ asked for by its first number, and found only if its last one is the same.
 from __future__ import annotations
 
 import struct
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from sys import byteorder
 from typing import NamedTuple
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _socket import AF_INET, AF_INET6
 from ipaddress import IPv4Interface, IPv6Interface
-from socket import AF_INET, AF_INET6
 from struct import Struct
 
 from cni_cnm.kernel.netlink.messages import Message, ifaddrmsg

@@ -61,13 +61,14 @@ class Connection:
             self.fd = -1
 
     def write(self, message: Any, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
-        """Send, or queue inside a batch. `sentence` says what is tried: "adding the address 10.0.0.2/24 to eth0"."""
+        """Send, or queue inside a batch. `sentence` names the action: "adding the address 10.0.0.2/24 to eth0"."""
         self.socket.write(message, kind, f"{sentence}{self.place}", flags=flags, feature=feature)
 
     def control(self, message: Any, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
         """Send at once, after what is queued.
 
-        The kernel says ENOENT of a discipline or filter that it does not have. In a batch that would be told too late.
+        The kernel answers ENOENT for a kind of discipline or filter that it lacks. Sent alone, the request can be told
+        from others that answer ENOENT.
         """
         self.socket.flush()
         try:

@@ -1,4 +1,4 @@
-"""Reports which links are gone, by the kernel's notifications.
+"""Reports deleted links, by the kernel's notifications.
 
     unlisted, off its bridge, peer and addresses gone   1 ms    RTM_DELLINK is sent
     freed, after a grace period of RCU                 15-20 ms  the request to delete it is acknowledged
@@ -8,7 +8,7 @@ From the first moment on, the link's name and index are free and no packet passe
 
 from __future__ import annotations
 
-from socket import AF_UNSPEC, NETLINK_ROUTE
+from _socket import AF_UNSPEC, NETLINK_ROUTE
 from struct import Struct
 
 from cni_cnm.kernel.netlink.header import HEADER, messages
@@ -27,7 +27,7 @@ class LinkMonitor(Notifications):
         super().__init__(NETLINK_ROUTE, _RTNLGRP_LINK)
 
     def read(self) -> set[int]:
-        """Indexes of the links that are gone since the last call. When many go at once, some may be missing."""
+        """Indexes of the links deleted since the last call. When many are deleted at once, some may be missing."""
         found: set[int] = set()
         for data in self.datagrams():
             for offset, _, kind, _, _ in messages(data or b""):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _socket import AF_INET, AF_INET6
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from socket import AF_INET, AF_INET6
 from typing import Any
 
 from cni_cnm.kernel.contract.route import MAIN, RouteEntry, completed, implied_scope

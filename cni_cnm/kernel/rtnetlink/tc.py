@@ -6,7 +6,7 @@ lack rates from 34 Gbit/s on (TCA_TBF_RATE64).
 
 from __future__ import annotations
 
-from socket import htons
+from _socket import htons
 from typing import Any
 
 from cni_cnm.kernel.netlink.encoding import cached_whole
