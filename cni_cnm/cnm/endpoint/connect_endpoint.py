@@ -119,6 +119,7 @@ def _move_in(endpoint: LockedEndpoint, device: Device, stack: Stack) -> Device:
 
 
 def _release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
+    """Imported here, as below: an attach that succeeds does not load what takes an endpoint down."""
     from cni_cnm.cnm.endpoint.take_down_endpoint import release
 
     release(endpoint, environ)

@@ -2,7 +2,8 @@
 
     parse and validate ──► lock endpoint ──► ensure network ──► pending record ──► reserve ──► connect ──► Attachment
 
-Everything is validated before anything is touched. A failure is undone; what a kill leaves, the pending record names.
+Everything is validated before anything is touched. A failure is undone. After a kill, the pending record names what is
+left.
 """
 
 from __future__ import annotations
