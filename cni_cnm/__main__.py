@@ -1,4 +1,4 @@
-"""Which door: a CNI runtime sets CNI_COMMAND, a person does not. Imports nothing else: every pod pays for it."""
+"""Chooses the frontend: CNI if CNI_COMMAND is set, else the command line. Imports nothing else: every pod pays."""
 
 from __future__ import annotations
 

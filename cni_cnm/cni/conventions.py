@@ -1,7 +1,7 @@
-"""What a runtime asks for one endpoint beside the configuration (CNI's CONVENTIONS document).
+"""What a runtime requests for one endpoint in addition to the configuration (CNI's CONVENTIONS document).
 
-Three ways, a later one wins: CNI_ARGS, `args.cni`, `runtimeConfig`. CNI_ARGS is read leniently: a last `;`,
-a `=` inside a value and keys of others are normal in the field.
+There are three ways, and a later one wins: CNI_ARGS, `args.cni`, `runtimeConfig`. Runtimes send CNI_ARGS with a `;` at
+the end, with `=` inside a value, and with keys for other plugins: all of that is accepted.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "dns", "aliases", "portmappi
 _ALIAS_BYTES = 253
 
 
-class Wishes(NamedTuple):
+class Requested(NamedTuple):
+    """All that was requested, validated."""
+
     mac: str = ""
     runtime_mac: str = ""
-    """The same without the configuration's own `mac`."""
+    """The MAC without the configuration's own `mac`."""
     addresses: tuple[IPAddress | IPInterface, ...] = ()
     gateways: tuple[IPAddress, ...] = ()
     ranges: tuple[Json, ...] = ()
@@ -41,7 +43,7 @@ class Wishes(NamedTuple):
     aliases: tuple[str, ...] = ()
     ports: tuple[PortMapping, ...] = ()
     addresses_replace: bool = False
-    """The addresses are instead of configured ones (`static`): only CNI_ARGS adds to them."""
+    """True: the addresses replace configured ones (`static`). Those of CNI_ARGS are added to them."""
 
 
 def cni_args(text: str) -> dict[str, str]:
@@ -62,8 +64,8 @@ def pod(args: str) -> str:
     return f"{pairs.get('K8S_POD_NAMESPACE', '')}/{name}" if name else ""
 
 
-def gather(config: Fields, args: str) -> Wishes:
-    """All wishes, checked."""
+def requested(config: Fields, args: str) -> Requested:
+    """`args` is CNI_ARGS. InvalidConfig or InvalidEnvironment names the value that is wrong."""
     environment = cni_args(args)
     common = config.object("args").object("cni")
     runtime = config.object("runtimeConfig")
@@ -71,7 +73,7 @@ def gather(config: Fields, args: str) -> Wishes:
     argued = environment.get("MAC", "")
     if argued:
         argued = validate.require(validate.mac, argued, "CNI_ARGS MAC", InvalidEnvironment)
-    given = Wishes(
+    given = Requested(
         mac=argued or configured,
         runtime_mac=argued,
         addresses=_addresses(_listed(environment.get("IP", "")), "CNI_ARGS IP", InvalidEnvironment),
@@ -105,14 +107,14 @@ def _gateways(text: str) -> tuple[IPAddress, ...]:
 
 
 def _ranges(runtime: Fields) -> tuple[Json, ...]:
-    """`ipRanges`: a list of range sets. A range where a set is due is a set of one: go-cni sends them so."""
+    """`ipRanges`: a list of range sets. go-cni sends a range in place of a set: it is read as a set of one."""
     sets = []
     for index, entry in enumerate(runtime.items("ipRanges")):
         where = f"{runtime.name('ipRanges')}[{index}]"
         members = [entry] if isinstance(entry, dict) else entry
         if not isinstance(members, list) or not members or not all(isinstance(member, dict) for member in members):
             raise InvalidConfig(f"{where} is {shown(entry)}, it must be a list of objects with subnet")
-        # go-cni also sends what is not set, as empty text.
+        # go-cni sends keys that are not set as empty text.
         sets.append([_without_empty(lowered(member, where)) for member in members])
     return tuple(sets)
 

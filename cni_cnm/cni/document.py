@@ -1,7 +1,6 @@
-"""The configuration on stdin: JSON as Go's encoding/json takes it, since runtimes are made for that.
+"""The configuration on stdin: JSON as Go's encoding/json reads it, because runtimes are written for that.
 
-Keys are matched without regard to case, the last of several wins, null is as absent. A value of the wrong
-type is refused with its key and itself. Values nobody asks for are not looked at.
+Of a key given twice the last value counts. null counts as absent. Keys are matched in any case (cni_cnm/fields.py).
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _TOO_DEEP = f"the network configuration is nested deeper than {LIMIT_DEPTH} leve
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Of a key given twice the last one stays, in its own place, and null changes nothing."""
+    """Of a key given twice the last one counts, at its place. A null after a value is ignored."""
     found: dict[str, Json] = {}
     for key, value in pairs:
         if value is None and key in found:

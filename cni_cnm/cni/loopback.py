@@ -1,6 +1,6 @@
-"""The plugin `loopback`, a runtime's first call for every sandbox: `lo` goes up on ADD and down on DEL.
+"""The plugin `loopback`, which runtimes call first for every sandbox: ADD sets `lo` up, DEL sets it down.
 
-It has no configuration, and CNI_IFNAME is not looked at: the device is always `lo`.
+It has no configuration and ignores CNI_IFNAME: the link is always `lo`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _add(invocation: Invocation) -> bytes:
     invocation.refuse_own_namespace(engine)
     with engine.namespaces.open(invocation.call.netns) as stack:
         link = _lo(stack)
-        _refuse_strangers(stack.addresses(link.ifindex))
+        _refuse_other_addresses(stack.addresses(link.ifindex))
         if not link.up:
             stack.set_link(link.ifindex, up=True)
         addresses = stack.addresses(link.ifindex)
@@ -48,7 +48,7 @@ def _add(invocation: Invocation) -> bytes:
 
 
 def _previous(invocation: Invocation) -> bytes | None:
-    """A result to pass on unchanged, in the version asked for. One of another shape is refused."""
+    """The previous result, unchanged, in the requested version. InvalidConfig if that version has another form."""
     raw = invocation.config.mapping("prevResult")
     if not raw:
         return None
@@ -72,7 +72,7 @@ def _del(invocation: Invocation) -> bytes:
         with engine.namespaces.open(invocation.call.netns) as stack:
             stack.set_link(_lo(stack).ifindex, up=False)
     except NamespaceGone:
-        pass  # its links went with it
+        pass  # its links are gone, too
     return b""
 
 
@@ -87,7 +87,7 @@ def _check(invocation: Invocation) -> bytes:
     return b""
 
 
-def _nothing(invocation: Invocation) -> bytes:  # noqa: ARG001 - the device has no shared state to collect or to run out of
+def _nothing(invocation: Invocation) -> bytes:  # noqa: ARG001 - there is nothing to collect, and nothing can be used up
     return b""
 
 
@@ -98,7 +98,7 @@ def _lo(stack: Stack) -> Link:
     return link
 
 
-def _refuse_strangers(addresses: Sequence[IPInterface]) -> None:
+def _refuse_other_addresses(addresses: Sequence[IPInterface]) -> None:
     for address in addresses:
         if not address.ip.is_loopback:
             raise Conflict(

@@ -33,8 +33,8 @@ def handle(
 ) -> Reply:
     """Answer one call. Never raises.
 
-    `controller` is asked for the engine once all is understood, `owner` for the runtime's name where neither
-    configuration nor environment give one. `name` is what the program was called: `loopback` is that plugin.
+    `controller` opens the engine, after everything was validated. `owner` gives the runtime's name, if neither
+    configuration nor environment has one. `name` is the name the program was called by: `loopback` is that plugin.
     """
     invocation: Invocation | None = None
     version = ""
@@ -53,7 +53,7 @@ def handle(
         out = _verbs(name)[verb](invocation)
     except CnmError as error:
         return _failed(error, version, invocation)
-    except Exception as error:  # noqa: BLE001 - whatever a fault of ours is, the runtime gets one error object
+    except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
         return _failed(internal(error), version, invocation, trace=_trace(environ))
     summary = f"{invocation.summary} {invocation.outcome}".rstrip()
     return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{summary} ok", *invocation.logged)))
@@ -80,7 +80,7 @@ def _stdin(read_stdin: Callable[[], bytes]) -> bytes:
 
 
 def _claimed(document: Mapping[str, Json]) -> str:
-    """The version an error object names: the configuration's, if it is one of ours."""
+    """The version of an error object: the configuration's, if it is supported."""
     stated = Fields(document).raw("cniVersion")
     return stated if isinstance(stated, str) and stated in versions.SUPPORTED else ""
 
@@ -101,31 +101,31 @@ def _add(invocation: Invocation) -> bytes:
         return _add_to_chain(invocation, request.chained(network, invocation.config), endpoint)
     old = versions.shape(invocation.version) == versions.PER_FAMILY
     if old and network.ipam.type in ("", "none"):
-        result.refuse_unsayable(invocation.version, ())
+        result.refuse_unsupported(invocation.version, ())
     engine = invocation.controller()
     if old and (families := engine.families(network, endpoint)) is not None:
-        result.refuse_unsayable(invocation.version, families)
+        result.refuse_unsupported(invocation.version, families)
     invocation.refuse_own_namespace(engine)
     attachment = engine.attach(network, endpoint)
     invocation.warn(attachment.warnings)
     try:
         document = result.encode(attachment, invocation.version)
     except CnmError as error:
-        _take_back(engine, key, endpoint, network.ipam, error)
+        _undo(engine, key, endpoint, network.ipam, error)
         raise
     invocation.outcome = ",".join(str(address.interface) for address in attachment.addresses)
     return result.dump(document)
 
 
-def _take_back(engine: Engine, key: EndpointKey, endpoint: EndpointSpec, ipam: IpamSpec, error: CnmError) -> None:
+def _undo(engine: Engine, key: EndpointKey, endpoint: EndpointSpec, ipam: IpamSpec, error: CnmError) -> None:
     try:
         engine.detach(key, endpoint, ipam)
     except CnmError as second:
-        error.add_note(f"while taking it back: {second}")
+        error.add_note(f"while undoing: {second}")
 
 
 def _add_to_chain(invocation: Invocation, network: NetworkSpec, endpoint: EndpointSpec) -> bytes:
-    """Own changes to another plugin's interface; the result is that plugin's, at this configuration's version."""
+    """Change another plugin's interface. The result is that plugin's, in this configuration's version."""
     from cni_cnm.cni import result
 
     given = invocation.config.object("prevResult")
@@ -156,7 +156,7 @@ def _del(invocation: Invocation) -> bytes:
 
 
 def _ipam_if_readable(invocation: Invocation) -> IpamSpec | None:
-    """None also where the configuration has none: then no other plugin can have leased anything by it."""
+    """None if it is invalid, or absent: without it no other plugin can have leased an address."""
     if invocation.config.raw("ipam") is None:
         return None
     try:
@@ -181,8 +181,8 @@ def _gc(invocation: Invocation) -> bytes:
     network, owner = invocation.network(), invocation.owner()
     if not request.states_valid(invocation.document):
         raise InvalidConfig(
-            f"{request.VALID[0]} is missing, without it nothing would be valid",
-            hint="an empty list says so outright",
+            f"{request.VALID[0]} is missing, so every endpoint would be removed",
+            hint="send an empty list to remove all of them",
         )
     valid = request.valid_of(invocation.config, network.name)
     invocation.warnings += invocation.controller().collect(network, owner, valid, invocation.call.environ)

@@ -1,4 +1,4 @@
-"""A CNI call as a process: stdin in, reply out, one line in the log that survives a runtime throwing stderr away."""
+"""A CNI call as a process: stdin in, reply out, and one line in the log, because runtimes discard stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cni_cnm.settings import Settings
 
 STDIN_LIMIT = 4 * 1024 * 1024
-"""A configuration with its prevResult is a few KiB. One byte more than this is read, so that the refusal is sure."""
+"""A configuration with its prevResult has a few KiB. One byte more than this is read, so that it is refused."""
 
 
 def run(environ: Mapping[str, str], name: str) -> int:
@@ -32,7 +32,7 @@ def run(environ: Mapping[str, str], name: str) -> int:
 
 
 def log(summary: str, duration_ms: float, settings: Settings | None = None) -> None:
-    """The request in one line, to syslog or to the file that the settings name. A log that fails stops nothing."""
+    """The request in one line, to syslog or to the file that the settings name. No error if it cannot be written."""
     from cni_cnm.errors import CnmError
     from cni_cnm.settings import load
 

@@ -1,4 +1,4 @@
-"""What a call answers: exit code, the object on stdout, words for people on stderr, a line for the log."""
+"""The answer to a call: exit code, the object on stdout, warnings on stderr, a line for the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ERROR_VERSION = "1.0.0"
 """Of an error object where the configuration's version is not known."""
 _MSG_LIMIT = 2000
 _NEVER = (0, 999)
-"""Codes a runtime can do nothing with."""
+"""Codes that mean nothing to a runtime."""
 _SCARCE = {
     EMFILE: "open files are limited: LimitNOFILE= of the service or of the runtime, `ulimit -n`",
     ENFILE: "open files are limited: `sysctl fs.file-nr fs.file-max`",
@@ -51,7 +51,7 @@ def failure(error: CnmError, version: str, *, err: str = "", summary: str = "") 
 
 
 def internal(error: Exception) -> CnmError:
-    """A fault of ours, or a host that has run out of something, as an error a runtime can pass on."""
+    """A defect of this program, or a resource that the host has used up, as an error that a runtime can show."""
     if isinstance(error, OSError) and error.errno in _SCARCE:
         wrapped: CnmError = TryAgain(f"this host has run out of something: {error}", hint=_SCARCE[error.errno])
     else:
@@ -65,7 +65,7 @@ def internal(error: Exception) -> CnmError:
 
 
 def _plain(text: str) -> str:
-    """One line of bounded length that any stream can take: hostile text forges no second line in a log."""
+    """One line of bounded length that every stream accepts. Hostile text cannot add a second line to a log."""
     safe = text.encode(errors="backslashreplace").decode()
     flat = "".join(character if character.isprintable() else repr(character)[1:-1] for character in safe)
     return flat if len(flat) <= _MSG_LIMIT else f"{flat[:_MSG_LIMIT]}…"

@@ -1,4 +1,4 @@
-"""Configuration and call into the values the engine takes; only the options of drivers stay JSON.
+"""Configuration and call as the engine's values. Only the options of drivers stay JSON.
 
 A configuration is read in one of two profiles: with any key of the reference `bridge` plugin as that plugin
 would read it, without one as a network of the Container Network Model. `profile` says it outright.
@@ -33,7 +33,7 @@ _OWN_KEYS = frozenset((
     "prevresult", "mac", "profile", "driver", "options", "internal", "labels", "owner",
     "statusexhausted",
 ))
-"""Read by this frontend, or put there by runtimes; not for drivers."""
+"""Read by this frontend or added by runtimes: not passed to drivers."""
 # fmt: on
 _DEFAULT_IPAM = "host-local"
 """Of the CNM profile, where `ipam` has no type. The reference profile has no addresses then."""
@@ -91,7 +91,7 @@ def key_of(config: Fields, call: Call) -> EndpointKey:
 
 
 def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> NetworkSpec:
-    """The network, all of this frontend's keys checked; the driver and the IPAM check theirs."""
+    """The network, with all of this frontend's keys validated. The driver and the IPAM validate theirs."""
     if not config.text("type") and config.raw("plugins") is not None:
         raise InvalidConfig(
             "the configuration is a list of plugins, of which a plugin is given one at a time",
@@ -117,7 +117,7 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
 
 
 def _firewall(config: Fields) -> dict[str, Json]:
-    """The block `firewall`: its policy and the names other firewalls have, for the driver."""
+    """The block `firewall`, for the driver: its policy, and a zone and a chain of other firewalls."""
     if "firewall" not in config:
         return {}
     block = config.object("firewall")
@@ -139,7 +139,7 @@ def _firewall(config: Fields) -> dict[str, Json]:
 
 
 def _portmap(config: Fields) -> tuple[PortmapOptions, Sequence[str]]:
-    """The block `portmap`, and what there is to say about keys that change nothing here."""
+    """The block `portmap`, and notes on keys that are accepted and have no effect."""
     raw = config.mapping("portmap")
     if not raw:
         return PortmapOptions(), ()
@@ -149,40 +149,40 @@ def _portmap(config: Fields) -> tuple[PortmapOptions, Sequence[str]]:
 
 
 def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
-    """The endpoint with what the runtime wishes for it."""
-    wishes = conventions.gather(config, call.args)
-    tuning = _tuning(config, call, wishes.runtime_mac)
+    """The endpoint, with what the runtime requests for it."""
+    requested = conventions.requested(config, call.args)
+    tuning = _tuning(config, call, requested.runtime_mac)
     return EndpointSpec(
         container_id=call.container_id,
         ifname=call.ifname,
         netns=call.netns,
         owner=owner,
-        mac=(tuning and tuning.mac) or wishes.mac,
-        addresses=wishes.addresses,
-        gateways=wishes.gateways,
-        ranges=wishes.ranges,
+        mac=(tuning and tuning.mac) or requested.mac,
+        addresses=requested.addresses,
+        gateways=requested.gateways,
+        ranges=requested.ranges,
         environ=call.environ,
         request_id=call.environ.get("CNI_CNM_REQUEST", ""),
-        dns=wishes.dns,
-        aliases=wishes.aliases,
-        ports=wishes.ports,
+        dns=requested.dns,
+        aliases=requested.aliases,
+        ports=requested.ports,
         bandwidth=_bandwidth(config),
         tuning=tuning,
-        addresses_replace=wishes.addresses_replace,
+        addresses_replace=requested.addresses_replace,
     )
 
 
 def _bandwidth(config: Fields) -> Bandwidth | None:
-    block, wished = config.raw("bandwidth"), config.object("runtimeConfig").raw("bandwidth")
-    if block is None and wished is None:
+    block, runtime = config.raw("bandwidth"), config.object("runtimeConfig").raw("bandwidth")
+    if block is None and runtime is None:
         return None
     from cni_cnm.cnm.interface import shaping
 
-    found = shaping.parse(block, wished)
+    found = shaping.parse(block, runtime)
     for key in ("shapedSubnets", "unshapedSubnets"):
         if config.object("bandwidth").raw(key):
             raise UnsupportedField(
-                f"bandwidth.{key} is given, limits here are of all that an interface sends and receives",
+                f"bandwidth.{key} is given, but a limit here is for everything that an interface sends and receives",
                 hint="chain the bandwidth plugin behind this one instead",
             )
     return found
@@ -198,7 +198,7 @@ def _tuning(config: Fields, call: Call, mac: str) -> Tuning | None:
 
 
 def refuse_repeated(raw: bytes) -> None:
-    """InvalidConfig for a sysctl that is given twice, of which decoding kept one. `raw` has been decoded."""
+    """InvalidConfig for a sysctl that is given twice: decoding has kept only one of them. `raw` is valid JSON."""
     if b"sysctl" in raw.lower():
         from cni_cnm.cnm.interface import tuning
 
@@ -206,9 +206,9 @@ def refuse_repeated(raw: bytes) -> None:
 
 
 def is_chained(config: Fields) -> bool:
-    """An ADD behind an interface plugin: its result is given, and no `ipam`, which asks for an interface of our own.
+    """True for an ADD that follows an interface plugin in a chain: `prevResult` has interfaces, and there is no `ipam`.
 
-    So does a driver that is named and is not the default one.
+    `ipam`, and a driver other than the default one, request an interface of our own.
     """
     if config.text("driver") not in ("", DEFAULT):
         return False
@@ -216,7 +216,7 @@ def is_chained(config: Fields) -> bool:
 
 
 def chained(network: NetworkSpec, config: Fields) -> NetworkSpec:
-    """The network of interfaces that another plugin makes. Of its options only those of a block `firewall` count."""
+    """The network of interfaces that another plugin makes. Only the options of its block `firewall` are used."""
     options = {key: network.options[key] for key in _LOWERED_FIREWALL_KEYS if key in network.options}
     if "firewall" in config:
         options.setdefault("ingresspolicy", "open")
@@ -224,14 +224,14 @@ def chained(network: NetworkSpec, config: Fields) -> NetworkSpec:
 
 
 def leaving(call: Call) -> EndpointSpec:
-    """The endpoint of a DEL: who it is and where, not what it once wished. Anybody's is obeyed."""
+    """The endpoint of a DEL: its ids and namespace, not what was requested for it. Any owner's may be deleted."""
     return EndpointSpec(call.container_id, call.ifname, call.netns, owner="", environ=call.environ)
 
 
 def ipam_of(document: Mapping[str, Json], config: Fields, call: Call, default: str = _DEFAULT_IPAM) -> IpamSpec:
-    """The IPAM alone: InvalidConfig concerns nothing else.
+    """The IPAM alone. InvalidConfig is about the IPAM and nothing else.
 
-    DEL takes `default` as it is: where the network has no addresses there is no lease to find, and no driver is loaded.
+    DEL leaves `default` as it is and loads no driver: a network without addresses has no lease to find.
     """
     ipam = config.object("ipam")
     kind = ipam.parsed("type", validate.name)
@@ -248,12 +248,12 @@ def owner_of(config: Fields, environ: Mapping[str, str]) -> str:
 
 
 def owned(name: str) -> str:
-    """An owner's name behind this door's mark: no configuration can claim what another door made."""
+    """An owner's name with the prefix of this frontend: a configuration cannot claim another frontend's endpoints."""
     return name if not name or name.startswith("cni/") else f"cni/{name}"
 
 
 def valid_of(config: Fields, network: str) -> Sequence[EndpointKey]:
-    """GC's list of what still exists, both keys together."""
+    """GC's list of the attachments that still exist, from both keys."""
     keys = [
         EndpointKey(network, entry.text("containerID"), entry.text("ifname"))
         for name in VALID
@@ -265,7 +265,7 @@ def valid_of(config: Fields, network: str) -> Sequence[EndpointKey]:
 
 
 def states_valid(document: Mapping[str, Json]) -> bool:
-    """Whether there is a list at all. libcni sends null for a list without members."""
+    """True if there is a list. libcni sends null for an empty one."""
     return any(key.lower() in VALID for key in document)
 
 
@@ -280,14 +280,14 @@ def unknown(document: Mapping[str, Json], config: Fields) -> Sequence[str]:
 
 
 def notes(config: Fields) -> Sequence[str]:
-    """Sentences about keys that are right and change nothing here."""
+    """Notes on keys that are valid and have no effect here."""
     unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []
     if config.object("firewall").text("backend") not in ("", "nftables"):
         unused.append("firewall.backend is not used: rules are kept in nftables")
     if config.object("tuning").text("dataDir"):
-        unused.append("tuning.dataDir is not used: what was there before is kept in the endpoint's record")
+        unused.append("tuning.dataDir is not used: the values before are kept in the endpoint's record")
     if "portmap" in config and _driver(config).external_connectivity:
-        unused.append("portmap is not used: the plugin publishes ports as it does")
+        unused.append("portmap is not used: the driver's plugin publishes ports itself")
     return [*unused, *_portmap(config)[1]]
 
 
@@ -303,7 +303,7 @@ def _profile(config: Fields, driver: Driver[Any]) -> str:
 
 
 def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict[str, Json]:
-    """All keys that are not this frontend's, for the driver to parse; CNM labels as `labels`, spelled as given."""
+    """The keys that are not this frontend's, for the driver to parse. CNM labels are in `labels`, as written."""
     options = {
         key.lower(): lowered(value, key)
         for key, value in document.items()
@@ -322,7 +322,7 @@ def _is_ours(key: str) -> bool:
 
 
 def _dns(given: Fields) -> Dns | None:
-    """Any field given, even an empty list, replaces all that the IPAM says."""
+    """One given field, even an empty list, replaces all of the IPAM's DNS."""
     if not any(key in given for key in ("nameservers", "domain", "search", "options")):
         return None
     return Dns(given.texts("nameservers"), given.text("domain"), given.texts("search"), given.texts("options"))

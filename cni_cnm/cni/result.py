@@ -33,8 +33,8 @@ def dump(document: Mapping[str, Json]) -> bytes:
     return json.dumps(document, indent=4, sort_keys=True).encode()
 
 
-def refuse_unsayable(version: str, families: Sequence[int]) -> None:
-    """InvalidConfig if `version` cannot say addresses of these IP versions. Asked before any effect."""
+def refuse_unsupported(version: str, families: Sequence[int]) -> None:
+    """InvalidConfig if a result of `version` cannot have addresses of these IP versions. Called before any effect."""
     if shape(version) != PER_FAMILY:
         return
     hint = "set cniVersion to 0.3.0 or later"
@@ -65,7 +65,7 @@ def _per_family(attachment: Attachment, version: str) -> dict[str, Json]:
         if key not in found:
             found[key] = {"ip": address.interface.with_prefixlen, **_gateway(address)}
     if not found:
-        refuse_unsayable(version, ())
+        refuse_unsupported(version, ())
     for route in attachment.routes:
         family = found.get(f"ip{route.dst.version}")
         if family is not None:
@@ -102,10 +102,10 @@ def _dns(dns: Dns) -> dict[str, Json]:
 
 
 def decode(raw: Fields, version: str, ifname: str = "") -> Attachment:
-    """A `prevResult` of any version (its own, else `version`). InvalidConfig names the key that is wrong.
+    """A `prevResult` of any version: its own, else `version`. InvalidConfig names the key that is wrong.
 
-    `container_index` is the link in a sandbox called `ifname`, and the addresses are that link's; where there
-    is none, the first link an address belongs to, and all addresses.
+    `container_index` is the link `ifname` in a sandbox, and the addresses are that link's. Without such a link it is
+    the first link that has an address, with all addresses.
     """
     version = raw.text("cniVersion") or version or UNSTATED
     if version not in SUPPORTED:
@@ -134,8 +134,8 @@ def decode(raw: Fields, version: str, ifname: str = "") -> Attachment:
 
 
 def amended(raw: Mapping[str, Json], made: Attachment) -> dict[str, Json]:
-    """An earlier plugin's result with what was changed behind it: the MAC and MTU of the container's interface, and
-    the links made beside it."""
+    """An earlier plugin's result with what this program changed: the MAC and MTU of the container's interface, and the
+    links that were added."""
     index = made.container_index or 0
     own = made.interfaces[index]
     links = []

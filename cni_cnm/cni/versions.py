@@ -1,4 +1,4 @@
-"""CNI specification versions: which are spoken, which verbs each allows, and the answer to VERSION.
+"""CNI specification versions: which are supported, which verbs each allows, and the answer to VERSION.
 
 Imports nothing, because VERSION must cost nothing.
 """
@@ -23,7 +23,7 @@ def answer() -> str:
 
 
 def require(verb: str, version: str) -> None:
-    """IncompatibleVersion if `version` is none of ours or does not have `verb`."""
+    """IncompatibleVersion if `version` is not supported or does not have `verb`."""
     from cni_cnm.errors import IncompatibleVersion
 
     if version not in SUPPORTED:

@@ -56,9 +56,9 @@ class NetworkRecord(NamedTuple):
     labels: Mapping[str, str] = {}
     created: float = 0.0
     owns_data_path: bool = True
-    """False: the data path existed before the network, and is not deleted with it. JSON key `made`."""
+    """False: the data path existed before the network, and is not deleted with it."""
     docker_networks: tuple[str, ...] = ()
-    """Ids of the Docker networks that use this network. JSON key `guests`."""
+    """Ids of the Docker networks that use this network."""
     owner: str = ""
     """`docker`: made for a Docker network, and deleted with it."""
     pending: bool = False
@@ -89,14 +89,14 @@ class PoolRecord(NamedTuple):
     id: str
     subnet: str
     ip_range: str = ""
-    """The part of the subnet that addresses are chosen from. JSON key `part`."""
+    """The part of the subnet that addresses are chosen from."""
     gateway: str = ""
     network: str = ""
     """The network whose leases are used: the one named in the request, else the one made with this pool."""
     shares_network: bool = False
-    """True: the request named the network, so its leases are shared with CNI. JSON key `named`."""
+    """True: the request named the network, so its leases are shared with CNI."""
     docker_network: str = ""
-    """Docker's id of the network, as soon as it is made. JSON key `guest`."""
+    """Docker's id of the network, as soon as it is made."""
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **dict(zip(_POOL_KEYS, self, strict=True))}
@@ -161,11 +161,11 @@ class EndpointRecord(NamedTuple):
     bandwidth: Bandwidth | None = None
     tuning: Tuning | None = None
     tuning_before: Tuning | None = None
-    """The values that `tuning` replaced. JSON key `before`."""
+    """The values that `tuning` replaced."""
     docker_network: str = ""
-    """Docker's id of its network; empty for an endpoint of another frontend. JSON key `guest`."""
+    """Docker's id of its network; empty for an endpoint of another frontend."""
     requested_ports: tuple[PortMapping, ...] = ()
-    """Ports to publish once the endpoint is its sandbox's default gateway. JSON key `wanted`.
+    """Ports to publish once the endpoint is its sandbox's default gateway.
 
     One host port is chosen from the `size` ports that begin at `host_port`; 0 stands for any.
     """
@@ -251,7 +251,7 @@ _KEY = {
     "tuning_before": "before",
     "requested_ports": "wanted",
 }
-"""Fields whose JSON key has another name: the key is what 0.1.0 writes and reads."""
+"""Fields whose JSON key has another name: the key is the one that 0.1.0 writes and reads."""
 _NETWORK_KEYS = tuple(_KEY.get(field, field) for field in NetworkRecord._fields)
 _POOL_KEYS = tuple(_KEY.get(field, field) for field in PoolRecord._fields)
 _ENDPOINT_KEYS = tuple(_KEY.get(field, field) for field in EndpointRecord._fields)

@@ -95,7 +95,7 @@ class FirewallWatch:
                 if change.rules:
                     enforce.ensure(controller.host)
                 if change.broken or change.owners:
-                    firewall_reconcile.mend(controller.host, None if change.broken else change.owners)
+                    firewall_reconcile.put_back_missing(controller.host, None if change.broken else change.owners)
         except CnmError as error:
             _say(f"the packet filter could not be restored: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watch

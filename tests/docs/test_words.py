@@ -43,6 +43,8 @@ FINISHED: tuple[str, ...] = (
     "scripts",
     "build",
     "tests",
+    "cni_cnm/cni",
+    "cni_cnm/cnm",
     "cni_cnm/docker_protocol",
     "cni_cnm/ipam",
     "cni_cnm/service",

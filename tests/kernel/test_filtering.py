@@ -109,19 +109,19 @@ def test_mending(nft: KernelNft, lab: Lab) -> None:
     ):
         lab.host.run("nft", command)
         assert check(nft)
-        restore_elements.mend(nft, wanted, [RECORD])
+        restore_elements.put_back_missing(nft, wanted, [RECORD])
         assert check(nft) == "", command
     [port] = nft.elements("inet cni_cnm", "ports4")
     theirs = port._replace(value="10.0.0.9 . 80", comment="cccccccccccc net/c2/eth0")
     nft.commit(Transaction(put=(theirs,)))
-    restore_elements.mend(nft, wanted, [RECORD])
+    restore_elements.put_back_missing(nft, wanted, [RECORD])
     assert nft.elements("inet cni_cnm", "ports4") == [theirs]
 
 
 def test_mending_writes_nothing_where_all_is_there(nft: KernelNft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking is no transaction."""
     monkeypatch.setattr(KernelNft, "commit", lambda *_, **__: pytest.fail("written"))
-    restore_elements.mend(nft, endpoint_elements.with_network(RECORD, POLICY), [RECORD])
+    restore_elements.put_back_missing(nft, endpoint_elements.with_network(RECORD, POLICY), [RECORD])
 
 
 def test_streams_that_are_forgotten() -> None:

@@ -1,4 +1,4 @@
-"""LockedEndpoint: an endpoint whose lock the caller holds. The steps of this room change it and its record.
+"""LockedEndpoint: an endpoint whose lock the caller holds. The steps of this folder change it and its record.
 
 with locked(host, record) as endpoint:
     connect(endpoint, stack, undo)

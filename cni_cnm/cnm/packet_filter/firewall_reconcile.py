@@ -1,7 +1,7 @@
 """Keeps the packet filter as the records say: rules and elements that another program removed are put back.
 
-repair    at an ADD that finds a difference from the recorded state (enforce.py)
-mend      for the service, which is told what another program removed: compares every element
+repair             an ADD found a difference from the recorded state (enforce.py)
+put_back_missing   the service was told what another program removed: every element is compared
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     return firewall_state.store(host, state, chains, declared)
 
 
-def mend(host: Host, owners: Collection[str] | None = None) -> None:
+def put_back_missing(host: Host, owners: Collection[str] | None = None) -> None:
     """Put back rules and elements that are missing, also where the recorded state shows no difference.
 
     `owners`: only theirs, by the first 12 digits of networks' and endpoints' ids. None: all.
     """
     with firewall_state.lock(host):
         if owners is None or any(record.id[:12] in owners for record in network_records(host.store)):
-            restore_elements.mend(host.nft, network_elements.elements_of_all(host), ())
+            restore_elements.put_back_missing(host.nft, network_elements.elements_of_all(host), ())
     names = [name for name in host.store.names(ENDPOINTS) if owners is None or name[:12] in owners]
     for start in range(0, len(names), _BATCH):
         with firewall_state.lock(host):
             records = [record for name in names[start : start + _BATCH] if (record := _load_ready(host, name))]
-            restore_elements.mend(host.nft, endpoint_elements.of_endpoints(records), records)
+            restore_elements.put_back_missing(host.nft, endpoint_elements.of_endpoints(records), records)
 
 
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:

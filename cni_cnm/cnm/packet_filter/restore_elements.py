@@ -28,7 +28,7 @@ def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecor
     redirect_streams(nft, records)
 
 
-def mend(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
+def put_back_missing(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
     """`put_back` for elements that are missing or have another value. Writes nothing where all is there."""
 
     def lost(elements: Sequence[Element]) -> tuple[Element, ...]:

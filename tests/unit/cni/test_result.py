@@ -171,10 +171,10 @@ def test_version_of_the_caller_counts_where_the_result_names_none() -> None:
 def test_what_a_version_cannot_say(version: str, families: tuple[int, ...], message: str | None) -> None:
     """The limits of 0.1.0 and 0.2.0 are known before anything is done."""
     if message is None:
-        result.refuse_unsayable(version, families)
+        result.refuse_unsupported(version, families)
         return
     with pytest.raises(InvalidConfig, match=message):
-        result.refuse_unsayable(version, families)
+        result.refuse_unsupported(version, families)
 
 
 IPV4 = st.integers(0, 2**32 - 1).map(IPv4Address)

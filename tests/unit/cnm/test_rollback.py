@@ -143,7 +143,7 @@ def test_what_a_killed_delete_took_out_is_not_put_back(
             controller.detach(KEY, SPEC, NETWORK.ipam)
     assert leases(tmp_path) == []
     assert list((tmp_path / "run/endpoints").iterdir()) != []
-    firewall_reconcile.mend(controller.host)
+    firewall_reconcile.put_back_missing(controller.host)
     controller.detach(KEY, SPEC, NETWORK.ipam)
     assert [element for one in nft.sets.values() for element in one.values() if element.owner == KEY.id[:12]] == []
 
