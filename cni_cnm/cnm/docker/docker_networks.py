@@ -126,6 +126,12 @@ def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
             f"the network {record.name} is of the Docker plugin {record.driver}, which Docker can use by itself",
             hint=f"docker network create -d {record.driver}",
         )
+    if record.role.gateway == "router":
+        raise InvalidConfig(
+            f"the network {record.name} has the driver {record.driver}, where neighbours are reached through the gateway; "
+            "Docker's containers look for them on the link",
+            hint="share a network of the driver bridge",
+        )
     if record.internal != spec.internal:
         raise InvalidConfig(
             f"the network {record.name} is {'' if record.internal else 'not '}internal",
