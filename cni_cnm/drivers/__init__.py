@@ -26,6 +26,7 @@ BUILT_IN = {
     "ipvlan": "cni_cnm.drivers.ipvlan",
     "macvlan": "cni_cnm.drivers.macvlan",
     "null": "cni_cnm.drivers.null",
+    "ptp": "cni_cnm.drivers.ptp",
 }
 DEFAULT = "bridge"
 """The driver of a network that names none."""

@@ -17,7 +17,7 @@ from cni_cnm.cni.document import decode
 from cni_cnm.cnm.interface import shaping, tuning
 from cni_cnm.docker_protocol import discovery
 from cni_cnm.docker_protocol.discovery import Location
-from cni_cnm.drivers import bridge_options, drivers, parent_link_options
+from cni_cnm.drivers import bridge_options, drivers, parent_link_options, ptp_options
 from cni_cnm.errors import CnmError, InvalidConfig, UnsupportedField
 from cni_cnm.fields import Fields
 from cni_cnm.firewall import portmap_options
@@ -116,6 +116,10 @@ def test_keys_of_the_bridge_are_documented(asked: set[str]) -> None:
         bridge_options.parse(NetworkSpec("podnet", options=raw))
     assert {"hairpinmode", "minid", "mtu"} <= asked
     assert not undocumented((asked - {"labels"}) | set(bridge_options.LABELS))
+
+
+def test_labels_of_ptp_are_documented() -> None:
+    assert not undocumented(set(ptp_options.LABELS))
 
 
 def test_keys_of_macvlan_and_ipvlan_are_documented() -> None:

@@ -36,7 +36,8 @@ class World:
 
         settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
         store = FileStore(settings.run_dir, settings.state_dir)
-        self.controller = Controller(Host(settings, store, self.namespaces, opened, "epoch"))
+        self.engine = Host(settings, store, self.namespaces, opened, "epoch")
+        self.controller = Controller(self.engine)
 
     def leases(self, network: str) -> set[str]:
         """Addresses that are given out."""
