@@ -58,6 +58,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def root_hint(error: OSError) -> str:
+    """The hint for what only root may do; "" if the failure has another reason."""
+    return "run it as root" if isinstance(error, PermissionError) else ""
+
+
 class CnmError(Exception):
     """Base of the tree: `msg` is one sentence, `hint` the next step, `details` free text, `code` the CNI code."""
 
@@ -75,30 +80,42 @@ class CnmError(Exception):
 
 
 class IncompatibleVersion(CnmError):
+    """The CNI version of a configuration is not served, or its result cannot be said in it."""
+
     code = 1
     http_status = 400
 
 
 class UnsupportedField(CnmError):
+    """A configuration has a field that is understood and not served."""
+
     code = 2
     http_status = 400
 
 
 class UnknownContainer(CnmError):
+    """The container is not known."""
+
     code = 3
     http_status = 404
 
 
 class InvalidEnvironment(CnmError):
+    """A variable of CNI's environment is missing or wrong."""
+
     code = 4
     http_status = 400
 
 
 class IoFailed(CnmError):
+    """A file cannot be read or written."""
+
     code = 5
 
 
 class DecodeFailed(CnmError):
+    """A configuration or an answer is no valid JSON."""
+
     code = 6
     http_status = 400
 
@@ -118,6 +135,8 @@ class InvalidNamespace(CnmError):
 
 
 class TryAgain(CnmError):
+    """The request may succeed later, as it is."""
+
     code = 11
     http_status = 503
 
@@ -135,45 +154,55 @@ class PluginUnreachable(TryAgain):
 
 
 class NotReady(CnmError):
+    """STATUS: no ADD can be served now."""
+
     code = 50
     http_status = 503
 
 
 class Conflict(CnmError):
+    """Something else has the name, the address or the interface."""
+
     code = 104
     http_status = 409
 
 
 class Forbidden(CnmError):
+    """The state of the object does not allow the call."""
+
     code = 104
     http_status = 403
 
 
 class ActiveEndpoints(Forbidden):
-    pass
+    """A network with endpoints is not deleted."""
 
 
 class ActiveContainer(Forbidden):
-    pass
+    """A joined endpoint is not deleted, nor a sandbox with endpoints."""
 
 
 class NotFound(CnmError):
+    """What is named does not exist."""
+
     http_status = 404
 
 
 class NoSuchNetwork(NotFound):
-    pass
+    """There is no such network, or more than one that is meant."""
 
 
 class NoSuchEndpoint(NotFound):
-    pass
+    """There is no such endpoint, or more than one that is meant."""
 
 
 class NoSuchSandbox(NotFound):
-    pass
+    """The container has no sandbox."""
 
 
 class NoSuchDriver(NotFound):
+    """No driver or IPAM of that name is built in, executable or a Docker plugin."""
+
     code = 7
 
 
@@ -184,16 +213,22 @@ class NamespaceGone(NotFound):
 
 
 class PortTaken(CnmError):
+    """A port of the host is published already, or a program holds it."""
+
     code = 100
     http_status = 409
 
 
 class AddressesExhausted(CnmError):
+    """No address or no subnet is free."""
+
     code = 101
     http_status = 409
 
 
 class KernelFeatureMissing(CnmError):
+    """This kernel does not have what is needed; the message names the module."""
+
     code = 102
     http_status = 501
 
@@ -239,7 +274,7 @@ class KernelError(CnmError):
 
 
 class CheckFailed(CnmError):
-    pass
+    """CHECK found a difference; the message names the first one."""
 
 
 class Several(CnmError):

@@ -45,23 +45,35 @@ def stable_mac(endpoint_id: str) -> str:
 
 
 class Dns(NamedTuple):
+    """Settings of the resolver, for the runtime to put into the container's resolv.conf."""
+
     nameservers: tuple[str, ...] = ()
+    """Addresses, the first one is asked first."""
     domain: str = ""
+    """The container's own domain."""
     search: tuple[str, ...] = ()
+    """Domains that short names are looked up in."""
     options: tuple[str, ...] = ()
+    """As in resolv.conf(5)."""
 
 
 class Route(NamedTuple):
-    """A route inside the container. `gw` None: the first gateway of that family (CNI convention), or with the scope
-    `ON_LINK` none."""
+    """A route inside the container."""
 
     dst: IPNetwork
+    """0.0.0.0/0 and ::/0 are the default route."""
     gw: IPAddress | None = None
+    """None: the first gateway of that family (CNI convention), or with the scope `ON_LINK` none."""
     mtu: int | None = None
+    """Bytes; None: the link's."""
     advmss: int | None = None
+    """Bytes of a TCP segment that is advertised to neighbours; None: the kernel's choice."""
     priority: int | None = None
+    """The metric; the lowest wins. None: the kernel's default."""
     table: int | None = None
+    """None: the main table."""
     scope: int | None = None
+    """As in rtnetlink(7): 0 global, 253 link, 254 host. None: the kernel's choice."""
 
 
 IPV6_MTU = 1280
@@ -74,7 +86,9 @@ class Address(NamedTuple):
     """One address of an endpoint with its prefix, and the gateway of its subnet if there is one."""
 
     interface: IPInterface
+    """The address with its prefix length."""
     gateway: IPAddress | None = None
+    """None: the subnet has none, or the network does not offer it."""
 
 
 class Lease(NamedTuple):
@@ -97,12 +111,16 @@ class Subnet(NamedTuple):
 
 
 class Interface(NamedTuple):
-    """A link as reported to a caller: `sandbox` is the netns path, empty for a link on the host."""
+    """A link as reported to a caller."""
 
     name: str
+    """At most 15 bytes."""
     mac: str = ""
+    """Lower-case pairs with colons; "" if it is not known."""
     mtu: int = 0
+    """Bytes; 0 if it is not known."""
     sandbox: str = ""
+    """Path of the network namespace; "" for a link on the host."""
 
 
 class Device(NamedTuple):
@@ -122,29 +140,35 @@ class Device(NamedTuple):
 
 
 class Attachment(NamedTuple):
-    """The answer of attach. `addresses` belong to `interfaces[container_index]`; None: no link is known."""
+    """What a container got."""
 
     interfaces: tuple[Interface, ...]
+    """Links of the host and of the container, in the order that a CNI result has."""
     addresses: tuple[Address, ...]
+    """Those of the container's link."""
     routes: tuple[Route, ...]
+    """Those in the container. The default route only if this endpoint has it."""
     dns: Dns
+    """Resolver settings, for the caller to write."""
     container_index: int | None
+    """Which of `interfaces` is the container's; None: there is none."""
     warnings: tuple[str, ...] = ()
     """Sentences for the caller, although the attach succeeded."""
 
 
 class PortMapping(NamedTuple):
-    """A published port: `size` ports of the host from `host_port` on, to as many of the container.
-
-    `host_ip` None: every address of the host, both families; unspecified (0.0.0.0, ::): every one of its family.
-    """
+    """A published port, or several in a row."""
 
     protocol: str
     """`tcp`, `udp` or `sctp`."""
     host_port: int
+    """The first port of the host, 1 to 65535."""
     container_port: int
+    """The first port of the container, 1 to 65535."""
     host_ip: IPAddress | None = None
+    """None: every address of the host, both families. Unspecified (0.0.0.0, ::): every one of its family."""
     size: int = 1
+    """How many ports, of the host and of the container."""
 
     def __str__(self) -> str:
         last = f"-{self.host_port + self.size - 1}" if self.size > 1 else ""
@@ -166,15 +190,16 @@ class PortmapOptions(NamedTuple):
 
 
 class Bandwidth(NamedTuple):
-    """Limits of an endpoint, as its container sees them: ingress is what comes to it. Rate 0: no limit that way.
-
-    Rates in bits a second, bursts in bits: what may pass at once after a pause.
-    """
+    """Limits of an endpoint, as its container sees them: ingress is what comes to it."""
 
     ingress_rate: int = 0
+    """Bits a second; 0: no limit that way."""
     ingress_burst: int = 0
+    """Bits that may pass at once after a pause. A limit needs both numbers."""
     egress_rate: int = 0
+    """Bits a second; 0: no limit that way."""
     egress_burst: int = 0
+    """Bits."""
 
 
 class Tuning(NamedTuple):
@@ -183,51 +208,68 @@ class Tuning(NamedTuple):
     sysctls: tuple[tuple[str, str], ...] = ()
     """Pairs of key (`net/ipv4/conf/eth0/arp_ignore`) and value, in the order they are written."""
     mac: str | None = None
+    """Lower-case pairs with colons."""
     mtu: int | None = None
+    """Bytes."""
     promisc: bool | None = None
+    """Receive what is for other hosts, too."""
     allmulti: bool | None = None
+    """Receive all multicast."""
     txqlen: int | None = None
+    """Packets."""
 
 
 class IpamSpec(NamedTuple):
-    """The `ipam` part of a network, as configured.
-
-    `type` "" means no addresses (L2). `config` is the ipam object, keys lower-cased. A delegated CNI IPAM
-    executable needs more than its own object: `conf` is the whole network configuration verbatim and `cni_path`
-    where executables are looked for.
-    """
+    """The `ipam` part of a network, as configured. An IPAM executable needs more than its own object."""
 
     type: str
+    """`host-local`, `static`, the name of an executable or of a Docker plugin; "" or `none`: no addresses."""
     config: Mapping[str, Json] = {}
+    """The ipam object, its keys in lower case."""
     conf: Mapping[str, Json] = {}
+    """The whole network configuration as it was given, for an executable."""
     cni_path: str = ""
+    """Where executables are looked for: folders with ':' between them."""
 
 
 class NetworkSpec(NamedTuple):
     """A network as a frontend requests it. `options` are not parsed: the driver that is named parses them."""
 
     name: str
+    """Unique on the host."""
     driver: str = "bridge"
+    """The driver's name."""
     options: Mapping[str, Json] = {}
+    """What the driver reads, the keys in lower case."""
     ipam: IpamSpec = IpamSpec("")
+    """Where addresses come from."""
     internal: bool = False
+    """Nothing outside the network is reached from it."""
     dns: Dns | None = None
     """Replaces the IPAM's DNS entirely when given."""
     portmap: PortmapOptions = PortmapOptions()
+    """How ports are published."""
     labels: Mapping[str, str] = {}
+    """Metadata."""
     docker_networks: tuple[str, ...] = ()
+    """Ids of Docker's networks that are this one."""
     owner: str = ""
-    """As in the network's record."""
+    """`docker`: made for a network of Docker's, and deleted with it."""
 
 
 class EndpointSpec(NamedTuple):
     """An endpoint as a frontend requests it."""
 
     container_id: str
+    """The container's id."""
     ifname: str
+    """The interface's name in the container, at most 15 bytes."""
     netns: str
+    """Path of the network namespace."""
     owner: str
+    """Whose it is, for `Controller.collect`: `cni/` and a runtime's name, `docker` or `library`."""
     mac: str = ""
+    """Lower-case pairs with colons; "": one that follows from the endpoint's id."""
     addresses: tuple[IPAddress | IPInterface, ...] = ()
     """Requested addresses; a prefix, where given, counts for `static` IPAM only."""
     gateways: tuple[IPAddress, ...] = ()
@@ -241,9 +283,13 @@ class EndpointSpec(NamedTuple):
     dns: Dns | None = None
     """`runtimeConfig.dns`."""
     aliases: tuple[str, ...] = ()
+    """Other names of the container, recorded."""
     ports: tuple[PortMapping, ...] = ()
+    """Published ports."""
     bandwidth: Bandwidth | None = None
+    """Limits; None: none."""
     tuning: Tuning | None = None
+    """Sysctls and link attributes; None: none."""
     previous: Attachment | None = None
     """The result of the plugins before this one in a chain (driver `chained`)."""
     addresses_replace: bool = False
@@ -254,8 +300,11 @@ class EndpointKey(NamedTuple):
     """Names an endpoint for DEL, CHECK and GC, from what a runtime always knows."""
 
     network: str
+    """The network's name."""
     container_id: str
+    """The container's id."""
     ifname: str
+    """The interface's name in the container."""
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from cni_cnm.errors import InvalidConfig, IoFailed
+from cni_cnm.errors import InvalidConfig, IoFailed, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,16 +29,36 @@ class AddressPool(NamedTuple):
     """A block of addresses for networks without a subnet: each gets a part of it with prefix length `size`."""
 
     base: IPNetwork
+    """The block."""
     size: int
+    """Prefix length of each subnet."""
 
 
 class Settings(NamedTuple):
+    """Where things are kept on this host. Paths are absolute."""
+
     run_dir: str = "/run/cni-cnm"
+    """Records that a reboot voids, locks, the service's socket."""
     state_dir: str = "/var/lib/cni-cnm"
+    """Records that are kept over reboots: networks, pools of Docker's, addresses of IPAM plugins."""
     leases_dir: str = "/var/lib/cni/networks"
+    """The IPAM host-local's store, shared with the reference executable."""
     log: str = "syslog"
+    """Where a line for each request goes: `syslog`, `none` or a file's path."""
     default_address_pools: tuple[AddressPool, ...] = ()
     """In order of preference. Empty: the built-in ones (ipam/pools.py)."""
+
+
+def given(settings: object) -> Settings:
+    """Settings as a program gives them: the value, the path of a file, or None for the host's own."""
+    if isinstance(settings, Settings):
+        return settings
+    if settings is None:
+        return load()
+    path = os.fspath(settings) if isinstance(settings, str | os.PathLike) else ""
+    if not isinstance(path, str) or not path or not path.isprintable():
+        raise InvalidConfig(f"settings is {shown(settings)}, it must be a Settings or the path of a file")
+    return load(path)
 
 
 def load(path: str = "") -> Settings:

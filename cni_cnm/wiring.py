@@ -13,25 +13,36 @@ from cni_cnm.state.files import FileStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from os import PathLike
 
     from cni_cnm.kernel import Namespaces, Nft
     from cni_cnm.settings import Settings
 
 
 def open_controller(
-    settings: Settings | None = None,
+    settings: Settings | str | PathLike[str] | None = None,
     namespaces: Namespaces | None = None,
     nft: Callable[[], Nft] | None = None,
 ) -> Controller:
-    """A Controller on this host's kernel. `namespaces` given: how a caller that has descriptors, not paths, opens them.
+    """Open the networks, endpoints and sandboxes of this host.
 
-    `nft` given: how nftables is opened, for a caller that keeps it open between requests.
+    The host is the network namespace of the calling thread. Changing anything needs root.
+
+    Args:
+        settings: where things are kept, or the path of a settings file. By default it is the file that CNI_CNM_CONFIG
+            names, or /etc/cni-cnm/config.toml if that is there.
+        namespaces: opens network namespaces in place of the paths' own way, for a caller that has descriptors.
+        nft: opens nftables, for a caller that keeps it open for several controllers.
+
+    Raises:
+        InvalidConfig: the settings are wrong; the message names the file and the key.
+        IoFailed: the settings cannot be read.
     """
     from cni_cnm.firewall import TABLES
     from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
     from cni_cnm.kernel.netns import KernelNamespaces
 
-    chosen = settings or settings_module.load()
+    chosen = settings_module.given(settings)
     shared = _SharedNft()
     open_nft = nft or shared.nft
     host = Host(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import IoFailed, root_hint
 from cni_cnm.state import small_files
 from cni_cnm.state.lock import Lock
 from cni_cnm.state.store import (
@@ -58,7 +58,7 @@ class FileStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise IoFailed(f"the record {path} cannot be read: {error.strerror}") from error
+            raise IoFailed(f"the record {path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
         try:
             return json.loads(content)
         except ValueError:
@@ -73,10 +73,8 @@ class FileStore:
         try:
             small_files.replace(path, data, durable=kind in DURABLE)
         except OSError as error:
-            raise IoFailed(
-                f"the record {path} cannot be written: {error.strerror}",
-                hint="see with df and findmnt whether the file system is full or read-only",
-            ) from error
+            hint = root_hint(error) or "see with df and findmnt whether the file system is full or read-only"
+            raise IoFailed(f"the record {path} cannot be written: {error.strerror}", hint=hint) from error
 
     def delete(self, kind: str, name: str) -> None:
         """Also what a killed `put` has left beside the record."""
@@ -85,13 +83,17 @@ class FileStore:
             small_files.remove(path)
             small_files.remove(small_files.temporary(path))
         except OSError as error:
-            raise IoFailed(f"the record {path} cannot be removed: {error.strerror}") from error
+            raise IoFailed(f"the record {path} cannot be removed: {error.strerror}", hint=root_hint(error)) from error
 
     def names(self, kind: str) -> Iterator[str]:
+        """In alphabetical order; none if the folder is missing. IoFailed if it cannot be read."""
+        folder = self._folders[kind]
         try:
-            entries = os.listdir(self._folders[kind])
+            entries = os.listdir(folder)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise IoFailed(f"the folder {folder} cannot be read: {error.strerror}", hint=root_hint(error)) from error
         for entry in sorted(entries):
             if entry.endswith(_SUFFIX):
                 yield entry.removesuffix(_SUFFIX)

@@ -13,7 +13,7 @@ import os
 import struct
 from time import monotonic, sleep
 
-from cni_cnm.errors import IoFailed, TryAgain
+from cni_cnm.errors import IoFailed, TryAgain, root_hint
 from cni_cnm.model import digest
 
 TYPE_CHECKING = False
@@ -65,12 +65,14 @@ class Lock:
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            return os.open(self._path, flags, 0o600)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
-            return os.open(self._path, flags, 0o600)
+            try:
+                return os.open(self._path, flags, 0o600)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
+                return os.open(self._path, flags, 0o600)
         except OSError as error:
-            raise IoFailed(f"the lock file {self._path} cannot be opened: {error.strerror}") from error
+            sentence = f"the lock file {self._path} cannot be opened: {error.strerror}"
+            raise IoFailed(sentence, hint=root_hint(error)) from error
 
     def _acquire(self) -> None:
         offset = int(digest(self._key)[:15], 16)

@@ -5,6 +5,7 @@ toml           a settings file
 python         run: the blocks of one page, in their order, are one program
 console, sh    run, on one of the hosts of tests/docs/hosts.py; what the page shows as output must come
 nft            the ruleset that the code makes (tests/docs/test_firewall.py)
+pyi            a signature, made from the code (tests/docs/test_api_page.py)
 text, none     a drawing or a list of files: the files, modules and functions it names exist
 """
 
@@ -28,7 +29,7 @@ from tests.docs.pages import Block, blocks
 from tests.program import ROOT
 
 COMMANDS = ("console", "sh")
-LANGUAGES = ("json", "toml", "python", *COMMANDS, "nft", "text", "")
+LANGUAGES = ("json", "toml", "python", *COMMANDS, "nft", "pyi", "text", "")
 MARKS = ("host", "run by", "not run", "output")
 NONE_FOUND = ("fuser", "grep")
 """They end with 1 where they find nothing."""

@@ -6,6 +6,7 @@ from cni_cnm import validate
 from cni_cnm.cnm.network import network_description
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.network.delete_network import remove_network
+from cni_cnm.cnm.objects import arguments
 from cni_cnm.cnm.objects.network import Network
 from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import load_network
@@ -16,33 +17,40 @@ from cni_cnm.model import IpamSpec, NetworkSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cni_cnm.cnm.host import Host
-    from cni_cnm.model import Json
 
 
 def new_network(
     host: Host,
-    name: str,
+    name: object,
     *,
-    driver: str,
-    options: Mapping[str, Json],
-    ipam_type: str | None,
-    ipam_config: Mapping[str, Json],
-    internal: bool,
-    labels: Mapping[str, str],
+    driver: object,
+    options: object,
+    ipam_type: object,
+    ipam_config: object,
+    internal: object,
+    labels: object,
 ) -> Network:
     """See `Controller.new_network`. A network that a killed process left half made is removed first."""
-    validate.require(validate.network_name, name, "the network name")
+    name = validate.require(validate.network_name, name, "a network's name")
+    driver = validate.require(validate.name, driver, "driver")
     if ipam_type is None:
         ipam_type = "host-local" if drivers.get(driver).configuration.addresses else ""
+    elif ipam_type != "":
+        validate.require(validate.name, ipam_type, "ipam_type")
     if drivers.get(driver).uses_existing_interface:
         raise InvalidConfig(
             f"a network of the driver {driver} cannot be made: other plugins make its interfaces",
             hint="it is made by a CNI configuration that follows another plugin in a chain",
         )
-    spec = NetworkSpec(name, driver, options, IpamSpec(ipam_type, ipam_config), internal, labels=labels)
+    spec = NetworkSpec(
+        name,
+        driver,
+        arguments.driver_options(driver, options),
+        IpamSpec(str(ipam_type), arguments.ipam_config(ipam_config)),
+        arguments.flag(internal, "internal"),
+        labels=arguments.labels(labels),
+    )
     parsed = drivers.get(driver).options(spec)
     with host.store.lock(f"network/{name}"):
         record = load_network(host.store, name)
@@ -53,11 +61,11 @@ def new_network(
         return Network(host, create_network(host, spec, parsed))
 
 
-def new_sandbox(host: Host, container_id: str, netns: str) -> Sandbox:
+def new_sandbox(host: Host, container_id: object, netns: object) -> Sandbox:
     """See `Controller.new_sandbox`."""
-    if not container_id or "\0" in container_id:
-        raise InvalidConfig(f"{container_id!r} is no container id")
-    host.namespaces.open(netns).close()
-    if not register_sandbox(host, container_id, netns):
-        raise Forbidden(f"the container {container_id} has a sandbox already")
-    return Sandbox(host, container_id, netns)
+    identity = arguments.require_printable(container_id, "a container's id")
+    path = arguments.path(netns, "netns")
+    host.namespaces.open(path).close()
+    if not register_sandbox(host, identity, path):
+        raise Forbidden(f"the container {identity} has a sandbox already")
+    return Sandbox(host, identity, path)

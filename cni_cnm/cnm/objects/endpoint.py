@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 from cni_cnm import validate
 from cni_cnm.cnm.endpoint import locked_endpoint, results, take_down_endpoint
@@ -12,7 +13,7 @@ from cni_cnm.cnm.records import CREATED, PENDING, READY
 from cni_cnm.cnm.rollback import ErrorList, Rollback
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of
 from cni_cnm.drivers import drivers
-from cni_cnm.errors import ActiveContainer, Forbidden, raise_gathered
+from cni_cnm.errors import ActiveContainer, Forbidden, InvalidConfig, raise_gathered, shown
 from cni_cnm.model import Lease
 
 TYPE_CHECKING = False
@@ -21,52 +22,128 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
     from cni_cnm.cnm.host import Host
-    from cni_cnm.cnm.objects.sandbox import Sandbox
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Address, Attachment, Json
+    from cni_cnm.model import Address, Attachment, Json, PortMapping
+
+
+@runtime_checkable
+class JoinedSandbox(Protocol):
+    """What an endpoint joins: a `Sandbox`."""
+
+    @property
+    def container_id(self) -> str: ...
+    @property
+    def key(self) -> str:
+        """Path of the network namespace."""
 
 
 class Endpoint:
-    """Made by `Network.create_endpoint`. `record` is what is stored of it, as this object read or wrote it last."""
+    """A place in a network, with its addresses, for one container.
+
+    `Network.create_endpoint` makes one and `Network.endpoint` finds one. It joins a sandbox, leaves it, and may join
+    again, under the same addresses. Its properties are as this object has read or written the record last.
+    """
 
     def __init__(self, host: Host, record: EndpointRecord) -> None:
         self._host = host
         self.record = record
+        """What is stored. Its fields are no part of the API."""
+
+    def __repr__(self) -> str:
+        addresses = " ".join(str(address.interface) for address in self.addresses)
+        where = f"joined to {self.container_id}" if self.joined else "not joined"
+        return f"<Endpoint {self.network}/{self.name} {addresses or 'without addresses'} {where}>"
 
     @property
     def id(self) -> str:
+        """64 hex digits, or Docker's id of an endpoint that Docker made."""
         return self.record.id
 
     @property
     def name(self) -> str:
+        """Unique in the network among those of one frontend."""
         return self.record.name
 
     @property
+    def network(self) -> str:
+        """The network's name."""
+        return self.record.network
+
+    @property
+    def owner(self) -> str:
+        """The frontend that made it: `library`, `docker`, or `cni/` and the runtime's name."""
+        return self.record.owner
+
+    @property
     def mac(self) -> str:
+        """Lower-case pairs with colons. "" if the device brings its own and the endpoint has not joined."""
         return self.record.mac or (self.record.device.container.mac if self.record.device else "")
 
     @property
     def addresses(self) -> tuple[Address, ...]:
+        """Each with its prefix length, and its gateway if there is one. Reserved until `delete`."""
         return self.record.addresses
 
     @property
+    def ports(self) -> tuple[PortMapping, ...]:
+        """What it publishes while it is joined."""
+        return self.record.ports
+
+    @property
+    def joined(self) -> bool:
+        """True between a `join` that succeeded and `leave`."""
+        return self.record.state == READY
+
+    @property
+    def container_id(self) -> str:
+        """The container of the sandbox that it joined; "" if it has not."""
+        return self.record.container_id
+
+    @property
+    def ifname(self) -> str:
+        """The interface's name in the sandbox; "" if it has not joined one, or has no interface."""
+        return self.record.ifname
+
+    @property
     def attachment(self) -> Attachment:
-        """What the container got; Forbidden before it joined."""
-        if self.record.state != READY:
+        """What the container got, as `join` returned it, with the default route if the endpoint has it now.
+
+        Raises:
+            Forbidden: the endpoint is not joined.
+        """
+        if not self.joined:
             raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
         gateways = gateways_of(self._host, self.record.container_id)
         return results.attachment(self.record, results.elected_versions(self.record, gateways))
 
-    def join(self, sandbox: Sandbox, *, ifname: str = "") -> Attachment:
-        """Make the device in the sandbox. An endpoint joins once (Forbidden).
+    def join(self, sandbox: JoinedSandbox, *, ifname: str = "") -> Attachment:
+        """Make the interface in a sandbox, with addresses, routes, ports, limits and tuning. All of it or nothing.
 
-        `ifname` defaults to `eth` and the lowest free number, as libnetwork names a sandbox's interfaces, or to the
-        name that a driver's plugin gives.
+        Args:
+            sandbox: a `Sandbox`.
+            ifname: the interface's name, at most 15 bytes. By default it is `eth` and the lowest free number, as
+                libnetwork has it, or the name that a driver's plugin gives.
+
+        Returns:
+            Attachment: interfaces, addresses, routes and DNS. The default route is in it only if the sandbox has
+                elected this endpoint as its default gateway.
+
+        Raises:
+            Forbidden: the endpoint is joined already, or the driver is `host` and the namespace is another.
+            NoSuchEndpoint: it was deleted.
+            NamespaceGone: there is no namespace at the sandbox's path.
+            Conflict: the interface's name is taken, or the sandbox has a default route of another program.
+            PortTaken: a port is published already.
+            KernelError: a request to the kernel failed.
         """
         from cni_cnm.cnm.endpoint.connect_endpoint import connect
 
-        if ifname:
+        if not isinstance(sandbox, JoinedSandbox):
+            raise InvalidConfig(
+                f"sandbox is {shown(sandbox)}, it must be a Sandbox", hint="Controller.sandbox finds one"
+            )
+        if ifname != "":
             validate.require(validate.interface_name, ifname, "ifname")
         with self._locked() as endpoint:
             if endpoint.record.state == READY:
@@ -86,7 +163,15 @@ class Endpoint:
                 return connect(endpoint, stack, undo)
 
     def leave(self) -> None:
-        """Take the device out of the sandbox; the addresses stay reserved. Forbidden if it is not joined."""
+        """Take the interface out of the sandbox. The addresses stay reserved.
+
+        No error if the namespace is gone. An endpoint whose `join` was killed half-way leaves, too.
+
+        Raises:
+            Forbidden: the endpoint is not joined.
+            NoSuchEndpoint: it was deleted.
+            Several: more than one step failed; what could be removed is removed, and `leave` may be called again.
+        """
         with self._locked() as endpoint:
             if endpoint.record.state == CREATED:
                 raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
@@ -100,9 +185,19 @@ class Endpoint:
                 _write_left(endpoint)
 
     def delete(self, *, force: bool = False, unanswered: bool = False) -> Sequence[str]:
-        """Release the addresses and delete the endpoint. ActiveContainer if it is joined, unless `force`.
+        """Release the addresses and delete the endpoint.
 
-        With `unanswered` the record goes even if a plugin does not answer. Returns what plugins refused.
+        Args:
+            force: leave the sandbox first if it is joined.
+            unanswered: delete the record even if a Docker plugin that has a part in the endpoint does not answer.
+
+        Returns:
+            Sequence[str]: what plugins refused and what was passed over, one sentence each.
+
+        Raises:
+            ActiveContainer: the endpoint is joined, and `force` is not given.
+            NoSuchEndpoint: it was deleted already.
+            Several: more than one step failed; the record stays, and `delete` may be called again.
         """
         with self._locked() as endpoint:
             if endpoint.record.state == READY and not force:
@@ -118,8 +213,13 @@ class Endpoint:
             return gathered.notes
 
     def info(self) -> Mapping[str, Json]:
-        """What the driver reports beside the record (libnetwork's EndpointOperInfo)."""
-        if self.record.state != READY:
+        """What a Docker plugin reports of the endpoint (libnetwork's EndpointOperInfo).
+
+        Returns:
+            Mapping[str, Json]: keys and values as the plugin has them; empty if the endpoint has not joined, and for
+                the built-in drivers.
+        """
+        if not self.joined:
             return {}
         return drivers.get(self.record.driver).info(self.record.options, self.record.plan)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cnm.objects.network import Network
 from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import load_network, network_records, sandbox_records
@@ -19,18 +20,21 @@ def networks(host: Host) -> Iterator[Network]:
     return (Network(host, record) for record in network_records(host.store))
 
 
-def find_network(host: Host, name_or_id: str) -> Network:
-    """By name, by id, or by an id prefix that only one network has."""
-    record = load_network(host.store, name_or_id) if name_or_id and "/" not in name_or_id else None
+def find_network(host: Host, name_or_id: str | Network) -> Network:
+    """By name, by id, or by an id prefix that only one network has. A network is itself."""
+    if isinstance(name_or_id, Network):
+        return name_or_id
+    validate.require(str, name_or_id, "a network's name")
+    record = load_network(host.store, name_or_id) if _names_a_file(name_or_id) else None
     if record:
         return Network(host, record)
     found = [network for network in networks(host) if name_or_id and network.id.startswith(name_or_id)]
     if len(found) > 1:
         raise NoSuchNetwork(
-            f"{name_or_id!r} is the beginning of {len(found)} network ids: {', '.join(n.name for n in found)}"
+            f"{name_or_id[:80]!r} is the beginning of {len(found)} network ids: {', '.join(n.name for n in found)}"
         )
     if not found:
-        raise NoSuchNetwork(f"there is no network {name_or_id!r}", hint="`cni-cnm network ls` lists them")
+        raise NoSuchNetwork(f"there is no network {name_or_id[:80]!r}", hint="`cni-cnm network ls` lists them")
     return found[0]
 
 
@@ -39,7 +43,16 @@ def sandboxes(host: Host) -> Iterator[Sandbox]:
 
 
 def find_sandbox(host: Host, container_id: str) -> Sandbox:
-    record = Sandbox(host, container_id, "").record
+    validate.require(str, container_id, "a container's id")
+    record = Sandbox(host, container_id, "").record if container_id.isprintable() else None
     if record is None:
-        raise NoSuchSandbox(f"the container {container_id} has no sandbox")
+        raise NoSuchSandbox(f"the container {container_id[:80]!r} has no sandbox")
     return Sandbox(host, container_id, record.netns)
+
+
+def _names_a_file(text: str) -> bool:
+    try:
+        validate.network_name(text)
+    except ValueError:
+        return False
+    return True

@@ -2,65 +2,101 @@
 
 from __future__ import annotations
 
-from cni_cnm import ipam
+from cni_cnm import ipam, validate
 from cni_cnm.cnm.endpoint import connect_endpoint, endpoint_record, locked_endpoint
 from cni_cnm.cnm.network import delete_network, network_description
-from cni_cnm.cnm.objects import validate_spec
+from cni_cnm.cnm.objects import arguments
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
-from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
+from cni_cnm.errors import Forbidden, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.model import EndpointKey, EndpointSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.model import Bandwidth, IPAddress, IPInterface, NetworkSpec, PortMapping, Tuning
+    from cni_cnm.model import Bandwidth, IPAddress, IPInterface, IPNetwork, Json, NetworkSpec, PortMapping, Tuning
 
 
 class Network:
-    """Made by `Controller.new_network` or by a frontend's first endpoint; `Controller.network` finds it."""
+    """A broadcast domain of this host with a pool of addresses, made by a driver.
+
+    `Controller.new_network` makes one, as a frontend's first endpoint does, and `Controller.network` finds one. It is
+    kept over reboots until it is deleted. Its properties are as the record was when this object was made.
+    """
 
     def __init__(self, host: Host, record: NetworkRecord) -> None:
         self._host = host
         self.record = record
+        """What is stored. Its fields are no part of the API."""
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name} {self.driver} {' '.join(map(str, self.subnets)) or 'without subnets'}>"
 
     @property
     def id(self) -> str:
+        """64 hex digits, which follow from the name."""
         return self.record.id
 
     @property
     def name(self) -> str:
+        """Unique on this host."""
         return self.record.name
 
     @property
     def driver(self) -> str:
+        """The driver's name."""
         return self.record.driver
 
     @property
+    def internal(self) -> bool:
+        """True if nothing outside the network is reached from it: no default route, no published ports."""
+        return self.record.internal
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The metadata that it was made with."""
+        return self.record.labels
+
+    @property
+    def subnets(self) -> Sequence[IPNetwork]:
+        """Its subnets, also those that were chosen for it. Empty if it has no addresses of its own."""
+        return network_description.subnets_of(self.record)
+
+    @property
     def spec(self) -> NetworkSpec:
+        """The request that makes the same network, as `Controller.attach` takes it."""
         return network_description.spec_of(self.record)
 
     def endpoints(self) -> Iterator[Endpoint]:
+        """Its endpoints, those of all frontends, in the order of their ids."""
         for record in delete_network.endpoints_of(self._host, self.record):
             yield Endpoint(self._host, record)
 
     def walk_endpoints(self, visit: Callable[[Endpoint], bool]) -> None:
-        """Call `visit` for each endpoint until it returns True."""
+        """Call `visit` for each endpoint until it returns True, as libnetwork's WalkEndpoints does."""
         for endpoint in self.endpoints():
             if visit(endpoint):
                 return
 
     def endpoint(self, name_or_id: str) -> Endpoint:
-        """By name, id, or an id prefix that only one endpoint has."""
-        found = [e for e in self.endpoints() if e.name == name_or_id or e.id == name_or_id]
+        """Find an endpoint.
+
+        Args:
+            name_or_id: its name, its id, or the beginning of an id that only one endpoint has.
+
+        Raises:
+            NoSuchEndpoint: none or more than one is called so.
+        """
+        validate.require(str, name_or_id, "an endpoint's name")
+        found = [e for e in self.endpoints() if name_or_id in (e.name, e.id)]
         found = found or [e for e in self.endpoints() if name_or_id and e.id.startswith(name_or_id)]
         if len(found) != 1:
             kind = "no" if not found else "more than one"
-            raise NoSuchEndpoint(f"{kind} endpoint of the network {self.name} is called {name_or_id!r}")
+            raise NoSuchEndpoint(f"{kind} endpoint of the network {self.name} is called {name_or_id[:80]!r}")
         return found[0]
 
     def create_endpoint(
@@ -68,22 +104,47 @@ class Network:
         name: str,
         *,
         mac: str = "",
-        addresses: tuple[IPAddress | IPInterface, ...] = (),
-        ports: tuple[PortMapping, ...] = (),
-        bandwidth: Bandwidth | None = None,
-        tuning: Tuning | None = None,
+        addresses: Collection[str | IPAddress | IPInterface] = (),
+        ports: Collection[str | Mapping[str, Json] | PortMapping] = (),
+        bandwidth: Mapping[str, int] | Bandwidth | None = None,
+        tuning: Mapping[str, Json] | Tuning | None = None,
         owner: str = "library",
     ) -> Endpoint:
-        """An endpoint with its addresses reserved, not yet joined. Forbidden if the network has one of that name.
+        """Make an endpoint and reserve its addresses. It joins a sandbox later.
 
-        Ports are published, limits and tuning applied while it is joined.
+        Args:
+            name: unique in this network among the library's; printable, at most 255 characters, no '/'.
+            mac: six octets in any usual spelling; by default one that follows from the endpoint's id.
+            addresses: requested ones, such as '10.1.2.3'; by default a free one of each subnet. A prefix length
+                counts for the IPAM `static` only.
+            ports: published while the endpoint is joined. Text is '[ADDRESS:]HOST[-LAST]:CONTAINER[-LAST][/PROTOCOL]',
+                such as '8080:80' or '127.0.0.1:53:53/udp'; a dict has the keys of CNI's `portMappings`.
+            bandwidth: limits while it is joined. A dict has the keys of CNI's `bandwidth`: `ingressRate` and
+                `egressRate` in bits a second, `ingressBurst` and `egressBurst` in bits.
+            tuning: sysctls and link attributes while it is joined. A dict has the keys of CNI's plugin tuning:
+                `sysctl`, `mtu` (bytes), `mac`, `promisc`, `allmulti`, `txQLen` (packets).
+            owner: recorded, and shown by `cni-cnm endpoint ls`.
+
+        Raises:
+            InvalidConfig: an argument is wrong, or the network's driver cannot give it.
+            Forbidden: the network has an endpoint of that name.
+            NoSuchNetwork: the network was deleted.
+            AddressesExhausted: a subnet has no free address.
+            Conflict: a requested address is taken.
         """
-        if not name or "/" in name or "\0" in name:
-            raise InvalidConfig(f"{name!r} is no endpoint name", hint="any text without '/' and NUL")
+        arguments.require_printable(name, "an endpoint's name", barred="/")
         host, network = self._host, self.spec
         key = EndpointKey(self.name, name, "cnm")
-        spec = validate_spec.checked(
-            EndpointSpec(name, "cnm", "", owner, mac, addresses, ports=ports, bandwidth=bandwidth, tuning=tuning)
+        spec = EndpointSpec(
+            name,
+            "cnm",
+            "",
+            validate.require(validate.owner, owner, "owner"),
+            arguments.mac(mac),
+            arguments.addresses(addresses),
+            ports=arguments.ports(ports),
+            bandwidth=arguments.bandwidth(bandwidth),
+            tuning=arguments.tuning(tuning),
         )
         endpoint_record.refuse_unsupported(network, self.record.role, spec)
         pool = ipam.configure(self.name, network.ipam, spec, host)
@@ -103,8 +164,16 @@ class Network:
         return Endpoint(host, endpoint.record)
 
     def delete(self, *, force: bool = False) -> Sequence[str]:
-        """Delete the network; ActiveEndpoints while it has endpoints of any owner.
+        """Delete the network.
 
-        With `force` the record goes even if a plugin does not answer. Returns what plugins refused.
+        Args:
+            force: delete the record even if a Docker plugin that has a part in the network does not answer.
+
+        Returns:
+            Sequence[str]: what plugins refused, one sentence each.
+
+        Raises:
+            ActiveEndpoints: it has endpoints, of any frontend, or Docker uses it; the message names them.
+            NoSuchNetwork: it was deleted already.
         """
         return delete_network.delete_network(self._host, self.name, force=force)
