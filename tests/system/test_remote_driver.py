@@ -491,7 +491,7 @@ def test_the_shipped_example(side: Side, version: str) -> None:
         assert result["ips"][0]["address"] == "10.80.4.2/16"
         assert side.node.ping("10.80.4.1", netns="/run/netns/c1")
         side.delete(config).ok()
-        nothing_left(side, rec, "plugged")
+        nothing_left(side, rec, conflist["name"])
     finally:
         rec.stop()
 
