@@ -58,6 +58,24 @@ def test_import_stays_small() -> None:
     assert not {*costly.split(), "pyroute2.iproute"} & set(loaded)
 
 
+def test_stand_ins_are_for_pyroute2_alone() -> None:
+    """A program that imports socket and threading afterwards gets the real modules, and pyroute2 still encodes."""
+    code = """
+import sys
+from cni_cnm.kernel.netlink.messages import rtmsg
+assert not {"socket", "threading", "selectors"} & set(sys.modules), "loaded"
+import socket, threading
+assert socket.create_server and threading.Thread
+message = rtmsg()
+message.update(family=2, dst_len=24, attrs=[["RTA_DST", "10.0.0.0"]])
+message.encode()
+again = rtmsg(bytes(message.data))
+again.decode()
+print(again.get_attr("RTA_DST"))
+"""
+    assert _fresh(code) == "10.0.0.0\n"
+
+
 def test_other_message_classes_load_beside() -> None:
     """Further message modules of pyroute2 load over the stand-in."""
     assert _fresh(

@@ -2,8 +2,9 @@
 
 This is the only module that imports pyroute2. Its sockets and its `__init__` (170 ms) are not loaded: an empty package
 of that name takes their place. A module with the few constants that the classes read replaces `pyroute2.config` (5 ms
-of multiprocessing and platform). `_socket` takes the place of `socket` (5 ms of enums and selectors): the classes use
-constants and inet_pton. Modules for error messages (7 ms) are loaded with the first error.
+of multiprocessing and platform). The C modules `_socket` and `_thread` take the place of `socket` (5 ms of enums and
+selectors) and `threading` (1 ms): the classes use constants, inet_pton and locks. Modules for error messages (7 ms) are
+loaded with the first error.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import _socket
 import os
 import sys
 from _socket import AF_BRIDGE
+from _thread import RLock, _local, allocate_lock
 from typing import Any
 
 
@@ -61,10 +63,9 @@ class _LaterLogger:
         return getattr(getLogger(self._name), name)
 
 
-def _light_socket() -> Any:
-    module: Any = type(sys)("socket")
-    module.__dict__.update(_socket.__dict__)
-    module.AddressFamily = int  # pyroute2 names it in annotations
+def _module(name: str, **contents: Any) -> Any:
+    module = type(sys)(name)
+    module.__dict__.update(contents)
     return module
 
 
@@ -74,7 +75,8 @@ if "pyroute2" not in sys.modules:
 _light = {
     "logging": _LaterLogging("logging"),
     "pkgutil": _Later("pkgutil"),
-    "socket": _light_socket(),
+    "socket": _module("socket", **{**vars(_socket), "AddressFamily": int}),  # pyroute2 has it in annotations
+    "threading": _module("threading", Lock=allocate_lock, RLock=RLock, local=_local),
     "traceback": _Later("traceback"),
 }
 _light = {name: module for name, module in _light.items() if name not in sys.modules}
