@@ -128,8 +128,8 @@ def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
         )
     if record.role.gateway == "router":
         raise InvalidConfig(
-            f"the network {record.name} has the driver {record.driver}: its neighbours are reached through the gateway, "
-            "and Docker's containers look for them on the link",
+            f"the network {record.name} has the driver {record.driver}: its neighbours are reached through the "
+            "gateway, and Docker's containers look for them on the link",
             hint="share a network of the driver bridge",
         )
     if record.internal != spec.internal:
