@@ -176,7 +176,7 @@ def test_delete_without_namespace(sides: tuple[Side, Side]) -> None:
         side.add(config).ok()
         side.node.run("ip", "netns", "del", "c1").ok()
         side.delete(config, netns="").ok()
-        assert set(side.node.links()) == {"lo"}
+    assert set(sides[0].node.links()) == {"lo"}
     assert "10.77.0.2" not in sides[0].node.run("nft", "list", "ruleset").out
 
 
