@@ -137,6 +137,21 @@ def test_every_other_verb(host: KernelStack, settings: Settings, netns: str, tim
     leaves_none(cycle, times)
 
 
+def test_a_closed_controller_has_none(host: KernelStack, settings: Settings, netns: str) -> None:
+    """The end of the block closes the sockets of netlink, nftables and connection tracking."""
+    before = count()
+    with open_controller(settings) as controller:
+        network = controller.new_network("one", ipam_config=SUBNET)
+        endpoint = network.create_endpoint("web", ports=["8077:80"])
+        endpoint.join(controller.new_sandbox("c1", netns))
+        endpoint.delete(force=True)
+        network.delete()
+        assert count() > before
+    assert count() == before + 1, "the descriptor of the host's namespace is the only one"
+    del controller, network, endpoint
+    assert count() == before
+
+
 def test_the_namespace_ends_with_its_container(controller: Controller, make_netns: Callable[[str], str]) -> None:
     """Once the runtime has removed the namespace nothing holds it: the kernel takes the veth away by itself."""
     path = make_netns("short-lived")

@@ -23,6 +23,21 @@ VALUES = {
     "EndpointSpec", "EndpointKey", "IpamSpec", "AddressPool", "Settings", "IPAddress", "IPInterface", "IPNetwork",
 }  # fmt: skip
 ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, CnmError)}
+MEMBERS = {
+    "Controller": {
+        "namespaces", "close", "new_network", "networks", "walk_networks", "network", "allow", "revoke", "new_sandbox",
+        "sandboxes", "sandbox", "attach", "detach", "check", "collect", "status", "families",
+    },
+    "Network": {
+        "id", "name", "driver", "internal", "labels", "subnets", "spec", "endpoints", "walk_endpoints", "endpoint",
+        "create_endpoint", "delete",
+    },
+    "Endpoint": {
+        "id", "name", "network", "owner", "mac", "addresses", "ports", "joined", "container_id", "ifname", "attachment",
+        "join", "leave", "delete", "info",
+    },
+    "Sandbox": {"container_id", "key", "id", "endpoints", "gateways", "delete"},
+}  # fmt: skip
 EVIDENT = (
     "Controller", "Network", "Endpoint", "Sandbox", "Iterator[Network]", "Iterator[Endpoint]", "Iterator[Sandbox]",
     "Sequence[Endpoint]", "Mapping[int, str]",
@@ -46,6 +61,12 @@ def test_the_names() -> None:
     assert set(cni_cnm.__all__) == {"open_controller", "__version__"} | OBJECTS | VALUES | ERRORS
     assert len(cni_cnm.__all__) == len(set(cni_cnm.__all__))
     assert set(cni_cnm.__all__) <= set(dir(cni_cnm))
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTS))
+def test_the_members(name: str) -> None:
+    """Steps that need a lock held are none of them: each can be called at any time, from any thread."""
+    assert {member for member, _ in api_page.members(getattr(cni_cnm, name))} == MEMBERS[name]
 
 
 @pytest.mark.parametrize("name", cni_cnm.__all__)
