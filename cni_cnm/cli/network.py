@@ -1,4 +1,4 @@
-"""`cni-cnm network`: the networks on this host, whichever door made them."""
+"""`cni-cnm network`: the networks on this host, of every frontend."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
-    from cni_cnm.cni.engine import Engine
     from cni_cnm.cni.environ import Call
+    from cni_cnm.frontend.engine import Engine
     from cni_cnm.model import EndpointKey, EndpointSpec, Json, NetworkSpec
 
     Verb: TypeAlias = Callable[["Invocation"], bytes]

@@ -11,16 +11,16 @@ from cni_cnm.cni import environ as environment
 from cni_cnm.cni import request, versions
 from cni_cnm.cni.document import decode
 from cni_cnm.cni.invocation import Invocation
-from cni_cnm.cni.reply import Reply, failure, internal, warnings
 from cni_cnm.errors import CnmError, InvalidConfig, IoFailed
 from cni_cnm.fields import Fields
+from cni_cnm.frontend.reply import Reply, internal, warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cni_cnm.cni.engine import Engine
     from cni_cnm.cni.invocation import Verb
+    from cni_cnm.frontend.engine import Engine
     from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, Json, NetworkSpec
 
 
@@ -60,6 +60,8 @@ def handle(
 
 
 def _failed(error: CnmError, version: str, invocation: Invocation | None, *, trace: str = "") -> Reply:
+    from cni_cnm.cni.error_object import failure
+
     said = warnings(invocation.warnings) if invocation else ""
     return failure(error, version, err=said + trace, summary=invocation.summary if invocation else "")
 

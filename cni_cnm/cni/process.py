@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cni_cnm.cnm.controller import Controller
-    from cni_cnm.settings import Settings
 
 STDIN_LIMIT = 4 * 1024 * 1024
 """A configuration with its prevResult has a few KiB. One byte more than this is read, so that it is refused."""
@@ -20,6 +19,7 @@ STDIN_LIMIT = 4 * 1024 * 1024
 def run(environ: Mapping[str, str], name: str) -> int:
     """Answer the call this process was started for; returns the exit code."""
     from cni_cnm.cni.plugin import handle
+    from cni_cnm.frontend.request_log import log
 
     begun = monotonic()
     reply = handle(environ, _read_stdin, open_controller, name, _owner)
@@ -29,32 +29,6 @@ def run(environ: Mapping[str, str], name: str) -> int:
         sys.stderr.write(reply.err)
     log(reply.summary, (monotonic() - begun) * 1000)
     return reply.code
-
-
-def log(summary: str, duration_ms: float, settings: Settings | None = None) -> None:
-    """The request in one line, to syslog or to the file that the settings name. No error if it cannot be written."""
-    from cni_cnm.errors import CnmError
-    from cni_cnm.settings import load
-
-    try:
-        target = (settings or load()).log
-    except CnmError:
-        target = "syslog"
-    line = f"{summary} {duration_ms:.1f} ms"
-    if target == "syslog":
-        import syslog
-
-        syslog.openlog("cni-cnm", syslog.LOG_PID, syslog.LOG_DAEMON)
-        syslog.syslog(line)
-    elif target != "none":
-        from time import strftime
-
-        try:
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        except OSError:
-            return
-        os.write(descriptor, f"{strftime('%Y-%m-%dT%H:%M:%S%z')} cni-cnm[{os.getpid()}]: {line}\n".encode())
-        os.close(descriptor)
 
 
 def open_controller() -> Controller:

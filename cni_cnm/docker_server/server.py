@@ -22,6 +22,7 @@ from time import monotonic, perf_counter
 from cni_cnm.docker_protocol.body import failure
 from cni_cnm.docker_server.calls import Reply, answer
 from cni_cnm.docker_server.request import Reader, Refused
+from cni_cnm.frontend.one_line import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Server:
 
     def _note(self, line: str, duration_ms: float = 0.0) -> None:
         """One line, whatever was sent: ids come from outside."""
-        self._say("".join(c if c.isprintable() else repr(c)[1:-1] for c in line), duration_ms)
+        self._say(one_line(line), duration_ms)
 
     def _accept(self) -> None:
         poll = select.poll()

@@ -80,7 +80,7 @@ class BridgeDriver(Driver[BridgeOptions]):
         return not there
 
     def delete_network(self, options: BridgeOptions, host: Stack) -> None:
-        """The bridge goes only if nothing is attached: with ports it is somebody's (another program shares it)."""
+        """Remove the bridge if nothing is attached. With ports it is used by another program, too."""
         link = host.link(options.bridge)
         ours = link is not None and link.kind == "bridge" and link.name == options.bridge
         if link is not None and ours and not host.links(master=link.ifindex):

@@ -4,7 +4,7 @@ A sub-interface made here is marked with an alias, so that one of the administra
 alias together with its final name, in one request: a process killed in between leaves a link of a name that is found
 again.
 
-The parent of an internal network is an ifb, which drops what nobody redirects to it. Docker takes a dummy link; but an
+The parent of an internal network is an ifb, which drops what is sent by it. Docker takes a dummy link; but an
 ifb limits bandwidth here already, so that an internal network needs no further module.
 """
 

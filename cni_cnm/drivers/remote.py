@@ -66,7 +66,7 @@ LABEL_MTU = "com.docker.network.driver.mtu"
 DST_PREFIX = "eth"
 DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 NULL_SPACE = "null"
-"""What libnetwork's null IPAM says of a network whose addresses are nobody's, or the plugin's own."""
+"""What libnetwork's null IPAM says of a network without addresses, or with the plugin's own."""
 
 
 class RemoteOptions(NamedTuple):

@@ -17,6 +17,7 @@ from time import monotonic
 from cni_cnm.cnm.packet_filter import enforce, firewall_reconcile
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
+from cni_cnm.frontend.one_line import one_line
 from cni_cnm.kernel.nftables.nft_monitor import ANYTHING, NOTHING, Change, NftMonitor
 
 TYPE_CHECKING = False
@@ -111,5 +112,5 @@ def _take_name() -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write("".join(c if c.isprintable() else " " for c in line) + "\n")
+    sys.stderr.write(f"{one_line(line)}\n")
     sys.stderr.flush()

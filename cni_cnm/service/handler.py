@@ -13,7 +13,7 @@ from time import perf_counter
 
 from cni_cnm import settings as settings_module
 from cni_cnm.cni.plugin import handle
-from cni_cnm.cni.process import log
+from cni_cnm.frontend.request_log import log
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.setns import own_fd

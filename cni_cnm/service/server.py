@@ -20,6 +20,7 @@ from threading import current_thread
 from time import perf_counter, sleep
 from typing import NamedTuple
 
+from cni_cnm.frontend.one_line import one_line
 from cni_cnm.service.keyed_executor import KeyedExecutor
 from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
 
@@ -191,5 +192,5 @@ def _title(request: Request) -> str:
 
 def _say(line: str) -> None:
     """Write one line to the journal. Control characters of a caller's text are escaped."""
-    sys.stderr.write("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) + "\n")
+    sys.stderr.write(f"{one_line(line)}\n")
     sys.stderr.flush()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.cni.plugin import handle
-from cni_cnm.cni.reply import Reply
+from cni_cnm.frontend.reply import Reply
 from cni_cnm.wiring import open_controller
 from tests.kernel.lab import Namespace
 

@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_interface
 from typing import Any, NamedTuple
 
 from cni_cnm.cni.plugin import handle
-from cni_cnm.cni.reply import Reply
 from cni_cnm.errors import NamespaceGone
+from cni_cnm.frontend.reply import Reply
 from cni_cnm.kernel import Link
 from cni_cnm.model import (
     Address,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cni_cnm import settings as settings_module
-from cni_cnm.cni.reply import Reply
+from cni_cnm.frontend.reply import Reply
 from cni_cnm.kernel.stack import KernelStack
 from cni_cnm.service import handler as module
 from cni_cnm.service.handler import Handler

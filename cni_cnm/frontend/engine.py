@@ -1,4 +1,4 @@
-"""What the CNI frontend needs of the engine; `cnm.controller.Controller` provides it."""
+"""What a frontend needs of the engine for whole attachments; `cnm.controller.Controller` provides it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,13 @@
+"""Text from outside as one line of a log, of stderr or of an error object."""
+
+from __future__ import annotations
+
+LIMIT = 2000
+"""Characters."""
+
+
+def one_line(text: str) -> str:
+    """One line of bounded length that every stream accepts. Hostile text cannot add a second line to a log."""
+    safe = text.encode(errors="backslashreplace").decode()
+    flat = "".join(character if character.isprintable() else repr(character)[1:-1] for character in safe)
+    return flat if len(flat) <= LIMIT else f"{flat[:LIMIT]}…"
