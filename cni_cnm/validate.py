@@ -37,6 +37,8 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 """To be used with fullmatch: `$` would let a trailing newline pass."""
 _NAME_RULE = "a name of letters, digits, '_', '.' and '-' that begins with a letter or digit"
 _INTERFACE_RULE = f"an interface name: 1 to {INTERFACE_NAME_BYTES} bytes, no '/', ':' or white space, not '.' or '..'"
+_RESERVED = ("all", "default")
+_NEW_INTERFACE_RULE = f"{_INTERFACE_RULE}, no '%', which the kernel replaces, and not {' or '.join(_RESERVED)}"
 
 
 def require(parse: Callable[[str], T], raw: Json, what: str, error: type[CnmError] = InvalidConfig) -> T:
@@ -87,6 +89,13 @@ def interface_name(text: str) -> str:
     bad = not 0 < length <= INTERFACE_NAME_BYTES or text in (".", "..")
     if bad or any(character in "/:\0" or character.isspace() for character in text):
         raise ValueError(_INTERFACE_RULE)
+    return text
+
+
+def new_interface_name(text: str) -> str:
+    """A name that a new link can have: no pattern (`eth%d`), and not the name of a folder of sysctls for all links."""
+    if not accepts(interface_name, text) or "%" in text or text in _RESERVED:
+        raise ValueError(_NEW_INTERFACE_RULE)
     return text
 
 

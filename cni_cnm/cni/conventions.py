@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cni_cnm import validate
 from cni_cnm.cni.document import lowered
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, shown
+from cni_cnm.fields import Fields
 from cni_cnm.model import Dns
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cni_cnm.errors import CnmError
-    from cni_cnm.fields import Fields
     from cni_cnm.model import IPAddress, IPInterface, Json, PortMapping
 
 RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "dns", "aliases", "portmappings", "bandwidth", "cgrouppath")) | {
@@ -80,7 +80,7 @@ def requested(config: Fields, args: str) -> Requested:
         gateways=_gateways(environment.get("GATEWAY", "")),
         ranges=_ranges(runtime),
         dns=_dns(runtime.object("dns")),
-        aliases=_aliases(runtime),
+        aliases=_aliases(runtime, config.text("name")),
         ports=_ports(runtime),
     )
     for source in (common, runtime):
@@ -128,7 +128,11 @@ def _dns(given: Fields) -> Dns | None:
     return found if any(found) else None
 
 
-def _aliases(runtime: Fields) -> tuple[str, ...]:
+def _aliases(runtime: Fields, network: str) -> tuple[str, ...]:
+    """A list, as the convention has it, or podman's object: the list of each network by its name."""
+    if isinstance(runtime.raw("aliases"), dict):
+        by_network = runtime.mapping("aliases")
+        runtime = Fields({"aliases": by_network.get(network)}, f"{runtime.name('aliases')}.{network}: ")
     aliases = runtime.texts("aliases")
     for alias in aliases:
         if not 0 < len(alias.encode()) <= _ALIAS_BYTES or not alias.isprintable() or " " in alias:

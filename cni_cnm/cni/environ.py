@@ -58,7 +58,9 @@ def read(environ: Mapping[str, str]) -> Call:
     if "CNI_CONTAINERID" in REQUIRED[command]:
         validate.require(validate.name, container_id, "CNI_CONTAINERID", InvalidEnvironment)
     if "CNI_IFNAME" in REQUIRED[command]:
-        validate.require(validate.interface_name, ifname, "CNI_IFNAME", InvalidEnvironment)
+        # A DEL may be about an interface of version 0.1.0, which took other names.
+        rule = validate.new_interface_name if command == "ADD" else validate.interface_name
+        validate.require(rule, ifname, "CNI_IFNAME", InvalidEnvironment)
     return Call(
         verb=command,
         container_id=container_id,

@@ -49,10 +49,12 @@ class Invocation:
 
     def network(self) -> NetworkSpec:
         network = request.network_of(self.document, self.config, self.call)
-        unknown = request.unknown(self.document, self.config)
+        from cni_cnm.cni import unused_keys  # not for a DEL
+
+        unknown = unused_keys.unknown(self.document, self.config, network.ipam.type)
         if unknown:
-            self.warnings.append(f"ignored, because unknown: {', '.join(unknown)}")
-        self.warnings += request.notes(self.config)
+            self.warn([f"ignored, because unknown: {', '.join(unknown)}"])
+        self.warn([*unused_keys.notes(self.config, network.ipam.type), *request.portmap_of(self.config)[1]])
         return network
 
     def endpoint(self) -> EndpointSpec:
@@ -83,7 +85,7 @@ class Invocation:
             )
 
     def warn(self, found: Sequence[str]) -> None:
-        """Warnings about this host. They go to stderr and to the log, because runtimes discard a plugin's stderr."""
+        """Warnings go to stderr and to the log, because runtimes discard a plugin's stderr."""
         self.warnings += found
         self.logged += found
 

@@ -27,47 +27,19 @@ if TYPE_CHECKING:
 REFERENCE = "reference"
 CNM = "cnm"
 
-# fmt: off
-_OWN_KEYS = frozenset((
+OWN_KEYS = frozenset((
     "cniversion", "name", "type", "ipam", "dns", "args", "runtimeconfig", "capabilities",
     "prevresult", "mac", "profile", "driver", "options", "internal", "labels", "owner",
     "statusexhausted",
-))
+))  # fmt: skip
 """Read by this frontend or added by runtimes: not passed to drivers."""
-# fmt: on
+BLOCKS = ("portmap", "firewall", "bandwidth", "tuning")
+"""Named after the plugins usually chained behind a bridge."""
+RUNTIME_PREFIXES = ("cni.dev/", "nerdctl", "io.kubernetes.")
 _DEFAULT_IPAM = "host-local"
 """Of the CNM profile, where `ipam` has no type. The reference profile has no addresses then."""
-_RUNTIME_PREFIXES = ("cni.dev/", "nerdctl", "io.kubernetes.")
-_LINKS = ("portmap", "firewall", "bandwidth", "tuning")
-"""Blocks named after the plugins usually chained behind a bridge."""
 _FIREWALL_KEYS = ("backend", "ingressPolicy", "firewalldZone", "iptablesAdminChainName")
 _LOWERED_FIREWALL_KEYS = tuple(key.lower() for key in _FIREWALL_KEYS)
-_KEYS_OF_LINK: Mapping[str, frozenset[str]] = {
-    "portmap": frozenset(
-        (
-            "backend",
-            "snat",
-            "masqall",
-            "markmasqbit",
-            "externalsetmarkchain",
-            "conditionsv4",
-            "conditionsv6",
-        )
-    ),
-    "firewall": frozenset(_LOWERED_FIREWALL_KEYS),
-    "bandwidth": frozenset(
-        (
-            "ingressrate",
-            "ingressburst",
-            "egressrate",
-            "egressburst",
-            "shapedsubnets",
-            "unshapedsubnets",
-        )
-    ),
-    "tuning": frozenset(("sysctl", "mac", "promisc", "mtu", "allmulti", "txqlen", "datadir")),
-}
-"""What is read of each of these blocks."""
 _FIREWALL_BACKENDS = ("", "iptables", "firewalld", "nftables")
 
 VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
@@ -98,7 +70,7 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
             hint="leave that to a runtime, or send cni-cnm's entry with the list's cniVersion and name",
         )
     config.flag("enableIPv6")
-    driver = _driver(config)
+    driver = driver_of(config)
     declared = driver.configuration
     if declared.refused:
         raise InvalidConfig(f"driver is {config.text('driver')!r}, which {declared.refused}", hint=declared.hint)
@@ -112,7 +84,7 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
         internal=config.flag("internal"),
         dns=_dns(config.object("dns")),
         labels=_labels(config.object("labels"), config.mapping("labels")),
-        portmap=_portmap(config)[0],
+        portmap=portmap_of(config)[0],
     )
 
 
@@ -138,7 +110,7 @@ def _firewall(config: Fields) -> dict[str, Json]:
     return {key.lower(): value for key, value in found.items()}
 
 
-def _portmap(config: Fields) -> tuple[PortmapOptions, Sequence[str]]:
+def portmap_of(config: Fields) -> tuple[PortmapOptions, Sequence[str]]:
     """The block `portmap`, and notes on keys that are accepted and have no effect."""
     raw = config.mapping("portmap")
     if not raw:
@@ -269,29 +241,7 @@ def states_valid(document: Mapping[str, Json]) -> bool:
     return any(key.lower() in VALID for key in document)
 
 
-def unknown(document: Mapping[str, Json], config: Fields) -> Sequence[str]:
-    """Keys that are not read, as they were written."""
-    known = _driver(config).configuration.keys
-    top = [key for key in document if known is not None and not _is_ours(key.lower()) and key.lower() not in known]
-    runtime = [key for key in config.mapping("runtimeConfig") if key.lower() not in conventions.RUNTIME_KEYS]
-    for link, keys in _KEYS_OF_LINK.items():
-        top += [f"{link}.{key}" for key in config.mapping(link) if key.lower() not in keys]
-    return [*top, *(f"runtimeConfig.{key}" for key in runtime)]
-
-
-def notes(config: Fields) -> Sequence[str]:
-    """Notes on keys that are valid and have no effect here."""
-    unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []
-    if config.object("firewall").text("backend") not in ("", "nftables"):
-        unused.append("firewall.backend is not used: rules are kept in nftables")
-    if config.object("tuning").text("dataDir"):
-        unused.append("tuning.dataDir is not used: the values before are kept in the endpoint's record")
-    if "portmap" in config and _driver(config).external_connectivity:
-        unused.append("portmap is not used: the driver's plugin publishes ports itself")
-    return [*unused, *_portmap(config)[1]]
-
-
-def _driver(config: Fields) -> Driver[Any]:
+def driver_of(config: Fields) -> Driver[Any]:
     return drivers.get(config.parsed("driver", validate.name) or DEFAULT)
 
 
@@ -307,7 +257,7 @@ def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict
     options = {
         key.lower(): lowered(value, key)
         for key, value in document.items()
-        if value is not None and not _is_ours(key.lower())
+        if value is not None and not is_ours(key.lower())
     }
     labels = config.mapping("options")
     for label, value in labels.items():
@@ -317,8 +267,9 @@ def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict
     return {**options, "profile": profile, **({"labels": dict(labels)} if labels else {})}
 
 
-def _is_ours(key: str) -> bool:
-    return key in _OWN_KEYS or key in _LINKS or key.startswith(_RUNTIME_PREFIXES)
+def is_ours(key: str) -> bool:
+    """Whether a key, in lower case, is read by this frontend or meant for another program."""
+    return key in OWN_KEYS or key in BLOCKS or key.startswith(RUNTIME_PREFIXES)
 
 
 def _dns(given: Fields) -> Dns | None:

@@ -38,12 +38,10 @@ def labels(
     driver: str,
     known: Sequence[str],
     reference_only: Sequence[str],
-    *,
-    own: tuple[str, ...] = (),
 ) -> Fields:
     """The labels of the CNM profile.
 
-    Refused are the keys `reference_only`, and labels that are not `known` and begin as Docker's or the driver's `own`.
+    Refused are the keys `reference_only`, and labels that are not `known`: they would have no effect.
     """
     for key in reference_only:
         if key in raw:
@@ -53,7 +51,7 @@ def labels(
             )
     found = Fields(raw.mapping("labels"), words=True)
     for label in map(str.lower, found.spelled):
-        if label.startswith(("com.docker.network.", *own)) and label not in known:
+        if label not in known:
             raise InvalidConfig(
                 f"the {driver} driver does not know the option {label}", hint=f"known: {', '.join(known)}"
             )

@@ -108,7 +108,7 @@ def _reference(kind: str, network: NetworkSpec) -> ParentLinkOptions:
 
 def _cnm(kind: str, network: NetworkSpec) -> ParentLinkOptions:
     raw = Fields(network.options, words=True)
-    labels = options.labels(raw, kind, LABELS[kind], REFERENCE_ONLY[kind], own=("macvlan_", "ipvlan_"))
+    labels = options.labels(raw, kind, LABELS[kind], REFERENCE_ONLY[kind])
     mode = _choice(labels, f"{kind}_mode", MODES[kind])
     routed = mode in ("l3", "l3s")
     return ParentLinkOptions(

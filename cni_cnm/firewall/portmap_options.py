@@ -16,8 +16,8 @@ PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 
 def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
-    """`[{hostPort, containerPort, protocol, hostIP?, range?}]`; InvalidConfig also where two of them overlap."""
-    mappings = tuple(map(_mapping, objects(raw, "portMappings")))
+    """`[{hostPort, containerPort, protocol, hostIP?, range?}]`; equal ones are one. InvalidConfig where two overlap."""
+    mappings = tuple(dict.fromkeys(map(_mapping, objects(raw, "portMappings"))))
     last: dict[tuple[str, str], PortMapping] = {}
     # sorted by port, a mapping can overlap only the one before
     for mapping in sorted(mappings, key=lambda one: one.host_port):

@@ -14,12 +14,15 @@ _NUMBER_MAX = 2**32 - 1
 
 
 def read(fields: Fields) -> tuple[Route, ...]:
-    """`routes`: [{dst, gw, mtu, advmss, priority, table, scope}]. InvalidConfig names the key that is wrong."""
+    """`routes`: [{dst, gw, mtu, advmss, priority, table, scope}]. InvalidConfig names the key that is wrong.
+
+    Host bits of `dst` are dropped: the kernel drops an IPv6 route's, and configurations in the field have them.
+    """
     return tuple(map(_route, fields.objects("routes")))
 
 
 def _route(fields: Fields) -> Route:
-    dst, gateway = fields.required("dst", validate.network), fields.address("gw")
+    dst, gateway = fields.required("dst", validate.network_of), fields.address("gw")
     if gateway is not None and gateway.version != dst.version:
         raise fields.wrong("gw", f"an IPv{dst.version} address, as dst is {dst}")
     numbers = {key: fields.whole(key, 0, 0, _NUMBER_MAX) for key in _NUMBERS if key in fields}

@@ -12,7 +12,7 @@ import pytest
 
 from cni_cnm import cli, errors, ipam
 from cni_cnm import settings as settings_module
-from cni_cnm.cni import conventions, environ, request, versions
+from cni_cnm.cni import conventions, environ, request, unused_keys, versions
 from cni_cnm.cni.document import decode
 from cni_cnm.cnm.interface import shaping, tuning
 from cni_cnm.docker_protocol import discovery
@@ -82,7 +82,7 @@ def undocumented(keys: set[str] | frozenset[str]) -> set[str]:
 
 def test_keys_of_the_cni_frontend_are_documented() -> None:
     """Every key of a network configuration and of runtimeConfig that the CNI frontend reads is on the page."""
-    keys = request._OWN_KEYS | frozenset(request._RUNTIME_PREFIXES) | frozenset(request.VALID)
+    keys = request.OWN_KEYS | frozenset(request.RUNTIME_PREFIXES) | frozenset(request.VALID)
     assert not undocumented(keys | conventions.RUNTIME_KEYS)
 
 
@@ -96,7 +96,7 @@ def test_keys_of_the_drivers_are_documented(name: str) -> None:
 
 def test_blocks_of_chained_plugins_are_documented_as_they_are() -> None:
     """A block the plugin serves has a heading of its own; one that it refuses is listed as refused."""
-    for link in request._LINKS:
+    for link in request.BLOCKS:
         document = {**CONF, link: {"any": 1}}
         try:
             request.network_of(document, Fields(document), CALL)
@@ -243,7 +243,8 @@ def test_examples_are_understood(text: str, monkeypatch: pytest.MonkeyPatch) -> 
         endpoint = request.endpoint_of(config, CALL, "cni/test")
         versions.require("ADD", request.version_of(config))
         drivers.get(network.driver).options(network)
-        assert not [*request.unknown(whole, config), *request.notes(config)]
+        kind = network.ipam.type
+        assert not [*unused_keys.unknown(whole, config, kind), *unused_keys.notes(config, kind)]
         chosen_later = network.options["profile"] == request.CNM and not {"subnet", "ranges"} & set(network.ipam.config)
         if not chosen_later:
             ipam.configure(network.name, network.ipam, endpoint, ipam_host()).validate(endpoint)

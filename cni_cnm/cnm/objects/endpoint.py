@@ -144,7 +144,7 @@ class Endpoint:
                 f"sandbox is {shown(sandbox)}, it must be a Sandbox", hint="Controller.sandbox finds one"
             )
         if ifname != "":
-            validate.require(validate.interface_name, ifname, "ifname")
+            validate.require(validate.new_interface_name, ifname, "ifname")
         with self._locked() as endpoint:
             if endpoint.record.state == READY:
                 raise Forbidden(

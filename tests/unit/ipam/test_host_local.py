@@ -288,7 +288,7 @@ def test_status_of_an_impossible_store(store: LeaseFolder) -> None:
         ({**SMALL, "datadir": "leases"}, "must be an absolute path"),
         ({**SMALL, "datadir": 5}, "dataDir is 5"),
         ({**SMALL, "resolvconf": ["x"]}, "resolvConf"),
-        ({**SMALL, "routes": [{"dst": "10.1.2.3/8"}]}, "host bits"),
+        ({**SMALL, "routes": [{"dst": "10.1.2.3"}]}, "a network in CIDR notation"),
         ({**SMALL, "routes": [{"dst": "10.0.0.0/8", "gw": "fd00::1"}]}, "gw is .*, it must be an IPv4 address"),
         ({**SMALL, "routes": [{"dst": "10.0.0.0/8", "mtu": "x"}]}, 'mtu is "x"'),
         ({**SMALL, "routes": [{"dst": "10.0.0.0/8", "table": True}]}, "table is true"),

@@ -1,0 +1,97 @@
+"""Keys of a configuration without effect: those that are not read, and sentences about valid ones that are not used.
+
+They are warnings, in the log line of the call, because a misspelled key otherwise has no sign at all.
+"""
+
+from __future__ import annotations
+
+from cni_cnm import validate
+from cni_cnm.cni import conventions, request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
+
+    from cni_cnm.fields import Fields
+    from cni_cnm.model import Json
+
+    Shape: TypeAlias = "Mapping[str, Shape] | list[Shape] | None"
+    """Keys in lower case with the shape of each value; of a list the shape of its members; None: anything."""
+
+
+def _keys(*names: str) -> dict[str, Shape]:
+    return dict.fromkeys(names)
+
+
+_RANGE: Shape = _keys("subnet", "rangestart", "rangeend", "gateway")
+_ROUTES: Shape = [_keys("dst", "gw", "mtu", "advmss", "priority", "table", "scope")]
+_DNS: Shape = _keys("nameservers", "domain", "search", "options")
+_BANDWIDTH = _keys("ingressrate", "ingressburst", "egressrate", "egressburst", "shapedsubnets", "unshapedsubnets")
+_MAPPING: Shape = _keys("hostport", "containerport", "protocol", "hostip", "range")
+_SHAPES: Mapping[str, Shape] = {
+    "dns": _DNS,
+    "portmap": _keys(
+        "backend", "snat", "masqall", "markmasqbit", "externalsetmarkchain", "conditionsv4", "conditionsv6"
+    ),
+    "firewall": _keys("backend", "ingresspolicy", "firewalldzone", "iptablesadminchainname"),
+    "bandwidth": _BANDWIDTH,
+    "tuning": _keys("sysctl", "mac", "promisc", "mtu", "allmulti", "txqlen", "datadir"),
+    "runtimeconfig": {
+        **_keys(*conventions.RUNTIME_KEYS),
+        "ipranges": [[_RANGE]],
+        "dns": _keys("servers", "searches", "options"),
+        "portmappings": [_MAPPING],
+        "bandwidth": _BANDWIDTH,
+    },
+}
+_IPAMS: Mapping[str, Shape] = {
+    "host-local": {
+        **_keys("type", "subnet", "rangestart", "rangeend", "gateway", "datadir", "resolvconf"),
+        "ranges": [[_RANGE]],
+        "routes": _ROUTES,
+    },
+    "static": {"type": None, "addresses": [_keys("address", "gateway")], "routes": _ROUTES, "dns": _DNS},
+    "none": _keys("type"),
+}
+"""Of another ipam, an executable or a plugin, only that itself knows which keys it reads."""
+
+
+def unknown(document: Mapping[str, Json], config: Fields, ipam: str) -> Sequence[str]:
+    """Keys that are not read, as they were written, each with where it stands. `ipam`: the type that is in effect."""
+    read = request.driver_of(config).configuration.keys
+    top = [key for key in document if read is not None and not request.is_ours(key.lower()) and key.lower() not in read]
+    for key, value in document.items():
+        shape = _IPAMS.get(ipam) if key.lower() == "ipam" else _SHAPES.get(key.lower())
+        top += _unknown(value, shape, key)
+    return top
+
+
+def notes(config: Fields, ipam: str) -> Sequence[str]:
+    """Sentences about keys that are valid and not used, or not used as they stand. `ipam` as above."""
+    unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []
+    if config.object("firewall").text("backend") not in ("", "nftables"):
+        unused.append("firewall.backend is not used: rules are kept in nftables")
+    if config.object("tuning").text("dataDir"):
+        unused.append("tuning.dataDir is not used: the values before are kept in the endpoint's record")
+    if "portmap" in config and request.driver_of(config).external_connectivity:
+        unused.append("portmap is not used: the driver's plugin publishes ports itself")
+    for fields in config.object("ipam").objects("routes") if ipam in _IPAMS else ():
+        dst = fields.text("dst")
+        if validate.accepts(validate.network_of, dst) and not validate.accepts(validate.network, dst):
+            unused.append(f"{fields.name('dst')} {dst} has host bits: {validate.network_of(dst)} is used")
+    return unused
+
+
+def _unknown(value: Json, shape: Shape, path: str) -> Iterator[str]:
+    if isinstance(shape, list):
+        if isinstance(value, dict):  # a range where a set of ranges is due
+            yield from _unknown(value, shape[0], path)
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            yield from _unknown(item, shape[0], f"{path}[{index}]")
+    elif shape is not None and isinstance(value, dict):
+        for key, item in value.items():
+            if key.lower() not in shape:
+                yield f"{path}.{key}"
+            else:
+                yield from _unknown(item, shape[key.lower()], f"{path}.{key}")

@@ -1,0 +1,164 @@
+"""Configurations as they are in the field: understood, and what is not used of them is said where it is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.side import Side
+from tests.surroundings.configs import cnm, network
+
+LOG = "/run/requests.log"
+
+
+def logged(side: Side) -> None:
+    """The node's calls are logged to a file."""
+    side.node.write("/etc/cni-cnm/config.toml", f'log = "{LOG}"\n')
+
+
+def last_line(side: Side) -> str:
+    return side.node.path(LOG).read_text().splitlines()[-1]
+
+
+@pytest.fixture
+def side(side: Side) -> Side:
+    logged(side)
+    side.container("c1")
+    return side
+
+
+# routes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dst", "meant"), [("1100:200::1/24", "1100:200::/24"), ("10.9.8.7/16", "10.9.0.0/16")])
+@pytest.mark.parametrize("kind", ["host-local", "static"])
+def test_a_route_with_host_bits(side: Side, dst: str, meant: str, kind: str) -> None:
+    """CRI-O shipped one for years: understood as the network it is in, with a warning that names both."""
+    ipam: dict[str, Any] = {"type": kind, "routes": [{"dst": dst}]}
+    if kind == "static":
+        ipam["addresses"] = [{"address": "10.90.0.9/24", "gateway": "10.90.0.1"},
+                             {"address": "fd00:90::9/64", "gateway": "fd00:90::1"}]  # fmt: skip
+    else:
+        ipam["ranges"] = [[{"subnet": "10.90.0.0/24"}], [{"subnet": "fd00:90::/64"}]]
+    answer = side.add(network(ipam=ipam)).ok()
+    assert meant in [route["dst"] for route in answer.json["routes"]]
+    family = "-6" if ":" in dst else "-4"
+    assert meant in [route["dst"] for route in side.node.ip(family, "route", "show", netns="/run/netns/c1")]
+    assert dst in last_line(side)
+    assert meant in last_line(side)
+
+
+def test_a_subnet_with_host_bits_is_refused(side: Side) -> None:
+    """What a pool is cut from is no route: the reference refuses it, too."""
+    refused = side.add(network("net", "10.90.0.7/24"))
+    assert (refused.code, refused.json["code"]) == (1, 7)
+
+
+# aliases --------------------------------------------------------------------
+
+ALIASES: dict[str, tuple[Any, list[str]]] = {
+    "convention": (["db", "primary"], ["db", "primary"]),
+    "podman": ({"net": ["db", "primary"], "other": ["x"]}, ["db", "primary"]),
+    "podman, of another network": ({"other": ["x"]}, []),
+    "podman, none": ({"net": None}, []),
+}
+
+
+@pytest.mark.parametrize(("given", "kept"), ALIASES.values(), ids=ALIASES.keys())
+def test_aliases(side: Side, given: Any, kept: list[str]) -> None:
+    """A list, as in the convention, or podman's object by network."""
+    import json
+
+    side.add(network(capabilities={"aliases": True}, runtimeConfig={"aliases": given})).ok()
+    (record,) = side.node.path("/run/cni-cnm/endpoints").iterdir()
+    assert json.loads(record.read_text())["aliases"] == kept
+
+
+@pytest.mark.parametrize("given", [{"net": "db"}, {"net": ["a b"]}, ["a b"], "db", {"net": [7]}], ids=str)
+def test_aliases_that_are_none(side: Side, given: Any) -> None:
+    """Refused in either shape, naming the key."""
+    refused = side.add(network(capabilities={"aliases": True}, runtimeConfig={"aliases": given}))
+    assert (refused.code, refused.json["code"]) == (1, 7)
+    assert "aliases" in refused.json["msg"]
+
+
+# unknown keys ---------------------------------------------------------------
+
+POOL = {"type": "host-local", "ranges": [[{"subnet": "10.90.0.0/24"}]]}
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "top": ({"isGatway": True}, "isGatway"),
+    "ipam": ({"ipam": {**POOL, "rangeStrat": "10.90.0.9"}}, "ipam.rangeStrat"),
+    "range": ({"ipam": {"type": "host-local", "ranges": [[{"subnet": "10.90.0.0/24", "gatway": "10.90.0.9"}]]}},
+              "ipam.ranges[0][0].gatway"),
+    "route": ({"ipam": {**POOL, "routes": [{"dst": "10.9.0.0/16", "gateway": "10.90.0.1"}]}},
+              "ipam.routes[0].gateway"),
+    "static": ({"ipam": {"type": "static", "addresses": [{"address": "10.90.0.9/24", "gatway": "10.90.0.1"}]}},
+               "ipam.addresses[0].gatway"),
+    "dns": ({"dns": {"nameserver": "10.1.1.1"}}, "dns.nameserver"),
+    "portmap": ({"portmap": {"snatt": True}}, "portmap.snatt"),
+    "firewall": ({"firewall": {"ingress": "open"}}, "firewall.ingress"),
+    "bandwidth": ({"bandwidth": {"ingressRate": 8000000, "ingressBurst": 8000000, "rate": 1}}, "bandwidth.rate"),
+    "tuning": ({"tuning": {"sysctls": {}}}, "tuning.sysctls"),
+    "mapping": ({"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "ip": "1.2.3.4"}]}},
+                "runtimeConfig.portMappings[0].ip"),
+    "runtimeConfig": ({"runtimeConfig": {"portmappings": [], "ports": []}}, "runtimeConfig.ports"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "name"), UNKNOWN.values(), ids=UNKNOWN.keys())
+def test_unknown_keys_stand_in_the_log_line(side: Side, keys: dict[str, Any], name: str) -> None:
+    """Runtimes discard a plugin's stderr. The line names the key with where it stands."""
+    side.add({**network(), **keys}).ok()
+    assert name in last_line(side)
+
+
+def test_a_note_about_an_unused_key_stands_in_the_log_line(side: Side) -> None:
+    """ipMasqBackend, firewall.backend."""
+    side.add(network(ipMasqBackend="iptables", firewall={"backend": "iptables"})).ok()
+    assert "ipMasqBackend" in last_line(side)
+    assert "firewall.backend" in last_line(side)
+
+
+def test_a_call_without_anything_to_say_has_a_short_line(side: Side) -> None:
+    """Nor are keys of runtimes and of delegated executables anything to warn of."""
+    keys: dict[str, Any] = {
+        "cni.dev/x": 1,
+        "io.kubernetes.y": 2,
+        "args": {"cni": {}},
+        "runtimeConfig": {"cgroupPath": "/x"},
+    }
+    side.add(network(**keys)).ok()
+    assert "unknown" not in last_line(side)
+
+
+# options --------------------------------------------------------------------
+
+MEANINGLESS = {
+    "bridge": ({}, "mtu", "1400"),
+    "bridge, another's label": ({}, "com.example.thing", "1"),
+    "bridge, the engine's": ({}, "com.docker.network.bridge.nmae", "x"),
+    "macvlan": ({"driver": "macvlan"}, "com.docker.network.bridge.name", "x"),
+    "macvlan, another's label": ({"driver": "macvlan"}, "com.example.thing", "1"),
+}
+
+
+@pytest.mark.parametrize(("keys", "option", "value"), MEANINGLESS.values(), ids=MEANINGLESS.keys())
+def test_an_option_that_means_nothing_is_refused(side: Side, keys: dict[str, Any], option: str, value: str) -> None:
+    """By CNI, by the command line and by the library alike, naming the option."""
+    refused = side.add(cnm(**keys, options={option: value}))
+    assert (refused.code, refused.json["code"]) == (1, 7)
+    assert option in refused.json["msg"]
+    driver = keys.get("driver", "bridge")
+    command = [str(side.executable), "network", "create", "made", "--driver", driver, "-o", f"{option}={value}"]
+    done = side.node.run(*command)
+    assert done.code != 0
+    assert option in done.err
+    assert side.node.links() == {"lo"}
+
+
+def test_the_frontends_take_the_same_options(side: Side) -> None:
+    """One that means something is taken by both."""
+    side.add(cnm(options={"com.docker.network.driver.mtu": "1400"})).ok()
+    command = [str(side.executable), "network", "create", "made", "-o", "com.docker.network.driver.mtu=1400"]
+    side.node.run(*command).ok()
