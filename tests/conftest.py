@@ -23,7 +23,7 @@ from cni_cnm.kernel.setns import CLONE_NEWNET, own_fd, setns
 from cni_cnm.kernel.stack import KernelStack
 
 if not os.environ.get("CI"):  # there hypothesis has a profile of its own: no deadline, the same examples every time
-    settings.register_profile("patient", deadline=None)
+    settings.register_profile("patient", deadline=None, max_examples=int(os.environ.get("CNI_CNM_EXAMPLES", "100")))
     settings.load_profile("patient")
 
 _CLONE_NEWNS = 0x00020000

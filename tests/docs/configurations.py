@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cni_cnm.cni import plugin
 from cni_cnm.cnm.controller import Controller
@@ -41,6 +44,8 @@ def attached(text: str, folder: Path) -> None:
 
 
 def _beside_the_plugin(conf: dict[str, Any]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the plugin makes its interface in real namespaces")
     with host("plugin") as made:
         container = made.words["CONTAINER"]
         result = made.cni("ADD", conf, container, "eth1").ok()

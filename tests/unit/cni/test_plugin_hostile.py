@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.cni.plugin import handle
@@ -96,7 +96,6 @@ def test_any_json(verb: str, document: Any) -> None:
     _never_internal(verb, json.dumps(document).encode())
 
 
-@settings(max_examples=300)
 @given(VERBS, NEAR, st.sampled_from(("1.1.0", "0.4.0", "0.2.0")), st.sampled_from(("cni-cnm", "loopback")))
 def test_nearly_right_configurations(verb: str, document: dict[str, Any], version: str, name: str) -> None:
     """The same for configurations with the right keys and any values."""

@@ -460,7 +460,7 @@ JSONS = st.recursive(
 
 
 @given(st.data())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_any_request_is_answered(tmp_path: Path, data: st.DataObject) -> None:
     """A valid life of a network with one field changed: no call meets a defect, and the answer is JSON."""
     door = _without_socket(tmp_path)
@@ -490,7 +490,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.binary(max_size=8), max_size=12))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_answered_or_closed(door: Door, pieces: list[bytes]) -> None:
     """Each answer is a whole one; the server lives."""
     with door.connect() as connection:
