@@ -7,6 +7,7 @@ means equal.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tests.program import form
 from tests.system.daemon import Daemon
 from tests.system.node import Node
 
-REFERENCE = Path("/usr/lib/cni")
+REFERENCE = Path(os.environ.get("CNI_CNM_REFERENCE", "/usr/lib/cni"))
 SYSCTLS = ("arp_notify", "rp_filter", "forwarding", "proxy_arp", "route_localnet")
 SYSCTLS6 = ("accept_dad", "disable_ipv6", "forwarding")
 """Not keep_addr_on_down: the reference sets it from 1.2 on, ours is asserted by itself."""
