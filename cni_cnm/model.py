@@ -108,6 +108,8 @@ class Subnet(NamedTuple):
     """Address space, by its IPAM's name."""
     aux: Mapping[str, str] = {}
     """Reserved addresses with prefix, by what they are for."""
+    key: str = ""
+    """Where the configuration names it, such as `ipam.ranges[0][0]`; "" if an IPAM plugin gave it."""
 
 
 class Interface(NamedTuple):
@@ -255,6 +257,8 @@ class NetworkSpec(NamedTuple):
     """Ids of Docker's networks that are this one."""
     owner: str = ""
     """`docker`: made for a network of Docker's, and deleted with it."""
+    allow_overlap: bool = False
+    """Make it although another network or the host has some of its subnets."""
 
 
 class EndpointSpec(NamedTuple):

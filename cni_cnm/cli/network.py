@@ -47,6 +47,9 @@ def configure(nouns: Any) -> None:
     )
     create.add_argument("--ipv6", action="store_true", help="choose an IPv6 subnet too, where no --subnet is given")
     create.add_argument("--internal", action="store_true", help="no default route, no masquerade")
+    create.add_argument(
+        "--allow-overlap", action="store_true", help="even if another network or the host has some of the subnet"
+    )
     create.add_argument("-o", "--opt", action="append", default=[], metavar="KEY=VALUE", help="driver option (label)")
     create.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="metadata")
     create.set_defaults(verb=create_network)
@@ -122,6 +125,7 @@ def create_network(arguments: argparse.Namespace) -> None:
         ipam_config=config,
         internal=arguments.internal,
         labels=_pairs(arguments.label, "--label"),
+        allow_overlap=arguments.allow_overlap,
     )
     print(network.id)
 

@@ -30,7 +30,7 @@ CNM = "cnm"
 OWN_KEYS = frozenset((
     "cniversion", "name", "type", "ipam", "dns", "args", "runtimeconfig", "capabilities",
     "prevresult", "mac", "profile", "driver", "options", "internal", "labels", "owner",
-    "statusexhausted",
+    "statusexhausted", "allowoverlap",
 ))  # fmt: skip
 """Read by this frontend or added by runtimes: not passed to drivers."""
 BLOCKS = ("portmap", "firewall", "bandwidth", "tuning")
@@ -84,7 +84,8 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
         internal=config.flag("internal"),
         dns=_dns(config.object("dns")),
         labels=_labels(config.object("labels"), config.mapping("labels")),
-        portmap=portmap_of(config)[0],
+    "statusexhausted", "allowoverlap",
+))  # fmt: skip
     )
 
 

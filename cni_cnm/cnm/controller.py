@@ -65,6 +65,7 @@ class Controller:
         ipam_config: Mapping[str, Json] | None = None,
         internal: bool = False,
         labels: Mapping[str, str] | None = None,
+        allow_overlap: bool = False,
     ) -> Network:
         """Make a network: its record, its data path and its part of the packet filter. All of it or nothing.
 
@@ -79,10 +80,12 @@ class Controller:
                 '10.9.0.0/16 via 10.1.0.9'. Without a subnet one is chosen from the default address pools.
             internal: nothing outside the network is reached from it.
             labels: metadata that is recorded and shown.
+            allow_overlap: make it although another network or the host has some of its subnets.
 
         Raises:
             InvalidConfig: an argument is wrong, or the driver or the IPAM does not read a key.
-            Conflict: there is a network of that name, or a link of the host stands in the way.
+            Conflict: there is a network of that name, a link of the host stands in the way, or another network or the
+                host has some of its subnets.
             NoSuchDriver: no driver or IPAM is called so.
             AddressesExhausted: the default address pools have no subnet left.
             KernelFeatureMissing: this kernel lacks what the driver needs.
@@ -98,6 +101,7 @@ class Controller:
             ipam_config=ipam_config,
             internal=internal,
             labels=labels,
+            allow_overlap=allow_overlap,
         )
 
     def networks(self) -> Iterator[Network]:

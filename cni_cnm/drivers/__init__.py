@@ -242,6 +242,13 @@ class Driver(ABC, Generic[OptionsT]):
     def revoke(self, options: OptionsT, plan: EndpointPlan) -> None:
         """It is no longer the default gateway. Leaving a sandbox implies it."""
 
+    def subnet_links(self, options: OptionsT, host: Stack) -> tuple[str, ...]:
+        """Names of the host's links that the network's subnets are on, its own link first: a bridge, a parent."""
+        return ()
+
+    def change_subnets(self, options: OptionsT, old: Sequence[Subnet], new: Sequence[Subnet], host: Stack) -> None:
+        """The subnets of a network are `new` now: change what the data path has of them. On failure as before."""
+
     def skips_gateways(self, options: OptionsT) -> frozenset[int]:
         """IP versions of which no gateway address is to be reserved (libnetwork's GwAllocChecker)."""
         return frozenset()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cni_cnm.drivers import EndpointPlan, Place
-    from cni_cnm.kernel import Stack
-    from cni_cnm.model import Json, NetworkSpec, Subnet
+    from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
 
 PORTS_MAX = 1023
 """BR_MAX_PORTS less the reserved port 0 (net/bridge/br_private.h)."""
@@ -72,12 +72,39 @@ class BridgeDriver(Driver[BridgeOptions]):
         bridges.require(options, host)
 
     def create_network(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
-        there = host.link(options.bridge) is not None
-        bridge = bridges.ensure(options, {subnet.pool.version for subnet in subnets}, host)
-        if options.is_gateway:
-            bridges.pin_mac(bridge, host)
-            gateway.ensure(options, bridge, [s.gateway for s in subnets if s.gateway], host)
-        return not there
+        there = host.link(options.bridge)
+        wanted = [subnet.gateway for subnet in subnets if subnet.gateway] if options.is_gateway else []
+        before = host.addresses(there.ifindex) if there is not None else ()
+        try:
+            bridge = bridges.ensure(options, {subnet.pool.version for subnet in subnets}, host)
+            if options.is_gateway:
+                bridges.pin_mac(bridge, host)
+                gateway.ensure(options, bridge, wanted, host)
+        except BaseException:
+            self._remove_half_made(options, there, [one for one in wanted if one not in before], host)
+            raise
+        # One with the MAC that is derived for it was made here, by a call that was killed before it recorded that.
+        return there is None or there.mac == bridges.stable_mac("bridge", options.bridge)
+
+    def _remove_half_made(
+        self, options: BridgeOptions, there: Link | None, added: Sequence[IPInterface], host: Stack
+    ) -> None:
+        """What create_network has made before it failed: the bridge, or gateways on a bridge that was there."""
+        if there is None:
+            self.delete_network(options, host)
+            return
+        for address in host.addresses(there.ifindex):
+            if address in added:
+                host.delete_address(there.ifindex, address)
+
+    def subnet_links(self, options: BridgeOptions, host: Stack) -> tuple[str, ...]:
+        return (options.bridge, vlans.gateway_port(options)) if options.vlan else (options.bridge,)
+
+    def change_subnets(self, options: BridgeOptions, old: Sequence[Subnet], new: Sequence[Subnet], host: Stack) -> None:
+        bridge = host.link(options.bridge)
+        if bridge is not None and options.is_gateway:
+            before, after = ([s.gateway for s in subnets if s.gateway] for subnets in (old, new))
+            gateway.change(options, bridge, before, after, host)
 
     def delete_network(self, options: BridgeOptions, host: Stack) -> None:
         """Remove the bridge if nothing is attached. With ports it is used by another program, too."""

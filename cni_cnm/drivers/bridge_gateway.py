@@ -35,13 +35,48 @@ def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], 
     return (Interface(link.name, link.mac, link.mtu),) if options.vlan else ()
 
 
+def change(
+    options: BridgeOptions, bridge: Link, old: Sequence[IPInterface], new: Sequence[IPInterface], host: Stack
+) -> None:
+    """The network's gateways are `new` instead of `old`. On failure they are what they were."""
+    link = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    if link is None:
+        return
+    present = host.addresses(link.ifindex)
+    kept = [address for address in present if address not in old]
+    added: list[IPInterface] = []
+    removed: list[IPInterface] = []
+    try:
+        for address in new:
+            if address in present:
+                continue
+            _make_room(address, kept, new, options, link, host)
+            same = next((one for one in old if one.ip == address.ip and one in present), None)
+            if same is not None and same.version == 6:  # the kernel takes an IPv6 address once, whatever its prefix
+                host.delete_address(link.ifindex, same)
+                removed.append(same)
+            host.add_address(link.ifindex, address)
+            added.append(address)
+        for address in old:
+            if address in present and address not in new and address not in removed:
+                host.delete_address(link.ifindex, address)
+                removed.append(address)
+    except BaseException:
+        for address in added:
+            host.delete_address(link.ifindex, address)
+        for address in removed:
+            _add(host, link, address)
+        raise
+
+
 def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
         raise CheckFailed(f"the gateway's link {vlans.gateway_port(options)} is missing")
     present = host.addresses(link.ifindex)
     for address in wanted:
-        if address not in present:
+        # After a subnet was widened, endpoints that were there before still have the narrower prefix.
+        if not any(one.ip == address.ip and one.network.prefixlen <= address.network.prefixlen for one in present):
             raise CheckFailed(f"{link.name} does not have the gateway address {address}")
     host_routing.check_forwarding((address.version for address in wanted), host)
 

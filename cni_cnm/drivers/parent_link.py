@@ -72,6 +72,9 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
             parents.ensure(options, host)
         return True
 
+    def subnet_links(self, options: ParentLinkOptions, host: Stack) -> tuple[str, ...]:
+        return () if options.in_container else (parents.name(options, host),)
+
     def delete_network(self, options: ParentLinkOptions, host: Stack) -> None:
         if not options.in_container:
             parents.remove(options, host)

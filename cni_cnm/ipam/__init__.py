@@ -75,11 +75,13 @@ def release_unrecorded(
     module.release_unrecorded(network, spec, key, environ, before_release, host)
 
 
-def choose_subnet(family: int, settings: Settings, used: Sequence[IPNetwork]) -> IPNetwork:
+def choose_subnet(
+    family: int, settings: Settings, used: Sequence[IPNetwork], routed: Sequence[IPNetwork] = ()
+) -> IPNetwork:
     """A subnet of IP version `family` from the default address pools; see pools.choose."""
     from cni_cnm.ipam import pools
 
-    return pools.choose(family, settings.default_address_pools, used)
+    return pools.choose(family, settings.default_address_pools, used, routed)
 
 
 def subnets(pool: Ipam) -> Sequence[Subnet]:

@@ -100,7 +100,7 @@ class HostLocal:
 
     def subnets(self) -> Sequence[Subnet]:
         return [
-            Subnet(member.subnet, member.gateway_interface, LOCAL_SPACE)
+            Subnet(member.subnet, member.gateway_interface, LOCAL_SPACE, key=member.key)
             for range_set in self._sets
             for member in range_set
         ]

@@ -25,6 +25,8 @@ class Range(NamedTuple):
     start: int
     end: int
     gateway: IPAddress
+    key: str = ""
+    """Where the configuration has it, such as `ipam.ranges[0][0]`."""
 
     @property
     def version(self) -> int:
@@ -41,11 +43,7 @@ class Range(NamedTuple):
         return self.end - self.start + 1 - self.holds(self.gateway)
 
     def allocates(self, number: int) -> bool:
-        return self.start <= number <= self.end and number != self._skipped
-
-    @property
-    def _skipped(self) -> int:
-        return int(self.gateway) if self.gateway.version == self.version else -1
+        return self.start <= number <= self.end and number != int(self.gateway)
 
     def holds(self, address: IPAddress) -> bool:
         return address.version == self.version and self.start <= int(address) <= self.end
@@ -137,8 +135,16 @@ def _range(fields: Fields) -> Range:
     first = int(subnet.network_address)
     last = int(subnet.broadcast_address) - (subnet.version == 4)
     gateway = fields.address("gateway") or subnet.network_address + 1
+    if gateway.version != subnet.version:
+        raise InvalidConfig(
+            f"{fields.name('gateway')} is {gateway}, which is not of the IP version of its subnet {subnet}"
+        )
     found = Range(
-        subnet, _end(fields, "rangeStart", subnet, first + 1), _end(fields, "rangeEnd", subnet, last), gateway
+        subnet,
+        _end(fields, "rangeStart", subnet, first + 1),
+        _end(fields, "rangeEnd", subnet, last),
+        gateway,
+        fields.name("subnet").removesuffix(".subnet"),
     )
     if found.end < found.start:
         raise InvalidConfig(f"{fields.name('rangeEnd')} is before rangeStart: {found}")

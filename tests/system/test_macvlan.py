@@ -208,29 +208,30 @@ def test_what_the_kernel_may_not_have(side: Side, kind: str, keys: dict[str, Any
 
 
 def test_killed_at_any_call_that_changes_something(side: Side) -> None:
-    """SIGKILL entering every second such system call of an ADD: the DEL leaves nothing, and the container can come."""
+    """SIGKILL entering calls of an ADD that change something: the DEL leaves nothing, and the container can come."""
     if form() == "service":
         pytest.skip("here the killed process is the relay; tests/system/test_service.py kills the service")
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    calls = "sendto,sendmsg,rename,unlink,setns,flock,write,pwrite64,fcntl"
     environment = {
         "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
         "CNI_PATH": side.path,
     }  # fmt: skip
     seen_links = set()
-    for number in range(2, 400, 2):
-        inject = f"inject={calls}:signal=SIGKILL:when={number}"
-        done = side.node.run(
-            "strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", inject, str(side.executable),
-            stdin=json.dumps({**conf(), "type": "cni-cnm"}), env=environment,
-        )  # fmt: skip
-        if done.code == 0:
-            break
-        seen_links |= side.node.links("/run/netns/c1")
+    # strace counts each system call by itself: those that talk to the kernel's network are counted apart.
+    for calls, step in (("sendto,sendmsg", 1), ("rename,unlink,setns,flock,write,pwrite64,fcntl", 2)):
+        for number in range(step, 400, step):
+            inject = f"inject={calls}:signal=SIGKILL:when={number}"
+            done = side.node.run(
+                "strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", inject, str(side.executable),
+                stdin=json.dumps({**conf(), "type": "cni-cnm"}), env=environment,
+            )  # fmt: skip
+            if done.code == 0:
+                break
+            seen_links |= side.node.links("/run/netns/c1")
+            side.delete(conf()).ok()
+            nothing_left(side)
+        assert number > 5, "an ADD has more steps than that: did the injection work?"
         side.delete(conf()).ok()
-        nothing_left(side)
-    assert number > 9, "an ADD has more steps than that: did the injection work?"
     assert seen_links == {"lo", "eth0"}, "no kill came after the link was made"
-    side.delete(conf()).ok()
     nothing_left(side)

@@ -57,7 +57,8 @@ def create_own_network(
             for subnet in _subnets(spec.ipam.config):
                 docker_pools.refuse_overlap(host, subnet, ids)
             with Rollback() as undo:
-                made = create_network(host, spec._replace(docker_networks=(docker_network,), owner=DOCKER), options)
+                own = spec._replace(docker_networks=(docker_network,), owner=DOCKER)
+                made = create_network(host, own, options, requested_pools=ids).record
                 undo.push(lambda: remove_network(host, made))
                 for pool in pools:
                     docker_pools.bind_pool(host, pool, spec.name, docker_network)
@@ -71,7 +72,8 @@ def share_network(host: Host, spec: NetworkSpec, docker_network: str, pools: Seq
         if record is None:
             with host.store.lock("pools"):
                 options = drivers.get(spec.driver).options(spec)
-                record = create_network(host, spec._replace(docker_networks=(docker_network,)), options)
+                shared = spec._replace(docker_networks=(docker_network,))
+                record = create_network(host, shared, options, requested_pools={one.id for one in pools}).record
         else:
             _refuse_differences(record, spec)
             others = (other for other in record.docker_networks if other != docker_network)

@@ -73,7 +73,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         allow_networks.revoke_all(host, record)
         network_elements.remove_isolation(host, record)
         with shared_parent.lock(host, record):
-            if record.owns_data_path and not of_plugin:
+            if record.owns_data_path and not of_plugin and not shared:
                 gathered.attempt(lambda: shared_parent.delete_data_path(host, record))
         if not (force and gathered.unanswered):
             raise_gathered(gathered.errors)

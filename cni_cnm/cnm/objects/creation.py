@@ -30,6 +30,7 @@ def new_network(
     ipam_config: object,
     internal: object,
     labels: object,
+    allow_overlap: object,
 ) -> Network:
     """See `Controller.new_network`. A network that a killed process left half made is removed first."""
     name = validate.require(validate.network_name, name, "a network's name")
@@ -50,6 +51,7 @@ def new_network(
         IpamSpec(str(ipam_type), arguments.ipam_config(ipam_config)),
         arguments.flag(internal, "internal"),
         labels=arguments.labels(labels),
+        allow_overlap=arguments.flag(allow_overlap, "allow_overlap"),
     )
     parsed = drivers.get(driver).options(spec)
     with host.store.lock(f"network/{name}"):
@@ -58,7 +60,7 @@ def new_network(
             raise network_description.name_taken(name)
         if record:
             remove_network(host, record)
-        return Network(host, create_network(host, spec, parsed))
+        return Network(host, create_network(host, spec, parsed).record)
 
 
 def new_sandbox(host: Host, container_id: object, netns: object) -> Sandbox:

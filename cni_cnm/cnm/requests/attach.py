@@ -58,11 +58,12 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
             existing = driver.adopt(options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
             options = existing.network
         with Rollback() as undo:
-            endpoint, pool = _write_pending(host, network, options, key, spec, stack, pool, undo)
+            endpoint, pool, warnings = _write_pending(host, network, options, key, spec, stack, pool, undo)
             if existing is not None:
                 endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
             connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
-            return connect_endpoint.connect(endpoint, stack, undo)
+            attachment = connect_endpoint.connect(endpoint, stack, undo)
+            return attachment._replace(warnings=(*warnings, *attachment.warnings)) if warnings else attachment
 
 
 def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Stack) -> Attachment | None:
@@ -110,8 +111,12 @@ def _write_pending(
     stack: Stack,
     pool: Ipam | None,
     undo: Rollback,
-) -> tuple[LockedEndpoint, Ipam]:
-    """The endpoint's pending record, written while the network exists: from then on the network cannot be deleted."""
+) -> tuple[LockedEndpoint, Ipam, tuple[str, ...]]:
+    """The endpoint's pending record, written while the network exists: from then on the network cannot be deleted.
+
+    With its IPAM, and what there is to say about the network, if this call made or changed it.
+    """
+    warnings: tuple[str, ...] = ()
     while True:
         with host.store.lock(f"network/{network.name}", shared=True):
             found = load_network(host.store, network.name)
@@ -134,15 +139,15 @@ def _write_pending(
                     netns_cookie=stack.cookie(),
                     ipam=pool.record(),
                 )
-                return endpoint, pool
-        _ensure_network(host, network, options, undo)
+                return endpoint, pool, warnings
+        warnings = _ensure_network(host, network, options, undo) or warnings
 
 
-def _ensure_network(host: Host, network: NetworkSpec, options: Options, undo: Rollback) -> None:
+def _ensure_network(host: Host, network: NetworkSpec, options: Options, undo: Rollback) -> tuple[str, ...]:
     """For the first pod of a network, and after an edit of its configuration: other pods do not load it."""
     from cni_cnm.cnm.network.ensure_network import ensure_network
 
-    ensure_network(host, network, options, undo)
+    return ensure_network(host, network, options, undo)
 
 
 def _pool(host: Host, network: NetworkSpec, spec: IpamSpec, endpoint: EndpointSpec) -> Ipam:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm.network import network_description
+from cni_cnm.cnm.network import network_description, subnet_conflicts
+from cni_cnm.cnm.network.create_network import network_subnets
 from cni_cnm.cnm.packet_filter import foreign_accepts
 from cni_cnm.cnm.records import load_network
 from cni_cnm.drivers import drivers
-from cni_cnm.errors import NoSuchDriver, NotReady
+from cni_cnm.errors import Conflict, InvalidConfig, NoSuchDriver, NotReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.drivers import Options
     from cni_cnm.model import NetworkSpec
 
 
@@ -23,7 +26,8 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     if record and network_description.needs_subnet(network) and drivers.get(record.driver).uses_existing_interface:
         return ()  # behind an interface plugin, which has the addresses: STATUS has no prevResult that says so
     driver = drivers.get(network.driver)
-    warnings = [driver.status(driver.options(network), host.stack)]
+    options = driver.options(network)
+    full = [driver.status(options, host.stack)]
     # Without a record the first attach chooses a subnet. Whether the pools have one left is known only then.
     if record or not network_description.needs_subnet(network):
         spec = network_description.with_recorded_subnets(network, record) if record else network.ipam
@@ -32,13 +36,34 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
         except NoSuchDriver as error:
             raise NotReady(error.msg, hint=error.hint) from error
         if found.free == 0:
-            warnings.append(
-                f"the network {network.name} has no free address{f': {found.detail}' if found.detail else ''}"
-            )
-    warnings = [warning for warning in warnings if warning]
-    if warnings and exhausted_is_error:
-        raise NotReady("; ".join(warnings), hint="remove containers, or widen the range")
-    if record:
-        policy = record.policy
-        warnings += [obstacle.sentence for obstacle in foreign_accepts.obstacles(host, record.id, policy)]
-    return warnings
+            full.append(f"the network {network.name} has no free address{f': {found.detail}' if found.detail else ''}")
+    full = [warning for warning in full if warning]
+    if full and exhausted_is_error:
+        raise NotReady("; ".join(full), hint="remove containers, or widen the range")
+    obstacles = foreign_accepts.obstacles(host, record.id, record.policy) if record else ()
+    return [
+        *full,
+        *_subnet_conflicts(host, network, options, record),
+        *(obstacle.sentence for obstacle in obstacles),
+    ]
+
+
+def _subnet_conflicts(
+    host: Host, network: NetworkSpec, options: Options, record: NetworkRecord | None
+) -> Sequence[str]:
+    """NotReady if the next attach cannot make or change the network because of its subnets. Else what they overlap.
+
+    A network that exists goes on, whatever has come up beside it since.
+    """
+    if record is not None:
+        asked = network_description.describe_again(network, options, record)
+        if network_description.subnets_of(asked) == network_description.subnets_of(record):
+            return () if network.allow_overlap else subnet_conflicts.warnings(host, record)
+    elif network_description.subnets_are_recorded(network):
+        return ()
+    else:
+        asked = network_description.describe(network, options, network.ipam.config)
+    try:
+        return subnet_conflicts.refuse(host, asked, network_subnets(host, asked), network)
+    except (Conflict, InvalidConfig) as error:
+        raise NotReady(error.msg, hint=error.hint) from error

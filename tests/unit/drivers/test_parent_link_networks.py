@@ -105,7 +105,10 @@ def test_internal_network_has_a_parent_of_its_own(world: World, kind: str) -> No
 
 def test_a_vlan_is_made_and_goes_with_its_last_network(world: World) -> None:
     """parent eth1.50 is made with the first network on it, marked, and removed with the last one only."""
-    first, second = net("macvlan", "one", parent="eth1.50"), net("macvlan", "two", parent="eth1.50")
+    first, second = (
+        net("macvlan", "one", parent="eth1.50"),
+        net("macvlan", "two", parent="eth1.50")._replace(allow_overlap=True),
+    )
     world.attach(first)
     made = world.link("eth1.50")
     assert (made.kind, made.peer, made.up, made.alias) == ("vlan", world.link("eth1").ifindex, True, ALIAS)

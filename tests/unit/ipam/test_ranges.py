@@ -127,3 +127,9 @@ def test_overlap_is_a_common_address(one: ranges.RangeSet, two: ranges.RangeSet)
         for second in two:
             common = set(range(first.start, first.end + 1)) & set(range(second.start, second.end + 1))
             assert first.overlaps(second) == second.overlaps(first) == bool(common)
+
+
+def test_gateway_of_the_other_ip_version() -> None:
+    """It could not be put on the bridge beside its subnet."""
+    with pytest.raises(InvalidConfig, match=r"ipam\.gateway is fd00::1, which is not of the IP version"):
+        parse({"subnet": "10.1.0.0/24", "gateway": "fd00::1"})

@@ -1,0 +1,162 @@
+"""Whether the subnets of a network can be its own: no special addresses, and no other owner.
+
+Two owners of one subnet both seem to work, and packets go to the wrong one. So this is looked at when a network is made
+and when its subnets change. What appears later is no reason to refuse an endpoint, since a VPN that comes up must not
+stop a node that works: `warnings` says it, for STATUS, CHECK and the log.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import NamedTuple
+
+from cni_cnm.cnm.network.network_description import subnets_of
+from cni_cnm.cnm.records import endpoint_records, network_records, pool_records
+from cni_cnm.drivers import drivers
+from cni_cnm.errors import Conflict
+from cni_cnm.ipam import special_ranges
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
+    from cni_cnm.kernel import Stack
+    from cni_cnm.model import IPNetwork, NetworkSpec, Subnet
+
+
+class Claim(NamedTuple):
+    """A subnet that has an owner. `owner` is a phrase for messages, such as `the network web`."""
+
+    subnet: IPNetwork
+    owner: str
+    on_same_link: bool = False
+    """It is a network of the reference profile on the same bridge or parent: there two lists may share a subnet."""
+
+
+def refuse(
+    host: Host,
+    record: NetworkRecord,
+    subnets: Sequence[Subnet],
+    spec: NetworkSpec,
+    requested_pools: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Refuse subnets that a network cannot have. Returns what overlaps all the same, a sentence each.
+
+    In the reference profile a gateway outside its subnet is accepted, and another network on the same link may have the
+    subnet, too. `allow_overlap` accepts every overlap.
+
+    Args:
+        record: the network as it is going to be recorded.
+        subnets: its subnets, as its IPAM gives them.
+        spec: as it was requested.
+        requested_pools: ids of Docker's pools that are this network's own.
+
+    Raises:
+        InvalidConfig: for special addresses; the message names the key.
+        Conflict: for an overlap; the message names both owners.
+    """
+    reference = spec.options.get("profile") == "reference"
+    for subnet in subnets:
+        if subnet.key:
+            special_ranges.refuse_subnet(f"{subnet.key}.subnet", subnet.pool)
+            if subnet.gateway is not None:
+                gateway = subnet.gateway.ip
+                special_ranges.refuse_gateway(f"{subnet.key}.gateway", gateway, subnet.pool, outside=reference)
+    found = []
+    for pool, claim in _overlaps(host, record, [subnet.pool for subnet in subnets], requested_pools):
+        sentence = _sentence(record, pool, claim)
+        if not spec.allow_overlap and not (reference and claim.on_same_link):
+            raise Conflict(sentence, hint='choose another subnet; "allowOverlap": true permits the overlap')
+        found.append(sentence)
+    return tuple(found)
+
+
+def warnings(host: Host, record: NetworkRecord) -> tuple[str, ...]:
+    """What overlaps the subnets of a network that exists, a sentence each."""
+    return tuple(
+        _sentence(record, subnet, claim)
+        for subnet, claim in _overlaps(host, record, subnets_of(record))
+        if not claim.on_same_link
+    )
+
+
+def _sentence(record: NetworkRecord, subnet: IPNetwork, claim: Claim) -> str:
+    what = "is also that of" if claim.subnet == subnet else f"overlaps with {claim.subnet} of"
+    return f"the subnet {subnet} of the network {record.name} {what} {claim.owner}"
+
+
+def _overlaps(
+    host: Host, record: NetworkRecord, subnets: Sequence[IPNetwork], requested_pools: Collection[str] = ()
+) -> Iterator[tuple[IPNetwork, Claim]]:
+    """Each subnet that has another owner, with the first one found."""
+    subnets = [subnet for subnet in subnets if subnet.prefixlen]
+    if not subnets:
+        return
+    claims = [*_of_networks(host, record, requested_pools), *_of_host(host, record, subnets)]
+    for subnet in subnets:
+        for claim in claims:
+            if claim.subnet.version == subnet.version and claim.subnet.overlaps(subnet):
+                yield subnet, claim
+                break
+
+
+def _of_networks(host: Host, record: NetworkRecord, requested_pools: Collection[str]) -> Iterator[Claim]:
+    """What other networks have, and what Docker has requested for a network that is not made yet."""
+    link = _link(host, record)
+    for other in network_records(host.store):
+        if other.name != record.name:
+            for subnet in subnets_of(other):
+                yield Claim(subnet, f"the network {other.name}", bool(link) and _link(host, other) == link)
+    for pool in pool_records(host.store):
+        if pool.id not in requested_pools and not pool.network:
+            yield Claim(ip_network(pool.subnet), "a network that Docker is about to make")
+
+
+def _link(host: Host, record: NetworkRecord) -> str:
+    return next(iter(drivers.get(record.driver).subnet_links(record.options, host.stack)), "")
+
+
+def _of_host(host: Host, record: NetworkRecord, subnets: Sequence[IPNetwork]) -> Iterator[Claim]:
+    """What the host has. A plugin's network is not compared: the plugin alone knows which links are its own."""
+    driver = drivers.get(record.driver)
+    if driver.role(record.options).interface == "moved":
+        return
+    own = {*driver.subnet_links(record.options, host.stack)}
+    own.update(endpoint.host_ifname for endpoint in _endpoints(host, record))
+    yield from claims_of_links(host.stack, subnets, own)
+
+
+def _endpoints(host: Host, record: NetworkRecord) -> Iterator[EndpointRecord]:
+    return (endpoint for endpoint in endpoint_records(host.store) if endpoint.network_id == record.id)
+
+
+def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[str]) -> Iterator[Claim]:
+    """What links and the main routing table of a namespace claim of the subnets.
+
+    A link claims its addresses. A route claims its destination if that is as specific as the subnet or more: a wider
+    one (a default route, a VPN's 0.0.0.0/1) gives way to the network's own route. Routes of the types blackhole,
+    unreachable and prohibit claim nothing, as the network's own route is preferred.
+
+    Args:
+        own: names of links that belong to the network, such as its bridge. They claim nothing.
+    """
+    names = {link.ifindex: link.name for link in stack.links()}
+    for index, name in names.items():
+        if name in own:
+            continue
+        for address in stack.addresses(index):
+            if any(address.version == subnet.version and address.ip in subnet for subnet in subnets):
+                yield Claim(address.network, f"{name}, which has the address {address}")
+    for route in stack.routes():
+        if names.get(route.link) in own:
+            continue
+        if any(_covers(subnet, route.dst) for subnet in subnets):
+            by = f" by {names[route.link]}" if route.link in names else ""
+            yield Claim(route.dst, f"a route of the host{by}")
+
+
+def _covers(subnet: IPNetwork, route: IPNetwork) -> bool:
+    """True if the route is as specific as the subnet or more, and leads into it."""
+    return route.version == subnet.version and route.prefixlen >= subnet.prefixlen and route.overlaps(subnet)
