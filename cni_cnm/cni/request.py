@@ -84,8 +84,8 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
         internal=config.flag("internal"),
         dns=_dns(config.object("dns")),
         labels=_labels(config.object("labels"), config.mapping("labels")),
-    "statusexhausted", "allowoverlap",
-))  # fmt: skip
+        portmap=portmap_of(config)[0],
+        allow_overlap=config.flag("allowOverlap"),
     )
 
 
