@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 import cni_cnm
 from cni_cnm.cni.plugin import handle
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.host import Host
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
 from tests.bench.pairs import BARE, environ
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
 
@@ -39,12 +37,10 @@ def main() -> int:
 
 
 def measure(folder: str) -> Counter[tuple[str, str]]:
-    settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases", log="none")
-    store = FileStore(settings.run_dir, settings.state_dir)
     namespaces, nft, moves = MemoryNamespaces(), MemoryNft(), Counter[tuple[str, str]]()
 
     def controller() -> Controller:
-        return Controller(Host(settings, store, namespaces, lambda: nft, "epoch"))
+        return Controller(memory_host(folder, namespaces, nft))
 
     def profile(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_back is not None:

@@ -13,13 +13,10 @@ import pytest
 
 from cni_cnm.cni import plugin
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.host import Host
-from cni_cnm.kernel import Nft, RouteEntry
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
+from cni_cnm.kernel import RouteEntry
 from tests.docs.hosts import host
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
-from tests.memory_kernel.nft import MemoryNft
 from tests.memory_kernel.stack import MemoryStack
 
 NETNS = "/run/netns/c1"
@@ -58,14 +55,7 @@ def _in_memory(conf: dict[str, Any], folder: Path, *, chained: bool) -> None:
     namespaces = MemoryNamespaces()
     uplink = namespaces.host()
     container = namespaces.create(NETNS)
-    settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
-    nft = MemoryNft()
-
-    def opened() -> Nft:
-        return nft
-
-    store = FileStore(settings.run_dir, settings.state_dir)
-    controller = Controller(Host(settings, store, namespaces, opened, "epoch"))
+    controller = Controller(memory_host(folder, namespaces))
     _veth(uplink, "eth0", uplink, "far0")
     uplink.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=_index(uplink, "eth0")))
     if chained:

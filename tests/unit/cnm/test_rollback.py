@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.errors import IoFailed, KernelError
 from cni_cnm.kernel import Element, Transaction
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
 from cni_cnm.state.store import ENDPOINTS
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
 
@@ -92,9 +90,7 @@ def nft() -> Broken:
 def controller(tmp_path: Path, nft: Broken) -> Controller:
     namespaces = MemoryNamespaces()
     namespaces.create("/netns/a")
-    settings = Settings(run_dir=f"{tmp_path}/run", state_dir=f"{tmp_path}/state", leases_dir=f"{tmp_path}/leases")
-    store = FileStore(settings.run_dir, settings.state_dir)
-    return Controller(Host(settings, store, namespaces, lambda: nft, "epoch"))
+    return Controller(memory_host(tmp_path, namespaces, nft))
 
 
 def leases(folder: Path) -> list[str]:

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.host import Host
 from cni_cnm.docker_protocol.endpoint_messages import CREATE_ENDPOINT, DELETE_ENDPOINT, ENDPOINT_OPER_INFO
 from cni_cnm.docker_protocol.ipam_messages import RELEASE_ADDRESS, RELEASE_POOL, REQUEST_ADDRESS, REQUEST_POOL
 from cni_cnm.docker_protocol.join_messages import (
@@ -35,8 +34,7 @@ from cni_cnm.docker_server import server as docker_server
 from cni_cnm.docker_server.calls import CALLS, answer
 from cni_cnm.docker_server.request import BODY_MAX
 from cni_cnm.docker_server.server import Server
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
 
@@ -58,7 +56,7 @@ class Answer(NamedTuple):
         return isinstance(self.json, dict) and bool(self.json.get("Err")) and self.json["Err"] == self.json.get("Error")
 
 
-class Door:
+class Frontend:
     """A server on a socket in `folder`, over an engine whose kernel is in memory."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +64,7 @@ class Door:
         self.notes: list[str] = []
         self._namespaces = MemoryNamespaces()
         self._nft = MemoryNft()
-        self._settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
+
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(f"{folder}/plugin.sock")
         self._listener.listen(1024)
@@ -75,8 +73,7 @@ class Door:
 
     @contextmanager
     def engine(self) -> Iterator[Controller]:
-        store = FileStore(self._settings.run_dir, self._settings.state_dir)
-        yield Controller(Host(self._settings, store, self._namespaces, lambda: self._nft, "epoch"))
+        yield Controller(memory_host(self.folder, self._namespaces, self._nft))
 
     def close(self) -> None:
         self.server.stop()
@@ -149,9 +146,9 @@ def post(name: str, content: bytes = b"", *headers: str) -> bytes:
 
 
 @pytest.fixture
-def door(require_root: None, tmp_path: Path) -> Iterator[Door]:
-    (tmp_path / "door").mkdir()
-    made = Door(tmp_path / "door")
+def frontend(require_root: None, tmp_path: Path) -> Iterator[Frontend]:
+    (tmp_path / "frontend").mkdir()
+    made = Frontend(tmp_path / "frontend")
     yield made
     made.close()
 
@@ -204,42 +201,42 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_what_is_sent_is_answered_once_or_refused_with_the_reason(door: Door, name: str) -> None:
+def test_what_is_sent_is_answered_once_or_refused_with_the_reason(frontend: Frontend, name: str) -> None:
     data, status = FRAMES[name]
-    found = door.exchange(data)
+    found = frontend.exchange(data)
     assert [one.status for one in found[:1]] == [status]
     assert found[0].is_error() == (status != 200)
     assert len(found) == 1 or status == 404, "after a refusal the connection is closed"
-    assert door.call(CAPABLE).status == 200
+    assert frontend.call(CAPABLE).status == 200
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16\x03\x01\x02\x00\x01\x00", b"POST", post(CAPABLE)[:-1],
                                   post(CAPABLE, b"{}")[:-1], post(CAPABLE, b"5\r\n{", CHUNKED)])  # fmt: skip
-def test_half_a_request_is_closed_without_a_word(door: Door, data: bytes) -> None:
-    assert door.exchange(data) == []
+def test_half_a_request_is_closed_without_a_word(frontend: Frontend, data: bytes) -> None:
+    assert frontend.exchange(data) == []
 
 
-def test_an_answer_reaches_who_has_closed_its_half(door: Door) -> None:
-    assert only(door.exchange(post("Plugin.Activate"))).json["Implements"] == ["NetworkDriver", "IpamDriver"]
+def test_an_answer_reaches_who_has_closed_its_half(frontend: Frontend) -> None:
+    assert only(frontend.exchange(post("Plugin.Activate"))).json["Implements"] == ["NetworkDriver", "IpamDriver"]
 
 
-def test_requests_behind_each_other_are_answered_in_their_order(door: Door) -> None:
+def test_requests_behind_each_other_are_answered_in_their_order(frontend: Frontend) -> None:
     pair = post("Plugin.Activate", b"{}") + post(CAPABLE, b"2\r\n{}\r\n0\r\n\r\n", CHUNKED)
-    assert [tuple(one.json) for one in door.exchange(pair * 50)] == [("Implements",), ("Scope",)] * 50
+    assert [tuple(one.json) for one in frontend.exchange(pair * 50)] == [("Implements",), ("Scope",)] * 50
 
 
 def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    frontend: Frontend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole request, however often a byte comes."""
     monkeypatch.setattr(docker_request, "PATIENCE_S", 0.5)
-    with door.connect() as slow:
+    with frontend.connect() as slow:
         slow.sendall(post(CAPABLE, b"", "Content-Length: 1000000"))
         slow.settimeout(0.02)
         raw = b""
         while not raw:
             slow.sendall(b" ")
-            assert door.call(CAPABLE).status == 200
+            assert frontend.call(CAPABLE).status == 200
             try:
                 raw = slow.recv(1 << 16)
             except TimeoutError:
@@ -247,34 +244,34 @@ def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
         assert raw.startswith(b"HTTP/1.1 408")
 
 
-def test_who_takes_no_answer_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_takes_no_answer_holds_up_nobody(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is closed, and what else it sent is not read."""
     monkeypatch.setattr(docker_server, "_PATIENCE_S", 0.5)
-    with door.connect() as deaf:
+    with frontend.connect() as deaf:
         deaf.settimeout(0.2)
         with pytest.raises(OSError):  # noqa: PT012 - the loop ends when the server reads no more
             while True:
                 deaf.sendall(post("Plugin.Activate") * 100)
-        assert door.call(CAPABLE).status == 200
-    door.server.stop()
-    door.server = Server(door._listener, door.engine)  # the fixture stops it again
-    door.server.start()
+        assert frontend.call(CAPABLE).status == 200
+    frontend.server.stop()
+    frontend.server = Server(frontend._listener, frontend.engine)  # the fixture stops it again
+    frontend.server.start()
 
 
 # many connections -----------------------------------------------------------------------------------------------------
 
 
-def test_many_idle_connections_starve_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_idle_connections_starve_nobody(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that has been idle longest makes room; the youngest are kept, and still answered."""
     monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 8)
     monkeypatch.setattr(docker_server, "_GRACE_S", 0.02)
     idle = []
     for _ in range(30):
-        idle.append(door.connect())
+        idle.append(frontend.connect())
         idle[-1].sendall(post(CAPABLE))
         assert b"200 OK" in idle[-1].recv(4096)
-        assert len(door.server._connections) - len(door.server._ended) <= 8
-        assert not door.server._ended or len(idle) > 8, "no connection is closed below the limit"
+        assert len(frontend.server._connections) - len(frontend.server._ended) <= 8
+        assert not frontend.server._ended or len(idle) > 8, "no connection is closed below the limit"
     for connection in idle[:-8]:
         assert connection.recv(1) == b""
     for connection in idle[-8:]:
@@ -284,58 +281,58 @@ def test_many_idle_connections_starve_nobody(door: Door, monkeypatch: pytest.Mon
         connection.close()
 
 
-def test_connections_that_say_nothing_at_all_starve_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_that_say_nothing_at_all_starve_nobody(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 8)
     monkeypatch.setattr(docker_server, "_GRACE_S", 0.02)
-    silent = [door.connect() for _ in range(100)]
-    assert door.call(CAPABLE).status == 200
+    silent = [frontend.connect() for _ in range(100)]
+    assert frontend.call(CAPABLE).status == 200
     for connection in silent:
         connection.close()
 
 
 def test_where_all_connections_are_busy_the_next_waits_for_its_turn(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    frontend: Frontend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 4)
     monkeypatch.setattr(docker_request, "PATIENCE_S", 0.5)
     monkeypatch.setattr(docker_server, "_LINGER_S", 0.1)
     busy = []
     for number in range(12):
-        busy.append(door.connect())
+        busy.append(frontend.connect())
         busy[-1].sendall(b"POST ")
-        while len(door.server._connections) < min(number + 1, 4) or door.server._idle:
+        while len(frontend.server._connections) < min(number + 1, 4) or frontend.server._idle:
             time.sleep(0.001)
-    assert door.call(CAPABLE).status == 200
+    assert frontend.call(CAPABLE).status == 200
     for connection in busy:
         assert received(connection).startswith(b"HTTP/1.1 408")
         connection.close()
 
 
-def test_stopping_ends_idle_connections(door: Door) -> None:
-    idle = [door.connect() for _ in range(5)]
+def test_stopping_ends_idle_connections(frontend: Frontend) -> None:
+    idle = [frontend.connect() for _ in range(5)]
     for connection in idle:
         connection.sendall(post(CAPABLE))
         assert b"keep-alive" in connection.recv(4096)
-    door.server.stop()
+    frontend.server.stop()
     for connection in idle:
         assert connection.recv(1) == b""
         connection.close()
-    assert not door.server._connections
-    door.server = Server(door._listener, door.engine)
-    door.server.start()
+    assert not frontend.server._connections
+    frontend.server = Server(frontend._listener, frontend.engine)
+    frontend.server.start()
 
 
-def test_what_has_arrived_is_answered_before_it_stops(door: Door) -> None:
+def test_what_has_arrived_is_answered_before_it_stops(frontend: Frontend) -> None:
     """However late: a dockerd whose call gets no answer fails the container."""
     for _ in range(20):
-        with door.connect() as late:
+        with frontend.connect() as late:
             late.sendall(post(CAPABLE))
-            while not door.server._connections:
+            while not frontend.server._connections:
                 time.sleep(0)
-            door.server.stop()
+            frontend.server.stop()
             assert only(answers(received(late))).status == 200
-        door.server = Server(door._listener, door.engine)
-        door.server.start()
+        frontend.server = Server(frontend._listener, frontend.engine)
+        frontend.server.start()
 
 
 # bodies ---------------------------------------------------------------------------------------------------------------
@@ -396,10 +393,10 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_body_that_is_none_of_ours_is_answered(door: Door, name: str) -> None:
+def test_a_body_that_is_none_of_ours_is_answered(frontend: Frontend, name: str) -> None:
     """By every call. Most say what is wrong; those that look at nothing may not care."""
     for call in CALLS:
-        found = door.call(call, BODIES[name])
+        found = frontend.call(call, BODIES[name])
         assert found.status == 200 or found.is_error(), (call, found)
 
 
@@ -410,30 +407,30 @@ IDS = (
 
 
 @pytest.mark.parametrize("text", IDS, ids=range(len(IDS)))
-def test_ids_of_every_kind(door: Door, text: str) -> None:
+def test_ids_of_every_kind(frontend: Frontend, text: str) -> None:
     """Nothing is made under an id that is none, nor outside the folders; what is to go is as good as gone."""
-    before = door.files()
+    before = frontend.files()
     for call, body in VALID.items():
         assert isinstance(body, dict)
         for key in ("NetworkID", "EndpointID", "PoolID"):
             if key not in body or (call == CREATE_ENDPOINT and key == "NetworkID"):
                 continue
-            found = door.call(call, {**body, key: text})
+            found = frontend.call(call, {**body, key: text})
             assert found.is_error() or found.json == {}, (call, found)
-    outside = {file for file in door.files() - before if "/door/" not in file}
+    outside = {file for file in frontend.files() - before if "/frontend/" not in file}
     assert not outside
-    with door.engine() as controller:
+    with frontend.engine() as controller:
         assert not list(controller.networks())
 
 
 @pytest.mark.parametrize("call", VALID)
-def test_a_field_of_another_type_is_named(door: Door, call: str) -> None:
+def test_a_field_of_another_type_is_named(frontend: Frontend, call: str) -> None:
     """Every field, at every depth, as every other kind of JSON value."""
     for path in paths(VALID[call]):
         for value in (None, True, 1, -1, 1.5, "x", [], [1], {}, {"x": 1}):
-            found = door.call(call, replaced(VALID[call], path, value))
+            found = frontend.call(call, replaced(VALID[call], path, value))
             assert found.status == 200 or found.is_error(), (path, value, found)
-        door.call(DELETE_NETWORK, {"NetworkID": NETWORK})
+        frontend.call(DELETE_NETWORK, {"NetworkID": NETWORK})
 
 
 def paths(value: Json, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -463,24 +460,24 @@ JSONS = st.recursive(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_change_of_any_request_is_answered(tmp_path: Path, data: st.DataObject) -> None:
     """A valid life of a network with one field changed: no call meets a defect, and the answer is JSON."""
-    door = _without_socket(tmp_path)
+    frontend = _without_socket(tmp_path)
     changed = data.draw(st.sampled_from(sorted(VALID)))
     for call, body in VALID.items():
         sent = body
         if call == changed:
             sent = replaced(body, data.draw(st.sampled_from(sorted(paths(body), key=str))), data.draw(JSONS))
-        reply = answer(door.engine, call, json.dumps(sent).encode())
+        reply = answer(frontend.engine, call, json.dumps(sent).encode())
         assert isinstance(json.loads(reply.body), dict)
         assert b"internal error" not in reply.body, (call, sent, reply.body)
-    answer(door.engine, DELETE_NETWORK, json.dumps({"NetworkID": NETWORK}).encode())
+    answer(frontend.engine, DELETE_NETWORK, json.dumps({"NetworkID": NETWORK}).encode())
 
 
-def _without_socket(folder: Path) -> Door:
-    door = Door.__new__(Door)
-    door._namespaces, door._nft = MemoryNamespaces(), MemoryNft()
+def _without_socket(folder: Path) -> Frontend:
+    frontend = Frontend.__new__(Frontend)
+    frontend._namespaces, frontend._nft = MemoryNamespaces(), MemoryNft()
     made = folder / f"{time.monotonic_ns()}"
-    door._settings = Settings(run_dir=f"{made}/run", state_dir=f"{made}/state", leases_dir=f"{made}/leases")
-    return door
+    frontend.folder = made
+    return frontend
 
 
 PIECES = st.sampled_from(
@@ -491,9 +488,9 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES | st.binary(max_size=8), max_size=12))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_answered_or_closed(door: Door, pieces: list[bytes]) -> None:
+def test_any_bytes_are_answered_or_closed(frontend: Frontend, pieces: list[bytes]) -> None:
     """Each answer is a whole one; the server lives."""
-    with door.connect() as connection:
+    with frontend.connect() as connection:
         try:
             connection.sendall(b"".join(pieces))
             connection.shutdown(socket.SHUT_WR)
@@ -507,37 +504,37 @@ def test_any_bytes_are_answered_or_closed(door: Door, pieces: list[bytes]) -> No
 # at once --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_call_many_times_at_once_is_one(door: Door) -> None:
+def test_the_same_call_many_times_at_once_is_one(frontend: Frontend) -> None:
     """A network, an endpoint, its external connectivity and its end, each by 16 at once: one of each, then none."""
 
     def together(call: str) -> list[Answer]:
         with ThreadPoolExecutor(16) as pool:
-            return list(pool.map(lambda _: door.call(call, VALID[call]), range(16)))
+            return list(pool.map(lambda _: frontend.call(call, VALID[call]), range(16)))
 
     for call in (CREATE_NETWORK, CREATE_ENDPOINT, JOIN,
                  PROGRAM_EXTERNAL_CONNECTIVITY, ENDPOINT_OPER_INFO):  # fmt: skip
         found = together(call)
         assert all(one == found[0] for one in found), (call, found)
         assert found[0].status == 200, found[0]
-    with door.engine() as controller:
+    with frontend.engine() as controller:
         network = next(iter(controller.networks()))
         assert [endpoint.id for endpoint in network.endpoints()] == [ENDPOINT]
     for call in (REVOKE_EXTERNAL_CONNECTIVITY, LEAVE, DELETE_ENDPOINT,
                  DELETE_NETWORK):  # fmt: skip
         assert {one.status for one in together(call)} == {200}
-    with door.engine() as controller:
+    with frontend.engine() as controller:
         assert not list(controller.networks())
-    assert not [file for file in door.files() if os.path.isfile(file) and "/leases/" in file]
+    assert not [file for file in frontend.files() if os.path.isfile(file) and "/leases/" in file]
 
 
-def test_opposite_calls_at_once_end_in_one_of_the_two_ways(door: Door) -> None:
+def test_opposite_calls_at_once_end_in_one_of_the_two_ways(frontend: Frontend) -> None:
     """An endpoint made and deleted by 8 each: every answer is one, and the last word holds."""
-    door.call(CREATE_NETWORK, VALID[CREATE_NETWORK])
+    frontend.call(CREATE_NETWORK, VALID[CREATE_NETWORK])
     calls = [CREATE_ENDPOINT, DELETE_ENDPOINT] * 8
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda call: door.call(call, VALID[call]), calls))
+        found = list(pool.map(lambda call: frontend.call(call, VALID[call]), calls))
     assert all(one.status == 200 or one.is_error() for one in found), found
-    assert door.call(DELETE_ENDPOINT, WHERE).status == 200
-    assert door.call(DELETE_NETWORK, WHERE).status == 200
-    with door.engine() as controller:
+    assert frontend.call(DELETE_ENDPOINT, WHERE).status == 200
+    assert frontend.call(DELETE_NETWORK, WHERE).status == 200
+    with frontend.engine() as controller:
         assert not list(controller.networks())

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.host import Host
-from cni_cnm.kernel import Link, Nft, RouteEntry
+from cni_cnm.kernel import Link, RouteEntry
 from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, NetworkSpec
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
 from tests.memory_kernel.stack import MemoryStack
@@ -29,14 +27,8 @@ class World:
             self.host.set_link(self.link(name).ifindex, up=True)
         self.host.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=self.link("eth0").ifindex))
         self.containers = {name: self.namespaces.create(f"/netns/{name}") for name in "ab"}
-        self.nft = nft = MemoryNft()
-
-        def opened() -> Nft:
-            return nft
-
-        settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state", leases_dir=f"{folder}/leases")
-        store = FileStore(settings.run_dir, settings.state_dir)
-        self.engine = Host(settings, store, self.namespaces, opened, "epoch")
+        self.nft = MemoryNft()
+        self.engine = memory_host(folder, self.namespaces, self.nft)
         self.controller = Controller(self.engine)
 
     def leases(self, network: str) -> set[str]:

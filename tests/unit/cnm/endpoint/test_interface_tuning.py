@@ -8,17 +8,14 @@ import pytest
 
 from cni_cnm.cnm.endpoint import interface_tuning
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
-from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.interface import shaping
 from cni_cnm.cnm.records import EndpointRecord, load_endpoint
 from cni_cnm.cnm.rollback import ErrorList, Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.model import Bandwidth, Device, Interface, IpamSpec, NetworkSpec, Tuning
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
-from tests.memory_kernel.nft import MemoryNft
 
 NETNS = "/netns/c1"
 ID = "a" * 64
@@ -35,9 +32,7 @@ class World:
         self.namespaces = MemoryNamespaces()
         self.stack = self.namespaces.create(NETNS)
         self.namespaces.host().add_veth("veth0", peer="eth0", peer_stack=self.stack)
-        settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state")
-        store = FileStore(settings.run_dir, settings.state_dir)
-        self.host = Host(settings, store, self.namespaces, MemoryNft, "epoch")
+        self.host = memory_host(folder, self.namespaces)
 
     def endpoint(self, bandwidth: Bandwidth | None = None, tuning: Tuning | None = None) -> LockedEndpoint:
         options = drivers.get("bridge").options(NetworkSpec("net", "bridge", {}, IpamSpec("")))

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from cni_cnm import CnmError, Controller, Endpoint, InvalidConfig, Network, Settings
-from cni_cnm.cnm.host import Host
+from cni_cnm import CnmError, Controller, Endpoint, InvalidConfig, Network
 from cni_cnm.settings import given
-from cni_cnm.state.files import FileStore
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
-from tests.memory_kernel.nft import MemoryNft
 
 WRONG: list[Any] = [
     None, True, 0, -1, 2.5, "", "\0", "\n", "\ud800", "a/b", "../x", "x" * 300, b"x", object(), [None], [[]], (1, 2),
@@ -26,13 +24,10 @@ class World:
     """A controller over a kernel in memory, with a network, an endpoint and a sandbox."""
 
     def __init__(self, folder: Path) -> None:
-        settings = Settings(f"{folder}/run", f"{folder}/state", f"{folder}/leases", "none")
         namespaces = MemoryNamespaces()
         namespaces.create("/run/netns/red")
         self.folder = folder
-        store = FileStore(settings.run_dir, settings.state_dir)
-        nft = MemoryNft()
-        self.controller = Controller(Host(settings, store, namespaces, lambda: nft, "epoch"))
+        self.controller = Controller(memory_host(folder, namespaces))
         self.network: Network = self.controller.new_network("there", ipam_config=SUBNET)
         self.endpoint: Endpoint = self.network.create_endpoint("there")
         self.sandbox = self.controller.new_sandbox("there", "/run/netns/red")

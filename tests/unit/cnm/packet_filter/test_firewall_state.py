@@ -10,19 +10,15 @@ from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.firewall import masquerade
 from cni_cnm.kernel.contract.element import Transaction
-from cni_cnm.settings import Settings
-from cni_cnm.state.files import FileStore
 from cni_cnm.state.store import FIREWALL
-from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.nft import MemoryNft
 
 DECLARE = masquerade.add("a" * 64, "net/c1/eth0", ()).declare
 
 
 def host_of(folder: Path, nft: MemoryNft, epoch: str = "epoch") -> Host:
-    settings = Settings(run_dir=f"{folder}/run", state_dir=f"{folder}/state")
-    store = FileStore(settings.run_dir, settings.state_dir)
-    return Host(settings, store, MemoryNamespaces(), lambda: nft, epoch)
+    return memory_host(folder, nft=nft, epoch=epoch)
 
 
 @pytest.fixture
