@@ -1,11 +1,12 @@
-"""The Docker door: this host's networks as a network and IPAM plugin of dockerd.
+"""The Docker frontend: this host's networks as a network and IPAM plugin of dockerd.
 
-    server           HTTP over the plugin socket: whatever comes, a JSON answer; nothing is asked of Docker in return
-    request          reading requests, bounded in bytes and in time
-    calls            the table of calls, and how an error is said
-    network_driver   NetworkDriver: a message in, the engine's steps, a message out
-    ipam_driver      IpamDriver: the same for pools and addresses
+    server           HTTP on the plugin socket; every request gets a JSON answer
+    request          reads a request, limited in bytes and in time
+    calls            the table of calls, and the body of an error
+    network_driver   NetworkDriver's calls as steps of the engine
+    network_spec     CreateNetwork as a network of the engine
+    ipam_driver      IpamDriver's calls as steps of the engine
 
-Docker replays nothing: what it has asked for is on record (cnm/docker/docker_networks.py), so both sides may restart
-at any time.
+It sends Docker no requests. Docker repeats no call, so what it has requested is recorded (cnm/docker/), and both sides
+may be restarted at any time.
 """

@@ -1,7 +1,7 @@
-"""One call of Docker's: its name and body to an answer. Never raises; an answer is always a JSON object.
+"""One call of Docker: from its name and body to an answer. It never raises; an answer is always a JSON object.
 
-An error has both keys, because which one Docker reads depends on the status and the driver (`plugins.failure`), and
-status 500: 404 would say of some calls that they are not known here.
+An error has status 500 and both keys, because the key that Docker reads depends on status and driver (body.failure).
+404 is only for calls that do not exist: Docker then does without some of them.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ CALLS: Mapping[str, Callable[[Controller, Json], Any]] = {**network_driver.CALLS
 
 
 _MESSAGE_MAX = 2000
-"""Characters of an error: it may quote what was sent."""
+"""Characters of an error message, which may quote the request."""
 
 
 class Reply(NamedTuple):
     status: int
     body: bytes
     summary: str = ""
-    """One line for the log: the call, the ids in it, what came of it."""
+    """One line for the log: the call, the ids in it, the outcome."""
 
 
 def answer(engine: Engine, call: str, content: bytes) -> Reply:
-    """`engine` opens a controller for this call alone."""
+    """Answer a call. `engine` opens a controller for this call only."""
     if call == ACTIVATE:
         return _reply(200, ActivateResponse((NETWORK_DRIVER, IPAM_DRIVER)).to_json(), "activated")
     function = CALLS.get(call)
@@ -49,7 +49,7 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
     try:
         raw = json.loads(content) if content.strip() else {}
     except (ValueError, RecursionError) as error:
-        return _failed(400, f"{call}: the request is no JSON: {error}", call)
+        return _failed(400, f"{call}: the request is not JSON: {error}", call)
     named = _named(call, raw)
     try:
         with engine() as controller:
@@ -59,7 +59,7 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
         return _failed(500, str(error), named)
     except RecursionError:
         return _failed(400, f"{call}: the request is nested too deeply", named)
-    except Exception as error:  # noqa: BLE001 - a defect in one call must leave Docker an answer: it waits without end
+    except Exception as error:  # noqa: BLE001 - Docker waits for an answer without a limit, also in case of a defect
         return _failed(500, f"internal error in {call}: {type(error).__name__}: {error}", named)
     return _reply(200, body, f"{named} ok")
 

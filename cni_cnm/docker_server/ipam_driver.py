@@ -1,13 +1,15 @@
-"""IpamDriver: pools and single addresses, in the same leases that CNI pods have.
+"""IpamDriver: each call of Docker about pools and addresses is a step of the engine.
 
-`--ipam-opt cni-cnm.network=NAME` says whose: RequestPool names no network otherwise.
+The addresses are in the same lease folders as those of CNI endpoints. RequestPool names no network, unless the user
+does with `--ipam-opt cni-cnm.network=NAME`.
 """
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cnm.docker import docker_pools
 from cni_cnm.docker_protocol import ipam_messages as messages
-from cni_cnm.docker_server.network_driver import NETWORK, SPACE, network_name
+from cni_cnm.docker_server.network_spec import NETWORK, SPACE
 from cni_cnm.errors import InvalidConfig
 
 TYPE_CHECKING = False
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def get_capabilities(controller: Controller, raw: Json) -> messages.IpamCapabilities:  # noqa: ARG001
-    """No replay: everything is on record, and a gateway that could not be had again would cost the pool."""
+    """No replay: everything is recorded. A replay that fails for the gateway would make Docker drop the pool."""
     return messages.IpamCapabilities()
 
 
@@ -26,17 +28,17 @@ def get_default_address_spaces(controller: Controller, raw: Json) -> messages.De
 
 
 def request_pool(controller: Controller, raw: Json) -> messages.RequestPoolResponse:
-    asked = messages.RequestPool.from_json(raw)
-    for option in asked.options:
+    message = messages.RequestPool.from_json(raw)
+    for option in message.options:
         if option != NETWORK:
             raise InvalidConfig(f"the IPAM option {option} is not known", hint=f"known: {NETWORK}")
-    name = asked.options.get(NETWORK, "")
+    name = message.options.get(NETWORK, "")
     if name:
-        network_name(name)
-    if asked.pool is not None and not asked.pool.prefixlen:
-        raise InvalidConfig("a network of this driver needs a subnet of its own, and 0.0.0.0/0 is none")
-    family = asked.pool.version if asked.pool is not None else 6 if asked.v6 else 4
-    pool = docker_pools.request_pool(controller.host, asked.pool, asked.sub_pool, family, name)
+        validate.require(validate.network_name, name, NETWORK)
+    if message.pool is not None and not message.pool.prefixlen:
+        raise InvalidConfig(f"the subnet {message.pool} is not one", hint="leave out --subnet, or name a smaller one")
+    family = message.pool.version if message.pool is not None else 6 if message.v6 else 4
+    pool = docker_pools.request_pool(controller.host, message.pool, message.sub_pool, family, name)
     return messages.RequestPoolResponse.from_json({"PoolID": pool.id, "Pool": pool.subnet})
 
 
@@ -45,20 +47,20 @@ def release_pool(controller: Controller, raw: Json) -> None:
 
 
 def request_address(controller: Controller, raw: Json) -> messages.RequestAddressResponse:
-    asked = messages.RequestAddress.from_json(raw)
-    if asked.options.get(messages.REQUEST_ADDRESS_TYPE) == messages.GATEWAY:
+    message = messages.RequestAddress.from_json(raw)
+    if message.options.get(messages.REQUEST_ADDRESS_TYPE) == messages.GATEWAY:
         return messages.RequestAddressResponse(
-            docker_pools.request_gateway(controller.host, asked.pool_id, asked.address)
+            docker_pools.request_gateway(controller.host, message.pool_id, message.address)
         )
-    for_endpoint = messages.ENDPOINT_NAME in asked.options
+    for_endpoint = messages.ENDPOINT_NAME in message.options
     return messages.RequestAddressResponse(
-        docker_pools.request_address(controller.host, asked.pool_id, asked.address, for_endpoint=for_endpoint),
+        docker_pools.request_address(controller.host, message.pool_id, message.address, for_endpoint=for_endpoint),
     )
 
 
 def release_address(controller: Controller, raw: Json) -> None:
-    asked = messages.ReleaseAddress.from_json(raw)
-    docker_pools.release_address(controller.host, asked.pool_id, asked.address)
+    message = messages.ReleaseAddress.from_json(raw)
+    docker_pools.release_address(controller.host, message.pool_id, message.address)
 
 
 CALLS = {

@@ -1,9 +1,9 @@
-"""Reading HTTP/1.1 requests off one connection, bounded in bytes and in time whatever is sent.
+"""Reads the HTTP/1.1 requests of one connection, limited in bytes and in time.
 
     POST /NetworkDriver.Join HTTP/1.1       any method, any headers, no Content-Type needed
     Content-Length: 123                     or chunked, or nothing: an empty body
 
-What is no request is `Refused`, with the status and the reason to answer.
+Anything else is `Refused`, with the status and the reason for the answer.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 BODY_MAX = 1 << 20
 _HEAD_MAX = 32 << 10
 PATIENCE_S = 10.0
-"""For the whole of a request that has begun."""
+"""From the first byte of a request to its last."""
 _FRAMING = ("content-length", "transfer-encoding")
 
 
 class Refused(Exception):
-    """This is no request to be answered with more than a reason; the connection is closed after it."""
+    """A request that is refused: the answer has `status` and the reason, then the connection is closed."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -38,16 +38,16 @@ class Asked(NamedTuple):
 
 
 class Reader:
-    """Requests of one connection. Bytes behind one belong to the next."""
+    """The requests of one connection. Bytes after one request belong to the next."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = bytearray()
         self._end = 0.0
-        """When the request under way must be whole."""
+        """When the present request must be complete (time.monotonic)."""
 
     def begun(self) -> bool:
-        """Wait for the first byte of a request; False if the other end closed, or has sent nothing for long."""
+        """Wait for the first byte of a request. False if the connection is closed, or nothing is sent in time."""
         if self._buffer:
             return True
         try:
@@ -56,17 +56,17 @@ class Reader:
             return False
 
     def request(self) -> Asked:
-        """Refused for what is no request; OSError if the connection breaks in the middle."""
+        """The next request. Refused if it is none; OSError if the connection ends within it."""
         self._end = monotonic() + PATIENCE_S
         lines = self._until(b"\r\n\r\n", _HEAD_MAX, 431).decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            raise Refused(400, f"{lines[0][:80]!r} is no HTTP/1.1 request")
+            raise Refused(400, f"{lines[0][:80]!r} is not an HTTP/1.1 request")
         headers: dict[str, str] = {}
         for line in lines[1:]:
             name, colon, value = line.partition(":")
             if not colon:
-                raise Refused(400, f"{line[:80]!r} is no header")
+                raise Refused(400, f"{line[:80]!r} is not a header")
             name, value = name.strip().lower(), value.strip()
             if name in _FRAMING and headers.get(name, value) != value:
                 raise Refused(400, f"there are two different {name}")
@@ -85,7 +85,7 @@ class Reader:
         while True:
             text = self._until(b"\r\n", 256, 400).split(b";")[0].decode("latin-1").strip()
             if not text or not all(c in "0123456789abcdefABCDEF" for c in text):
-                raise Refused(400, f"{text[:80]!r} is no size of a chunk")
+                raise Refused(400, f"{text[:80]!r} is not the size of a chunk")
             size = int(text, 16)
             if len(body) + size > BODY_MAX:
                 raise Refused(413, f"the body is longer than {BODY_MAX} bytes")
@@ -138,7 +138,7 @@ class Reader:
 
 def _length(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise Refused(400, f"the Content-Length {text[:80]!r} is no number")
+        raise Refused(400, f"the Content-Length {text[:80]!r} is not a number")
     if len(text) > 9 or int(text) > BODY_MAX:
         raise Refused(413, f"the body is longer than {BODY_MAX} bytes")
     return int(text)

@@ -1,11 +1,12 @@
-"""HTTP/1.1 on the plugin socket (request.py), as much as Docker speaks and a little more.
+"""HTTP/1.1 on the plugin socket.
 
-A connection has a thread of its own and may be kept open (dockerd keeps some). What cannot be understood is answered
-with the reason and closed; no request holds up another one, nor the service's pods. Only root is answered.
+Each connection has its own thread and may be kept open (dockerd keeps some). A request that is not valid HTTP is
+answered with the reason, and its connection closed. No request delays another one, or the service's pods. Only root is
+answered.
 
-Docker waits for an answer without end, so nobody is turned away for others' sake: of too many connections the one that
-has been idle longest is closed, and where none is idle the next waits in the kernel's queue, which moves on, since a
-request must be there whole in 10 s from its first byte.
+Docker waits for an answer without a limit, so no connection is refused because there are too many. Then the one that is
+idle longest is closed. If none is idle, the next waits in the kernel's queue until one ends, which is soon: a request
+must be complete 10 s after its first byte.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
     from cni_cnm.docker_server.calls import Engine
 
     Note = Callable[[str, float], None]
-    """A line about a call, and how long it took in milliseconds."""
+    """Logs a line about a call and its duration in milliseconds."""
 
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
 _CONNECTIONS_MAX = 256
 _IDLE_S = 600.0
 _GRACE_S = 1.0
-"""Who connected or was answered a moment ago is about to ask."""
+"""A connection that is idle for less is not closed: a request is likely to follow."""
 _PATIENCE_S = 10.0
-"""For an answer to be taken."""
+"""For the other end to receive an answer."""
 _LINGER_S = 1.0
 _LINGER_MAX = 4 << 20
 _CREDENTIALS = struct.Struct("=iII")
@@ -49,7 +50,7 @@ _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 4
 
 
 class Server:
-    """Accepts on `listener` in a thread of its own, from `start` to `stop`. `note` gets a line for each call."""
+    """Accepts connections on `listener` in its own thread, from `start` to `stop`. `note` logs a line for each call."""
 
     def __init__(
         self, listener: socket.socket, engine: Engine, note: Callable[[str, float], None] | None = None
@@ -58,12 +59,12 @@ class Server:
         self._engine = engine
         self._say = note or _to_stderr
         self._changed = Condition()
-        """Held to look at or change the following."""
+        """Guards the following."""
         self._connections: dict[socket.socket, Thread] = {}
         self._idle: dict[socket.socket, float] = {}
-        """Those that wait for a request and since when, the longest first."""
+        """Connections that wait for a request, and since when; the longest first."""
         self._ended: set[socket.socket] = set()
-        """Those that were idle too long, and go."""
+        """Connections that were idle too long and are being closed."""
         self._stopping = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._accept, name="docker", daemon=True)
@@ -73,13 +74,13 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Nothing new is accepted, idle connections are closed, what has arrived is answered."""
+        """Accept no more connections, close the idle ones, and answer the requests that have arrived."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
             idle = list(self._idle)
             threads = list(self._connections.values())
-        os.eventfd_write(self._wake, 1)  # the listener itself may be systemd's, for whoever comes next
+        os.eventfd_write(self._wake, 1)  # the listener stays open: it may be systemd's, for the next service
         self._thread.join()
         os.close(self._wake)
         for connection in idle:
@@ -88,7 +89,7 @@ class Server:
             thread.join()
 
     def _note(self, line: str, duration_ms: float = 0.0) -> None:
-        """One line, whatever was sent: ids come from outside."""
+        """Log one line. What the request has is escaped."""
         self._say(one_line(line), duration_ms)
 
     def _accept(self) -> None:
@@ -119,7 +120,7 @@ class Server:
             connection.close()
 
     def _make_room(self) -> bool:
-        """Until one more connection may be accepted; False once the server stops."""
+        """Wait until one more connection may be accepted. False once the server stops."""
         with self._changed:
             while not self._stopping and len(self._connections) - len(self._ended) >= _CONNECTIONS_MAX:
                 patience = None
@@ -138,8 +139,8 @@ class Server:
         try:
             self._talk(connection)
         except OSError:
-            pass  # it went away; what it had asked for is done, and on record
-        except Exception as error:  # noqa: BLE001 - a defect met by one connection ends that one
+            pass  # the other end closed the connection; what it requested is done and recorded
+        except Exception as error:  # noqa: BLE001 - a defect ends one connection, not the server
             self._note(f"docker: a connection failed: {type(error).__name__}: {error}")
         finally:
             connection.close()
@@ -166,7 +167,7 @@ class Server:
             _linger(connection)
 
     def _wait(self, connection: socket.socket, reader: Reader) -> bool:
-        """Until a request begins; False if none will."""
+        """Wait until a request begins. False if none will."""
         with self._changed:
             if self._stopping:
                 _end(connection)
@@ -199,11 +200,11 @@ def _send(connection: socket.socket, reply: Reply, *, keep: bool) -> None:
         connection.settimeout(_PATIENCE_S)
         connection.sendall(head.encode() + reply.body)
     except OSError:
-        pass  # it went away
+        pass  # the other end closed the connection
 
 
 def _linger(connection: socket.socket) -> None:
-    """Take what is still being sent, for a while: who sends would meet a closed socket before reading the reason."""
+    """Receive the rest of a refused request: a sender that meets a closed socket does not read the answer."""
     connection.shutdown(socket.SHUT_WR)
     end, left = monotonic() + _LINGER_S, _LINGER_MAX
     while left > 0 and (patience := end - monotonic()) > 0:
@@ -215,7 +216,7 @@ def _linger(connection: socket.socket) -> None:
 
 
 def _end(one: socket.socket) -> None:
-    """No more requests; one that has arrived is still answered."""
+    """Receive no more requests. One that has arrived is still answered."""
     try:
         one.shutdown(socket.SHUT_RD)
     except OSError:
@@ -223,7 +224,7 @@ def _end(one: socket.socket) -> None:
 
 
 def _pause() -> None:
-    """No descriptor is left: the queue in the kernel keeps who waits."""
+    """No descriptor is left. Meanwhile connections wait in the kernel's queue."""
     from time import sleep
 
     sleep(0.1)

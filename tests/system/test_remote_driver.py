@@ -278,7 +278,7 @@ def test_what_was_given_may_not_be_changed(side: Side, rec: Recorder, answer: An
         ({"Gateway": "fd00::1"}, "an IPv4 address"),
         ({"StaticRoutes": [{"Destination": "10.0.0.0/8", "RouteType": 0}]}, "NextHop"),
         ({"StaticRoutes": [{"Destination": "10.0.0.0/8", "RouteType": 7}]}, "RouteType"),
-        ({"InterfaceName": {"SrcName": "a/b"}}, "'a/b', which no link can have"),
+        ({"InterfaceName": {"SrcName": "a/b"}}, 'is "a/b", it must be an interface name'),
         ({"InterfaceName": {"SrcName": "nowhere"}}, "the link nowhere is to be moved"),
     ],
 )
@@ -602,7 +602,7 @@ def test_an_edited_network(side: Side, rec: Recorder) -> None:
         ({"firewall": {"iptablesAdminChainName": "ADMIN"}}, "which goes by bridges"),
         ({"runtimeConfig": {"bandwidth": {"ingressRate": 8000, "ingressBurst": 8000}}}, "bandwidth cannot be limited"),
         ({"ipam": {"ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "10.10.0.0/24"}]]}}, "one a family"),
-        ({"mtu": "big"}, "mtu is 'big'"),
+        ({"mtu": "big"}, 'mtu is "big"'),
     ],
 )
 def test_what_a_plugins_network_cannot_have(side: Side, rec: Recorder, keys: Any, words: str) -> None:

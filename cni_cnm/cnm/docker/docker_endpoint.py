@@ -17,7 +17,7 @@ from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import CREATED, PENDING, READY, load_endpoint, load_network, publishing_endpoints
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import Place
-from cni_cnm.errors import Conflict, Forbidden, NoSuchEndpoint, NoSuchNetwork, raise_gathered
+from cni_cnm.errors import Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork, raise_gathered
 from cni_cnm.firewall import portmap
 from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
@@ -134,6 +134,11 @@ class DockerEndpoint:
         host = self._host
         with locked(host, self.record) as endpoint, Rollback() as undo:
             before = endpoint.record
+            if requested and before.role.internal:
+                raise InvalidConfig(
+                    f"the network {before.network} is internal, so {requested[0]} cannot be published on it",
+                    hint="publish on a network without --internal",
+                )
             if before.state != READY or before.device is None:
                 raise Forbidden(f"the endpoint {before.label} is not joined to a sandbox")
             mine = [v for v in (4, 6) if v in families and any(a.interface.version == v for a in before.addresses)]

@@ -42,6 +42,28 @@ def find_pool(host: Host, pool_id: str) -> PoolRecord:
     return found
 
 
+def requested_pool(host: Host, subnet: IPNetwork, shared_network: str) -> PoolRecord | None:
+    """The pool of `subnet` that Docker has requested for a network that it creates now.
+
+    `shared_network` is the network to share, "" for one of Docker's own. For a shared one None if there is no such
+    pool, otherwise NotFound. InvalidConfig if the pool was requested for a network to share, and this is another one.
+    """
+    found = [pool for pool in pools(host) if pool.subnet == str(subnet) and not pool.docker_network]
+    for pool in found:
+        if (pool.network if pool.shares_network else "") == shared_network:
+            return pool
+    if found and found[0].shares_network:
+        raise InvalidConfig(
+            f"the pool {subnet} is that of the network {found[0].network}, which this network does not share",
+            hint=f"add -o cni-cnm.network={found[0].network}",
+        )
+    if not shared_network:
+        raise NotFound(
+            f"the pool {subnet} was not requested", hint="docker network create requests it from --ipam-driver cni-cnm"
+        )
+    return None
+
+
 def request_pool(
     host: Host, subnet: IPNetwork | None, ip_range: IPNetwork | None, family: int, network_name: str = ""
 ) -> PoolRecord:

@@ -1,0 +1,93 @@
+"""CreateNetwork as a network of the engine: its options and subnets, and whose addresses they are.
+
+`-o cni-cnm.network=NAME` shares the network that CNI calls NAME. Without it the network is Docker's own, and its name
+is made of Docker's id.
+"""
+
+from __future__ import annotations
+
+from cni_cnm import validate
+from cni_cnm.errors import InvalidConfig
+from cni_cnm.model import IpamSpec, NetworkSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.cnm.records import PoolRecord
+    from cni_cnm.docker_protocol.network_messages import CreateNetwork, IpamData
+    from cni_cnm.model import Json
+
+NETWORK = "cni-cnm.network"
+"""The option that names a network to share, of `-o` and of `--ipam-opt`."""
+SPACE = "cni-cnm"
+"""The address space of this plugin's pools. Data of another space is from another IPAM driver."""
+_BRIDGE_NAME = "com.docker.network.bridge.name"
+_ID_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+def docker_id(text: str) -> str:
+    """An id of Docker's, which becomes a part of file and link names. Those of swarm are base 36."""
+    if not 12 <= len(text) <= 64 or not _ID_CHARACTERS.issuperset(text):
+        raise ValueError("12 to 64 lower-case letters and digits")
+    return text
+
+
+def shared_network(message: CreateNetwork) -> str:
+    """The name of the network to share, "" for a network of Docker's own."""
+    name = message.options.generic.get(NETWORK, "")
+    return validate.require(validate.network_name, name, NETWORK) if name else ""
+
+
+def subnets(message: CreateNetwork) -> Sequence[IpamData]:
+    """The subnets of both IP versions. InvalidConfig if there is none, or one without addresses."""
+    data = (*message.ipv4, *message.ipv6)
+    if not data or not all(one.pool.prefixlen for one in data):
+        raise InvalidConfig("a network of this driver needs a subnet", hint="leave out --ipam-driver null")
+    return data
+
+
+def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> NetworkSpec:
+    """The network. `pools`: the pools of this plugin that its subnets were requested as.
+
+    InvalidConfig for an option that is not known, and if its addresses are not this plugin's where they must be.
+    """
+    shared, data = shared_network(message), subnets(message)
+    other = [str(one.pool) for one in data if one.address_space != SPACE]
+    if shared and (other or len(pools) != len(data)):
+        raise InvalidConfig(
+            f"the network {shared} is shared, and only this plugin knows which of its addresses are free",
+            hint=f"add --ipam-driver cni-cnm --ipam-opt {NETWORK}={shared}",
+        )
+    if other and pools:
+        raise InvalidConfig(
+            f"{', '.join(other)} is from another IPAM driver, and the other subnet from this one",
+            hint="use one IPAM driver for both IP versions",
+        )
+    return NetworkSpec(
+        shared or f"docker-{message.network_id[:12]}",
+        "bridge",
+        {"profile": "cnm", "labels": _labels(message, shared)},
+        IpamSpec("given" if other else "host-local", {"ranges": [[_range(one, pools)] for one in data]}),
+        message.options.internal,
+    )
+
+
+def _labels(message: CreateNetwork, shared: str) -> dict[str, str]:
+    labels = {label: text for label, text in message.options.generic.items() if label != NETWORK}
+    for label in labels:
+        if not label.startswith("com.docker.network."):
+            raise InvalidConfig(
+                f"the option {label} is not known",
+                hint=f"known: {NETWORK} and the bridge driver's com.docker.network.*",
+            )
+    if not shared:
+        labels.setdefault(_BRIDGE_NAME, f"br-{message.network_id[:12]}")
+    return labels
+
+
+def _range(data: IpamData, pools: Sequence[PoolRecord]) -> dict[str, Json]:
+    """The range of a subnet. `--ip-range` is not a part of it: the pool's record has that."""
+    gateway = str(data.gateway.ip) if data.gateway is not None else ""
+    gateway = gateway or next((pool.gateway for pool in pools if pool.subnet == str(data.pool)), "")
+    return {"subnet": str(data.pool), **({"gateway": gateway} if gateway else {})}
