@@ -294,6 +294,8 @@ class EndpointSpec(NamedTuple):
     """Limits; None: none."""
     tuning: Tuning | None = None
     """Sysctls and link attributes; None: none."""
+    listed: bool = False
+    """An earlier plugin of the same list has made an interface of this name."""
     previous: Attachment | None = None
     """The result of the plugins before this one in a chain (driver `chained`)."""
     addresses_replace: bool = False

@@ -142,6 +142,7 @@ def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
         bandwidth=_bandwidth(config),
         tuning=tuning,
         addresses_replace=requested.addresses_replace,
+        listed="prevResult" in config and lists_interface(config, call.ifname),
     )
 
 
@@ -181,11 +182,29 @@ def refuse_repeated(raw: bytes) -> None:
 def is_chained(config: Fields) -> bool:
     """True for an ADD that follows an interface plugin in a chain: `prevResult` has interfaces, and there is no `ipam`.
 
-    `ipam`, and a driver other than the default one, request an interface of our own.
+    `ipam`, and a driver other than the default one, request an interface of our own. So does a list whose only other
+    interface is loopback. InvalidConfig if it is not known which interface is meant.
     """
-    if config.text("driver") not in ("", DEFAULT):
+    if config.text("driver") not in ("", DEFAULT) or config.mapping("ipam"):
         return False
-    return not config.mapping("ipam") and bool(config.object("prevResult").objects("interfaces"))
+    previous = config.object("prevResult")
+    links = previous.objects("interfaces")
+    if links:
+        return any(link.text("name") != "lo" for link in links)
+    addresses = [(ip, "address") for ip in previous.objects("ips")]
+    addresses += [(previous.object(key), "ip") for key in ("ip4", "ip6") if key in previous]
+    if any(not fields.required(key, validate.interface).ip.is_loopback for fields, key in addresses):
+        raise InvalidConfig(
+            "prevResult has addresses and no interfaces, so it is not known which interface is meant",
+            hint="leave this plugin out behind a plugin that reports no interfaces, or give it an ipam for its own",
+        )
+    return False
+
+
+def lists_interface(config: Fields, ifname: str) -> bool:
+    """Whether `prevResult` has an interface of that name in a sandbox."""
+    links = config.object("prevResult").objects("interfaces")
+    return any(link.text("name") == ifname and link.text("sandbox") for link in links)
 
 
 def chained(network: NetworkSpec, config: Fields) -> NetworkSpec:

@@ -24,26 +24,24 @@ if TYPE_CHECKING:
 def check(
     host: Host, record: EndpointRecord, stack: Stack, previous: Attachment | None, environ: Mapping[str, str]
 ) -> Sequence[str]:
-    """CheckFailed naming the first difference from the record, or from `previous`, the caller's earlier result.
+    """CheckFailed naming the first difference from the record and from `previous`, the result of the caller's list.
 
     Returns warnings: what may be in the way of the endpoint's packets.
     """
     driver = drivers.get(record.driver)
     if record.state != READY or record.device is None or record.lease is None:
         raise CheckFailed(f"the endpoint {record.label} was never finished", hint="DEL and ADD it again")
-    if previous is not None:
-        results.compare(record, previous)
+    elected = results.elected_versions(record, gateways_of(host, record.container_id))
+    expected = results.expected(record, elected, previous)
     place = Place(stack, record.ifname, record.netns)
     driver.check_endpoint(record.options, record.plan, host.stack, place)
     role = record.role
     if role.configured and record.device.container.name:
-        elected = results.elected_versions(record, gateways_of(host, record.container_id))
-        routes = results.attachment(record, elected).routes
-        configure_interface.check(stack, record.device, record.addresses, routes, role)
+        configure_interface.check(stack, record.device.container.name, expected, record.addresses, role)
     if record.tuning or record.bandwidth:
         from cni_cnm.cnm.endpoint import interface_tuning
 
-        interface_tuning.check(record, stack, host.stack)
+        interface_tuning.check(record, stack, host.stack, expected.mac)
     warnings = packet_filter.check(host, record, record.policy)
     ipam.restore(record.network, record.ipam_type, record.ipam, host).check(record.key, record.lease, environ)
     return warnings

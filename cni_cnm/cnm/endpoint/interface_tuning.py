@@ -65,12 +65,14 @@ def remove(endpoint: LockedEndpoint, gathered: ErrorList, *, link_stays: bool) -
         gathered.attempt(lambda: _restore(host, record))
 
 
-def check(record: EndpointRecord, stack: Stack, host_stack: Stack) -> None:
-    """CheckFailed naming the first value or limit that differs from the record."""
+def check(record: EndpointRecord, stack: Stack, host_stack: Stack, mac: str) -> None:
+    """CheckFailed naming the first value or limit that differs from the record. `mac` is the one the link must have."""
     if record.tuning is not None:
         from cni_cnm.cnm.interface import tuning
 
-        tuning.check(stack, record.ifname, record.tuning)
+        replaced = record.tuning.mac is not None and record.tuning.mac != mac  # by a later plugin of the list
+        wanted = record.tuning._replace(mac=None) if replaced else record.tuning
+        tuning.check(stack, record.ifname, wanted)
     if record.bandwidth is not None and record.device is not None:
         from cni_cnm.cnm.interface import shaping
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cni_cnm.errors import CheckFailed, DriverFailed
-from cni_cnm.model import Attachment
+from cni_cnm.model import Attachment, Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.model import Address, Route
 
 
 def elected_versions(record: EndpointRecord, gateways: Mapping[int, str]) -> frozenset[int]:
@@ -35,16 +38,37 @@ def attachment(record: EndpointRecord, elected: frozenset[int]) -> Attachment:
     )
 
 
-def compare(record: EndpointRecord, previous: Attachment) -> None:
-    """CheckFailed if the caller's earlier result has another interface or address than the record."""
-    name = record.device.container.name if record.device else record.ifname
-    mine = [i for i, link in enumerate(previous.interfaces) if link.name == name and link.sandbox]
+class Expected(NamedTuple):
+    """What a container must have now, as the last plugin of its list left it."""
+
+    mac: str
+    addresses: Sequence[Address]
+    routes: Sequence[Route]
+    """Of our own, those that are still listed."""
+    added_routes: Sequence[Route] = ()
+    """Of later plugins, by whatever interface."""
+
+
+def expected(record: EndpointRecord, elected: frozenset[int], previous: Attachment | None) -> Expected:
+    """`previous` is the result of the whole list: later plugins may have replaced the MAC, and added or removed
+    addresses and routes. Without it, the record counts. CheckFailed if it does not list the interface.
+    """
+    own = attachment(record, elected)
+    container = own.interfaces[own.container_index] if own.container_index is not None else Interface(record.ifname)
+    if previous is None:
+        return Expected(container.mac, own.addresses, own.routes)
+    mine = [i for i, link in enumerate(previous.interfaces) if link.name == container.name and link.sandbox]
     if previous.interfaces and not mine:
-        raise CheckFailed(f"prevResult does not list the interface {name}", hint="is it of another attachment?")
+        raise CheckFailed(
+            f"prevResult does not list the interface {container.name}", hint="is it of another attachment?"
+        )
     if previous.container_index is not None and previous.container_index not in mine:
-        return
-    known = {address.interface for address in record.addresses}
-    for address in previous.addresses:
-        if address.interface not in known:
-            given = ", ".join(str(interface) for interface in known) or "none"
-            raise CheckFailed(f"prevResult has the address {address.interface}, {record.ifname} was given {given}")
+        return Expected(container.mac, own.addresses, own.routes)
+    known = {(route.dst, route.gw) for route in own.routes}
+    listed = {(route.dst, route.gw) for route in previous.routes}
+    return Expected(
+        (previous.interfaces[mine[0]].mac if mine else "") or container.mac,
+        previous.addresses,
+        [route for route in own.routes if (route.dst, route.gw) in listed],
+        [route for route in previous.routes if (route.dst, route.gw) not in known],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from time import monotonic, sleep
+from typing import Protocol
 
 from cni_cnm.cnm.interface import interface_routes
 from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
@@ -86,22 +87,35 @@ def require_ipv6_mtu(ifname: str, mtu: int, versions: Collection[int]) -> None:
         )
 
 
-def check(stack: Stack, device: Device, addresses: Sequence[Address], routes: Sequence[Route], role: Role) -> None:
-    """CheckFailed naming the first thing that differs from what was set up."""
-    name = device.container.name
+class Configured(Protocol):
+    """What a container must have: `cnm.endpoint.results.Expected`."""
+
+    @property
+    def mac(self) -> str: ...
+    @property
+    def addresses(self) -> Sequence[Address]: ...
+    @property
+    def routes(self) -> Sequence[Route]: ...
+    @property
+    def added_routes(self) -> Sequence[Route]: ...
+
+
+def check(stack: Stack, name: str, wanted: Configured, own: Sequence[Address], role: Role) -> None:
+    """CheckFailed naming the first thing that the interface lacks. `own`: the addresses that it was given."""
     link = stack.link(name)
     if link is None:
         raise CheckFailed(f"the container's interface {name} is missing")
-    if link.mac.lower() != device.container.mac.lower():
-        raise CheckFailed(f"{name} has the MAC {link.mac}, it was given {device.container.mac}")
+    if link.mac.lower() != wanted.mac.lower():
+        raise CheckFailed(f"{name} has the MAC {link.mac}, it was given {wanted.mac}")
     if role.up and not link.up:
         raise CheckFailed(f"the container's interface {name} is down")
     present = stack.addresses(link.ifindex)
-    for address in addresses:
+    for address in wanted.addresses:
         if address.interface not in present:
             raise CheckFailed(f"{name} does not have the address {address.interface}")
-    interface_routes.check(stack, interface_routes.to_gateways(addresses, role, link.ifindex))
-    interface_routes.check(stack, interface_routes.entries(routes, link.ifindex, addresses))
+    interface_routes.check(stack, interface_routes.to_gateways(own, role, link.ifindex))
+    interface_routes.check(stack, interface_routes.entries(wanted.routes, link.ifindex, own))
+    interface_routes.check_anywhere(stack, wanted.added_routes)
 
 
 def require_link(stack: Stack, ifname: str) -> Link:

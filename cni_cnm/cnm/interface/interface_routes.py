@@ -93,6 +93,14 @@ def check(stack: Stack, wanted: Sequence[RouteEntry]) -> None:
                 raise CheckFailed(f"the route to {one.dst}{f' via {gateway}' if gateway else ''} is missing")
 
 
+def check_anywhere(stack: Stack, routes: Sequence[Route]) -> None:
+    """CheckFailed naming the first route that is missing, by whatever interface it leads."""
+    for route in routes:
+        table = stack.routes(table=route.table)
+        if not any(one.dst == route.dst and route.gw in (None, one.gw, *one.also_via) for one in table):
+            raise CheckFailed(f"the route to {route.dst}{f' via {route.gw}' if route.gw else ''} is missing")
+
+
 def _entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
     """A route without gateway goes via the first gateway of its family (CNI convention), else on the link."""
     version = route.dst.version

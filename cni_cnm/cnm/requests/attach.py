@@ -16,8 +16,8 @@ from cni_cnm.cnm.records import READY, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
-from cni_cnm.drivers import Place, drivers
-from cni_cnm.errors import Conflict, raise_gathered
+from cni_cnm.drivers import CHAINED, Place, drivers
+from cni_cnm.errors import Conflict, InvalidConfig, raise_gathered
 from cni_cnm.model import EndpointKey
 
 TYPE_CHECKING = False
@@ -77,6 +77,11 @@ def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Sta
         if alive and here and record.request_id and record.request_id == spec.request_id:
             gateways = gateways_of(host, record.container_id)
             return results.attachment(record, results.elected_versions(record, gateways))
+        if alive and here and spec.listed and record.driver != CHAINED:
+            raise InvalidConfig(
+                f"two entries of the list {key.network} are cni-cnm, and the first one has made {spec.ifname}",
+                hint="keep one entry; the others' keys go into its blocks portmap, firewall, bandwidth and tuning",
+            )
         if alive:
             where = "" if here else f", in the namespace {record.netns}"
             raise Conflict(

@@ -40,8 +40,10 @@ def test_add_answers_in_the_version_asked(version: str) -> None:
 
 
 def test_add_ignores_a_previous_result() -> None:
-    """An interface plugin starts a chain, as the reference bridge does; what came before is not its own."""
-    assert ask(conf={"prevResult": {"cniVersion": "1.0.0", "ips": [{"address": "x"}]}}).json["ips"]
+    """With an ipam it starts a chain, as the reference bridge does; what came before is not its own."""
+    previous = {"cniVersion": "1.0.0", "ips": [{"address": "10.32.0.5/12"}]}
+    assert ask(conf={"ipam": {"type": "host-local"}, "prevResult": previous}).json["ips"]
+    assert ask(conf={"prevResult": previous}).code == 7
 
 
 @pytest.mark.parametrize("families", [(), (4, 4), (4, 6, 6)])

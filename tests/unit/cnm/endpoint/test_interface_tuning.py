@@ -85,7 +85,7 @@ def test_both_are_applied_checked_and_taken_back(world: World) -> None:
     device = world.apply(endpoint)
     assert (device.container.mtu, [extra.name for extra in device.extra]) == (1400, [IFB])
     assert world.shown() == (1400, 500, "1", True, True)
-    interface_tuning.check(endpoint.record, world.stack, world.host.stack)
+    interface_tuning.check(endpoint.record, world.stack, world.host.stack, "")
     world.remove(endpoint, link_stays=True)
     assert world.shown() == before
 
@@ -149,8 +149,8 @@ def test_check_names_the_difference(world: World) -> None:
     assert link is not None
     world.stack.set_link(link.ifindex, mtu=1300)
     with pytest.raises(CheckFailed, match="eth0 has mtu 1300, it was given 1400"):
-        interface_tuning.check(endpoint.record, world.stack, world.host.stack)
+        interface_tuning.check(endpoint.record, world.stack, world.host.stack, "")
     world.stack.set_link(link.ifindex, mtu=1400)
     shaping.remove(world.host.stack, IFB)
     with pytest.raises(CheckFailed, match=f"the ifb {IFB}, which limits the ingress of veth0, is missing"):
-        interface_tuning.check(endpoint.record, world.stack, world.host.stack)
+        interface_tuning.check(endpoint.record, world.stack, world.host.stack, "")
