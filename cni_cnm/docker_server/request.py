@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BODY_MAX = 1 << 20
 _HEAD_MAX = 32 << 10
-PATIENCE_S = 10.0
+REQUEST_LIMIT_S = 10.0
 """From the first byte of a request to its last."""
 _FRAMING = ("content-length", "transfer-encoding")
 
@@ -57,7 +57,7 @@ class Reader:
 
     def request(self) -> Asked:
         """The next request. Refused if it is none; OSError if the connection ends within it."""
-        self._end = monotonic() + PATIENCE_S
+        self._end = monotonic() + REQUEST_LIMIT_S
         lines = self._until(b"\r\n\r\n", _HEAD_MAX, 431).decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
@@ -128,7 +128,7 @@ class Reader:
                 pass
             else:
                 raise ConnectionResetError("the other end closed in the middle of a request")
-        raise Refused(408, f"the request was not there in {PATIENCE_S:g} s")
+        raise Refused(408, f"the request was not complete in {REQUEST_LIMIT_S:g} s")
 
     def _more(self) -> bool:
         data = self._connection.recv(64 << 10)

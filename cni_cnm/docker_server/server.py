@@ -39,7 +39,7 @@ _CONNECTIONS_MAX = 256
 _IDLE_S = 600.0
 _GRACE_S = 1.0
 """A connection that is idle for less is not closed: a request is likely to follow."""
-_PATIENCE_S = 10.0
+_SEND_LIMIT_S = 10.0
 """For the other end to receive an answer."""
 _LINGER_S = 1.0
 _LINGER_MAX = 4 << 20
@@ -123,16 +123,16 @@ class Server:
         """Wait until one more connection may be accepted. False once the server stops."""
         with self._changed:
             while not self._stopping and len(self._connections) - len(self._ended) >= _CONNECTIONS_MAX:
-                patience = None
+                timeout_s = None
                 if self._idle:
                     oldest, since = next(iter(self._idle.items()))
-                    patience = since + _GRACE_S - monotonic()
-                    if patience <= 0:
+                    timeout_s = since + _GRACE_S - monotonic()
+                    if timeout_s <= 0:
                         del self._idle[oldest]
                         self._ended.add(oldest)
                         _end(oldest)
                         continue
-                self._changed.wait(patience)
+                self._changed.wait(timeout_s)
             return not self._stopping
 
     def _serve(self, connection: socket.socket) -> None:
@@ -197,7 +197,7 @@ def _send(connection: socket.socket, reply: Reply, *, keep: bool) -> None:
         f"Content-Length: {len(reply.body)}\r\nConnection: {'keep-alive' if keep else 'close'}\r\n\r\n"
     )
     try:
-        connection.settimeout(_PATIENCE_S)
+        connection.settimeout(_SEND_LIMIT_S)
         connection.sendall(head.encode() + reply.body)
     except OSError:
         pass  # the other end closed the connection
@@ -207,8 +207,8 @@ def _linger(connection: socket.socket) -> None:
     """Receive the rest of a refused request: a sender that meets a closed socket does not read the answer."""
     connection.shutdown(socket.SHUT_WR)
     end, left = monotonic() + _LINGER_S, _LINGER_MAX
-    while left > 0 and (patience := end - monotonic()) > 0:
-        connection.settimeout(patience)
+    while left > 0 and (timeout_s := end - monotonic()) > 0:
+        connection.settimeout(timeout_s)
         taken = len(connection.recv(64 << 10))
         if not taken:
             return

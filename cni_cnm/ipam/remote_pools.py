@@ -90,10 +90,10 @@ def allocate(spec: IpamSpec, families: Sequence[int], skipped: frozenset[int], u
     try:
         for one in wanted:
             request = messages.RequestPool(space, one.pool, one.part, options, one.version == 6)
-            given = _request(plugin, request) if one.pool is not None else _choose(plugin, request, used)
-            made = Pool(given.pool_id, given.pool, one.part, None, space)
+            response = _request(plugin, request) if one.pool is not None else _choose(plugin, request, used)
+            made = Pool(response.pool_id, response.pool, one.part, None, space)
             found = found._replace(pools=(*found.pools, made))
-            for stage in _reserve(plugin, made, one, given, skip_gateway=one.version in skipped):
+            for stage in _reserve(plugin, made, one, response, skip_gateway=one.version in skipped):
                 found = found._replace(pools=(*found.pools[:-1], stage))
     except CnmError as error:
         for message in _releases(found):
@@ -124,14 +124,14 @@ def replay(plugin: Plugin, allocated: Allocated, addresses: Sequence[tuple[str, 
     """
     for one in allocated.pools:
         request = messages.RequestPool(one.space, one.pool, one.part, allocated.options, one.pool.version == 6)
-        given = _request(plugin, request)
-        if (given.pool_id, given.pool) != (one.id, one.pool):
+        response = _request(plugin, request)
+        if (response.pool_id, response.pool) != (one.id, one.pool):
             raise DriverFailed(
                 f"the plugin {plugin.name} was asked again for the pool {one.pool} ({one.id}), "
-                f"and gave {given.pool} ({given.pool_id})",
+                f"and gave {response.pool} ({response.pool_id})",
                 hint="remove the network and make it again, see docs/plugins.md",
             )
-        held = [(one.gateway.ip, _GATEWAY)] if one.gateway is not None and messages.GATEWAY not in given.data else []
+        held = [(one.gateway.ip, _GATEWAY)] if one.gateway is not None and messages.GATEWAY not in response.data else []
         for address, options in [*held, *((ip_interface(text).ip, {}) for text in one.aux.values())]:
             plugin.send(messages.RequestAddress(one.id, address, options))
     for pool_id, address in addresses:
@@ -214,13 +214,13 @@ def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
 
 
 def _reserve(
-    plugin: Plugin, made: Pool, wanted: WantedPool, given: messages.RequestPoolResponse, *, skip_gateway: bool
+    plugin: Plugin, made: Pool, wanted: WantedPool, response: messages.RequestPoolResponse, *, skip_gateway: bool
 ) -> Iterator[Pool]:
     """Request gateway and auxiliary addresses; yields the pool with what it has after each."""
     if not made.managed:
         return
     if not skip_gateway:
-        data = Fields(dict(given.data), f"{messages.REQUEST_POOL} response: Data.", error=DriverFailed)
+        data = Fields(dict(response.data), f"{messages.REQUEST_POOL} response: Data.", error=DriverFailed)
         gateway = data.interface(messages.GATEWAY)
         if gateway is None or wanted.gateway is not None:
             gateway = request_address(plugin, messages.RequestAddress(made.id, wanted.gateway, _GATEWAY))

@@ -8,7 +8,7 @@ Each method is one call of Docker's and takes the endpoint's lock.
 
 from __future__ import annotations
 
-from cni_cnm import ipam
+from cni_cnm import ipam, validate
 from cni_cnm.cnm.endpoint import endpoint_record, locked_endpoint, take_down_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint, locked
 from cni_cnm.cnm.network.network_description import spec_of
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.model import Device, IPInterface, PortMapping
-
-ENDPOINT_ID_MAX = 64
-"""Characters. The id names a file."""
 
 
 def create_endpoint(
@@ -82,8 +79,8 @@ def create_endpoint(
 
 def find_endpoint(host: Host, network: NetworkRecord, endpoint_id: str) -> DockerEndpoint:
     """The endpoint of exactly that id, without reading any other. NoSuchEndpoint if the network has none."""
-    plain = endpoint_id.isascii() and endpoint_id.isalnum() and len(endpoint_id) <= ENDPOINT_ID_MAX
-    record = load_endpoint(host.store, endpoint_id) if plain else None
+    safe = validate.accepts(validate.network_name, endpoint_id)  # it becomes a file name
+    record = load_endpoint(host.store, endpoint_id) if safe else None
     if record is None or record.network_id != network.id:
         raise NoSuchEndpoint(f"the network {network.name} has no endpoint {endpoint_id[:12]!r}")
     return DockerEndpoint(host, record)

@@ -229,7 +229,7 @@ def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
     frontend: Frontend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole request, however often a byte comes."""
-    monkeypatch.setattr(docker_request, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(docker_request, "REQUEST_LIMIT_S", 0.5)
     with frontend.connect() as slow:
         slow.sendall(post(CAPABLE, b"", "Content-Length: 1000000"))
         slow.settimeout(0.02)
@@ -246,7 +246,7 @@ def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
 
 def test_who_takes_no_answer_holds_up_nobody(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is closed, and what else it sent is not read."""
-    monkeypatch.setattr(docker_server, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(docker_server, "_SEND_LIMIT_S", 0.5)
     with frontend.connect() as deaf:
         deaf.settimeout(0.2)
         with pytest.raises(OSError):  # noqa: PT012 - the loop ends when the server reads no more
@@ -294,7 +294,7 @@ def test_where_all_connections_are_busy_the_next_waits_for_its_turn(
     frontend: Frontend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker_server, "_CONNECTIONS_MAX", 4)
-    monkeypatch.setattr(docker_request, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(docker_request, "REQUEST_LIMIT_S", 0.5)
     monkeypatch.setattr(docker_server, "_LINGER_S", 0.1)
     busy = []
     for number in range(12):
