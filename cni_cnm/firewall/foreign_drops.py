@@ -2,7 +2,7 @@
 
 A chain is followed for two packets: a new one from the bridge, and an answer to it. A rule matches, does not match, or
 that cannot be said (it is about an address, or is not understood). So the default at the end is reached for certain,
-perhaps, or not at all. What a rule drops by its conditions is somebody's decision, and is not told.
+perhaps, or not at all. What a rule drops by its conditions is decided on purpose, and is not told.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""iptables-legacy's filter tables, told apart without a process: has somebody changed a rule or a policy?
+"""iptables-legacy's filter tables, compared without a process: has a rule or a policy changed?
 
 Only tables that exist are asked for, as asking makes them. The rules come as the kernel's own `struct ipt_entry`, of
 which nothing is understood but where the counters are.

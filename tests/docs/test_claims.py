@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +160,23 @@ def test_sockets_of_the_pages() -> None:
         parsed.read(ROOT / "conf" / unit, encoding="utf-8")
         assert parsed["Socket"]["ListenStream"] == socket
         assert f"`{socket}`" in page("docs/install.md")
+
+
+def test_layers_are_those_that_are_checked() -> None:
+    """The order of packages on the architecture page is import-linter's contract."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (whole,) = [contract for contract in contracts if contract.get("containers") == ["cni_cnm"]]
+    assert f"```text {' → '.join(whole['layers'])} ```" in page("docs/architecture.md")
+
+
+def test_packages_are_on_the_map() -> None:
+    """The architecture page has a row for every folder and module at the top of the package."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    top = (path for path in (ROOT / "cni_cnm").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists())
+    named = (f"`cni_cnm/{path.name}{'/' if path.is_dir() else ''}`" for path in top if path.name != "__init__.py")
+    assert [name for name in named if name not in text] == []
 
 
 def test_decisions_have_their_form() -> None:

@@ -16,7 +16,7 @@ WORDS_MAX = 35
 BANNED = {
     r"anybody|everybody|nobody|somebody|whoever|someone": "name who it is: the runtime, another program, an endpoint",
     r"guests?|lodg\w+": "Docker network, Docker endpoint",
-    r"ways? (?:in|out)": "default gateway, default route, outside",
+    r"ways? out|way in|ways in(?! which)": "default gateway, default route, outside",
     r"doors?": "frontend",
     r"rooms": "packages, folders",
     r"glances?|glanced": "look, check",
@@ -29,7 +29,7 @@ BANNED = {
     r"adopts?|adopted": "use the existing interface",
     r"complain\w*": "refuse",
     r"dismiss\w*": "leave",
-    r"reaper|reap\w*": "link deleter",
+    r"reapers?": "link deleter",
     r"mended|mends?|mending": "repair, put back",
     r"by night|at night|3 a\.m\.": "leave it out",
     r"affairs?": "leave it out",
@@ -37,19 +37,9 @@ BANNED = {
     r"breath": "leave it out",
 }
 """A pattern of whole words, and what to say instead."""
-FINISHED: tuple[str, ...] = (
-    "docs",
-    "conf",
-    "scripts",
-    "build",
-    "tests",
-    "cni_cnm/cni",
-    "cni_cnm/cnm",
-    "cni_cnm/docker_protocol",
-    "cni_cnm/ipam",
-    "cni_cnm/service",
-)
-"""Folders whose words are checked. Packages are added when their text has been gone through."""
+FOLDERS = ("docs", "conf", "scripts", "build", "tests", "cni_cnm")
+UNFINISHED = ("cni_cnm/drivers",)
+"""Packages whose text has not been gone through yet."""
 _PATTERNS = {re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE): instead for pattern, instead in BANNED.items()}
 
 
@@ -75,7 +65,7 @@ def test_pages_use_the_words_of_the_field(page: Path) -> None:
 
 def files(folder: str) -> list[Path]:
     found = sorted(path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return [path for path in found if path.suffix not in (".svg", ".md", ".json") and path != Path(__file__)]
+    return [path for path in found if path.suffix not in (".svg", ".md", ".json", ".typed") and path != Path(__file__)]
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -89,10 +79,14 @@ def texts(path: Path) -> Iterator[str]:
                 yield token.string
 
 
-@pytest.mark.parametrize("folder", FINISHED)
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_sources_use_the_words_of_the_field(folder: str) -> None:
     """Neither has a comment, a docstring or a message."""
     found = {
-        f"{path.relative_to(ROOT)}: {each}" for path in files(folder) for text in texts(path) for each in banned(text)
+        f"{path.relative_to(ROOT)}: {each}"
+        for path in files(folder)
+        if not str(path.relative_to(ROOT)).startswith(UNFINISHED)
+        for text in texts(path)
+        for each in banned(text)
     }
     assert sorted(found) == []
