@@ -304,6 +304,6 @@ class Controller:
         Returns:
             tuple[int, ...] | None: None if only the IPAM itself knows.
         """
-        from cni_cnm.cnm.network import network_description
+        from cni_cnm.cnm.network import configured_network
 
-        return network_description.families(network, endpoint, self.host)
+        return configured_network.families(network, endpoint, self.host)

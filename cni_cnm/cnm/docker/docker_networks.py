@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from cni_cnm import ipam
 from cni_cnm.cnm.docker import docker_pools
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
+from cni_cnm.cnm.network import configured_network
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.network.delete_network import endpoints_of, remove_network
 from cni_cnm.cnm.network.network_description import name_taken, spec_of, subnets_of
@@ -51,14 +52,13 @@ def create_own_network(
             if docker_network in found.docker_networks:
                 return found
             raise name_taken(spec.name)
-        options = drivers.get(spec.driver).options(spec)
+        network = configured_network.read(spec._replace(docker_networks=(docker_network,), owner=DOCKER))
         with host.store.lock("pools"):
             ids = {pool.id for pool in pools}
             for subnet in _subnets(spec.ipam.config):
                 docker_pools.refuse_overlap(host, subnet, ids)
             with Rollback() as undo:
-                own = spec._replace(docker_networks=(docker_network,), owner=DOCKER)
-                made = create_network(host, own, options, requested_pools=ids).record
+                made = create_network(host, network, requested_pools=ids).record
                 undo.push(lambda: remove_network(host, made))
                 for pool in pools:
                     docker_pools.bind_pool(host, pool, spec.name, docker_network)
@@ -71,9 +71,8 @@ def share_network(host: Host, spec: NetworkSpec, docker_network: str, pools: Seq
         record = load_network(host.store, spec.name)
         if record is None:
             with host.store.lock("pools"):
-                options = drivers.get(spec.driver).options(spec)
-                shared = spec._replace(docker_networks=(docker_network,))
-                record = create_network(host, shared, options, requested_pools={one.id for one in pools}).record
+                network = configured_network.read(spec._replace(docker_networks=(docker_network,)))
+                record = create_network(host, network, requested_pools={one.id for one in pools}).record
         else:
             _refuse_differences(record, spec)
             others = (other for other in record.docker_networks if other != docker_network)

@@ -31,10 +31,14 @@ class LockedEndpoint:
     def __init__(self, host: Host, record: EndpointRecord) -> None:
         self.host = host
         self.record = record
+        self._role: Role | None = None
+        self._policy: Policy | None = None
 
     def write(self, **changes: Any) -> None:
         """Change fields of the record and store it."""
         self.record = self.record._replace(**changes)
+        if "options" in changes or "host_ifname" in changes:
+            self._role = self._policy = None
         self.host.store.put(ENDPOINTS, self.record.id, self.record.to_json())
 
     def delete_record(self) -> None:
@@ -46,11 +50,17 @@ class LockedEndpoint:
 
     @property
     def role(self) -> Role:
-        return self.record.role
+        """Asked once: it follows from the options."""
+        if self._role is None:
+            self._role = self.record.role
+        return self._role
 
     @property
     def policy(self) -> Policy:
-        return self.record.policy
+        """Likewise."""
+        if self._policy is None:
+            self._policy = self.record.policy
+        return self._policy
 
 
 def lock(host: Host, endpoint_id: str) -> AbstractContextManager[None]:

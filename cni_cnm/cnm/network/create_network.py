@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.drivers import Options
-    from cni_cnm.model import IPNetwork, Json, NetworkSpec, Subnet
+    from cni_cnm.model import IPNetwork, Json, Subnet
 
 NO_POOLS: frozenset[str] = frozenset()
 
@@ -39,39 +39,39 @@ class Created(NamedTuple):
 
 
 def create_network(
-    host: Host, spec: NetworkSpec, options: Options, *, requested_pools: Collection[str] | None = None
+    host: Host, network: ConfiguredNetwork, *, requested_pools: Collection[str] | None = None
 ) -> Created:
     """Make the data path and write the record.
 
     Args:
-        options: as the driver parsed them.
         requested_pools: ids of Docker's pools that the network is made from. The caller holds the lock `pools`.
 
     Raises:
         InvalidConfig: a subnet or gateway is a special address.
         Conflict: a subnet has another owner (subnet_conflicts.py).
     """
+    driver, addressing = network.driver, network.addressing
+    config = addressing.ipam.config
     if requested_pools is not None:
-        return _create(host, spec, options, dict(spec.ipam.config), requested_pools=requested_pools)
-    if not network_description.subnets_are_recorded(spec):
+        return _create(host, network, dict(config), requested_pools=requested_pools)
+    if not addressing.recorded:
         # Until the record is written: two networks made at once do not get one subnet. A plugin may take its time.
-        of_plugin = drivers.get(spec.driver).role(options).interface == "moved"
+        of_plugin = network.role.interface == "moved"
         with nullcontext() if of_plugin else host.store.lock("pools"):
-            return _create(host, spec, options, dict(spec.ipam.config))
-    if network_description.needs_subnet(spec):
+            return _create(host, network, dict(config))
+    if addressing.from_pools:
         with host.store.lock("pools"):  # until the record is written: two networks made at once choose differently
-            return _create(host, spec, options, {**spec.ipam.config, **_choose_ranges(host, spec)})
-    drivers.get(spec.driver).validate(options, host.stack)
+            return _create(host, network, {**config, **_choose_ranges(host, addressing.versions)})
+    driver.validate(network.options, host.stack)
     # Named subnets need no choice, and a plugin may take its time.
-    named = spec.ipam.config.get("subnet") or spec.ipam.config.get("ranges")
+    named = config.get("subnet") or config.get("ranges")
     with nullcontext() if named else host.store.lock("pools"), Rollback() as undo:
-        skipped = drivers.get(spec.driver).skips_gateways(options)
-        versions = network_description.families_to_choose(spec)
+        skipped = driver.skips_gateways(network.options)
         used = [*_recorded_subnets(host), *(route for route in _routed_subnets(host) if route.prefixlen)]
-        config = {**spec.ipam.config, **ipam.allocate(spec.ipam, versions, skipped, used)}
-        allocated = spec.ipam._replace(config=config)
-        undo.push_record_removal(lambda: ipam.free(spec.name, allocated, host))
-        return _create(host, spec, options, config, skipped)
+        given = ipam.allocate(addressing.ipam, addressing.versions, skipped, used)
+        allocated = addressing.ipam._replace(config={**config, **given})
+        undo.push_record_removal(lambda: ipam.free(network.name, allocated, host))
+        return _create(host, network, allocated.config, skipped)
 
 
 def choose_subnet(host: Host, family: int) -> IPNetwork:
@@ -91,38 +91,35 @@ def network_subnets(host: Host, record: NetworkRecord) -> Sequence[Subnet]:
 
 def _create(
     host: Host,
-    spec: NetworkSpec,
-    options: Options,
+    network: ConfiguredNetwork,
     config: Mapping[str, Json],
     skipped: frozenset[int] | None = None,
     requested_pools: Collection[str] = NO_POOLS,
 ) -> Created:
     """`skipped`: IP versions for which the driver wants no gateway; None: it is asked here."""
-    driver = drivers.get(spec.driver)
-    pool = ipam.configure(spec.name, spec.ipam._replace(config=config), None, host)
+    driver, options = network.driver, network.options
+    pool = ipam.configure(network.name, network.spec.ipam._replace(config=config), None, host)
     driver.validate(options, host.stack)
     skipped = driver.skips_gateways(options) if skipped is None else skipped
     subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
-    record = network_description.describe(spec, options, config)
+    record = network_description.describe(network, config)
     with shared_parent.lock(host, record), Rollback() as undo:
         shared_parent.refuse_clash(host, record)
-        warnings = subnet_conflicts.refuse(host, record, subnets, spec, requested_pools)
-        if (
-            driver.role(options).interface == "moved"
-        ):  # recorded first: what a plugin did of it before a kill can be deleted
-            undo.push_record_removal(lambda: host.store.delete(NETWORKS, spec.name))
-            host.store.put(NETWORKS, spec.name, record._replace(pending=True).to_json())
+        warnings = subnet_conflicts.refuse(host, record, subnets, network.spec, requested_pools)
+        if network.role.interface == "moved":
+            # Recorded first: what a plugin did of it before a kill can be deleted.
+            undo.push_record_removal(lambda: host.store.delete(NETWORKS, network.name))
+            host.store.put(NETWORKS, network.name, record._replace(pending=True).to_json())
         made = driver.create_network(options, subnets, host.stack)
         record = record._replace(owns_data_path=made)
         if made:
             undo.push(lambda: shared_parent.delete_data_path(host, record))
-        host.store.put(NETWORKS, spec.name, record.to_json())
+        host.store.put(NETWORKS, network.name, record.to_json())
     return Created(record, warnings)
 
 
-def _choose_ranges(host: Host, spec: NetworkSpec) -> dict[str, Json]:
+def _choose_ranges(host: Host, versions: Sequence[int]) -> dict[str, Json]:
     """One subnet for each IP version, as the `ranges` key of an ipam object."""
-    versions = network_description.families_to_choose(spec)
     return {"ranges": [[{"subnet": str(choose_subnet(host, version))}] for version in versions]}
 
 

@@ -18,18 +18,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cni_cnm.cnm.host import Host
-    from cni_cnm.drivers import Options
-    from cni_cnm.model import EndpointSpec, IPNetwork, Json
+    from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
+    from cni_cnm.model import IPNetwork, Json
 
 
-def describe(spec: NetworkSpec, options: Options, ipam_config: Mapping[str, Json]) -> NetworkRecord:
+def describe(network: ConfiguredNetwork, ipam_config: Mapping[str, Json]) -> NetworkRecord:
     """The record of a network as requested."""
+    spec = network.spec
     return NetworkRecord(
         id=digest(spec.name),
         name=spec.name,
         driver=spec.driver,
-        options=options,
+        options=network.options,
         ipam_type=spec.ipam.type,
         ipam=ipam_config,
         internal=spec.internal,
@@ -40,9 +40,9 @@ def describe(spec: NetworkSpec, options: Options, ipam_config: Mapping[str, Json
     )
 
 
-def describe_again(spec: NetworkSpec, options: Options, record: NetworkRecord) -> NetworkRecord:
+def describe_again(network: ConfiguredNetwork, record: NetworkRecord) -> NetworkRecord:
     """The same for a network that exists: a subnet that was chosen for it stays."""
-    return describe(spec, options, dict(with_recorded_subnets(spec, record).config))
+    return describe(network, dict(network.addressing.with_recorded_subnets(record).config))
 
 
 def spec_of(record: NetworkRecord) -> NetworkSpec:
@@ -50,39 +50,6 @@ def spec_of(record: NetworkRecord) -> NetworkSpec:
     return NetworkSpec(
         record.name, record.driver, record.options.to_json(), IpamSpec(record.ipam_type, record.ipam), record.internal
     )
-
-
-def needs_subnet(spec: NetworkSpec) -> bool:
-    """True if the default address pools have to provide its subnet. In the reference profile they never do."""
-    config = spec.ipam.config
-    ours = spec.ipam.type == "host-local" and spec.options.get("profile") != "reference"
-    return ours and not config.get("subnet") and not config.get("ranges")
-
-
-def subnets_are_recorded(spec: NetworkSpec) -> bool:
-    """True if the network's record, and not the configuration alone, says which subnets it has."""
-    return needs_subnet(spec) or ipam.allocates(spec.ipam)
-
-
-def with_recorded_subnets(spec: NetworkSpec, record: NetworkRecord) -> IpamSpec:
-    """The IPAM part of a specification, with the subnets that were chosen when the network was made."""
-    if not subnets_are_recorded(spec):
-        return spec.ipam
-    chosen = ("subnet", "ranges") if needs_subnet(spec) else ()
-    kept = {**{key: record.ipam[key] for key in chosen if key in record.ipam}, **ipam.allocated(record.ipam)}
-    return spec.ipam._replace(config={**spec.ipam.config, **kept})
-
-
-def families_to_choose(spec: NetworkSpec) -> tuple[int, ...]:
-    """IP versions of the subnets that are chosen for a network that names none."""
-    return (4, 6) if spec.options.get("enableipv6") else (4,)
-
-
-def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int, ...] | None:
-    """IP versions of the addresses an attach would give. None if only the IPAM itself knows."""
-    if needs_subnet(spec) and not endpoint.ranges:
-        return families_to_choose(spec)
-    return ipam.configure(spec.name, spec.ipam, endpoint, host).families
 
 
 def is_of_plugin(record: NetworkRecord) -> bool:
@@ -137,9 +104,9 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
     )
 
 
-def is_current(record: NetworkRecord, spec: NetworkSpec, options: Options) -> bool:
+def is_current(record: NetworkRecord, network: ConfiguredNetwork) -> bool:
     """True if the network was made completely, from the same configuration."""
-    requested = describe_again(spec, options, record)
+    requested = describe_again(network, record)
     return not record.pending and same_configuration(record, requested)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm import validate
-from cni_cnm.cnm.network import network_description
+from cni_cnm.cnm.network import configured_network, network_description
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.network.delete_network import remove_network
 from cni_cnm.cnm.objects import arguments
@@ -53,14 +53,14 @@ def new_network(
         labels=arguments.labels(labels),
         allow_overlap=arguments.flag(allow_overlap, "allow_overlap"),
     )
-    parsed = drivers.get(driver).options(spec)
+    network = configured_network.read(spec)
     with host.store.lock(f"network/{name}"):
         record = load_network(host.store, name)
         if record and not record.pending:
             raise network_description.name_taken(name)
         if record:
             remove_network(host, record)
-        return Network(host, create_network(host, spec, parsed).record)
+        return Network(host, create_network(host, network).record)
 
 
 def new_sandbox(host: Host, container_id: object, netns: object) -> Sandbox:

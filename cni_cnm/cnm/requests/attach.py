@@ -11,20 +11,20 @@ from __future__ import annotations
 from cni_cnm import ipam
 from cni_cnm.cnm.endpoint import connect_endpoint, endpoint_record, locked_endpoint, results
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
-from cni_cnm.cnm.network import network_description
+from cni_cnm.cnm.network import configured_network, network_description
 from cni_cnm.cnm.records import READY, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
-from cni_cnm.drivers import CHAINED, Place, drivers
+from cni_cnm.drivers import CHAINED, Place
 from cni_cnm.errors import Conflict, InvalidConfig, raise_gathered
 from cni_cnm.model import EndpointKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.records import EndpointRecord
-    from cni_cnm.drivers import Options
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, NetworkSpec
@@ -36,13 +36,11 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
     The same `request_id` again returns the recorded result.
     """
     key = EndpointKey(network.name, spec.container_id, spec.ifname)
-    driver = drivers.get(network.driver)
-    options = driver.options(network)
-    endpoint_record.refuse_unsupported(network, driver.role(options), spec)
+    configured = configured_network.read(network)
+    driver, addressing = configured.driver, configured.addressing
+    endpoint_record.refuse_unsupported(network, configured.role, spec)
     pool = None
-    if not network_description.subnets_are_recorded(network) or (
-        spec.ranges and network_description.needs_subnet(network)
-    ):
+    if not addressing.recorded or (spec.ranges and addressing.from_pools):
         pool = _pool(host, network, network.ipam, spec)
     with host.namespaces.open(spec.netns) as stack, locked_endpoint.lock(host, key.id):
         repeated = _earlier_attach(host, key, spec, stack)
@@ -55,10 +53,10 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
             )
         existing = None
         if driver.uses_existing_interface:
-            existing = driver.adopt(options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
-            options = existing.network
+            existing = driver.adopt(configured.options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
+            configured = configured._replace(options=existing.network)
         with Rollback() as undo:
-            endpoint, pool, warnings = _write_pending(host, network, options, key, spec, stack, pool, undo)
+            endpoint, pool, warnings = _write_pending(host, configured, key, spec, stack, pool, undo)
             if existing is not None:
                 endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
             connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
@@ -109,8 +107,7 @@ def _lives_elsewhere(host: Host, record: EndpointRecord) -> bool:
 
 def _write_pending(
     host: Host,
-    network: NetworkSpec,
-    options: Options,
+    network: ConfiguredNetwork,
     key: EndpointKey,
     spec: EndpointSpec,
     stack: Stack,
@@ -125,14 +122,14 @@ def _write_pending(
     while True:
         with host.store.lock(f"network/{network.name}", shared=True):
             found = load_network(host.store, network.name)
-            if found is not None and network_description.is_current(found, network, options):
+            if found is not None and network_description.is_current(found, network):
                 if pool is None:
-                    pool = _pool(host, network, network_description.with_recorded_subnets(network, found), spec)
+                    pool = _pool(host, network.spec, network.addressing.with_recorded_subnets(found), spec)
                 sandbox = sandbox_of(host, spec.container_id)
                 # A container keeps its default gateway: a later interface has a lower priority than earlier ones.
                 earlier = len(members_of(host, sandbox)) if sandbox else 0
                 record = endpoint_record.new_record(
-                    host.epoch, found, key, spec, priority=-earlier, portmap=network.portmap
+                    host.epoch, found, key, spec, priority=-earlier, portmap=network.spec.portmap
                 )
                 endpoint = LockedEndpoint(host, record)
                 undo.push_record_removal(endpoint.delete_record)
@@ -145,14 +142,14 @@ def _write_pending(
                     ipam=pool.record(),
                 )
                 return endpoint, pool, warnings
-        warnings = _ensure_network(host, network, options, undo) or warnings
+        warnings = _ensure_network(host, network, undo) or warnings
 
 
-def _ensure_network(host: Host, network: NetworkSpec, options: Options, undo: Rollback) -> tuple[str, ...]:
+def _ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> tuple[str, ...]:
     """For the first pod of a network, and after an edit of its configuration: other pods do not load it."""
     from cni_cnm.cnm.network.ensure_network import ensure_network
 
-    return ensure_network(host, network, options, undo)
+    return ensure_network(host, network, undo)
 
 
 def _pool(host: Host, network: NetworkSpec, spec: IpamSpec, endpoint: EndpointSpec) -> Ipam:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cni_cnm import ipam
 from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
-from cni_cnm.cnm.network.network_description import needs_subnet
+from cni_cnm.cnm.network.configured_network import addressing_of
 from cni_cnm.cnm.records import endpoint_records, load_endpoint
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.errors import raise_gathered
@@ -37,7 +37,7 @@ def collect(
                 taken = take_down(locked_endpoint.LockedEndpoint(host, current), environ)
                 gathered.errors += taken.errors
                 notes += taken.notes
-    if not needs_subnet(network):
+    if not addressing_of(network).from_pools:
         gathered.attempt(lambda: ipam.configure(network.name, network.ipam, None, host).collect(valid, environ))
     raise_gathered(gathered.errors)
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm.network import network_description, subnet_conflicts
+from cni_cnm.cnm.network import configured_network, network_description, subnet_conflicts
 from cni_cnm.cnm.network.create_network import network_subnets
 from cni_cnm.cnm.packet_filter import foreign_accepts
 from cni_cnm.cnm.records import load_network
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.drivers import Options
     from cni_cnm.model import NetworkSpec
 
 
 def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Sequence[str]:
     """Warnings, or NotReady if no attach can work; with `exhausted_is_error` also if only the addresses are used up."""
     record = load_network(host.store, network.name)
-    if record and network_description.needs_subnet(network) and drivers.get(record.driver).uses_existing_interface:
+    from_pools = configured_network.addressing_of(network).from_pools
+    if record and from_pools and drivers.get(record.driver).uses_existing_interface:
         return ()  # behind an interface plugin, which has the addresses: STATUS has no prevResult that says so
-    driver = drivers.get(network.driver)
-    options = driver.options(network)
-    full = [driver.status(options, host.stack)]
+    configured = configured_network.read(network)
+    full = [configured.driver.status(configured.options, host.stack)]
     # Without a record the first attach chooses a subnet. Whether the pools have one left is known only then.
-    if record or not network_description.needs_subnet(network):
-        spec = network_description.with_recorded_subnets(network, record) if record else network.ipam
+    if record or not from_pools:
+        spec = configured.addressing.with_recorded_subnets(record) if record else network.ipam
         try:
             found = ipam.configure(network.name, spec, None, host).status()
         except NoSuchDriver as error:
@@ -43,27 +43,25 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     obstacles = foreign_accepts.obstacles(host, record.id, record.policy) if record else ()
     return [
         *full,
-        *_subnet_conflicts(host, network, options, record),
+        *_subnet_conflicts(host, configured, record),
         *(obstacle.sentence for obstacle in obstacles),
     ]
 
 
-def _subnet_conflicts(
-    host: Host, network: NetworkSpec, options: Options, record: NetworkRecord | None
-) -> Sequence[str]:
+def _subnet_conflicts(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> Sequence[str]:
     """NotReady if the next attach cannot make or change the network because of its subnets. Else what they overlap.
 
     A network that exists goes on, whatever has come up beside it since.
     """
     if record is not None:
-        asked = network_description.describe_again(network, options, record)
+        asked = network_description.describe_again(network, record)
         if network_description.subnets_of(asked) == network_description.subnets_of(record):
-            return () if network.allow_overlap else subnet_conflicts.warnings(host, record)
-    elif network_description.subnets_are_recorded(network):
+            return () if network.spec.allow_overlap else subnet_conflicts.warnings(host, record)
+    elif network.addressing.recorded:
         return ()
     else:
-        asked = network_description.describe(network, options, network.ipam.config)
+        asked = network_description.describe(network, network.spec.ipam.config)
     try:
-        return subnet_conflicts.refuse(host, asked, network_subnets(host, asked), network)
+        return subnet_conflicts.refuse(host, asked, network_subnets(host, asked), network.spec)
     except (Conflict, InvalidConfig) as error:
         raise NotReady(error.msg, hint=error.hint) from error

@@ -1,0 +1,77 @@
+"""A network as it is configured: read once in a request, into one value that every step is handed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cni_cnm import ipam
+from cni_cnm.drivers import drivers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.drivers import Driver, Options, Role
+    from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
+
+
+class Addressing(NamedTuple):
+    """Where the subnets of a network come from."""
+
+    ipam: IpamSpec
+    from_pools: bool
+    """The configuration names no subnet: the default address pools provide it, once."""
+    from_plugin: bool
+    """An IPAM plugin allocates them, once."""
+    versions: tuple[int, ...]
+    """IP versions of the subnets, if the configuration names none."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the network's record, and not the configuration alone, says which subnets it has."""
+        return self.from_pools or self.from_plugin
+
+    def with_recorded_subnets(self, record: NetworkRecord) -> IpamSpec:
+        """The IPAM part, with the subnets that were chosen when the network was made."""
+        if not self.recorded:
+            return self.ipam
+        chosen = ("subnet", "ranges") if self.from_pools else ()
+        kept = {**{key: record.ipam[key] for key in chosen if key in record.ipam}, **ipam.allocated(record.ipam)}
+        return self.ipam._replace(config={**self.ipam.config, **kept})
+
+
+class ConfiguredNetwork(NamedTuple):
+    spec: NetworkSpec
+    driver: Driver[Any]
+    options: Options
+    """As the driver has parsed them."""
+    role: Role
+    addressing: Addressing
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+def read(spec: NetworkSpec) -> ConfiguredNetwork:
+    """InvalidConfig for options that the driver refuses."""
+    driver = drivers.get(spec.driver)
+    options = driver.options(spec)
+    return ConfiguredNetwork(spec, driver, options, driver.role(options), addressing_of(spec))
+
+
+def addressing_of(spec: NetworkSpec) -> Addressing:
+    """In the reference profile, the default address pools never provide a subnet."""
+    config = spec.ipam.config
+    ours = spec.ipam.type == "host-local" and spec.options.get("profile") != "reference"
+    from_pools = ours and not config.get("subnet") and not config.get("ranges")
+    versions = (4, 6) if spec.options.get("enableipv6") else (4,)
+    return Addressing(spec.ipam, from_pools, not from_pools and ipam.allocates(spec.ipam), versions)
+
+
+def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int, ...] | None:
+    """IP versions of the addresses an attach would give. None if only the IPAM itself knows."""
+    addressing = addressing_of(spec)
+    if addressing.from_pools and not endpoint.ranges:
+        return addressing.versions
+    return ipam.configure(spec.name, spec.ipam, endpoint, host).families
