@@ -7,8 +7,9 @@ The key in each family N is (address of the host,) protocol and port. Maps with 
     map hairpinN                 endpoint's address → goto hairpin_<subnet> or hairpin_all
 
 Only connections to an address of this host are redirected. Those from the endpoint's subnet, from the endpoint itself
-and from 127.0.0.1 are masqueraded, or the answer would not pass the host. Conditions of a network (`conditionsV4`,
-`conditionsV6`) have their own maps and chains, named by a digest of their text.
+and from 127.0.0.1 are masqueraded, or the answer would not pass the host. A connection that another program redirects
+to the endpoint is not: the mark `MARK` tells them apart, from the redirection to `hairpin`. Conditions of a network
+(`conditionsV4`, `conditionsV6`) have their own maps and chains, named by a digest of their text.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPInterface, PortMapping
 
 DEFAULT = PortmapOptions()
+MARK = 0x2000
+"""The bit of a connection's mark that is set while its first packet is on its way from a published port.
+
+The reference portmap plugin marks packets with the same bit, for the same purpose, so other programs leave it alone.
+"""
+_UNMARK = f"ct mark set ct mark and {~MARK & 0xFFFFFFFF:#x}"
 _FAMILIES = {4: ("ip", "ipv4"), 6: ("ip6", "ipv6")}
 
 
@@ -141,13 +148,14 @@ def _declare(options: PortmapOptions) -> str:
             lines.append(f"add map {INET} ports{name} {{ type {key} : {kind}_addr . inet_service; }}")
             lines.append(f"add map {INET} ranges{name} {{ type {key} : {kind}_addr; flags interval; }}")
         lines.append(f"add map {INET} hairpin{version} {{ type {kind}_addr : verdict; }}")
-    published = f"published{suffix}"
+    published, redirected = f"published{suffix}", f"redirected{suffix}"
     for chain, base in (
         ("loopback", "type filter hook prerouting priority -300;"),
         (f"publish{suffix}", "type nat hook prerouting priority -100;"),
         (f"publish_local{suffix}", "type nat hook output priority -100;"),
         ("hairpin", "type nat hook postrouting priority 100;"),
         (published, ""),
+        (redirected, ""),
     ):
         lines.append(f"add chain {INET} {chain}" + (f" {{ {base} }}" if base else ""))
         lines.append(f"flush chain {INET} {chain}")
@@ -164,6 +172,10 @@ def _declare(options: PortmapOptions) -> str:
         given = options.conditions4 if version == 4 else options.conditions6
         conditions = " ".join((f"meta nfproto {kind}", *given))
         for chain in ("publish", "publish_local"):
-            lines.append(f"add rule {INET} {chain}{suffix} {conditions} fib daddr type local jump {published}")
-        lines.append(f"add rule {INET} hairpin ct status dnat {family} daddr vmap @hairpin{version}")
+            lines.append(f"add rule {INET} {chain}{suffix} {conditions} fib daddr type local jump {redirected}")
+        came = f"meta nfproto {kind} ct status dnat ct mark and {MARK:#x} != 0"
+        lines.append(f"add rule {INET} hairpin {came} {_UNMARK} {family} daddr vmap @hairpin{version}")
+    # dnat ends the way through these chains, so the last rule is met by what no published port has taken
+    for what in (f"ct mark set ct mark or {MARK:#x}", f"jump {published}", _UNMARK):
+        lines.append(f"add rule {INET} {redirected} {what}")
     return "\n".join(lines) + "\n"

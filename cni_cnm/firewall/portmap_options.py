@@ -36,7 +36,7 @@ def parse_options(raw: Mapping[str, Json]) -> tuple[PortmapOptions, tuple[str, .
     if portmap.text("externalSetMarkChain"):
         raise InvalidConfig(
             "portmap.externalSetMarkChain names an iptables chain, and published ports are kept in nftables",
-            hint="leave it out: nftables masquerades these connections without a mark",
+            hint="leave it out: nftables masquerades these connections without that chain",
         )
     backend = portmap.text("backend", "nftables")
     if backend not in ("iptables", "nftables"):
@@ -45,7 +45,7 @@ def parse_options(raw: Mapping[str, Json]) -> tuple[PortmapOptions, tuple[str, .
         warnings.append("portmap: backend iptables is not used, published ports are kept in nftables")
     if "markMasqBit" in portmap:
         portmap.whole("markMasqBit", 0, 0, 31)
-        warnings.append("portmap: markMasqBit is not used, masquerading here needs no mark")
+        warnings.append("portmap: markMasqBit is not used, masquerading here marks no packet")
     options = PortmapOptions(
         portmap.flag("snat", True),
         portmap.flag("masqAll"),

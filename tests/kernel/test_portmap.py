@@ -73,6 +73,95 @@ def test_from_everywhere(lab: Lab, kind: int, bridge_nf: str) -> None:
         assert at.outside.ask("192.0.2.1", 80, kind) is None
 
 
+KUBE_PROXY = """
+table inet kube-proxy {
+    chain services {
+        meta l4proto { tcp, udp } ip daddr 10.96.0.10 th dport { 80, 8080 } dnat ip to 10.88.0.5:80
+        meta l4proto { tcp, udp } ip6 daddr fd00:96::10 th dport { 80, 8080 } dnat ip6 to [fd00:88::5]:80
+        meta l4proto { tcp, udp } fib daddr type local meta nfproto ipv4 th dport 30080 dnat ip to 10.88.0.5:80
+        meta l4proto { tcp, udp } fib daddr type local meta nfproto ipv6 th dport 30080 dnat ip6 to [fd00:88::5]:80
+    }
+    chain prerouting { type nat hook prerouting priority dstnat; jump services; }
+    chain output { type nat hook output priority -100; jump services; }
+    chain postrouting {
+        type nat hook postrouting priority srcnat;
+        ip saddr 10.88.0.5 ip daddr 10.88.0.5 masquerade
+        ip6 saddr fd00:88::5 ip6 daddr fd00:88::5 masquerade
+    }
+}
+"""
+"""A Service with ClusterIP and NodePort, whose endpoint is the pod. A pod that reaches itself is masqueraded."""
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, UDP])
+@pytest.mark.parametrize("first", ["kube-proxy", "publish"])
+def test_service_keeps_the_clients_address(lab: Lab, kind: int, first: str) -> None:
+    """What kube-proxy redirects to a pod with a hostPort keeps its source, as without hostPort; the port is served."""
+    at = Host(lab)
+    try:
+        for key in ("iptables", "ip6tables"):
+            at.host.sysctl(f"net/bridge/bridge-nf-call-{key}", "1")
+    except FileNotFoundError:
+        pytest.skip("this kernel has no br_netfilter")
+    at.host.run("bridge", "link", "set", "dev", "veth5", "hairpin", "on")
+    for route in ("10.96.0.0/16 via 192.0.2.1", "fd00:96::/64 via 2001:db8::1"):
+        at.outside.ip(f"route add {route}")
+    if first == "kube-proxy":
+        at.host.run("nft", "-f", "-", text=KUBE_PROXY)
+    at.publish(mapping(8080, protocol="tcp"), mapping(8080, protocol="udp"))
+    if first == "publish":
+        at.host.run("nft", "-f", "-", text=KUBE_PROXY)
+    with at.pod.serving(80, kind):
+        for port in (80, 8080):
+            for client, address, address6 in (
+                (at.neighbour, "10.88.0.6", "fd00:88::6"),
+                (at.foreign, "10.99.0.7", ""),
+                (at.outside, "192.0.2.9", "2001:db8::9"),
+                (at.pod, "10.88.0.1", "fd00:88::1"),
+            ):
+                assert client.ask("10.96.0.10", port, kind) == address
+                assert not address6 or client.ask("fd00:96::10", port, kind) == address6
+        assert at.neighbour.ask("192.0.2.1", 30080, kind) == "10.88.0.6"
+        assert at.neighbour.ask("2001:db8::1", 30080, kind) == "fd00:88::6"
+        assert at.neighbour.ask("192.0.2.1", 8080, kind) == "10.88.0.1"
+        assert at.neighbour.ask("2001:db8::1", 8080, kind) == "fd00:88::1"
+        assert at.pod.ask("192.0.2.1", 8080, kind) == "10.88.0.1"
+        assert at.pod.ask("2001:db8::1", 8080, kind) == "fd00:88::1"
+        assert at.host.ask("127.0.0.1", 8080, kind) == "10.88.0.1"
+
+
+OTHERS_MARKS = """
+table inet other {
+    counter kept { }
+    counter changed { }
+    chain before { type filter hook prerouting priority mangle; ct mark set 0xa5000001; }
+    chain before_output { type route hook output priority mangle; ct mark set 0xa5000001; }
+    chain after { type filter hook postrouting priority 300; jump look; }
+    chain after_input { type filter hook input priority 300; jump look; }
+    chain look {
+        meta l4proto != tcp return
+        ct mark 0xa5000001 meta mark 0x0 counter name kept return
+        counter name changed
+    }
+}
+"""
+
+
+def test_marks_of_others_stay(lab: Lab) -> None:
+    """A connection's mark is what another program made it, redirected or not, and no packet is marked."""
+    at = Host(lab)
+    at.publish(mapping(8080))
+    at.host.run("nft", "-f", "-", text=OTHERS_MARKS)
+    with at.pod.serving(80), at.host.serving(22):
+        assert at.outside.ask("192.0.2.1", 8080) == "192.0.2.9"
+        assert at.neighbour.ask("2001:db8::1", 8080) == "fd00:88::1"
+        assert at.host.ask("127.0.0.1", 8080) == "10.88.0.1"
+        assert at.outside.ask("192.0.2.1", 22) == "192.0.2.9"
+    counters = at.host.run("nft", "list", "counters")
+    assert "counter changed {\n\t\tpackets 0 " in counters
+    assert "counter kept {\n\t\tpackets 0 " not in counters
+
+
 def test_taken_back(lab: Lab) -> None:
     """After unpublish nothing answers, and no element stays."""
     at = Host(lab)

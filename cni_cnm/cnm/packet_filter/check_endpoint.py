@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts, network_elements, restore_elements
+from cni_cnm.cnm.packet_filter import (
+    endpoint_elements,
+    firewall_state,
+    foreign_accepts,
+    network_elements,
+    restore_elements,
+)
 from cni_cnm.cnm.records import load_network
 from cni_cnm.errors import CheckFailed
 from cni_cnm.kernel import Transaction, merge
@@ -27,6 +33,7 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
         host.nft,
         endpoint_elements.own(record, policy),
         network_elements.elements_of(host, network) if network else Transaction(),
+        rules=firewall_state.load(host).rules == firewall_state.RULES,
     )
     key = foreign_accepts.key_of(record, policy)
     missing = foreign_accepts.missing(host, key, policy)
@@ -39,14 +46,17 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
     return [obstacle.sentence for obstacle in obstacles]
 
 
-def check_elements(nft: Nft, own: Transaction, network: Transaction) -> None:
-    """CheckFailed naming the first rule or element that is missing, of the endpoint's or of its network's."""
+def check_elements(nft: Nft, own: Transaction, network: Transaction, *, rules: bool = True) -> None:
+    """CheckFailed naming the first rule or element that is missing, of the endpoint's or of its network's.
+
+    `rules` False: those of another release are there, until the next ADD or the service writes this program's.
+    """
     transaction = merge(network, own)
     # A network's elements may have another network's comment: the last one put on a shared bridge.
     elements = [element._replace(comment="") for element in network.put] + [*own.put, *own.claim]
     if not elements:
         return
-    for table, chain, number, count in restore_elements.missing_rules(nft, transaction.declare):
+    for table, chain, number, count in restore_elements.missing_rules(nft, transaction.declare) if rules else ():
         raise CheckFailed(
             f"{number} of {count} rules are missing from {chain} in the nftables table {table}", hint=_HINT
         )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Handle
     from cni_cnm.model import Json
 
+RULES = 1
+"""Raised when a chain gets other rules than the release before gave it: the next look then writes all of them anew."""
 _STATE = "state"
 
 
@@ -43,6 +45,8 @@ class State(NamedTuple):
     (firewall/foreign_accept.py)."""
     obstacles: Mapping[str, Json] = {}
     """By the same ids: what other firewalls drop, or may drop, all the same (firewall/foreign_drops.py)."""
+    rules: int = RULES
+    """`RULES` of the program that wrote the rules; 0.1.0 records none."""
 
 
 def lock(host: Host, *, shared: bool = False) -> AbstractContextManager[None]:
@@ -55,8 +59,10 @@ def load(host: Host) -> State:
     if not raw or raw.get("epoch") != host.epoch:
         return State()
     chains, declared, watched = (tuple(raw[field]) for field in ("chains", "declared", "watched"))
-    obstacles = raw.get("obstacles", {})  # which 0.1.0 did not look for
-    return State(raw["epoch"], raw["tables"], chains, declared, raw["others"], watched, raw["accepted"], obstacles)
+    obstacles, rules = raw.get("obstacles", {}), raw.get("rules", 0)  # which 0.1.0 does not record
+    return State(
+        raw["epoch"], raw["tables"], chains, declared, raw["others"], watched, raw["accepted"], obstacles, rules
+    )
 
 
 def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:
@@ -79,8 +85,8 @@ def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[st
 
 
 def is_intact(host: Host, state: State) -> bool:
-    """True if our tables are still the same ones, and no chain with a hook has lost all its rules."""
-    if state.epoch != host.epoch:
+    """True if our tables are still the same ones with this program's rules, and no chain with a hook has lost all."""
+    if state.epoch != host.epoch or state.rules != RULES:
         return False
     if not state.tables:
         return True

@@ -50,12 +50,14 @@ def test_what_is_remembered_is_compared(tmp_path: Path, nft: MemoryNft) -> None:
 
 
 def test_keys_on_disk_are_those_of_0_1_0(tmp_path: Path, nft: MemoryNft) -> None:
-    """The stamp of other firewalls is written under `others`; 0.1.0 passes over `obstacles`, which it did not have."""
+    """The stamp of other firewalls is written under `others`; 0.1.0 passes over the keys that it did not have."""
     host = host_of(tmp_path, nft)
     firewall_state.remember(host, DECLARE)
     raw = host.store.get(FIREWALL, "state")
     assert raw is not None
     of_0_1_0 = {"epoch", "tables", "chains", "declared", "others", "watched", "accepted"}
-    assert set(raw) == of_0_1_0 | {"obstacles"}
+    assert set(raw) == of_0_1_0 | {"obstacles", "rules"}
     host.store.put(FIREWALL, "state", {key: raw[key] for key in of_0_1_0})
-    assert firewall_state.load(host).obstacles == {}
+    state = firewall_state.load(host)
+    assert state.obstacles == {}
+    assert not firewall_state.is_intact(host, state), "the rules of 0.1.0 are not this program's"
