@@ -50,7 +50,7 @@ class Configuration(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a device must be born, and under which name.
+    """Where a device is made, and under which name.
 
     CNI gives the container's own stack and final name; a caller that moves the device itself (Docker) gives the
     host's and a temporary one. No driver branches on which.

@@ -3,7 +3,7 @@
     host namespace                                   container
     cni0 (gateway addresses, fixed MAC and MTU) ── vethXXXXXXXX ═══ eth0
 
-The pair is born in its two places in one request and already enslaved: moving an interface costs 14 ms in the kernel.
+The pair is made in its two places in one request, as a port of the bridge: moving a link costs 14 ms in the kernel.
 The bridge's MAC stays while ports come and go: neighbours' entries for the gateway would be wrong otherwise
 (bridge_link.py). Bridges stay when the last endpoint leaves, as with Docker and the reference.
 """

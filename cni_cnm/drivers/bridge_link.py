@@ -1,7 +1,7 @@
 """The bridge itself: found or made, and kept as it is while ports join and leave.
 
 Of its own accord the kernel gives a bridge the lowest MAC and the lowest MTU of its ports. A MAC that is set stays. An
-MTU stays once it was *changed*: one that the bridge was born with, or that it had already, counts for nothing
+MTU stays once it was *changed*: one that the bridge was made with, or that it had already, counts for nothing
 (br_change_mtu in net/bridge/br_device.c).
 """
 

@@ -1,8 +1,8 @@
 """The chained driver: the interface is another plugin's, made before this one was called (`prevResult`).
 
-It makes and removes nothing; the endpoint it gives adds published ports, shaping, tuning and the block `firewall` to
-that interface. What goes by a bridge goes by the one the interface stands on; where it stands on none, but has an end
-on the host (ptp), by that end, which is a network of one endpoint then.
+It makes and removes nothing. The endpoint adds published ports, shaping, tuning and the block `firewall` to that
+interface. Rules name the bridge that the interface is a port of. If it is a port of none, but has an end on the host
+(ptp), they name that end, which is then a network of one endpoint.
 """
 
 from __future__ import annotations

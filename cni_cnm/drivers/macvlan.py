@@ -1,7 +1,8 @@
 """The macvlan driver: each container is a host of its own on the parent's physical network, with its own MAC.
 
-Modes: `bridge` (containers of one parent reach each other), `private` (they do not), `vepa` (by the switch outside),
-`passthru` (one container has the parent, and its MAC, for itself; the kernel makes the parent promiscuous then).
+In mode `bridge` containers of one parent reach each other, in `private` they do not, in `vepa` they do through the
+external switch. In `passthru` only one container uses the parent, with the parent's MAC. The kernel then makes the
+parent promiscuous.
 """
 
 from __future__ import annotations

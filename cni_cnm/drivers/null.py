@@ -1,4 +1,4 @@
-"""The null driver: a sandbox with loopback and nothing else, for what must not talk to anybody.
+"""The null driver: a sandbox with loopback and nothing else, for containers that must reach nothing.
 
 A network of it is only a name: any number may be made, and removed like others. (Docker has one, which it makes itself
 and does not let go, because its commands need something to name.)

@@ -3,7 +3,7 @@
     host namespace                     container
     eth0 (parent, without change) ──── eth0 (macvlan or ipvlan)
 
-The interface is born in the container under its final name. Nothing of it is on the host, so it is taken out where it
+The interface is made in the container under its final name. Nothing of it is on the host, so it is taken out where it
 is, or goes with the container's namespace. The host itself cannot talk to the containers by the parent: that is how
 the kernel has it.
 """
@@ -92,7 +92,7 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         link = place.stack.link(place.ifname)
         if link is None:
             raise DriverFailed(f"{place.ifname} vanished while it was being set up", hint="was its parent removed?")
-        # As the reference: neighbours learn at once where an address is now. IPv4's key is everybody's.
+        # As the reference: neighbours learn at once where an address is now. IPv4's key is set for every driver.
         place.stack.set_sysctls([(f"net/ipv6/conf/{place.ifname}/ndisc_notify", "1")], tolerate=True)
         return Device(Interface(link.name, link.mac, link.mtu, place.sandbox))
 

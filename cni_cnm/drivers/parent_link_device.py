@@ -68,7 +68,7 @@ def ensure(options: ParentLinkOptions, stack: Stack) -> Link:
 
 
 def remove(options: ParentLinkOptions, host: Stack) -> None:
-    """What `ensure` made; missing is done."""
+    """Remove what `ensure` made. No error if absent."""
     link = host.link(options.private or options.parent)
     ours = link is not None and (
         link.kind == "ifb" if options.private else options.vlan and link.kind == "vlan" and link.alias == ALIAS

@@ -117,7 +117,7 @@ class RemoteDriver(Driver[RemoteOptions]):
                 raise InvalidConfig(
                     f"firewall.{key} is {raw.raw(key)!r}, which goes by bridges, and what the plugin "
                     f"{self.name} makes its networks of only it knows",
-                    hint="leave it out: who reaches the endpoints is the plugin's affair",
+                    hint="leave it out: the plugin decides what reaches the endpoints",
                 )
         generic = {str(label): _text(value) for label, value in raw.mapping("labels").items() if value is not None}
         if "mtu" in raw:

@@ -1,10 +1,10 @@
 """Beside iptables: what its default would drop of a network is accepted, once per network, where the default stands.
 
-An accept in a table of ours lifts no other table's drop, so it must stand in theirs, right before the packet would be
-dropped whatever it is: at an unconditional DROP or REJECT in `FORWARD` or in a chain that it always enters
-(`DOCKER-USER`, ufw's), and at the end of `FORWARD` if its policy is DROP, as Docker makes it. What others drop or
-decide on purpose before (network policies, Docker's own isolation, an administrator) still counts, and so does what is
-not understood: it is never taken for a default.
+An accept in a table of ours does not prevent another table's drop. So it must be in that table, directly before the
+default drops the packet. A default is an unconditional DROP or REJECT in `FORWARD`, or in a chain that it always
+enters (`DOCKER-USER`, ufw's). The end of `FORWARD` is one if its policy is DROP, as Docker sets it. What others drop or
+decide on purpose before (network policies, Docker's own isolation, an administrator) still counts. A rule that is not
+understood is never taken for a default.
 
 Pure: a `FilterTable` as the kernel has it in, edits of it out. The rules of a network are told by their comment,
 `cni-cnm:` and 12 digits of its id:

@@ -1,9 +1,9 @@
 """host-local: addresses from ranges, leased in the folder that the reference executable of that name uses.
 
 The order of addresses, the files and the lock are the reference's (ranges.py, leases.py), so both can serve a network
-at the same time. Differences: an endpoint gets addresses from all range sets or from none, under one hold of the lock;
-void leases are reclaimed; a second address for an endpoint is refused also if it is requested; no cost grows with the
-number of leases.
+at the same time. Four things differ. An endpoint gets addresses from all range sets or from none, under one hold of
+the lock. Void leases are reclaimed. A second address for an endpoint is refused, also if it is requested. No cost grows
+with the number of leases.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The hosts of a benchmark: pods to attach, and stand-ins for the endpoints that are there already.
 
-A stand-in is everything an attached pod leaves on the host, made in bulk and attached to nothing: the
-lease, the record, the packet filter's rules, and a veth on a bridge (bridges of their own: one takes 1,023
-ports).
+A stand-in is everything that an attached pod has on the host, made in bulk and attached to nothing: the lease, the
+record, the packet filter's rules, and a veth on a bridge. They have bridges of their own, because one has 1,023 ports.
 """
 
 from __future__ import annotations

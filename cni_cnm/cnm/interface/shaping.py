@@ -1,5 +1,6 @@
-"""An endpoint's bandwidth: what comes to the container is limited where it enters the host's end of the veth, what it
-sends on an ifb (`bwp…`) that everything coming out of that end is redirected to.
+"""An endpoint's bandwidth. What the container receives is limited where it enters the host's end of the veth.
+
+What it sends comes out of that end, and is redirected to an ifb (`bwp…`), which limits it.
 
     host ──tbf──► veth ─── eth0        ingress of the container
     host ◄── ifb ◄──tbf── veth ◄─ eth0   egress: the queue is on the host, where the container cannot take it off
