@@ -9,7 +9,9 @@
  *   no service, connection refused or closed,      the full program, with the same stdin. Its CNI_CNM_REQUEST is the id
  *   another version, answer cut off or invalid     that the service was given: a request that the service has finished
  *                                                  is recognised and not run twice
- *   no answer within the limit                     error 11 (try again later); 60 s, STATUS 2 s
+ *   no answer within CNI_CNM_TIMEOUT               error 11 (try again later)
+ *   no answer to STATUS within 1 s                 the full program: STATUS changes nothing, so it may be asked twice,
+ *                                                  and a service that hangs makes no node NotReady
  *
  * Protocol: one request and one reply for each connection, numbers in host order. The other end is
  * cni_cnm/service/protocol.py: change both, and PROTOCOL with them.
@@ -20,7 +22,7 @@
  *   reply    struct reply, then stdout and stderr verbatim. A connection that is closed earlier declines the request
  *
  * Environment: CNI_CNM_SOCKET (the service's socket; empty: none), CNI_CNM_PROGRAM (the full program),
- * CNI_CNM_TIMEOUT (whole seconds). Compiled by build/relay.sh, which defines VERSION and VERSION_REPLY.
+ * CNI_CNM_TIMEOUT (whole seconds; 60). Compiled by build/relay.sh, which defines VERSION and VERSION_REPLY.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,6 +59,9 @@ static char *environment[ENVIRON_MAX + 2];
 static char program[PATH_MAX + sizeof PROGRAM];
 static char **arguments;
 static struct timespec deadline;
+static int is_status;
+static const char *input; /* the stdin that was read; NULL before that */
+static size_t input_size;
 
 static void put(int fd, const char *bytes, size_t size)
 {
@@ -79,8 +84,8 @@ _Noreturn static void fail(const char *code, const char *message)
 	_exit(1);
 }
 
-/* Execute the full program. `input`: the stdin that was read, which it reads again; NULL: stdin was not read. */
-_Noreturn static void execute_program(char **envp, const char *input, size_t size)
+/* Execute the full program. It reads `input` again as its stdin. */
+_Noreturn static void execute_program(char **envp)
 {
 	const char *named = getenv("CNI_CNM_PROGRAM");
 	if (named == NULL || *named == '\0') {
@@ -97,8 +102,8 @@ _Noreturn static void execute_program(char **envp, const char *input, size_t siz
 		int fd = memfd_create("stdin", 0);
 		if (fd < 0)
 			fail("5", "stdin cannot be passed on to the full program: memfd_create failed");
-		put(fd, input, size);
-		if (lseek(fd, 0, SEEK_CUR) != (off_t)size || lseek(fd, 0, SEEK_SET) != 0 || dup2(fd, STDIN_FILENO) < 0)
+		put(fd, input, input_size);
+		if (lseek(fd, 0, SEEK_CUR) != (off_t)input_size || lseek(fd, 0, SEEK_SET) != 0 || dup2(fd, STDIN_FILENO) < 0)
 			fail("5", "stdin cannot be passed on to the full program: out of memory");
 		close(fd);
 	}
@@ -106,12 +111,14 @@ _Noreturn static void execute_program(char **envp, const char *input, size_t siz
 	fail("5", "no service answers, and the full program cannot be executed: is it missing beside the relay?");
 }
 
-/* Set the socket's time limit to the time that is left. */
+/* Set the socket's time limit to the time that is left. Without any, the call ends here. */
 static void limit(int sock)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	int64_t left = (deadline.tv_sec - now.tv_sec) * 1000000LL + (deadline.tv_nsec - now.tv_nsec) / 1000;
+	if (left <= 0 && is_status)
+		execute_program(environment);
 	if (left <= 0)
 		fail("11", "the service did not answer in time; see CNI_CNM_TIMEOUT and the log of cni-cnm serve");
 	struct timeval value = { left / 1000000, left % 1000000 };
@@ -119,14 +126,14 @@ static void limit(int sock)
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value);
 }
 
-static void start_clock(const char *command)
+static void start_clock(void)
 {
 	const char *text = getenv("CNI_CNM_TIMEOUT");
 	long seconds = text ? strtol(text, NULL, 10) : 0;
 	if (seconds < 1 || seconds > 86400)
 		seconds = 60;
-	if (strcmp(command, "STATUS") == 0 && seconds > 2)
-		seconds = 2;
+	if (is_status)
+		seconds = 1;
 	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += seconds;
 }
@@ -202,7 +209,7 @@ int main(int argc, char **argv, char **envp)
 
 	arguments = argc > 0 ? argv : (char *[]){ "cni-cnm", NULL };
 	if (command == NULL || *command == '\0')
-		execute_program(envp, NULL, 0);
+		execute_program(envp);
 	if (strcmp(command, "VERSION") == 0) {
 		put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1);
 		return 0;
@@ -213,7 +220,7 @@ int main(int argc, char **argv, char **envp)
 	close(sock);
 
 	if (getrandom(random, sizeof random, 0) != sizeof random)
-		execute_program(envp, NULL, 0);
+		execute_program(envp);
 	for (size_t i = 0; i < sizeof random; i++) {
 		id[16 + 2 * i] = "0123456789abcdef"[random[i] >> 4];
 		id[17 + 2 * i] = "0123456789abcdef"[random[i] & 15];
@@ -222,42 +229,44 @@ int main(int argc, char **argv, char **envp)
 	environ_end = pack(environ_end, envp, "CNI_CNM_REQUEST=", environment + 1, ENVIRON_MAX);
 	size_t argv_end = environ_end ? pack(environ_end, arguments, NULL, NULL, ENVIRON_MAX) : 0;
 	if (argv_end == 0 || (path != NULL && (*path == '\0' || strlen(path) >= sizeof address.sun_path)))
-		execute_program(envp, NULL, 0);
+		execute_program(envp);
 	if (path != NULL)
 		memcpy(address.sun_path, path, strlen(path) + 1);
 
 	fds[0] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sock < 0 || fds[0] < 0)
-		execute_program(environment, NULL, 0);
-	start_clock(command);
+		execute_program(environment);
+	is_status = strcmp(command, "STATUS") == 0;
+	start_clock();
 	for (;;) {
 		limit(sock);
 		if (connect(sock, (struct sockaddr *)&address, sizeof address) == 0)
 			break;
 		if (errno != EINTR && errno != EAGAIN) /* EAGAIN: the service's queue is full; limit() ends the loop */
-			execute_program(environment, NULL, 0);
+			execute_program(environment);
 	}
 
-	char *input = request.bytes + argv_end;
-	size_t input_size = 0;
-	for (ssize_t n = 1; n != 0; input_size += n > 0 ? (size_t)n : 0) {
-		n = read(STDIN_FILENO, input + input_size, STDIN_MAX + 1 - input_size);
+	char *bytes = request.bytes + argv_end;
+	size_t size = 0;
+	for (ssize_t n = 1; n != 0; size += n > 0 ? (size_t)n : 0) {
+		n = read(STDIN_FILENO, bytes + size, STDIN_MAX + 1 - size);
 		if (n < 0 && errno == EAGAIN)
 			poll(&(struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN }, 1, -1);
 		else if (n < 0 && errno != EINTR)
 			fail("5", "the network configuration cannot be read from stdin");
-		if (input_size + (n > 0 ? (size_t)n : 0) > STDIN_MAX)
+		if (size + (n > 0 ? (size_t)n : 0) > STDIN_MAX)
 			fail("6", "the network configuration is larger than 4 MiB");
 	}
 
 	/* O_NONBLOCK: if the path is a FIFO, the call must not block. */
 	fds[1] = netns != NULL && *netns != '\0' ? open(netns, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
 	request.head = (struct request){ PROTOCOL, VERSION, (uint32_t)(environ_end - sizeof request.head),
-					 (uint32_t)(argv_end - environ_end), (uint32_t)input_size, fds[1] < 0 ? 1 : 2 };
-	start_clock(command); /* the time in which the runtime writes stdin does not count */
-	if (send_request(sock, argv_end + input_size, fds, request.head.descriptors) < 0 || receive_reply(sock) < 0)
-		execute_program(environment, input, input_size);
+					 (uint32_t)(argv_end - environ_end), (uint32_t)size, fds[1] < 0 ? 1 : 2 };
+	input = bytes, input_size = size;
+	start_clock(); /* the time in which the runtime writes stdin does not count */
+	if (send_request(sock, argv_end + size, fds, request.head.descriptors) < 0 || receive_reply(sock) < 0)
+		execute_program(environment);
 	put(STDOUT_FILENO, reply.bytes + sizeof reply.head, reply.head.out);
 	put(STDERR_FILENO, reply.bytes + sizeof reply.head + reply.head.out, reply.head.err);
 	return (int)reply.head.code;

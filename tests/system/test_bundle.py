@@ -86,6 +86,8 @@ def test_installed_it_runs_and_is_taken_back_whole(bundle: Path, tmp_path: Path)
     assert [path.name for path in (tmp_path / "opt/cni/lib/cni-cnm").iterdir()].count(__version__) == 1
     installed = tmp_path / "etc/cni/net.d/10-cni-cnm-podnet.conflist"
     assert installed.read_bytes() == (ROOT / "conf/cni-1.0.0/podnet.conflist").read_bytes()
+    install(tmp_path, "--conflist", "podnet", "--cni-version", "1.1.0")
+    assert installed.read_bytes() == (ROOT / "conf/cni-1.1.0/podnet.conflist").read_bytes()
     install(tmp_path, "--uninstall")
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
@@ -142,7 +144,9 @@ def test_another_build_of_a_version_that_runs_goes_beside_it(bundle: Path, tmp_p
     assert sorted(path.name for path in lib.iterdir()) == [f"{__version__}-2", "current"]
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["--conflist", "no-such-example"]])
+@pytest.mark.parametrize(
+    "arguments", [["--nonsense"], ["--conflist", "no-such-example"], ["--conflist", "podnet", "--cni-version", "1.2.0"]]
+)
 def test_install_refuses_what_it_does_not_know(bundle: Path, tmp_path: Path, arguments: list[str]) -> None:
     """A wrong argument is refused before anything is written."""
     done = subprocess.run([INSTALL, "--prefix", tmp_path, *arguments], capture_output=True, text=True, check=False)

@@ -176,19 +176,31 @@ def test_a_hanging_service_does_not_hang_the_runtime(relay: Relay, when: str) ->
     assert json.loads(ran.out)["code"] == 11
 
 
-def test_status_waits_two_seconds_at_most(relay: Relay) -> None:
-    """A runtime asks every few seconds: the general limit does not count for STATUS."""
+@pytest.mark.parametrize("when", ["before reading", "before answering", "in the answer", "queue full"])
+def test_the_full_program_answers_status_for_a_hanging_service(relay: Relay, when: str) -> None:
+    """It gets the same stdin, long before the general limit: the node stays Ready."""
 
-    released = threading.Event()
-
-    def stall(connection: socket.socket) -> None:
-        read_request(connection)
+    def hang(connection: socket.socket) -> None:
+        if when == "in the answer":
+            reply(connection, REPLIED[:-1])
+        elif when == "before answering":
+            read_request(connection)
         released.wait(30)
 
-    with Service(relay.socket, stall):
-        ran = relay.run(CNI_COMMAND="STATUS")
-        released.set()  # only now: it was the relay that gave up
-    assert json.loads(ran.out)["code"] == 11
+    released = threading.Event()
+    stdin = b"x" * 1_000_000
+    fillers = [socket.socket(socket.AF_UNIX) for _ in range(2 if when == "queue full" else 0)]
+    with Service(relay.socket, hang, backlog=0 if fillers else 16):
+        for filler in fillers:
+            filler.connect(str(relay.socket))
+            time.sleep(0.1)
+        ran = relay.run(stdin, CNI_COMMAND="STATUS", CNI_CNM_TIMEOUT="60")
+        released.set()  # only now: it was the relay that waited no longer
+        for filler in fillers:
+            filler.close()
+    assert ran.code == 7
+    assert ran.out.startswith(b"program id=")
+    assert ran.out.endswith(b"cni=STATUS args= stdin=" + stdin)
 
 
 def test_a_slow_answer_arrives_whole(relay: Relay) -> None:

@@ -99,6 +99,21 @@ def test_a_pod_by_the_service(served: Served) -> None:
     assert [served.traced(f"{verb} c1 eth0 code=0") for verb in ("ADD", "CHECK", "STATUS", "DEL")] == [1] * 4
 
 
+def test_status_while_the_service_hangs(served: Served) -> None:
+    """The full program answers, ready or not; the service goes on later as if nothing had been asked."""
+    served.start()
+    assert served.service is not None
+    newer = {**CONF, "cniVersion": "1.1.0"}
+    missing = {**newer, "ipam": {"type": "nowhere-found"}}
+    served.node.run("kill", "-STOP", str(served.pid())).ok()
+    assert served.call("STATUS", conf=newer).ok().out == ""
+    assert json.loads(served.call("STATUS", conf=missing).out)["code"] == 50
+    served.service.send_signal(signal.SIGCONT)  # nsenter stops with what it has started, and continues it
+    served.call("ADD").ok()
+    served.call("DEL").ok()
+    assert served.traced("ADD c1 eth0 code=0") == 1
+
+
 CALLS: dict[str, dict[str, Any]] = {
     "no such version": {"conf": {**CONF, "cniVersion": "9.9.9"}},
     "no such namespace": {"netns": "/run/netns/nowhere"},
