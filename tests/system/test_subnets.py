@@ -261,3 +261,22 @@ def test_a_network_that_cannot_be_made(side: Side, verb: str) -> None:
     side.delete(good).ok()
     side.node.run(str(side.executable), "network", "rm", "web").ok()
     assert side.node.links() == {"lo"}
+
+
+@pytest.mark.parametrize("removed", ["folder", "lease"])
+def test_an_address_on_record_is_not_given_again(side: Side, removed: str) -> None:
+    """A lease that was deleted under a running container is written again by the next ADD."""
+    config = net("10.60.0.0/29")
+    first = side.add(config).ok().json["ips"][0]["address"].partition("/")[0]
+    folder = side.node.path("/var/lib/cni/networks/web")
+    if removed == "folder":
+        side.node.run("rm", "-r", "/var/lib/cni/networks/web").ok()
+    else:
+        (folder / first).unlink()
+        (folder / "last_reserved_ip.0").write_text("10.60.0.6")  # the next allocation begins with the first address
+    second = side.add(config, "c2").ok().json["ips"][0]["address"].partition("/")[0]
+    assert second != first
+    assert side.leases("web")[first].startswith("c1")
+    for container in ("c1", "c2"):
+        side.delete(config, container).ok()
+    assert [name for name in side.leases("web") if name[0].isdigit()] == []
