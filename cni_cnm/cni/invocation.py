@@ -63,26 +63,27 @@ class Invocation:
     def key(self) -> EndpointKey:
         return request.key_of(self.config, self.call)
 
-    def refuse_own_namespace(self, engine: Engine, *, may_be_gone: bool = False) -> None:
-        """InvalidNamespace if CNI_NETNS is the namespace this program runs in: it would change the host.
-
-        With `may_be_gone` a namespace that is missing or cannot be opened is accepted; without, it is an error.
-        """
-        if self.call.own_namespace or (may_be_gone and not self.call.netns):
-            return
-        try:
-            target = engine.namespaces.open(self.call.netns)
-        except CnmError:
-            if may_be_gone:
-                return
-            raise
-        with target, engine.namespaces.host() as host:
-            own = target.inode() == host.inode()
-        if own:
+    def refuse_own_namespace(self, engine: Engine) -> None:
+        """InvalidNamespace if CNI_NETNS is the namespace this program runs in: it would change the host."""
+        if not self.call.own_namespace and self._is_own(engine):
             raise InvalidNamespace(
                 f"CNI_NETNS {self.call.netns} is the plugin's own network namespace",
                 hint="CNI_NETNS_OVERRIDE=1 permits it",
             )
+
+    def leads_to_own_namespace(self, engine: Engine) -> bool:
+        """The same as an answer, for a DEL: a process id in the path may be another process's by now.
+
+        A namespace that is missing or cannot be opened is not that one.
+        """
+        try:
+            return bool(self.call.netns) and not self.call.own_namespace and self._is_own(engine)
+        except CnmError:
+            return False
+
+    def _is_own(self, engine: Engine) -> bool:
+        with engine.namespaces.open(self.call.netns) as target, engine.namespaces.host() as host:
+            return target.inode() == host.inode()
 
     def warn(self, found: Sequence[str]) -> None:
         """Warnings go to stderr and to the log, because runtimes discard a plugin's stderr."""

@@ -64,11 +64,10 @@ def _previous(invocation: Invocation) -> bytes | None:
 
 
 def _del(invocation: Invocation) -> bytes:
-    if not invocation.call.netns:
-        return b""
     engine = invocation.controller()
+    if not invocation.call.netns or invocation.leads_to_own_namespace(engine):
+        return b""
     try:
-        invocation.refuse_own_namespace(engine)
         with engine.namespaces.open(invocation.call.netns) as stack:
             stack.set_link(_lo(stack).ifindex, up=False)
     except NamespaceGone:

@@ -152,8 +152,10 @@ def _add_to_chain(invocation: Invocation, network: NetworkSpec, endpoint: Endpoi
 
 def _del(invocation: Invocation) -> bytes:
     engine = invocation.controller()
-    invocation.refuse_own_namespace(engine, may_be_gone=True)
-    invocation.warn(engine.detach(invocation.key(), request.leaving(invocation.call), _ipam_if_readable(invocation)))
+    endpoint = request.leaving(invocation.call)
+    if invocation.leads_to_own_namespace(engine):  # the container's is gone
+        endpoint = endpoint._replace(netns="", environ={**endpoint.environ, "CNI_NETNS": ""})
+    invocation.warn(engine.detach(invocation.key(), endpoint, _ipam_if_readable(invocation)))
     return b""
 
 

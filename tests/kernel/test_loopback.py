@@ -92,11 +92,11 @@ def test_foreign_address(sandbox: Namespace) -> None:
 
 
 def test_own_namespace(tmp_path: Path) -> None:
-    """The plugin's own namespace, under another path, is refused."""
+    """The plugin's own namespace, under another path: ADD is refused, and DEL leaves its lo up."""
     alias = tmp_path / "netns"
     alias.symlink_to("/proc/self/ns/net")
-    for verb in ("ADD", "DEL"):
-        assert json.loads(call(verb, str(alias)).out)["code"] == 8
+    assert json.loads(call("ADD", str(alias)).out)["code"] == 8
+    assert call("DEL", str(alias)).code == 0
 
 
 def test_gone(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ def refuse_unsupported(network: NetworkSpec, role: Role, spec: EndpointSpec) -> 
         )
 
 
+def derived_macs(endpoint_id: str) -> tuple[str, str]:
+    """The MACs that `_mac` gives an endpoint: on a network of the host, and on a physical one."""
+    return stable_mac(endpoint_id), stable_mac(digest(host_id(), endpoint_id))
+
+
 def _mac(network: NetworkRecord, endpoint_id: str) -> str:
     """The MAC of an endpoint that requests none; "" where the device brings its own.
 

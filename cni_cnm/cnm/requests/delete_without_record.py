@@ -8,37 +8,55 @@ its link, leases and rules are removed.
 from __future__ import annotations
 
 from cni_cnm import ipam
+from cni_cnm.cnm.endpoint import endpoint_record
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.drivers import drivers
-from cni_cnm.errors import NamespaceGone, raise_gathered
+from cni_cnm.errors import NamespaceGone, NoSuchDriver, raise_gathered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec
 
 
-def delete(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec) -> None:
-    """Every step is tried; their errors are raised together."""
+def delete(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec | None) -> Sequence[str]:
+    """Every step is tried; their errors are raised together. Returns notes on what was left alone.
+
+    `ipam_spec` None: no address was leased.
+    """
     gathered = ErrorList()
     leased: set[IPAddress] = set()
-    found = False
+    found: list[bool] = []
 
-    def last(addresses: frozenset[IPAddress]) -> None:
+    def before_release(addresses: frozenset[IPAddress]) -> None:
         leased.update(addresses)
+        found.append(spec is not None and _remove_link(host, key, spec, addresses))
 
-    def link() -> None:
-        nonlocal found
-        found = spec is not None and bool(spec.netns) and _remove_link(host, spec)
+    def release() -> None:
+        if ipam_spec is None:
+            return
+        try:
+            environ = spec.environ if spec else {}
+            ipam.release_unrecorded(key.network, ipam_spec, key, environ, before_release, host)
+        except NoSuchDriver as error:  # as at ADD, which then made nothing
+            gathered.notes.append(f"no address was released: {error.msg}")
 
-    environ = spec.environ if spec else {}
-    gathered.attempt(link)
-    gathered.attempt(lambda: ipam.release_unrecorded(key.network, ipam_spec, key, environ, last, host))
-    gathered.attempt(lambda: _remove_rules(host, key, spec, leased, everywhere=found or bool(leased)))
+    gathered.attempt(release)
+    if not found:
+        gathered.attempt(lambda: before_release(frozenset()))
+    if ipam_spec is not None:
+        gathered.attempt(lambda: _remove_rules(host, key, spec, leased, everywhere=any(found) or bool(leased)))
     raise_gathered(gathered.errors)
+    return gathered.notes
 
 
-def _remove_link(host: Host, spec: EndpointSpec) -> bool:
+def _remove_link(host: Host, key: EndpointKey, spec: EndpointSpec, leased: frozenset[IPAddress]) -> bool:
+    """Remove the interface if it is this endpoint's: it has a leased address, or the MAC that follows from its name.
+
+    Another plugin's may be there after an ADD that was refused, and another container's at a path that is used again.
+    """
     try:
         target = host.namespaces.open(spec.netns)
     except NamespaceGone:
@@ -47,6 +65,10 @@ def _remove_link(host: Host, spec: EndpointSpec) -> bool:
         link = target.link(spec.ifname)
         if link is None or not any(link.kind in drivers.get(name).link_kinds for name in drivers):
             return False  # it was not made for this container alone
+        if link.mac not in endpoint_record.derived_macs(key.id) and not (
+            leased and leased & {address.ip for address in target.addresses(link.ifindex)}
+        ):
+            return False
         target.delete_link(link.ifindex)
         return True
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def detach(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec | None) -> Sequence[str]:
-    """No error if there is nothing to remove. Returns what plugins refused, one sentence each."""
+    """No error if there is nothing to remove. Returns what plugins refused and what is left, one sentence each."""
     with locked_endpoint.lock(host, key.id):
         record = load_endpoint(host.store, key.id)
         if record is not None:
@@ -26,6 +26,4 @@ def detach(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: I
             raise_gathered(gathered.errors)
             return gathered.notes
         host.store.delete(ENDPOINTS, key.id)  # one that is no JSON
-        if ipam_spec is not None:
-            delete_without_record.delete(host, key, spec, ipam_spec)
-    return ()
+        return delete_without_record.delete(host, key, spec, ipam_spec)

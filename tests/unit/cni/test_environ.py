@@ -64,11 +64,19 @@ def ask_own(verb: str, override: str) -> Answer:
 
 
 @pytest.mark.parametrize("value", ["0", "", "false", "yes"])
-@pytest.mark.parametrize("verb", ["ADD", "DEL"])
-def test_own_namespace_is_refused(verb: str, value: str) -> None:
+def test_own_namespace_is_refused(value: str) -> None:
     """CNI_NETNS being the plugin's own namespace is code 8, with nothing done."""
-    answer = ask_own(verb, value)
+    answer = ask_own("ADD", value)
     assert (answer.code, answer.engine.calls) == (8, [])
+
+
+@pytest.mark.parametrize("value", ["0", "", "false", "yes"])
+def test_own_namespace_is_none_for_a_del(value: str) -> None:
+    """The container's is gone: the engine is told of no namespace."""
+    answer = ask_own("DEL", value)
+    assert answer.code == 0
+    ((call, _, endpoint, *_),) = answer.engine.calls
+    assert (call, endpoint.netns, endpoint.environ["CNI_NETNS"]) == ("detach", "", "")
 
 
 @pytest.mark.parametrize("value", ["1", "true", "TRUE", "True"])
