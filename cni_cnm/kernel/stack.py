@@ -312,14 +312,14 @@ class KernelStack:
         for version in (4, 6):
             query = routes.query(version, link=link, table=table)
             try:
-                listed = self.connection.socket.dump(query, messages.RTM_GETROUTE, f"listing the routes{self.place}")
+                sentence = f"listing the routes{self.place}"
+                listed = self.connection.socket.dump(query, messages.RTM_GETROUTE, sentence, routes.read)
             except KernelError as error:
                 if error.errno in (ENOENT, EOPNOTSUPP):  # no such table; no such family
                     continue
                 raise
             # A kernel without IPv6 answers with the routes of all families.
-            entries = (routes.route(message) for message in listed)
-            found += [entry for entry in entries if entry is not None and entry.dst.version == version]
+            found += [entry for entry in listed if entry is not None and entry.dst.version == version]
         return found
 
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:

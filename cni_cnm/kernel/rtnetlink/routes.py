@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from struct import Struct
 from typing import Any
 
 from cni_cnm.kernel.contract.route import MAIN, RouteEntry, completed, implied_scope
 from cni_cnm.kernel.netlink.messages import Message, rtmsg
+from cni_cnm.kernel.netlink.nlattr import number, places, raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_cnm.kernel.netlink.nlattr import Places
     from cni_cnm.model import IPAddress, IPNetwork
 
 _NOWHERE = 255
 _BOOT, _ADVERTISED, _UNICAST = 3, 9, 1
 """RTPROT_BOOT, RTPROT_RA; RTN_UNICAST."""
 _COMPAT = 252
+_HEAD = Struct("=I12xBBxxBBBB")
+"""struct nlmsghdr, and of struct rtmsg family, length of the destination, table, protocol, scope and type."""
+_FIXED_BYTES = 16 + 12
+_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH, _TABLE, _VIA = 1, 4, 5, 6, 7, 8, 9, 15, 18
+_MTU, _ADVMSS = 2, 8
+"""Of RTA_METRICS."""
+_NEXT_HOP = Struct("=HxxI")
+"""struct rtnexthop: length and link."""
+_VIA_FAMILY = Struct("=H")
 
 
 def message(route: RouteEntry, *, delete: bool = False) -> Message:
@@ -60,38 +72,59 @@ def query(version: int, *, link: int = 0, table: int | None = None) -> Message:
     return result
 
 
-def route(found: Message) -> RouteEntry | None:
-    """The route of a message; None if it is no unicast route of an IP family."""
-    family = found["family"]
-    if family not in (AF_INET, AF_INET6) or found["type"] != _UNICAST:
+def read(data: bytes, offset: int) -> RouteEntry | None:
+    """The route of the message at `offset` of a datagram; None if it is no unicast route of an IP family."""
+    length, family, dst_len, table, protocol, scope, kind = _HEAD.unpack_from(data, offset)
+    if family not in (AF_INET, AF_INET6) or kind != _UNICAST:
         return None
-    address: type[IPAddress] = IPv6Address if family == AF_INET6 else IPv4Address
-    network: type[IPNetwork] = IPv6Network if family == AF_INET6 else IPv4Network
-    any_address = "::" if family == AF_INET6 else "0.0.0.0"  # noqa: S104
-    gateway, via, source = (found.get_attr(name) for name in ("RTA_GATEWAY", "RTA_VIA", "RTA_PREFSRC"))
-    metrics = found.get_attr("RTA_METRICS")
-    gw: IPAddress | None = None
-    if gateway is not None:
-        gw = address(gateway)
-    elif via is not None:
-        gw = IPv6Address(via["addr"]) if via["family"] == AF_INET6 else IPv4Address(via["addr"])
-    hops = found.get_attr("RTA_MULTIPATH") or []
-    gateways = [address(hop.get_attr("RTA_GATEWAY")) for hop in hops if hop.get_attr("RTA_GATEWAY")]
+    six = family == AF_INET6
+    address: type[IPAddress] = IPv6Address if six else IPv4Address
+    network: type[IPNetwork] = IPv6Network if six else IPv4Network
+    found = places(data, offset + _FIXED_BYTES, offset + length)
+    metrics = places(data, *found[_METRICS]) if _METRICS in found else {}
+    link, gateways = number(data, found.get(_OIF)), _gateways(data, found, address)
+    if _MULTIPATH in found:
+        link, gateways = _next_hops(data, *found[_MULTIPATH], address)
     return completed(
         RouteEntry(
-            dst=network((found.get_attr("RTA_DST") or any_address, found["dst_len"])),
-            gw=gateways[0] if gateways else gw,
-            link=found.get_attr("RTA_OIF") or (hops[0]["oif"] if hops else 0),
-            mtu=metrics.get_attr("RTAX_MTU") if metrics is not None else None,
-            advmss=metrics.get_attr("RTAX_ADVMSS") if metrics is not None else None,
-            priority=found.get_attr("RTA_PRIORITY"),
-            table=found.get_attr("RTA_TABLE") or found["table"],
-            scope=found["scope"],
-            src=address(source) if source is not None else None,
+            dst=network((raw(data, found.get(_DST)) or bytes(16 if six else 4), dst_len)),
+            gw=gateways[0] if gateways else None,
+            link=link,
+            mtu=number(data, metrics.get(_MTU)),
+            advmss=number(data, metrics.get(_ADVMSS)),
+            priority=number(data, found.get(_PRIORITY)),
+            table=number(data, found.get(_TABLE)) or table,
+            scope=scope,
+            src=address(raw(data, found[_PREFSRC])) if _PREFSRC in found else None,
             also_via=tuple(gateways[1:]),
-            advertised=found["proto"] == _ADVERTISED,
+            advertised=protocol == _ADVERTISED,
         )
     )
+
+
+def _gateways(data: bytes, found: Places, address: type[IPAddress]) -> list[IPAddress]:
+    """The gateway of a route without next hops, which may be of the other family (RTA_VIA)."""
+    if _GATEWAY in found:
+        return [address(raw(data, found[_GATEWAY]))]
+    if _VIA not in found:
+        return []
+    begin, end = found[_VIA]
+    family = _VIA_FAMILY.unpack_from(data, begin)[0]
+    return [(IPv6Address if family == AF_INET6 else IPv4Address)(data[begin + _VIA_FAMILY.size : end])]
+
+
+def _next_hops(data: bytes, begin: int, end: int, address: type[IPAddress]) -> tuple[int, list[IPAddress]]:
+    """The link of the first next hop, and the gateways of all."""
+    link, gateways = 0, []
+    while begin + _NEXT_HOP.size <= end:
+        length, index = _NEXT_HOP.unpack_from(data, begin)
+        if length < _NEXT_HOP.size:
+            break
+        link = link or index
+        hop = places(data, begin + _NEXT_HOP.size, begin + length)
+        gateways += _gateways(data, hop, address)
+        begin += (length + 3) & ~3
+    return link, gateways
 
 
 def _gateway(route: RouteEntry, gateway: IPAddress) -> tuple[str, Any]:
