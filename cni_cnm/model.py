@@ -139,6 +139,8 @@ class Device(NamedTuple):
     """Its name on the host, if it still has to be moved into the sandbox (`Role.interface` is moved)."""
     lease: Lease | None = None
     """Addresses and routes that the driver gives in addition to the IPAM's."""
+    remade: bool = False
+    """The network's own link was gone and was made again: other endpoints' links have to be attached to it again."""
 
 
 class Attachment(NamedTuple):

@@ -74,7 +74,7 @@ def tuning_from_json(raw: Json) -> Tuning | None:
 
 
 def device_to_json(device: Device | None) -> Json:
-    """Without `source`, which the record has as `host_ifname`."""
+    """Without `source`, which the record has as `host_ifname`, and `remade`, which concerns one call."""
     if device is None or device.lease is None:
         return device and device[:4]
     return (*device[:4], lease_to_json(device.lease))

@@ -206,6 +206,12 @@ class Driver(ABC, Generic[OptionsT]):
     def create_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         """Make the device in its place, down, without addresses. On failure nothing of it stays, or `Unfinished`."""
 
+    def attach_again(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> None:
+        """Attach an endpoint's link to the network's own link, which was made again (`Device.remade`).
+
+        No error if the endpoint's link is absent.
+        """
+
     @abstractmethod
     def delete_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> None:
         """Remove the device from the host's side; no error if absent."""

@@ -76,7 +76,7 @@ class BridgeDriver(Driver[BridgeOptions]):
         wanted = [subnet.gateway for subnet in subnets if subnet.gateway] if options.is_gateway else []
         before = host.addresses(there.ifindex) if there is not None else ()
         try:
-            bridge = bridges.ensure(options, {subnet.pool.version for subnet in subnets}, host)
+            bridge, _ = bridges.ensure(options, {subnet.pool.version for subnet in subnets}, host)
             if options.is_gateway:
                 bridges.pin_mac(bridge, host)
                 gateway.ensure(options, bridge, wanted, host)
@@ -114,7 +114,7 @@ class BridgeDriver(Driver[BridgeOptions]):
             host.delete_link(link.ifindex)
 
     def create_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        bridge = bridges.ensure(options, {a.interface.version for a in plan.addresses}, host)
+        bridge, remade = bridges.ensure(options, {a.interface.version for a in plan.addresses}, host)
         bridges.shield_ipv6(options, bridge, host)
         extra = gateway.ensure(options, bridge, gateway.of(plan.addresses), host) if options.is_gateway else ()
         mtu = options.mtu or (bridge.mtu if options.profile == "cnm" else 0)
@@ -136,11 +136,7 @@ class BridgeDriver(Driver[BridgeOptions]):
             bridges.restore_mac(bridge, host)
             # A router takes no advice from its containers: SLAAC on the host's ends would give the host their prefixes.
             host.set_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], tolerate=True)
-            flags = _port(options, plan)
-            if flags != Port():
-                host.set_port(port.ifindex, flags)
-            if options.vlan_filtering:
-                vlans.tag(options, port, host)
+            _set_port(options, plan, port, host)
             host.set_link(port.ifindex, up=True)
         except BaseException:
             host.delete_link(port.ifindex)
@@ -150,7 +146,16 @@ class BridgeDriver(Driver[BridgeOptions]):
             host=(Interface(bridge.name, bridge.mac, bridge.mtu), Interface(port.name, mac, port.mtu)),
             extra=extra,
             ifindex=port.peer,
+            remade=remade,
         )
+
+    def attach_again(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
+        bridge, port = host.link(options.bridge), host.link(plan.host_ifname)
+        if bridge is None or port is None or port.kind != "veth" or port.master:
+            return
+        host.set_link(port.ifindex, master=bridge.ifindex)
+        _set_port(options, plan, port, host)
+        bridges.restore_mac(bridge, host)
 
     def delete_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
         link = host.link(plan.host_ifname)
@@ -194,6 +199,15 @@ class BridgeDriver(Driver[BridgeOptions]):
         if len(host.links(master=link.ifindex)) >= PORTS_MAX:
             return f"the bridge {options.bridge} is full: {PORTS_MAX} ports"
         return ""
+
+
+def _set_port(options: BridgeOptions, plan: EndpointPlan, port: Link, host: Stack) -> None:
+    """The flags and VLANs of an endpoint's port."""
+    flags = _port(options, plan)
+    if flags != Port():
+        host.set_port(port.ifindex, flags)
+    if options.vlan_filtering:
+        vlans.tag(options, port, host)
 
 
 def _port(options: BridgeOptions, plan: EndpointPlan) -> Port:

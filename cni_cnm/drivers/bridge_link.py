@@ -30,16 +30,19 @@ def require(options: BridgeOptions, host: Stack) -> Link | None:
     return link
 
 
-def ensure(options: BridgeOptions, versions: Collection[int], host: Stack) -> Link:
-    """The bridge, made if there is none, and up. InvalidConfig where its MTU is too small for one of `versions`."""
+def ensure(options: BridgeOptions, versions: Collection[int], host: Stack) -> tuple[Link, bool]:
+    """The bridge, made if there is none, and up; and whether it was made here.
+
+    InvalidConfig where its MTU is too small for one of `versions`.
+    """
     link = host.link(options.bridge)
     if link is None:
-        return _make(options, versions, host)
+        return _make(options, versions, host), True
     _require_bridge(options, link)
     _require_ipv6(options, options.mtu or link.mtu, versions)
     if not link.up or (options.promisc and not link.promisc):
         host.set_link(link.ifindex, up=True, promisc=True if options.promisc else None)
-    return link
+    return link, False
 
 
 def pin_mac(bridge: Link, host: Stack) -> None:

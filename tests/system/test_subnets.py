@@ -280,3 +280,21 @@ def test_an_address_on_record_is_not_given_again(side: Side, removed: str) -> No
     for container in ("c1", "c2"):
         side.delete(config, container).ok()
     assert [name for name in side.leases("web") if name[0].isdigit()] == []
+
+
+@pytest.mark.parametrize("profile", [net, reference])
+def test_a_bridge_that_was_deleted_under_containers(side: Side, profile: Any) -> None:
+    """The next ADD makes it again, with its gateway, and attaches the containers that run."""
+    config = profile(FOUR, SIX)
+    first = side.add(config).ok().json
+    bridge = first["interfaces"][0]["name"]
+    before = side.node.addresses(bridge)
+    side.node.run("ip", "link", "delete", bridge).ok()
+    second = side.add(config, "c2").ok().json
+    assert side.node.addresses(bridge) == before
+    for family in (0, 1):
+        address = second["ips"][family]["address"].partition("/")[0]
+        assert side.node.ping(address, netns="/run/netns/c1")
+    side.check(config, first).ok()
+    for container in ("c1", "c2"):
+        side.delete(config, container).ok()

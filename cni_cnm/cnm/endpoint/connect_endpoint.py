@@ -61,6 +61,10 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
     place = Place(stack, record.ifname, record.netns)
     device = driver.create_endpoint(record.options, record.plan, host.stack, place)
     undo.push(lambda: driver.delete_endpoint(record.options, endpoint.record.plan, host.stack))
+    if device.remade:
+        from cni_cnm.cnm.endpoint.reattach import reattach_endpoints
+
+        reattach_endpoints(host, record)
     if moved:
         undo.push(lambda: _move_back(endpoint, stack))
     if driver.needs_leave:

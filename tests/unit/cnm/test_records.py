@@ -42,7 +42,12 @@ dns = st.builds(Dns, st.lists(texts).map(tuple), texts, *[st.lists(texts).map(tu
 leases = st.builds(Lease, st.lists(addresses).map(tuple), st.lists(routes).map(tuple), dns)
 interfaces = st.builds(Interface, texts, texts, st.integers(0, 9000), texts)
 devices = st.builds(
-    Device, interfaces, *[st.lists(interfaces).map(tuple)] * 2, source=st.just(""), lease=st.none() | leases
+    Device,
+    interfaces,
+    *[st.lists(interfaces).map(tuple)] * 2,
+    source=st.just(""),
+    lease=st.none() | leases,
+    remade=st.just(False),
 )
 
 
