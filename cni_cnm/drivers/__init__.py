@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Address, Device, EndpointSpec, Json, NetworkSpec, PortMapping, Subnet
+    from cni_cnm.model import Address, Device, EndpointSpec, Interface, Json, NetworkSpec, PortMapping, Subnet
 
 BUILT_IN = {
     "bridge": "cni_cnm.drivers.bridge",
@@ -211,6 +211,10 @@ class Driver(ABC, Generic[OptionsT]):
 
         No error if the endpoint's link is absent.
         """
+
+    def add_gateways(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> tuple[Interface, ...]:
+        """The gateways of addresses that were not known when the device was made. Returns links to report."""
+        return ()
 
     @abstractmethod
     def delete_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> None:

@@ -157,6 +157,10 @@ class BridgeDriver(Driver[BridgeOptions]):
         _set_port(options, plan, port, host)
         bridges.restore_mac(bridge, host)
 
+    def add_gateways(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> tuple[Interface, ...]:
+        bridge, _ = bridges.ensure(options, {a.interface.version for a in plan.addresses}, host)
+        return gateway.ensure(options, bridge, gateway.of(plan.addresses), host) if options.is_gateway else ()
+
     def delete_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
         link = host.link(plan.host_ifname)
         if link is not None and link.kind == "veth":

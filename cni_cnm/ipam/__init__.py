@@ -126,6 +126,15 @@ def allocated_subnets(config: Mapping[str, Json]) -> Sequence[IPNetwork]:
     return [pool.pool for pool in Allocated.from_json(config[ALLOCATED]).pools if pool.managed]
 
 
+def needs_interface(kind: str, record: Mapping[str, Json]) -> bool:
+    """`NeedsInterface` of the IPAM in an endpoint's record."""
+    if kind in ipams:
+        return False
+    from cni_cnm.ipam import delegated
+
+    return _module(IpamSpec(kind), record) is delegated
+
+
 def _module(spec: IpamSpec, record: Mapping[str, Json] = NOTHING) -> Module:
     """The built-in module, else an executable on CNI_PATH, else a plugin. `delegated` raises if there is none."""
     if spec.type in ipams:

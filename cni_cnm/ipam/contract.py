@@ -86,6 +86,16 @@ class WantsMac(Protocol):
 
 
 @runtime_checkable
+class NeedsInterface(Protocol):
+    """An IPAM that may use the container's interface while it reserves or releases an address, such as DHCP.
+
+    It is asked while the interface is there, under its final name and with its MAC.
+    """
+
+    needs_interface: bool
+
+
+@runtime_checkable
 class HasSubnets(Protocol):
     """An IPAM that knows its subnets, not only their gateways."""
 

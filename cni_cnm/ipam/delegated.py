@@ -89,6 +89,8 @@ def release_unrecorded(
 
 
 class Delegated:
+    needs_interface = True
+
     def __init__(
         self,
         kind: str,
@@ -239,7 +241,7 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
 
 def _lease(kind: str, result: Json) -> Lease:
     """A CNI result of any version. `interfaces` are ignored: an IPAM has none."""
-    if not isinstance(result, dict):
+    if result is not None and not isinstance(result, dict):
         raise DriverFailed(f"the ipam {kind} gave a result that is {shown(result)}, it must be an object")
     fields = Fields(result, f"the result of the ipam {kind}: ", error=DriverFailed)
     addresses = [_address(ip, "address") for ip in fields.objects("ips")]
@@ -249,6 +251,10 @@ def _lease(kind: str, result: Json) -> Lease:
             family = fields.object(old)
             addresses.append(_address(family, "ip"))
             found += routes.read(family)
+    if not addresses:
+        raise DriverFailed(
+            f"the ipam {kind} gave no address", hint="a container without one needs a network without ipam"
+        )
     return Lease(tuple(addresses), tuple(found), dns.read(fields))
 
 

@@ -20,9 +20,10 @@ from cni_cnm.model import Lease, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+    from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.cnm.rollback import Rollback
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
@@ -50,14 +51,17 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
     )
 
 
-def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachment:
-    """Make the device in the sandbox that the record names. `stack` is the sandbox's namespace."""
+def connect(
+    endpoint: LockedEndpoint, stack: Stack, undo: Rollback, reserve_now: Callable[[], None] | None = None
+) -> Attachment:
+    """Make the device in the sandbox that the record names. `stack` is the sandbox's namespace.
+
+    `reserve_now` reserves the addresses, where that takes the device (`NeedsInterface`).
+    """
     host, record, driver = endpoint.host, endpoint.record, endpoint.driver
     role, policy = endpoint.role, endpoint.policy
     moved = role.interface == "moved"
-    if record.tuning and record.tuning.mtu:
-        versions = {address.interface.version for address in record.addresses}
-        configure_interface.require_ipv6_mtu(record.ifname, record.tuning.mtu, versions)
+    _require_ipv6_mtu(record)
     place = Place(stack, record.ifname, record.netns)
     device = driver.create_endpoint(record.options, record.plan, host.stack, place)
     undo.push(lambda: driver.delete_endpoint(record.options, endpoint.record.plan, host.stack))
@@ -73,6 +77,12 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
         device = _move_in(endpoint, device, stack)
     mac = endpoint.record.mac or ("" if moved else device.container.mac)
     endpoint.record = endpoint.record._replace(device=device, mac=mac)
+    if reserve_now is not None:
+        reserve_now()
+        _require_ipv6_mtu(endpoint.record)
+        extra = driver.add_gateways(record.options, endpoint.record.plan, host.stack)
+        device = device._replace(extra=(*device.extra, *extra))
+        endpoint.record = endpoint.record._replace(device=device)
     index = _configure(endpoint, device, stack)
     if record.tuning or record.bandwidth:
         from cni_cnm.cnm.endpoint import interface_tuning
@@ -94,6 +104,12 @@ def connect(endpoint: LockedEndpoint, stack: Stack, undo: Rollback) -> Attachmen
 
         warnings = (*warnings, *port_listeners.warnings(joined.ports))
     return attachment._replace(warnings=warnings) if warnings else attachment
+
+
+def _require_ipv6_mtu(record: EndpointRecord) -> None:
+    if record.tuning and record.tuning.mtu:
+        versions = {address.interface.version for address in record.addresses}
+        configure_interface.require_ipv6_mtu(record.ifname, record.tuning.mtu, versions)
 
 
 def _configure(endpoint: LockedEndpoint, device: Device, stack: Stack) -> int:

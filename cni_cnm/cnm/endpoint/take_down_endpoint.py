@@ -29,10 +29,16 @@ if TYPE_CHECKING:
 def take_down(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> ErrorList:
     """Remove everything that the record names. `environ` is the caller's, for IPAM executables."""
     host, policy, gathered = endpoint.host, endpoint.policy, ErrorList()
+    early = ipam.needs_interface(endpoint.record.ipam_type, endpoint.record.ipam)
+    if early:
+        with firewall_state.lock(host, shared=True):
+            _record_leaving(endpoint)
+            gathered.attempt(lambda: release(endpoint, environ))
     disconnect(endpoint, gathered, delete_empty_sandbox=True)
     gathered.attempt(lambda: foreign_accepts.withdraw_endpoint(host, endpoint.record, policy))
     with firewall_state.lock(host, shared=True):
-        if not gathered.unanswered:  # else a plugin may still use the address, and no other endpoint must get it
+        # A plugin that did not answer may still use the address, and no other endpoint must get it.
+        if not early and not gathered.unanswered:
             _record_leaving(endpoint)
             gathered.attempt(lambda: release(endpoint, environ))
         if not gathered.errors:
