@@ -63,6 +63,8 @@ class NetworkRecord(NamedTuple):
     """`docker`: made for a Docker network, and deleted with it."""
     pending: bool = False
     """A plugin is being told of the network, and it is not known how far that got."""
+    published_only: bool = False
+    """Other hosts reach published ports only, where the policy says so. False for networks that 0.1.0 made."""
 
     @property
     def role(self) -> Role:
@@ -70,7 +72,8 @@ class NetworkRecord(NamedTuple):
 
     @property
     def policy(self) -> Policy:
-        return drivers.get(self.driver).policy(self.options)
+        policy = drivers.get(self.driver).policy(self.options)
+        return policy if self.published_only else policy._replace(published_only=())
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), "options": self.options.to_json()}
@@ -169,6 +172,8 @@ class EndpointRecord(NamedTuple):
 
     One host port is chosen from the `size` ports that begin at `host_port`; 0 stands for any.
     """
+    published_only: bool = False
+    """As the network's record has it."""
 
     @property
     def role(self) -> Role:
@@ -176,7 +181,8 @@ class EndpointRecord(NamedTuple):
 
     @property
     def policy(self) -> Policy:
-        return drivers.get(self.driver).policy(self.options).of_endpoint(self.host_ifname)
+        policy = drivers.get(self.driver).policy(self.options).of_endpoint(self.host_ifname)
+        return policy if self.published_only else policy._replace(published_only=())
 
     @property
     def key(self) -> EndpointKey:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 
-from cni_cnm.drivers import Configuration, Driver, Role
+from cni_cnm.drivers import Configuration, Driver, Role, firewall_options
 from cni_cnm.drivers import bridge_gateway as gateway
 from cni_cnm.drivers import bridge_link as bridges
 from cni_cnm.drivers import bridge_vlan as vlans
@@ -46,9 +46,11 @@ class BridgeDriver(Driver[BridgeOptions]):
         return BridgeOptions.from_json(raw)
 
     def fixed(self, options: BridgeOptions) -> Mapping[str, Json]:
-        return {"bridge": options.bridge, "ingressPolicy": options.ingress}
+        modes = {"gateway_mode_ipv4": options.gateway_modes[0], "gateway_mode_ipv6": options.gateway_modes[1]}
+        return {"bridge": options.bridge, "ingressPolicy": options.ingress, **modes}
 
     def policy(self, options: BridgeOptions) -> Policy:
+        cnm = options.profile == "cnm"
         return Policy(
             options.masquerade,
             options.guard_mac,
@@ -57,6 +59,9 @@ class BridgeDriver(Driver[BridgeOptions]):
             options.internal,
             options.zone,
             options.admin_chain,
+            published_only=firewall_options.published_only(options.ingress, options.gateway_modes) if cnm else (),
+            routed=firewall_options.routed(options.ingress, options.gateway_modes),
+            unmasqueraded=firewall_options.unmasqueraded(options.gateway_modes),
         )
 
     def role(self, options: BridgeOptions) -> Role:

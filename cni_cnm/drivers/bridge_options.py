@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cni_cnm import validate
 from cni_cnm.drivers import firewall_options, options
-from cni_cnm.drivers.firewall_options import LABEL_ICC, LABEL_MASQUERADE
+from cni_cnm.drivers.firewall_options import DEFAULT_MODES, LABEL_ICC, LABEL_MASQUERADE, LABEL_MODE4, LABEL_MODE6
 from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json, NetworkSpec
 
 LABEL_NAME = "com.docker.network.bridge.name"
-LABELS = (LABEL_NAME, LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC)
+LABELS = (LABEL_NAME, LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC, LABEL_MODE4, LABEL_MODE6)
 
 
 REFERENCE_ONLY = (
@@ -63,18 +63,25 @@ class BridgeOptions(NamedTuple):
     zone: str = ""
     admin_chain: str = ""
     """`firewalldZone`, `iptablesAdminChainName` (firewall/foreign_accept.py)."""
+    gateway_modes: tuple[str, str] = DEFAULT_MODES
+    """Docker's, of IPv4 and IPv6."""
 
     @property
     def vlan_filtering(self) -> bool:
         return bool(self.vlan or self.trunk)
 
     def to_json(self) -> Mapping[str, Json]:
-        return {**self._asdict(), "trunk": list(self.trunk)}
+        """Without default gateway modes: 0.1.0 refuses a key that it does not know."""
+        raw = {**self._asdict(), "trunk": list(self.trunk), "gateway_modes": list(self.gateway_modes)}
+        if self.gateway_modes == DEFAULT_MODES:
+            del raw["gateway_modes"]
+        return raw
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Json]) -> BridgeOptions:
         known = {key: value for key, value in raw.items() if key in cls._fields}
-        return cls(**{**known, "trunk": tuple(raw["trunk"])})
+        modes = tuple(raw.get("gateway_modes", DEFAULT_MODES))
+        return cls(**{**known, "trunk": tuple(raw["trunk"]), "gateway_modes": modes})
 
 
 def parse(network: NetworkSpec) -> BridgeOptions:
@@ -89,6 +96,8 @@ def parse(network: NetworkSpec) -> BridgeOptions:
             "disableContainerInterface leaves the interface down, which an ipam contradicts",
             hint="remove one of the two",
         )
+    if parsed.internal:
+        firewall_options.refuse_internal(parsed.ingress, parsed.gateway_modes)
     return parsed
 
 
@@ -130,6 +139,7 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
         mtu=options.mtu(labels, LABEL_MTU) or options.mtu(raw, "mtu"),
         internal=network.internal,
         ingress=firewall_options.labelled_ingress(raw, labels),
+        gateway_modes=firewall_options.gateway_modes(labels),
         **firewall_options.other_firewalls(raw),
         **_port(raw),
     )

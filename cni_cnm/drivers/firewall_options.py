@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 LABEL_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 LABEL_ICC = "com.docker.network.bridge.enable_icc"
+LABEL_MODE4 = "com.docker.network.bridge.gateway_mode_ipv4"
+LABEL_MODE6 = "com.docker.network.bridge.gateway_mode_ipv6"
+NAT, UNPROTECTED, ROUTED = "nat", "nat-unprotected", "routed"
+"""Docker's gateway modes, all but `isolated`."""
+DEFAULT_MODES = (NAT, NAT)
+"""Of IPv4 and IPv6."""
 
 
 def masquerade(raw: Fields) -> bool:
@@ -43,6 +49,49 @@ def ingress(raw: Fields, default: str) -> str:
             hint="leave out one of the two",
         )
     return policy
+
+
+def gateway_modes(labels: Fields) -> tuple[str, str]:
+    """Docker's labels about who reaches a network from other hosts, for IPv4 and IPv6."""
+    return _gateway_mode(labels, LABEL_MODE4), _gateway_mode(labels, LABEL_MODE6)
+
+
+def _gateway_mode(labels: Fields, label: str) -> str:
+    mode = labels.text(label) or NAT
+    if mode not in (NAT, UNPROTECTED, ROUTED):
+        raise InvalidConfig(
+            f"{label} is {mode!r}, it must be {NAT}, {UNPROTECTED} or {ROUTED}",
+            hint="for Docker's mode isolated make the network internal",
+        )
+    return mode
+
+
+def routed(policy: str, modes: tuple[str, str] = DEFAULT_MODES) -> tuple[int, ...]:
+    """IP versions by which other hosts reach all ports of a network, though other networks do not."""
+    return (4, 6) if policy == "routed" else _versions(modes, ROUTED, UNPROTECTED)
+
+
+def unmasqueraded(modes: tuple[str, str]) -> tuple[int, ...]:
+    """IP versions that keep their source address, whatever is said of masquerading."""
+    return _versions(modes, ROUTED)
+
+
+def published_only(policy: str, modes: tuple[str, str] = DEFAULT_MODES) -> tuple[int, ...]:
+    """IP versions by which other hosts reach published ports only, in the CNM profile."""
+    return () if policy == "open" else tuple(version for version in (4, 6) if version not in routed(policy, modes))
+
+
+def refuse_internal(policy: str, modes: tuple[str, str] = DEFAULT_MODES) -> None:
+    """InvalidConfig for an internal network that other hosts are to reach."""
+    if routed(policy, modes):
+        raise InvalidConfig(
+            "internal and routed contradict each other: nothing outside reaches an internal network",
+            hint="remove one of the two",
+        )
+
+
+def _versions(modes: tuple[str, str], *wanted: str) -> tuple[int, ...]:
+    return tuple(version for version, mode in zip((4, 6), modes, strict=True) if mode in wanted)
 
 
 def other_firewalls(raw: Fields) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 from ipaddress import ip_interface, ip_network
 
-from cni_cnm.drivers import Configuration, Driver, Role, host_routing
+from cni_cnm.drivers import Configuration, Driver, Role, firewall_options, host_routing
 from cni_cnm.drivers.ptp_options import KEYS, REFERENCE_KEYS, PtpOptions, parse
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError
 from cni_cnm.firewall import Policy
@@ -54,6 +54,8 @@ class PtpDriver(Driver[PtpOptions]):
             zone=options.zone,
             admin_chain=options.admin_chain,
             group=options.group,
+            published_only=firewall_options.published_only(options.ingress) if options.published_only else (),
+            routed=firewall_options.routed(options.ingress),
         )
 
     def role(self, options: PtpOptions) -> Role:

@@ -40,6 +40,8 @@ class PtpOptions(NamedTuple):
     ingress: str = "open"
     zone: str = ""
     admin_chain: str = ""
+    published_only: bool = False
+    """Other hosts reach published ports only, unless `ingress` says more: the CNM profile."""
 
     def to_json(self) -> Mapping[str, Json]:
         return self._asdict()
@@ -56,7 +58,8 @@ def parse(network: NetworkSpec) -> PtpOptions:
             "a ptp network needs an ipam: its packets are routed by address", hint='"ipam": {"type": "host-local", …}'
         )
     raw = Fields(network.options, words=True)
-    if raw.text("profile") == "reference":
+    reference = raw.text("profile") == "reference"
+    if reference:
         options.refuse_labels(raw, "ptp")
         mtu, masquerade = options.mtu(raw, "mtu"), firewall_options.masquerade(raw)
         ingress, default_route = firewall_options.ingress(raw, "open"), False
@@ -66,6 +69,8 @@ def parse(network: NetworkSpec) -> PtpOptions:
         masquerade = labels.flag(LABEL_MASQUERADE, True)
         ingress = firewall_options.labelled_ingress(raw, labels)
         default_route = not network.internal
+    if network.internal:
+        firewall_options.refuse_internal(ingress)
     return PtpOptions(
         group_of(network.name),
         mtu,
@@ -73,6 +78,7 @@ def parse(network: NetworkSpec) -> PtpOptions:
         default_route,
         network.internal,
         ingress,
+        published_only=not reference,
         **firewall_options.other_firewalls(raw),
     )
 

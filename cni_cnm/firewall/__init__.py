@@ -44,6 +44,12 @@ class Policy(NamedTuple):
     """False: the driver publishes ports by itself."""
     group: int = 0
     """Of a network without a bridge: the group of its endpoints' links on the host, which isolation matches."""
+    published_only: tuple[int, ...] = ()
+    """IP versions by which other hosts reach published ports only."""
+    routed: tuple[int, ...] = ()
+    """IP versions by which other hosts reach all ports, though other networks do not."""
+    unmasqueraded: tuple[int, ...] = ()
+    """IP versions whose addresses stay as they are, although the others are masqueraded."""
 
     @property
     def side(self) -> str | int:

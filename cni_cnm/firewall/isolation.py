@@ -1,17 +1,21 @@
-"""Isolation: which networks, and which endpoints of one network, reach each other.
+"""Isolation: which networks, which endpoints of one network, and which others reach each other.
 
-    set networks    bridges that cannot reach each other
-    set internal    bridges without traffic to or from anything outside
-    set allowed     bridge . bridge: exceptions, one element for each direction; a bridge with itself: icc
+    set networks           bridges that cannot reach each other
+    set foreign            bridges of other programs: they and `networks` cannot reach each other
+    set internal           bridges without traffic to or from anything outside
+    set published_only4    bridges that everything else on this host and others reach by published ports only, by IPv4
+    set published_only6    the same by IPv6
+    set allowed            bridge . bridge: exceptions, one element for each direction; a bridge with itself: icc
 
 A network without a bridge has a number: the group of its endpoints' links on the host. The kernel keeps it with each
 link, so an endpoint needs no element here. Sets for numbers have the same meaning:
 
     set groups, internal_groups, allowed_groups    as networks, internal, allowed
+    set published_only_groups4, …6                 as published_only4 and published_only6
     set allowed_in, allowed_out                    bridge . group, group . bridge
 
-Packets that are redirected to a published port pass between networks, but not into or out of an internal one. Inside a
-bridge (`bridge cni_cnm`) frames are matched with and without br_netfilter:
+Packets that are redirected to a published port pass, but not into or out of an internal network. The host itself
+reaches all. Inside a bridge (`bridge cni_cnm`) frames are matched with and without br_netfilter:
 
     set closed         host's links of endpoints that cannot reach each other
     set closed_macs    their MAC addresses
@@ -29,6 +33,7 @@ from cni_cnm.kernel import DELETION_GROUP, Element, Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from cni_cnm.model import Json
@@ -36,14 +41,20 @@ if TYPE_CHECKING:
     Side: TypeAlias = str | int
     """What a network's packets go by on the host: the name of its bridge, or the group of its links."""
 
-OPEN, SAME_BRIDGE, ISOLATED = "open", "same-bridge", "isolated"
-POLICIES = (OPEN, SAME_BRIDGE, ISOLATED)
-"""Who may open connections to an endpoint: all; its own network (CNM's default); no endpoint (icc false)."""
+FOREIGN = "foreign"
+"""In the place of an owner, in comments of other programs' bridges."""
+OPEN, SAME_BRIDGE, ISOLATED, ROUTED = "open", "same-bridge", "isolated", "routed"
+POLICIES = (OPEN, SAME_BRIDGE, ISOLATED, ROUTED)
+"""Who may open connections to an endpoint: all; its own network (CNM's default); no endpoint (icc false); its own
+network and other hosts, but no other network."""
 
 _ROUTED = f"""\
 add table {INET}
 add set {INET} networks {{ type ifname; }}
+add set {INET} foreign {{ type ifname; }}
 add set {INET} internal {{ type ifname; }}
+add set {INET} published_only4 {{ type ifname; }}
+add set {INET} published_only6 {{ type ifname; }}
 add set {INET} allowed {{ type ifname . ifname; }}
 add set {INET} allowed_in {{ type ifname . devgroup; }}
 add set {INET} allowed_out {{ type devgroup . ifname; }}
@@ -53,11 +64,20 @@ add rule {INET} isolation iifname @internal iifname . oifname != @allowed iifnam
 add rule {INET} isolation oifname @internal iifname . oifname != @allowed iifgroup . oifname != @allowed_out drop
 add rule {INET} isolation ct status dnat accept
 add rule {INET} isolation iifname @networks oifname @networks iifname . oifname != @allowed drop
+add rule {INET} isolation iifname @networks oifname @foreign drop
+add rule {INET} isolation iifname @foreign oifname @networks drop
+add rule {INET} isolation ct state established,related accept
+add rule {INET} isolation meta nfproto ipv4 oifname @published_only4 iifname . oifname != @allowed \
+iifgroup . oifname != @allowed_out drop
+add rule {INET} isolation meta nfproto ipv6 oifname @published_only6 iifname . oifname != @allowed \
+iifgroup . oifname != @allowed_out drop
 """
 _GROUPED = f"""\
 {_ROUTED}\
 add set {INET} groups {{ type devgroup; }}
 add set {INET} internal_groups {{ type devgroup; }}
+add set {INET} published_only_groups4 {{ type devgroup; }}
+add set {INET} published_only_groups6 {{ type devgroup; }}
 add set {INET} allowed_groups {{ type devgroup . devgroup; }}
 add chain {INET} group_isolation {{ type filter hook forward priority 0; }}
 flush chain {INET} group_isolation
@@ -70,6 +90,13 @@ add rule {INET} group_isolation ct status dnat accept
 add rule {INET} group_isolation iifgroup @groups oifgroup @groups iifgroup . oifgroup != @allowed_groups drop
 add rule {INET} group_isolation iifgroup @groups oifname @networks iifgroup . oifname != @allowed_out drop
 add rule {INET} group_isolation iifname @networks oifgroup @groups iifname . oifgroup != @allowed_in drop
+add rule {INET} group_isolation iifgroup @groups oifname @foreign drop
+add rule {INET} group_isolation iifname @foreign oifgroup @groups drop
+add rule {INET} group_isolation ct state established,related accept
+add rule {INET} group_isolation meta nfproto ipv4 oifgroup @published_only_groups4 \
+iifgroup . oifgroup != @allowed_groups iifname . oifgroup != @allowed_in drop
+add rule {INET} group_isolation meta nfproto ipv6 oifgroup @published_only_groups6 \
+iifgroup . oifgroup != @allowed_groups iifname . oifgroup != @allowed_in drop
 """
 """A link that is being deleted has lost its network's group already: nothing is forwarded from it any more."""
 _SWITCHED = f"""\
@@ -92,12 +119,18 @@ def parse_policy(text: Json) -> str:
     return str(text)
 
 
-def add_network(network_id: str, name: str, side: Side, policy: str, *, internal: bool = False) -> Transaction:
-    """Elements of a network. None for an open one that is not internal."""
+def add_network(
+    network_id: str, name: str, side: Side, policy: str, *, internal: bool = False, published_only: Sequence[int] = ()
+) -> Transaction:
+    """Elements of a network. None for an open one that is not internal.
+
+    `published_only`: IP versions by which all but itself and the host reach published ports only.
+    """
     networks, internals, own = _elements(side)
     put = []
     if policy != OPEN:
         put.append(networks)
+        put += [_published_only(side, version) for version in published_only]
     if internal:
         put.append(internals)
     if put and policy != ISOLATED:
@@ -108,7 +141,16 @@ def add_network(network_id: str, name: str, side: Side, policy: str, *, internal
 
 def remove_network(side: Side) -> Transaction:
     """Removes all elements of a network, whatever its policy was. `revoke` removes allowed pairs."""
-    return Transaction(remove=_elements(side))
+    return Transaction(remove=(*_elements(side), *(_published_only(side, version) for version in (4, 6))))
+
+
+def change_foreign(bridges: Sequence[str], gone: Sequence[str]) -> Transaction:
+    """Other programs' bridges come to the set and go from it. They have no owner whose record could be deleted."""
+    return Transaction(
+        _ROUTED,
+        put=tuple(Element(INET, "foreign", _link(name), comment=f"{FOREIGN} {name}") for name in bridges),
+        remove=tuple(Element(INET, "foreign", _link(name)) for name in gone),
+    )
 
 
 def allow(network_id: str, name: str, one: Side, other: Side) -> Transaction:
@@ -144,6 +186,11 @@ def _elements(side: Side) -> tuple[Element, Element, Element]:
     """Of a network: that it is one, that it is internal, that it reaches itself."""
     kind = ("groups", "internal_groups") if isinstance(side, int) else ("networks", "internal")
     return Element(INET, kind[0], _key(side)), Element(INET, kind[1], _key(side)), _pair(side, side)
+
+
+def _published_only(side: Side, version: int) -> Element:
+    kind = "published_only_groups" if isinstance(side, int) else "published_only"
+    return Element(INET, f"{kind}{version}", _key(side))
 
 
 def _pair(one: Side, other: Side) -> Element:

@@ -107,6 +107,16 @@ class KernelNft:
             for line in lines:  # another program has removed some meanwhile
                 self._attempt([line])
 
+    def owners(self, tables: Sequence[str]) -> set[str]:
+        from cni_cnm.kernel.nftables import nft_owners
+
+        return self._asked(lambda questions: nft_owners.owners(questions, tables))
+
+    def remove_owned(self, tables: Sequence[str], owners: Collection[str]) -> Sequence[str]:
+        from cni_cnm.kernel.nftables import nft_owners
+
+        return self._asked(lambda questions: nft_owners.remove(questions, tables, owners))
+
     def tables(self) -> dict[str, int]:
         from cni_cnm.kernel.nftables.nft_handles import tables
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import ENODEV, ENOENT, EOPNOTSUPP, ERANGE
+from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
 from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
     from cni_cnm.kernel.contract.stack import Stack
-    from cni_cnm.model import IPInterface
+    from cni_cnm.model import IPAddress, IPInterface
 
 VLAN_FILTERING = "bridge VLAN filtering"
+_UNREACHABLE = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, EOPNOTSUPP)
+"""No route, or one that is unreachable, prohibit or blackhole; no such family."""
 MODULES = {"macvlan": "macvlan", "ipvlan": "ipvlan", "vlan": "8021q"}
 """Kinds of links on a parent link, and the kernel module of each."""
 
@@ -78,12 +80,14 @@ class KernelStack:
     def link_at(self, index: int) -> Link | None:
         return self.connection.link_at(index)
 
-    def links(self, *, master: int = 0) -> Sequence[Link]:
-        query = links.query(master=master)
+    def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
+        query = links.query(master=master, kind=kind)
         listed: list[Link] = self.connection.socket.dump(
             query, messages.RTM_GETLINK, f"listing the links{self.place}", links.read
         )
         self.connection.names.update((link.ifindex, link.name) for link in listed)
+        if kind:  # a kernel that does not have the kind sends all
+            return [link for link in listed if link.kind == kind]
         return listed
 
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
@@ -321,6 +325,18 @@ class KernelStack:
             # A kernel without IPv6 answers with the routes of all families.
             found += [entry for entry in listed if entry is not None and entry.dst.version == version]
         return found
+
+    def route_link(self, address: IPAddress) -> int:
+        try:
+            found = self.connection.socket.ask(
+                routes.lookup(address), messages.RTM_GETROUTE, f"looking for a route to {address}{self.place}"
+            )
+        except KernelError as error:
+            if error.errno in _UNREACHABLE:
+                return 0
+            raise
+        route = routes.read(*found) if found is not None else None
+        return route.link if route is not None else 0
 
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         sentence = f"adding {self._route_name(route)}"

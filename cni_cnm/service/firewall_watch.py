@@ -14,11 +14,12 @@ import sys
 from threading import Thread
 from time import monotonic
 
-from cni_cnm.cnm.packet_filter import enforce, firewall_reconcile
+from cni_cnm.cnm.packet_filter import enforce, firewall_reconcile, ownerless_elements
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.kernel.nftables.nft_monitor import ANYTHING, NOTHING, Change, NftMonitor
+from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class FirewallWatch:
         self._engine = engine
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._monitor: NftMonitor | None = None
+        self._bridges: BridgeMonitor | None = None
         self._thread = Thread(target=self._run, name="firewall-watch", daemon=True)
 
     def start(self) -> None:
@@ -49,8 +51,10 @@ class FirewallWatch:
         try:
             _take_name()
             self._monitor = NftMonitor(TABLES, NAME)
+            self._bridges = BridgeMonitor()
         except OSError as error:
             _say(f"changes of the packet filter are not seen: {error.strerror}; each ADD checks by itself")
+            self._close()
             return
         self._thread.start()
 
@@ -59,44 +63,57 @@ class FirewallWatch:
         os.eventfd_write(self._wake, 1)
         if self._monitor is not None:
             self._thread.join()
-            self._monitor.close()
+        self._close()
         os.close(self._wake)
 
+    def _close(self) -> None:
+        for monitor in (self._monitor, self._bridges):
+            if monitor is not None:
+                monitor.close()
+        self._monitor = self._bridges = None
+
     def _run(self) -> None:
-        if self._monitor is None:
+        if self._monitor is None or self._bridges is None:
             return
         change: Change | None = ANYTHING
+        bridges = False  # which are looked at with everything else
         while change is not None:
-            self._check(change)
+            self._check(change, bridges=bridges)
             try:
-                change = self._await(self._monitor)
+                change, bridges = self._await(self._monitor, self._bridges)
             except (CnmError, OSError) as error:
                 _say(f"changes of the packet filter are no longer seen: {error}; each ADD checks by itself")
                 return
 
-    def _await(self, monitor: NftMonitor) -> Change | None:
-        """Everything that changed, once no more changes follow; None to stop."""
+    def _await(self, monitor: NftMonitor, bridges: BridgeMonitor) -> tuple[Change | None, bool]:
+        """Everything that changed, once no more changes follow, and whether bridges did; None to stop."""
         poll = select.poll()
-        poll.register(monitor, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        found, since = NOTHING, 0.0
+        for watched in (monitor, bridges, self._wake):
+            poll.register(watched, select.POLLIN)
+        found, of_bridges, since = NOTHING, False, 0.0
         while True:
-            ready = poll.poll(QUIET_MS if since else None)
-            if any(descriptor == self._wake for descriptor, _ in ready):
-                return None
+            ready = {descriptor for descriptor, _ in poll.poll(QUIET_MS if since else None)}
+            if self._wake in ready:
+                return None, False
             if ready:
                 found |= monitor.take()
-                since = since or (monotonic() if found != NOTHING else 0.0)
+                of_bridges |= bridges.take()
+                since = since or (monotonic() if found != NOTHING or of_bridges else 0.0)
             if since and (not ready or monotonic() - since > LIMIT_S):
-                return found
+                return found, of_bridges
 
-    def _check(self, change: Change) -> None:
+    def _check(self, change: Change, *, bridges: bool) -> None:
         try:
             with self._engine() as controller:
                 if change.rules:
-                    enforce.ensure(controller.host)
+                    enforce.ensure(controller.host, anew=change.hooks)
                 if change.broken or change.owners:
                     firewall_reconcile.put_back_missing(controller.host, None if change.broken else change.owners)
+                elif change.added:
+                    for comment in ownerless_elements.remove(controller.host):
+                        _say(f"removed from the packet filter, because its owner does not exist: {comment}")
+                if bridges:
+                    firewall_reconcile.put_foreign_bridges(controller.host)
         except CnmError as error:
             _say(f"the packet filter could not be restored: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watch

@@ -243,6 +243,16 @@ def test_cookie(world: World) -> None:
         assert len({stack.cookie() for stack in (world.host, world.container, other)}) == 3
 
 
+def test_links_of_a_kind(world: World) -> None:
+    """Only those are listed, whatever else there is."""
+    world.host.add_bridge("br0", mac="02:00:00:00:00:01")
+    world.host.add_veth("a", peer="b", peer_stack=world.host)
+    world.host.add_bridge("br1", mac="02:00:00:00:00:02")
+    assert {link.name for link in world.host.links(kind="bridge")} == {"br0", "br1"}
+    assert {link.name for link in world.host.links(kind="veth")} == {"a", "b"}
+    assert [link.kind for link in world.host.links(kind="ifb")] == []
+
+
 def test_port_state(world: World) -> None:
     """A port forwards once both of its ends are up; what is no port, or is not there, is disabled."""
     bridge = world.bridge()

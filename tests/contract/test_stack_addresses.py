@@ -258,3 +258,13 @@ def test_missing_sysctl(world: World) -> None:
     assert error.value.errno == errno.ENOENT
     world.host.set_sysctls([(missing, "1"), ("net/ipv4/ip_forward", "1")], tolerate=True)
     assert world.host.sysctl("net/ipv4/ip_forward") == "1"
+
+
+def test_the_link_of_a_route(world: World) -> None:
+    """By the most specific route there is; 0 where there is none."""
+    far = _addressed(world)
+    stack, inside, outside = world.container, ip_address("10.0.0.9"), ip_address("192.0.2.1")
+    assert stack.route_link(inside) == stack.route_link(ip_address("fd00::9")) == far.ifindex
+    assert stack.route_link(outside) == stack.route_link(ip_address("2001:db8::1")) == 0
+    stack.add_route(RouteEntry(ip_network("0.0.0.0/0"), ip_address("10.0.0.1"), far.ifindex))
+    assert stack.route_link(outside) == far.ifindex

@@ -36,10 +36,11 @@ def _build(nft: KernelNft) -> None:
     parts = [
         masquerade.add(ID, LABEL, addresses),
         portmap.publish(ID, LABEL, addresses, ports),
-        isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE),
+        isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE, published_only=(4, 6)),
+        isolation.change_foreign(["docker0"], ()),
         isolation.add_network(BACKEND[3:], "backend", BACKEND, isolation.ISOLATED, internal=True),
         isolation.allow(PODNET[3:], "podnet", PODNET, BACKEND),
-        isolation.add_network(EDGE_ID, "edge", EDGE, isolation.SAME_BRIDGE),
+        isolation.add_network(EDGE_ID, "edge", EDGE, isolation.SAME_BRIDGE, published_only=(4, 6)),
         isolation.allow(EDGE_ID, "edge", EDGE, PODNET),
         spoof.add(ID, LABEL, "veth8d2e51", "02:42:0a:58:00:05"),
         isolation.add_endpoint(CLOSED_ID, CLOSED_LABEL, "veth77ce02", "02:42:0a:63:00:07"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_interface
+from socket import SOCK_DGRAM
 
 import pytest
 
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import BRIDGE, INET, isolation, masquerade, portmap
-from cni_cnm.firewall.isolation import ISOLATED, OPEN, SAME_BRIDGE
+from cni_cnm.firewall.isolation import ISOLATED, OPEN, ROUTED, SAME_BRIDGE
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel.nft import KernelNft
-from tests.kernel.lab import Lab, Namespace
+from tests.kernel.lab import WAIT, Lab, Namespace
 from tests.memory_kernel.nft import MemoryNft
 
 ADDRESSES = {
@@ -45,8 +47,13 @@ class Host:
     def mac(name: str) -> str:
         return f"02:00:00:00:00:{list(ADDRESSES).index(name) + 1:02x}"
 
-    def network(self, bridge: str, policy: str = SAME_BRIDGE, *, internal: bool = False) -> None:
-        self.nft.commit(isolation.add_network(bridge * 16, bridge, bridge, policy, internal=internal))
+    def network(
+        self, bridge: str, policy: str = SAME_BRIDGE, *, internal: bool = False, published_only: tuple[int, ...] = ()
+    ) -> None:
+        made = isolation.add_network(
+            bridge * 16, bridge, bridge, policy, internal=internal, published_only=published_only
+        )
+        self.nft.commit(made)
         if policy == ISOLATED:
             for name in ("one", "two") if bridge == "br1" else ("far",):
                 self.nft.commit(isolation.add_endpoint(name * 16, name, f"veth{name}", self.mac(name)))
@@ -164,6 +171,97 @@ def test_published_ports_cross_networks(at: Host) -> None:
         assert at.pods["one"].ask("10.2.0.2", 80) is None
 
 
+@pytest.mark.parametrize("bridge_nf", ["0", "1"])
+@pytest.mark.parametrize("policy", [SAME_BRIDGE, ISOLATED, ROUTED])
+def test_bridges_of_others(at: Host, bridge_nf: str, policy: str) -> None:
+    """A bridge of another program and an isolated network do not reach each other; an open one it reaches.
+
+    By published ports it does, and everything else is as it was.
+    """
+    at.bridge_nf(bridge_nf)
+    at.network("br1", OPEN)
+    at.nft.commit(isolation.change_foreign(["br2"], ()))
+    assert at.reaches("one", "far")
+    assert at.reaches("far", "one")
+    at.network("br1", policy)
+    for source, target in (("one", "far"), ("far", "one")):
+        assert not at.reaches(source, target)
+    for source, target in (("one", "host"), ("far", "host"), ("one", "outside"), ("far", "outside")):
+        assert at.reaches(source, target)
+    assert at.reaches("outside", "far")
+    for name, port in (("one", 8080), ("far", 8081)):
+        mappings = parse_mappings([{"hostPort": port, "containerPort": 80}])
+        at.nft.commit(portmap.publish(name * 16, name, [ip_interface(a) for a in ADDRESSES[name]], mappings))
+    with at.pods["one"].serving(80), at.pods["far"].serving(80):
+        for address in ("192.0.2.1", "2001:db8::1"):
+            assert at.pods["far"].ask(address, 8080)
+            assert at.pods["one"].ask(address, 8081)
+    at.nft.commit(isolation.change_foreign((), ["br2"]))
+    assert at.reaches("one", "far")
+
+
+@pytest.mark.parametrize("bridge_nf", ["0", "1"])
+@pytest.mark.parametrize("policy", [SAME_BRIDGE, ISOLATED])
+def test_the_lan_reaches_published_ports_only(at: Host, bridge_nf: str, policy: str) -> None:
+    """Another host that has a route to a pod, by both families; answers, the host and the pods are not concerned."""
+    at.bridge_nf(bridge_nf)
+    at.network("br1", policy)
+    assert at.reaches("outside", "one"), "as networks of 0.1.0 were"
+    at.network("br1", policy, published_only=(4, 6))
+    at.network("br2", OPEN)
+    mappings = parse_mappings([{"hostPort": 8080, "containerPort": 80}])
+    at.nft.commit(portmap.publish("o" * 64, "one", [ip_interface(a) for a in ADDRESSES["one"]], mappings))
+    assert not at.reaches("outside", "one")
+    assert not at.reaches("far", "one"), "an open network is no more than the LAN"
+    assert at.reaches("one", "far")
+    assert at.reaches("one", "outside")
+    assert at.reaches("one", "two") is (policy == SAME_BRIDGE)
+    with at.pods["one"].serving(80):
+        for address in ("192.0.2.1", "2001:db8::1"):
+            assert at.outside.ask(address, 8080)
+            assert at.pods["far"].ask(address, 8080)
+        assert at.host.ask("10.1.0.2", 80)
+        assert at.host.ask("fd00:1::2", 80)
+    at.nft.commit(isolation.allow("a" * 64, "br1", "br1", "br2"))
+    assert at.reaches("far", "one")
+
+
+def test_what_the_lan_sends_unasked(at: Host) -> None:
+    """Not the beginning of a TCP connection alone: no datagram, no echo request, no segment that tracking rejects."""
+
+    def arrives() -> bool:
+        with _raw(at.pods["one"]) as receiver, _raw(at.outside) as sender:
+            sender.sendto(bytes.fromhex("1f90 0050 00000001 00000000 5000 ffff 0000 0000"), ("10.1.0.2", 0))  # no flag
+            try:
+                return bool(receiver.recv(100))
+            except TimeoutError:
+                return False
+
+    assert arrives()
+    at.network("br1", published_only=(4, 6))
+    assert not arrives()
+    for address in ("10.1.0.2", "fd00:1::2"):
+        assert not at.outside.pings(address)
+        with at.pods["one"].serving(80, SOCK_DGRAM):
+            assert at.outside.ask(address, 80, SOCK_DGRAM) is None
+
+
+def _raw(namespace: Namespace) -> socket.socket:
+    made = namespace.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP))
+    made.settimeout(WAIT)
+    return made
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_one_family_alone(at: Host, version: int) -> None:
+    """Docker's gateway modes are of one family each."""
+    at.network("br1", published_only=(version,))
+    with at.pods["one"].serving(80):
+        answers = {one: at.outside.ask(address, 80) for one, address in ((4, "10.1.0.2"), (6, "fd00:1::2"))}
+    assert answers[version] is None
+    assert answers[10 - version]
+
+
 @pytest.mark.parametrize("policy", [SAME_BRIDGE, OPEN])
 def test_internal(at: Host, policy: str) -> None:
     """The outside is not reached and does not reach it, also not by a published port; inside and the host are."""
@@ -206,7 +304,8 @@ def test_no_rule_per_pair() -> None:
 
 
 def test_policy_names() -> None:
-    """Those of the reference plugin; another is refused and not taken for one of them."""
-    assert [isolation.parse_policy(name) for name in ("open", "same-bridge", "isolated")] == list(isolation.POLICIES)
-    with pytest.raises(InvalidConfig, match="'close' is none of open, same-bridge, isolated"):
+    """Those of the reference plugin, and `routed`; another is refused and not taken for one of them."""
+    names = ("open", "same-bridge", "isolated", "routed")
+    assert [isolation.parse_policy(name) for name in names] == list(isolation.POLICIES)
+    with pytest.raises(InvalidConfig, match="'close' is none of open, same-bridge, isolated, routed"):
         isolation.parse_policy("close")

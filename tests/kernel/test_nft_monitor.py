@@ -14,6 +14,7 @@ from tests.kernel.lab import Lab
 
 OURS = "inet cni_cnm"
 RULES = Change(rules=True)
+ADDED = Change(added=True)
 SET = f"add table {OURS}; add set {OURS} s {{ type inet_service; }}; add chain {OURS} c; add rule {OURS} c accept"
 
 
@@ -55,13 +56,21 @@ def test_tables_chains_and_rules(lab: Lab, changes: NftMonitor, table: str) -> N
 
 
 def test_removed_elements_are_told_with_their_owners(lab: Lab, changes: NftMonitor) -> None:
-    """Of our tables: deleted or flushed, with and without a comment. Added ones, and those of others, are nothing."""
+    """Of our tables: deleted or flushed, with and without a comment. Added ones are told as a fact."""
     assert alone(lab, changes, SET) == RULES
-    assert alone(lab, changes, f'add element {OURS} s {{ 80 comment "aaa one", 81 comment "bbb two", 82 }}') == NOTHING
+    assert alone(lab, changes, f'add element {OURS} s {{ 80 comment "aaa one", 81 comment "bbb two", 82 }}') == ADDED
     assert alone(lab, changes, f"delete element {OURS} s {{ 80 }}") == Change(owners=frozenset({"aaa"}))
     assert alone(lab, changes, f"flush set {OURS} s") == Change(owners=frozenset({"bbb", ""}))
     assert alone(lab, changes, SET.replace(OURS, "ip t")) == RULES
     assert alone(lab, changes, "add element ip t s { 80 }; delete element ip t s { 80 }") == NOTHING
+
+
+def test_chains_with_a_hook(lab: Lab, changes: NftMonitor) -> None:
+    """Of any table; a chain without a hook changes no packet's way by itself."""
+    alone(lab, changes, "add table inet t")
+    assert not alone(lab, changes, "add chain inet t plain").hooks
+    assert alone(lab, changes, "add chain inet t c { type filter hook forward priority 0; }").hooks
+    assert not alone(lab, changes, "delete chain inet t c").hooks
 
 
 def test_our_own_changes_are_none(lab: Lab, changes: NftMonitor) -> None:

@@ -93,6 +93,21 @@ class MemoryNft:
             self.others = [rule for rule in self.others if rule not in rules]
             self.chains -= {(chain.rpartition(" ")[0], chain.rpartition(" ")[2]) for chain in chains}
 
+    def owners(self, tables: Sequence[str]) -> set[str]:
+        return {element.owner for table in tables for element in self.elements(table) if element.comment}
+
+    def remove_owned(self, tables: Sequence[str], owners: Collection[str]) -> Sequence[str]:
+        with self._lock:
+            gone = [
+                (place, key, element.comment)
+                for place, elements in self.sets.items()
+                for key, element in elements.items()
+                if place[0] in tables and element.owner in owners
+            ]
+            for place, key, _ in gone:
+                del self.sets[place][key]
+        return [comment for _, _, comment in gone]
+
     def tables(self) -> dict[str, int]:
         with self._lock:
             return dict.fromkeys((table for table, _ in (*self.chains, *self.sets)), 1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cni_cnm.kernel import Link, Port, PortState, Rate, RouteEntry, Stack, Vlan
-    from cni_cnm.model import IPInterface
+    from cni_cnm.model import IPAddress, IPInterface
 
 
 class MemoryStack:
@@ -59,10 +59,10 @@ class MemoryStack:
         device = self.space.devices.get(index)
         return _shown(device) if device is not None else None
 
-    def links(self, *, master: int = 0) -> Sequence[Link]:
+    def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         self.flush()
         devices = self.space.ports(master) if master else self.space.devices.values()
-        return [_shown(device) for device in devices]
+        return [_shown(device) for device in devices if kind in ("", device.link.kind)]
 
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
         def add() -> None:
@@ -326,6 +326,12 @@ class MemoryStack:
         self.flush()
         wanted = None if table in (None, 0, MAIN) else table
         return [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
+
+    def route_link(self, address: IPAddress) -> int:
+        self.flush()
+        ways = [route for route in self.space.routes if route.table is None and address in route.dst]
+        best = max(ways, key=lambda route: (route.dst.prefixlen, -(route.priority or 0)), default=None)
+        return best.link if best else 0
 
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         self._write(lambda: self.space.add_route(completed(route), append=append))

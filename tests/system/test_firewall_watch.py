@@ -82,6 +82,13 @@ def comes_back(side: Side, before: list[str]) -> None:
     assert now == before
 
 
+def becomes(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert true()
+
+
 def run(side: Side, command: str) -> str:
     return side.node.run(*command.split()).ok().out
 
@@ -317,3 +324,75 @@ def test_what_is_allowed_stays_so_over_a_reboot(side: Side) -> None:
         assert side.node.ping(made[other], netns=f"/run/netns/{one}", wait=1)
     run(side, f"{side.executable} network revoke net other")
     assert not side.node.ping(made["c2"], netns="/run/netns/c1", wait=1)
+
+
+@pytest.mark.parametrize("reloaded", ["all at once", "beside what is there", "by a service"])
+def test_saved_rules_do_not_bring_the_dead_back(side: Side, reloaded: str) -> None:
+    """Rules saved while a pod published a port, loaded when it is gone: the host's own program gets its port back."""
+    config = conf(**PUBLISHED)
+    load(side, "nft", DOCKER)
+    side.add(config).ok()
+    side.add(conf(), "c2").ok()
+    saved_rules = run(side, "nft list ruleset")
+    side.delete(config).ok()
+    serve(side, "", "tcp", 8080)
+    assert published(side)
+
+    def loaded() -> None:
+        if reloaded != "beside what is there":
+            run(side, "nft flush ruleset")
+        side.node.run("nft", "-f", "-", stdin=saved_rules).ok()
+
+    def only_the_living() -> bool:
+        ruleset = run(side, "nft list ruleset")
+        return "net/c1" not in ruleset and "net/c2" in ruleset
+
+    if reloaded == "by a service":
+        with serving(side):
+            loaded()
+            becomes(only_the_living)
+            assert published(side)
+            side.node.run("nft", "-f", "-", stdin=saved_rules).ok()
+            becomes(only_the_living)
+    else:
+        loaded()
+        assert not published(side)
+        side.container("c3")
+        side.add(conf(), "c3").ok()
+    assert only_the_living()
+    assert published(side)
+    assert out(side, "c2")
+
+
+def test_saved_rules_are_not_there_after_a_reboot(side: Side) -> None:
+    """nftables.service and iptables-persistent load what was saved; records in /run and pods are gone."""
+    load(side, "nft", DOCKER)
+    side.add(conf(**PUBLISHED)).ok()
+    side.add(conf("other", "10.62.0.0/24"), "c2").ok()
+    rules, tables = saved(side, "nft"), run(side, "nft list ruleset inet")
+    assert rules.count("cni-cnm:") == 4
+    run(side, "nft flush ruleset")
+    run(side, "rm -rf /run/cni-cnm")
+    for name in ("net", "other"):
+        run(side, f"{side.executable} network rm {name}")
+    load(side, "nft", rules.replace("COMMIT", "") + "\nCOMMIT\n")
+    side.node.run("nft", "-f", "-", stdin=tables).ok()
+    side.container("c3")
+    side.add(conf("third", "10.63.0.0/24"), "c3").ok()
+    ruleset = run(side, "nft list ruleset inet")
+    assert "third/c3" in ruleset
+    assert "net/c1" not in ruleset
+    assert "other/c2" not in ruleset
+    assert saved(side, "nft").count("cni-cnm:") == 2
+    assert out(side, "c3")
+
+
+def test_elements_of_others_in_our_tables_stay(side: Side) -> None:
+    """Only what names an owner as we do, and whose owner is not recorded, is taken for ours."""
+    side.add(conf(**PUBLISHED)).ok()
+    side.node.run("nft", 'add element inet cni_cnm networks { "br-hand" comment "by hand", "br-none" }').ok()
+    run(side, "rm /run/cni-cnm/firewall/state.json")
+    side.add(conf(), "c2").ok()
+    listed = run(side, "nft list set inet cni_cnm networks")
+    assert "br-hand" in listed
+    assert "br-none" in listed

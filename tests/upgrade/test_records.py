@@ -17,7 +17,12 @@ KINDS: dict[str, Any] = {
     "endpoints": EndpointRecord,
     "sandboxes": SandboxRecord,
 }
-NEW: dict[str, set[str]] = {"networks": set(), "pools": set(), "endpoints": {"netns_cookie"}, "sandboxes": set()}
+NEW: dict[str, set[str]] = {
+    "networks": {"published_only"},
+    "pools": set(),
+    "endpoints": {"netns_cookie", "published_only"},
+    "sandboxes": set(),
+}
 """Keys that this version writes and a release before it did not: what is listed here, a release must not need."""
 
 FROZEN = [
@@ -33,6 +38,17 @@ def test_a_record_is_written_as_it_was_read(kind: str, raw: Any) -> None:
     """Every key with its value, so that the release understands what this version has changed."""
     written = json.loads(json.dumps(KINDS[kind].from_json(raw).to_json()))
     assert {key: value for key, value in written.items() if key not in NEW[kind]} == raw
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_other_hosts_reach_networks_of_a_release_as_before(release: str) -> None:
+    """Published ports only: that holds for networks of this version, and for endpoints on these."""
+    for kind in ("networks", "endpoints"):
+        for raw in records(release, kind).values():
+            record = KINDS[kind].from_json(raw)
+            assert record.policy.published_only == ()
+            if raw["driver"] == "bridge" and raw["options"]["profile"] == "cnm":
+                assert record._replace(published_only=True).policy.published_only == (4, 6)
 
 
 @pytest.mark.parametrize("release", RELEASES)

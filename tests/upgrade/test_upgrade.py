@@ -6,6 +6,7 @@ tests/upgrade/VERSION (frozen.py).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.upgrade import frozen, versions
 from tests.upgrade.scene import Scene
 from tests.upgrade.versions import RELEASES, Version
 
+UNKNOWN = {"published_only4", "published_only6"}
+"""Sets that a release does not know: it has no rule that reads them, and removes no element."""
 NOTHING = {"files": [], "leases": [], "links": [], "elements": ""}
 
 
@@ -76,6 +79,14 @@ def test_downgrade(scene: Scene, release: Version, tmp_path: Path) -> None:
         frontend.remove(1)
         frontend.works(2)
         frontend.remove(2)
+        frontend.forget()
+    left = scene.left()
+    assert {name for name, _ in json.loads(left.pop("elements") or "[]")} <= UNKNOWN, "of no rule that it has"
+    assert left == {key: value for key, value in NOTHING.items() if key != "elements"}
+    scene.use(versions.this(tmp_path))
+    for frontend in scene.frontends:
+        frontend.make(3)
+        frontend.remove(3)
         frontend.forget()
     assert scene.left() == NOTHING
 

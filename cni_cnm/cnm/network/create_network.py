@@ -111,7 +111,7 @@ def _create(
             undo.push_record_removal(lambda: host.store.delete(NETWORKS, network.name))
             host.store.put(NETWORKS, network.name, record._replace(pending=True).to_json())
         made = driver.create_network(options, subnets, host.stack)
-        record = record._replace(owns_data_path=made)
+        record = record._replace(owns_data_path=made, published_only=True)
         if made:
             undo.push(lambda: shared_parent.delete_data_path(host, record))
         host.store.put(NETWORKS, network.name, record.to_json())

@@ -78,4 +78,5 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         if not (force and gathered.unanswered):
             raise_gathered(gathered.errors)
         host.store.delete(NETWORKS, record.name)
+        firewall_state.forget_bridges(host)
     return [*gathered.notes, *(str(error) for error in gathered.errors)]

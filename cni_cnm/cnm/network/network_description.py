@@ -101,6 +101,7 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
         owns_data_path=owns,
         docker_networks=old.docker_networks,
         owner=old.owner,
+        published_only=old.published_only,
     )
 
 
@@ -130,4 +131,12 @@ def _shown(record: NetworkRecord) -> str:
 
 def _configured(record: NetworkRecord) -> NetworkRecord:
     """The record with only what follows from the configuration."""
-    return record._replace(created=0.0, labels={}, owns_data_path=True, docker_networks=(), owner="", pending=False)
+    return record._replace(
+        created=0.0,
+        labels={},
+        owns_data_path=True,
+        docker_networks=(),
+        owner="",
+        pending=False,
+        published_only=False,
+    )

@@ -6,6 +6,7 @@ from cni_cnm.cnm.packet_filter import (
     endpoint_elements,
     firewall_state,
     foreign_accepts,
+    foreign_bridges,
     network_elements,
     restore_elements,
 )
@@ -39,6 +40,8 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
     missing = foreign_accepts.missing(host, key, policy)
     if missing:
         raise CheckFailed(missing, hint="the next ADD puts it back")
+    if policy.isolates and (unisolated := foreign_bridges.missing(host)):
+        raise CheckFailed(unisolated, hint="the next ADD puts it back")
     obstacles = foreign_accepts.of_addresses(foreign_accepts.look_for_obstacles(host, key, policy), record.addresses)
     for obstacle in obstacles:
         if obstacle.certain:

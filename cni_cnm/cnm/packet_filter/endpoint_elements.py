@@ -19,26 +19,34 @@ def with_network(record: EndpointRecord, policy: Policy) -> Transaction:
     """The elements of an endpoint, and those of its network: after a flush they are back with the next endpoint."""
     if not policy.isolates or (policy.alone and not policy.group):
         return own(record, policy)
-    network = isolation.add_network(
-        record.network_id, record.network, policy.side, policy.ingress, internal=policy.internal
+    return merge(of_network(record.network_id, record.network, policy), own(record, policy))
+
+
+def of_network(network_id: str, name: str, policy: Policy) -> Transaction:
+    """What a network has by itself, or an endpoint that is a network of its own."""
+    return isolation.add_network(
+        network_id,
+        name,
+        policy.side,
+        policy.ingress,
+        internal=policy.internal,
+        published_only=policy.published_only,
     )
-    return merge(network, own(record, policy))
 
 
 def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | None = None) -> Transaction:
     """The endpoint's own elements. `only`: of those keyed by an address, the ones of these addresses; None: all."""
     parts = []
     addresses = [a.interface for a in record.addresses if only is None or a.interface.ip in only]
-    if policy.masquerade and addresses:
-        parts.append(masquerade.add(record.id, record.label, addresses))
+    masqueraded = [address for address in addresses if address.version not in policy.unmasqueraded]
+    if policy.masquerade and masqueraded:
+        parts.append(masquerade.add(record.id, record.label, masqueraded))
     if policy.guard_mac:
         parts.append(spoof.add(record.id, record.label, record.host_ifname, record.mac))
     if policy.ingress == "isolated" and policy.bridge and not policy.alone:
         parts.append(isolation.add_endpoint(record.id, record.label, record.host_ifname, record.mac))
     if policy.isolates and policy.alone and not policy.group:
-        parts.append(
-            isolation.add_network(record.id, record.label, policy.bridge, policy.ingress, internal=policy.internal)
-        )
+        parts.append(of_network(record.id, record.label, policy))
     if record.ports and record.addresses and policy.publishes:
         targets = [address.interface for address in record.addresses]
         parts.append(portmap.publish(record.id, record.label, targets, record.ports, record.portmap))

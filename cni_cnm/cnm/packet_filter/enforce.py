@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts
+from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts, foreign_bridges
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -28,19 +28,20 @@ def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tupl
     return tuple(one.sentence for one in foreign_accepts.of_addresses(obstacles, record.addresses))
 
 
-def ensure(host: Host, key: str = "", policy: Policy | None = None) -> State:
+def ensure(host: Host, key: str = "", policy: Policy | None = None, *, anew: bool = False) -> State:
     """Repair what differs from the recorded state, for all networks and endpoints. 0.1 ms if nothing differs.
 
-    With `policy` other programs' firewalls accept `key`, too. Returns the state as it is then.
+    With `policy` other programs' firewalls accept `key`, too. `anew`: whatever the recorded state says. Returns the
+    state as it is then.
     """
     state = firewall_state.load(host)
-    if _is_current(host, state, key, policy):
+    if not anew and _is_current(host, state, key, policy):
         return state
     from cni_cnm.cnm.packet_filter import firewall_reconcile
 
     with firewall_state.lock(host):
         state = firewall_state.load(host)
-        if not _is_current(host, state, key, policy):
+        if anew or not _is_current(host, state, key, policy):
             state = firewall_reconcile.repair(host, state, {key: policy} if policy and policy.alone else {})
     return state
 
@@ -59,4 +60,8 @@ def _put(host: Host, record: EndpointRecord, transaction: Transaction, state: St
 
 
 def _is_current(host: Host, state: State, key: str, policy: Policy | None) -> bool:
-    return firewall_state.is_intact(host, state) and foreign_accepts.are_current(host, state, key, policy)
+    if not (firewall_state.is_intact(host, state) and foreign_accepts.are_current(host, state, key, policy)):
+        return False
+    if policy is None or not policy.isolates:
+        return True
+    return policy.bridge not in state.foreign and foreign_bridges.are_current(host, state)

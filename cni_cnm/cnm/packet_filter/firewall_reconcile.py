@@ -10,10 +10,13 @@ from cni_cnm.cnm.packet_filter import (
     endpoint_elements,
     firewall_state,
     foreign_accepts,
+    foreign_bridges,
     network_elements,
+    ownerless_elements,
     restore_elements,
 )
 from cni_cnm.cnm.records import READY, load_endpoint, network_records
+from cni_cnm.firewall import isolation
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -36,13 +39,18 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
 
     The caller holds the lock.
     """
-    chains, declared, before = state.chains, state.declared, state.accepted
-    if not firewall_state.is_intact(host, state):
-        chains, declared = _restore(host), ()
-        state = firewall_state.State()
+    chains, declared = state.chains, state.declared
+    if firewall_state.is_intact(host, state):
+        alone = _of_live_endpoints(host, state.accepted)
+    else:
+        chains, alone = _restore(host)
+        declared, state = (), firewall_state.State()
+        ownerless_elements.remove_locked(host)
     policies = {record.id: record.policy for record in network_records(host.store)} | dict(more)
+    if any(policy.isolates for policy in policies.values()):
+        state = foreign_bridges.put_all(host, state)
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
-    accepted |= _of_live_endpoints(host, {key: value for key, value in before.items() if key not in policies})
+    accepted = {**alone, **accepted}
     watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))
     recorded = {key: foreign_accepts.to_json(accept) for key, accept in accepted.items()}
     state = state._replace(watched=watched, accepted=recorded, obstacles=obstacles)
@@ -57,6 +65,10 @@ def put_back_missing(host: Host, owners: Collection[str] | None = None) -> None:
     with firewall_state.lock(host):
         if owners is None or any(record.id[:12] in owners for record in network_records(host.store)):
             restore_elements.put_back_missing(host.nft, network_elements.elements_of_all(host), ())
+    if owners is None:
+        ownerless_elements.remove(host)
+    if owners is None or isolation.FOREIGN in owners:
+        put_foreign_bridges(host)
     names = [name for name in host.store.names(ENDPOINTS) if owners is None or name[:12] in owners]
     for start in range(0, len(names), _BATCH):
         with firewall_state.lock(host):
@@ -64,21 +76,38 @@ def put_back_missing(host: Host, owners: Collection[str] | None = None) -> None:
             restore_elements.put_back_missing(host.nft, endpoint_elements.of_endpoints(records), records)
 
 
+def put_foreign_bridges(host: Host) -> None:
+    """For the service, which is told of links, addresses and routes: compare all of it, and put the difference."""
+    with firewall_state.lock(host):
+        state = firewall_state.load(host)
+        if state.epoch != host.epoch:  # the next ADD does it with everything else
+            return
+        if any(record.policy.isolates for record in network_records(host.store)):
+            found = foreign_bridges.put_all(host, state)
+            if found != state:
+                firewall_state.store(host, found, found.chains, found.declared)
+
+
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:
-    """Of the recorded accepts those of endpoints that still exist."""
+    """Of the recorded accepts those of endpoints alone on their links that still exist."""
     there = (key for key in recorded if host.store.get(ENDPOINTS, key))
     return {key: foreign_accepts.from_json(recorded[key]) for key in there}
 
 
-def _restore(host: Host) -> tuple[str, ...]:
-    """Put in every network's and every ready endpoint's elements again. Returns the chains with a hook."""
+def _restore(host: Host) -> tuple[tuple[str, ...], dict[str, Accepted]]:
+    """Put in every network's and every ready endpoint's elements again.
+
+    Returns the chains with a hook, and the accepts of endpoints alone on their links.
+    """
     chains: dict[str, None] = {}
+    alone: dict[str, Accepted] = {}
     for transaction, records in _parts(host):
-        if not (transaction.put or transaction.claim):
-            continue
-        restore_elements.put_back(host.nft, transaction, records)
-        chains.update(dict.fromkeys(firewall_state.base_chains(transaction.declare)))
-    return tuple(chains)
+        policies = [(record.id, record.policy) for record in records]
+        alone.update((key, foreign_accepts.accept_of(key, one)) for key, one in policies if one.alone and one.bridge)
+        if transaction.put or transaction.claim:
+            restore_elements.put_back(host.nft, transaction, records)
+            chains.update(dict.fromkeys(firewall_state.base_chains(transaction.declare)))
+    return tuple(chains), alone
 
 
 def _parts(host: Host) -> Iterator[tuple[Transaction, Sequence[EndpointRecord]]]:

@@ -47,6 +47,12 @@ class State(NamedTuple):
     """By the same ids: what other firewalls drop, or may drop, all the same (firewall/foreign_drops.py)."""
     rules: int = RULES
     """`RULES` of the program that wrote the rules; 0.1.0 records none."""
+    bridges: Json = ()
+    """What the bridges of this host were when `foreign` was found (foreign_bridges.py)."""
+    foreign: tuple[str, ...] = ()
+    """Those of other programs."""
+    rule_counts: Mapping[str, int] = {}
+    """How many rules each of our chains with a hook has."""
 
 
 def lock(host: Host, *, shared: bool = False) -> AbstractContextManager[None]:
@@ -54,14 +60,24 @@ def lock(host: Host, *, shared: bool = False) -> AbstractContextManager[None]:
 
 
 def load(host: Host) -> State:
-    """An empty state if none was recorded in this epoch."""
+    """An empty state if none was recorded in this epoch, or if 0.1.0 recorded it: its rules are others."""
     raw = host.store.get(FIREWALL, _STATE)
-    if not raw or raw.get("epoch") != host.epoch:
+    if not raw or raw.get("epoch") != host.epoch or "rules" not in raw:
         return State()
     chains, declared, watched = (tuple(raw[field]) for field in ("chains", "declared", "watched"))
-    obstacles, rules = raw.get("obstacles", {}), raw.get("rules", 0)  # which 0.1.0 does not record
     return State(
-        raw["epoch"], raw["tables"], chains, declared, raw["others"], watched, raw["accepted"], obstacles, rules
+        raw["epoch"],
+        raw["tables"],
+        chains,
+        declared,
+        raw["others"],
+        watched,
+        raw["accepted"],
+        raw["obstacles"],
+        raw["rules"],
+        raw["bridges"],
+        tuple(raw["foreign"]),
+        raw["rule_counts"],
     )
 
 
@@ -75,6 +91,7 @@ def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[st
         epoch=host.epoch,
         tables={table: there[table].handle for table in tables if table in there},
         chains=tuple(chain for chain in chains if chain in there),
+        rule_counts={chain: there[chain].use for chain in chains if chain in there},
         declared=tuple(dict.fromkeys(declared)),
         foreign_stamp=host.foreign_firewalls.stamp(state.watched) if host.foreign_firewalls else (),
     )
@@ -85,7 +102,10 @@ def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[st
 
 
 def is_intact(host: Host, state: State) -> bool:
-    """True if our tables are still the same ones with this program's rules, and no chain with a hook has lost all."""
+    """True if our tables are still the same ones with this program's rules, as many in each chain with a hook.
+
+    Saved rules that are loaded into tables that are there come in addition.
+    """
     if state.epoch != host.epoch or state.rules != RULES:
         return False
     if not state.tables:
@@ -93,7 +113,10 @@ def is_intact(host: Host, state: State) -> bool:
     seen = host.nft.handles([*state.tables, *state.chains])
     tables, chains = seen[: len(state.tables)], seen[len(state.tables) :]
     handles = zip(tables, state.tables.values(), strict=True)
-    return all(one and one.handle == handle for one, handle in handles) and all(one and one.use for one in chains)
+    rules = zip(chains, (state.rule_counts.get(name) for name in state.chains), strict=True)
+    return all(one and one.handle == handle for one, handle in handles) and all(
+        one and one.use and count in (None, one.use) for one, count in rules
+    )
 
 
 def is_declared(state: State, declare: str) -> bool:
@@ -112,6 +135,13 @@ def base_chains(declare: str) -> list[str]:
     """The chains with a hook that a declaration makes, as `FAMILY TABLE CHAIN`."""
     lines = (line.split() for line in declare.splitlines())
     return [" ".join(words[2:5]) for words in lines if words[:2] == ["add", "chain"] and "hook" in words]
+
+
+def forget_bridges(host: Host) -> None:
+    """After a network is removed: its bridge may be foreign from now on. The caller holds the lock."""
+    state = load(host)
+    if state.bridges:
+        store(host, state._replace(bridges=()), state.chains, state.declared)
 
 
 def _digest(declare: str) -> str:

@@ -27,8 +27,9 @@ def key_of(record: EndpointRecord, policy: Policy) -> str:
 
 
 def accept_of(key: str, policy: Policy) -> Accepted:
-    """An open network takes connections from outside; of an internal one only what stays within is accepted."""
-    inbound = ("ip", "ip6") if policy.ingress == "open" else ()
+    """An open or routed network takes connections from outside; of an internal one only what stays within."""
+    versions = (4, 6) if policy.ingress == "open" else policy.routed
+    inbound = tuple("ip6" if version == 6 else "ip" for version in versions)
     return Accepted(key, policy.bridge, policy.admin_chain, inbound, policy.internal, policy.zone)
 
 
@@ -37,9 +38,8 @@ def to_json(accept: Accepted) -> Json:
 
 
 def from_json(raw: Json) -> Accepted:
-    """Also as 0.1.0 recorded it, with True or False for `inbound`; the next repair says it anew."""
     accept = Accepted(*raw)
-    return accept._replace(inbound=tuple(raw[3]) if isinstance(raw[3], list) else ("ip", "ip6") if raw[3] else ())
+    return accept._replace(inbound=tuple(accept.inbound))
 
 
 def are_current(host: Host, state: State, key: str = "", policy: Policy | None = None) -> bool:

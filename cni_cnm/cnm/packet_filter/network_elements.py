@@ -5,6 +5,7 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 
 from __future__ import annotations
 
+from cni_cnm.cnm.packet_filter import endpoint_elements
 from cni_cnm.cnm.records import load_network, network_records
 from cni_cnm.firewall import isolation
 from cni_cnm.kernel import Transaction, merge
@@ -26,8 +27,7 @@ def elements_of(host: Host, record: NetworkRecord) -> Transaction:
         return Transaction()
     parts = [isolation.allow(record.id, record.name, policy.side, side) for side in _allowed_sides(host, record)]
     if policy.isolates:
-        own = isolation.add_network(record.id, record.name, policy.side, policy.ingress, internal=policy.internal)
-        parts.append(own)
+        parts.append(endpoint_elements.of_network(record.id, record.name, policy))
     return merge(*parts)
 
 

@@ -52,6 +52,15 @@ class Nft(Protocol):
     def remove_rules(self, rules: Sequence[Rule], chains: Sequence[str] = ()) -> None:
         """Remove these rules, then these chains (`FAMILY TABLE CHAIN`) if they are empty. No error if absent."""
 
+    def owners(self, tables: Sequence[str]) -> set[str]:
+        """The owners of all elements of these tables; elements without a comment have none. 10 ms per 1,000."""
+
+    def remove_owned(self, tables: Sequence[str], owners: Collection[str]) -> Sequence[str]:
+        """Remove all elements of these owners. Gives their comments.
+
+        An element that has another owner by then stays, also if it was put in this moment.
+        """
+
     def tables(self) -> dict[str, int]:
         """`FAMILY TABLE` and handle of every table, other programs' too, that is not dormant."""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
-    from cni_cnm.model import IPInterface
+    from cni_cnm.model import IPAddress, IPInterface
 
 
 class Stack(Protocol):
@@ -42,8 +42,8 @@ class Stack(Protocol):
         """The link of that name, None if there is none."""
 
     def link_at(self, index: int) -> Link | None: ...
-    def links(self, *, master: int = 0) -> Sequence[Link]:
-        """All links, or the ports of the bridge `master`."""
+    def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
+        """All links, or those with that master, or of that kind. The kernel sends no others."""
 
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
         """Add a bridge, down. A MAC is required: a bridge without one changes its address with its ports."""
@@ -174,6 +174,9 @@ class Stack(Protocol):
     def delete_address(self, index: int, address: IPInterface) -> None: ...
     def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
         """Unicast routes of the main (or given) table, both families; of one link if given."""
+
+    def route_link(self, address: IPAddress) -> int:
+        """Index of the link by which packets to an address leave; 0 if there is no route. Nothing is sent."""
 
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         """EEXIST if one of the same destination, priority and table exists.

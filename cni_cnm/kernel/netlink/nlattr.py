@@ -11,6 +11,7 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Literal, TypeAlias
 
     Places: TypeAlias = "dict[int, tuple[int, int]]"
@@ -36,6 +37,16 @@ def places(data: bytes, begin: int, end: int) -> Places:
         found[kind & _TYPE] = begin + size, begin + length
         begin += (length + 3) & ~3
     return found
+
+
+def each(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Type, begin and end of every attribute, in order: for lists, whose attributes are all of one type."""
+    while begin + HEADER.size <= end:
+        length, kind = HEADER.unpack_from(data, begin)
+        if length < HEADER.size or begin + length > end:
+            return
+        yield kind & _TYPE, begin + HEADER.size, begin + length
+        begin += (length + 3) & ~3
 
 
 def raw(data: bytes, place: tuple[int, int] | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Reads what the kernel reports to a multicast group: changes that any program makes."""
+"""Reads what the kernel reports to multicast groups: changes that any program makes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _BUFFER_BYTES = 1024 * 1024
 
 
 class Notifications:
-    """Of one group, in the network namespace of the thread that creates it, from then on.
+    """Of some groups, in the network namespace of the thread that creates it, from then on.
 
     OSError where the kernel has no such protocol or group.
     """
 
-    def __init__(self, protocol: int, group: int) -> None:
+    def __init__(self, protocol: int, *groups: int) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, kind, protocol)
         try:
             # nf_tables takes a socket without a port for the sender of its own notifications.
             self._socket.bind((0, 0))
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+            for group in groups:
+                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
             self._enlarge_buffer()
         except BaseException:
             self._socket.close()

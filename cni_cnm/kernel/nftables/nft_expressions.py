@@ -11,7 +11,7 @@ import sys
 
 from cni_cnm.kernel.contract import filter_rules as rules
 from cni_cnm.kernel.contract.filter_rules import Condition, FilterRule
-from cni_cnm.kernel.netlink.nlattr import HEADER, number, places, raw, text
+from cni_cnm.kernel.netlink.nlattr import each, number, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
 
 TYPE_CHECKING = False
@@ -70,13 +70,9 @@ def xt_state_mask(states: tuple[str, ...]) -> int:
 
 def _each(data: bytes, begin: int, end: int) -> Iterator[tuple[str, Places]]:
     """Name and attributes of each expression, in order."""
-    while begin + HEADER.size <= end:
-        length, _ = HEADER.unpack_from(data, begin)
-        if length < HEADER.size:
-            return
-        found = places(data, begin + HEADER.size, begin + length)
+    for _, first, last in each(data, begin, end):
+        found = places(data, first, last)
         yield text(data, found.get(_NAME)), places(data, *found.get(_DATA, (0, 0)))
-        begin += (length + 3) & ~3
 
 
 class _Reader:

@@ -3,7 +3,7 @@
     NEWRULE, DELSETELEM, …     what was changed; elements with their comments
     NEWGEN                     the end of a transaction, and the name of the program
 
-Our own transactions are skipped. So are added elements, because every pod adds some.
+Our own transactions are skipped.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _TABLE_CHAIN_RULE = frozenset((0, 2, 3, 5, 6, 8))
 """NFT_MSG_NEWTABLE, DELTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE."""
 _REMOVED = frozenset((5, 8, 11))
 """NFT_MSG_DELCHAIN, DELRULE, DELSET."""
-_ELEMENT_REMOVED, _END = 14, 15
-"""NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN."""
+_NEW_CHAIN, _ELEMENT_ADDED, _ELEMENT_REMOVED, _END = 3, 12, 14, 15
+"""NFT_MSG_NEWCHAIN, NEWSETELEM, DELSETELEM, NEWGEN."""
 _TABLE, _ELEMENTS, _ELEMENT, _USERDATA, _PROGRAM = 1, 3, 1, 6, 3
+_CHAIN_HOOK = 4
 
 
 class Change(NamedTuple):
@@ -38,13 +39,23 @@ class Change(NamedTuple):
     """A chain, rule or set was removed from a table of ours."""
     owners: frozenset[str] = frozenset()
     """Owners (`Element.owner`) of the elements that were removed from tables of ours."""
+    hooks: bool = False
+    """A chain that a hook calls was added to a table."""
+    added: bool = False
+    """Elements were added to a table of ours."""
 
     def __or__(self, other: Change) -> Change:
-        return Change(self.rules or other.rules, self.broken or other.broken, self.owners | other.owners)
+        return Change(
+            self.rules or other.rules,
+            self.broken or other.broken,
+            self.owners | other.owners,
+            self.hooks or other.hooks,
+            self.added or other.added,
+        )
 
 
 NOTHING = Change()
-ANYTHING = Change(rules=True, broken=True)
+ANYTHING = Change(rules=True, broken=True, hooks=True, added=True)
 
 
 class NftMonitor(Notifications):
@@ -83,11 +94,14 @@ class NftMonitor(Notifications):
                 self._begin()
             elif kind in _TABLE_CHAIN_RULE:
                 broken = kind in _REMOVED and self._is_ours(family, data, begin, end)
-                self._change |= Change(rules=True, broken=broken)
+                hooks = kind == _NEW_CHAIN and _CHAIN_HOOK in nlattr.places(data, begin, end)
+                self._change |= Change(rules=True, broken=broken, hooks=hooks)
             elif kind in _REMOVED and self._is_ours(family, data, begin, end):
                 self._change |= Change(broken=True)
             elif kind == _ELEMENT_REMOVED and self._is_ours(family, data, begin, end):
                 self._owners.add(_owner(data, begin, end))
+            elif kind == _ELEMENT_ADDED and not self._change.added and self._is_ours(family, data, begin, end):
+                self._change |= Change(added=True)
         return found
 
     def _begin(self) -> None:

@@ -42,13 +42,15 @@ def message(index: int = 0, attributes: Attributes | None = None, *, family: int
     return result
 
 
-def query(index: int = 0, *, name: str = "", master: int = 0) -> Message:
-    """The request for one link, or for a dump of the ports of `master`, without the statistics."""
+def query(index: int = 0, *, name: str = "", master: int = 0, kind: str = "") -> Message:
+    """The request for one link, or for a dump of those with a master or of a kind, without the statistics."""
     attributes: Attributes = [("IFLA_EXT_MASK", _SKIP_STATS)]
     if name:
         attributes.append(("IFLA_IFNAME", name))
     if master:
         attributes.append(("IFLA_MASTER", master))
+    if kind:
+        attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind)]}))
     return message(index, attributes)
 
 

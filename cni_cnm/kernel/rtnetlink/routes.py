@@ -72,6 +72,15 @@ def query(version: int, *, link: int = 0, table: int | None = None) -> Message:
     return result
 
 
+def lookup(address: IPAddress) -> Message:
+    """The request for the route that packets to an address take."""
+    result = rtmsg()
+    result["family"] = _family(address.version)
+    result["dst_len"] = address.max_prefixlen
+    result["attrs"] = [("RTA_DST", str(address))]
+    return result
+
+
 def read(data: bytes, offset: int) -> RouteEntry | None:
     """The route of the message at `offset` of a datagram; None if it is no unicast route of an IP family."""
     length, family, dst_len, table, protocol, scope, kind = _HEAD.unpack_from(data, offset)

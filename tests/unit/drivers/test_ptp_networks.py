@@ -49,10 +49,12 @@ def test_the_cnm_profile() -> None:
     """As Docker's networks: masquerade, default route, isolated from others; internal without the first two."""
     group = group_of("net")
     made = parse(net())
-    assert made == PtpOptions(group, masquerade=True, default_route=True, ingress="same-bridge")
-    assert parse(net(internal=True)) == PtpOptions(group, internal=True, ingress="same-bridge")
+    assert made == PtpOptions(group, masquerade=True, default_route=True, ingress="same-bridge", published_only=True)
+    assert parse(net(internal=True)) == PtpOptions(group, internal=True, ingress="same-bridge", published_only=True)
     labels = {LABEL_MASQUERADE: "false", LABEL_MTU: "1300", LABEL_ICC: "false"}
-    assert parse(net(labels=labels)) == PtpOptions(group, 1300, default_route=True, ingress="isolated")
+    assert parse(net(labels=labels)) == PtpOptions(
+        group, 1300, default_route=True, ingress="isolated", published_only=True
+    )
     assert parse(net(mtu=1300)).mtu == 1300
 
 
@@ -115,7 +117,12 @@ def test_a_container_s_life(world: World) -> None:
     assert not world.leases("net")
     assert world.containers["a"].link("eth0") is None
     assert world.host.link(end.name) is None
-    assert {element.set for element in world.nft.elements(INET)} == {"groups", "allowed_groups"}
+    assert {element.set for element in world.nft.elements(INET)} == {
+        "groups",
+        "allowed_groups",
+        "published_only_groups4",
+        "published_only_groups6",
+    }
     world.controller.network("net").delete()
     assert not world.nft.elements(INET)
 

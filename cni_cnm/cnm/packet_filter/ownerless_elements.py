@@ -1,0 +1,43 @@
+"""Elements of our tables whose owner is not recorded: saved rules that were loaded again after the records were gone.
+
+A published port of such an element leads to no pod, and no connection reaches the host's own program on it.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.packet_filter import firewall_state
+from cni_cnm.cnm.records import network_records
+from cni_cnm.firewall import TABLES
+from cni_cnm.state.store import ENDPOINTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.cnm.host import Host
+
+_OWNER_DIGITS = 12
+
+
+def remove(host: Host) -> Sequence[str]:
+    """Remove them. Returns their comments."""
+    with firewall_state.lock(host):
+        return remove_locked(host)
+
+
+def remove_locked(host: Host) -> Sequence[str]:
+    """The same; the caller holds the lock `firewall`, so no endpoint is being removed.
+
+    A record is written before the first element, and elements are listed before the records: an owner that is not
+    recorded here is gone.
+    """
+    owners = {owner for owner in host.nft.owners(TABLES) if _is_id(owner)}
+    recorded = {name[:_OWNER_DIGITS] for name in host.store.names(ENDPOINTS)} if owners else set()
+    recorded |= {record.id[:_OWNER_DIGITS] for record in network_records(host.store)} if owners - recorded else set()
+    gone = owners - recorded
+    return host.nft.remove_owned(TABLES, gone) if gone else ()
+
+
+def _is_id(owner: str) -> bool:
+    """The digits of an id, and no word that another program has as its comment."""
+    return len(owner) == _OWNER_DIGITS and all(digit in "0123456789abcdef" for digit in owner)

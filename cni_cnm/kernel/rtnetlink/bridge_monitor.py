@@ -1,0 +1,91 @@
+"""Reports that bridges, their addresses or default routes have changed, by the kernel's notifications.
+
+Every pod brings a dozen notifications about its own link. A filter in the kernel (the socket's, in the classic language
+of bpf(4)) leaves those out: a veth or an ifb, a link-local address, a route that is no default route.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+import sys
+
+from cni_cnm.kernel.netlink.messages import RTM_DELLINK, RTM_NEWLINK
+from cni_cnm.kernel.netlink.notifications import Notifications
+
+_GROUPS = (1, 5, 7, 9, 11)
+"""RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
+_SO_ATTACH_FILTER = 26
+_NEW_ADDRESS, _DELETE_ADDRESS, _NEW_ROUTE, _DELETE_ROUTE = 20, 21, 24, 25
+_TYPE, _FAMILY, _ROUTE_LENGTH, _ADDRESS_SCOPE, _LINK_ATTRIBUTES = 4, 16, 17, 19, 32
+"""Offsets in a message: struct nlmsghdr, then ifinfomsg, rtmsg or ifaddrmsg."""
+_SCOPE_LINK = 253
+_IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
+_HALF, _BYTE, _WORD, _INDIRECT = 0x28, 0x30, 0x20, 0x40
+"""Loads of a half word, a byte and a word at a fixed offset, and of a word at X + offset."""
+_A, _X, _TO_X, _EQUAL, _RETURN = 0x00, 0x01, 0x07, 0x15, 0x06
+_FIND, _FIND_INSIDE = 0xFFFFF000 + 12, 0xFFFFF000 + 16
+"""SKF_AD_NLATTR: the offset of the attribute of type X at or behind offset A, 0 for none; the same inside of one."""
+_ALL, _NONE = 0xFFFFFFFF, 0
+
+
+class BridgeMonitor(Notifications):
+    """Of the network namespace of the thread that creates it, from then on."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.NETLINK_ROUTE, *_GROUPS)
+        program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _program())
+        code = ctypes.create_string_buffer(program)
+        described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+    def take(self) -> bool:
+        """Whether there was a change since the last call."""
+        return sum(1 for _ in self.datagrams()) > 0
+
+
+def _program() -> list[tuple[int, int, int, int]]:
+    """Instructions: code, how many to skip if it holds and if it does not, operand."""
+    routes = [_NEW_ROUTE, _DELETE_ROUTE]
+    addresses = [_NEW_ADDRESS, _DELETE_ADDRESS]
+    of_link = [
+        (_BYTE, "", "", _FAMILY),
+        (_EQUAL, "", "none", 0),  # else AF_BRIDGE: a bridge about its port
+        (_X, "", "", _IFLA_LINKINFO),
+        (_A, "", "", _LINK_ATTRIBUTES),
+        (_WORD, "", "", _FIND),
+        (_EQUAL, "all", "", 0),  # hardware
+        (_X, "", "", _IFLA_INFO_KIND),
+        (_WORD, "", "", _FIND_INSIDE),
+        (_EQUAL, "all", "", 0),
+        (_TO_X, "", "", 0),
+        (_INDIRECT, "", "", 4),
+        (_EQUAL, "none", "", int.from_bytes(b"veth", "big")),
+        (_EQUAL, "none", "all", int.from_bytes(b"ifb\0", "big")),
+    ]
+    lines: list[tuple[int, str, str, int]] = [
+        (_HALF, "", "", _TYPE),
+        *((_EQUAL, "route", "", _as_loaded(kind)) for kind in routes),
+        *((_EQUAL, "address", "", _as_loaded(kind)) for kind in addresses),
+        (_EQUAL, "link", "", _as_loaded(RTM_NEWLINK)),
+        (_EQUAL, "link", "none", _as_loaded(RTM_DELLINK)),
+    ]
+    labels = {"link": len(lines)}
+    lines += of_link
+    labels["route"] = len(lines)
+    lines += [(_BYTE, "", "", _ROUTE_LENGTH), (_EQUAL, "all", "none", 0)]
+    labels["address"] = len(lines)
+    lines += [(_BYTE, "", "", _ADDRESS_SCOPE), (_EQUAL, "none", "all", _SCOPE_LINK)]
+    labels |= {"all": len(lines), "none": len(lines) + 1}
+    lines += [(_RETURN, "", "", _ALL), (_RETURN, "", "", _NONE)]
+
+    def skip(number: int, label: str) -> int:
+        return labels[label] - number - 1 if label else 0
+
+    return [(code, skip(at, yes), skip(at, no), value) for at, (code, yes, no, value) in enumerate(lines)]
+
+
+def _as_loaded(kind: int) -> int:
+    """A message's type, which is in the host's byte order, as the filter loads it: in the network's."""
+    return int.from_bytes(kind.to_bytes(2, sys.byteorder), "big")

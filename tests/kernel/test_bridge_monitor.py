@@ -1,0 +1,81 @@
+"""What the kernel tells of bridges, addresses and default routes; a pod's own links are not told."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
+from tests.kernel.lab import Lab
+
+TOLD = [
+    "link add br9 type bridge",
+    "link set br9 up",
+    "addr add 10.9.0.1/24 dev br9",
+    "addr add fd09::1/64 dev br9 nodad",
+    "link set br9 name br8",
+    "route add default via 10.9.0.2 dev br8",
+    "-6 route add default dev br8",
+    "route del default",
+    "addr del 10.9.0.1/24 dev br8",
+    "link del br8",
+]
+NOT_TOLD = [
+    "link add va type veth peer name vb",
+    "link set va up",
+    "link set vb up",
+    "link set va master br0",
+    "link set va nomaster",
+    "addr add fe80::5/64 dev va nodad",
+    "route add 192.0.2.0/24 dev br0",
+    "-6 route add 2001:db8::/64 dev br0",
+    "link add ifb9 type ifb",
+    "link set ifb9 up",
+    "link del ifb9",
+    "link del va",
+]
+
+
+@pytest.fixture
+def monitor(lab: Lab) -> Iterator[BridgeMonitor]:
+    lab.bridge("br0")
+    for command in (
+        "set br0 address 02:00:00:00:00:01",
+        "add v0 type veth peer name w0",
+        "set w0 up",
+        "set v0 master br0 up",
+    ):
+        lab.host.ip(
+            f"link {command}"
+        )  # a bridge's first port is told, and a change of its MAC: ours have one of their own
+    while "state UP" not in lab.host.run("ip", "link", "show", "br0"):
+        time.sleep(0.02)
+    made = lab.host.call(BridgeMonitor)
+    yield made
+    made.close()
+
+
+def told(monitor: BridgeMonitor) -> bool:
+    poll = select.poll()
+    poll.register(monitor, select.POLLIN)
+    return bool(poll.poll(0)) and monitor.take()
+
+
+def test_what_is_told(lab: Lab, monitor: BridgeMonitor) -> None:
+    """The kernel tells before a command ends, so nothing is waited for."""
+    for command in TOLD:
+        lab.host.ip(command)
+        assert told(monitor), command
+        assert not told(monitor)
+
+
+def test_what_is_not_told(lab: Lab, monitor: BridgeMonitor) -> None:
+    """All that a pod's link goes through."""
+    for command in NOT_TOLD:
+        lab.host.ip(command)
+        assert not told(monitor), command
+    lab.host.ip("link set lo mtu 60000")
+    assert told(monitor), "hardware, and what else has no kind"

@@ -1,0 +1,288 @@
+"""Through the plugin, beside other firewalls: what they decide on purpose counts, and what is in the way is told."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.program import program
+from tests.side import Side
+from tests.system.test_firewall_watch import conf, load, out, published, run, serving
+from tests.system.test_ports import port, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PUBLISHED: dict[str, Any] = {"runtimeConfig": {"portMappings": [port(8080, 80)]}}
+DROPS = "*filter\n:FORWARD DROP\nCOMMIT\n"
+ADMIN = "*filter\n:FORWARD {policy}\n:ADMIN -\n-A ADMIN -d 192.0.2.9 -j REJECT\nCOMMIT\n"
+CHAINS = {
+    "inet": ["add table inet fw", "add chain inet fw gate { type filter hook forward priority 0; policy drop; }"],
+    "raw": [
+        "add table ip raw",
+        "add chain ip raw PREROUTING { type filter hook prerouting priority -300; policy drop; }",
+    ],
+    "mangle": ["add table ip mg", "add chain ip mg post { type filter hook postrouting priority 0; policy drop; }"],
+    "last rule": [
+        "add table inet fw",
+        "add chain inet fw gate { type filter hook forward priority 0; policy accept; }",
+        "add chain inet fw rest",
+        "add rule inet fw gate jump rest",
+        "add rule inet fw rest reject",
+    ],
+}
+"""Base chains that drop all, of tables that are not iptables'."""
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Iterator[Side]:
+    made = Side(program(tmp_path), "cni-cnm")
+    for container in ("c1", "c2", "c3"):
+        made.container(container)
+    node = made.node
+    node.add_netns("outside")
+    node.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", "outside").ok()
+    for netns, link, ends in (("", "up0", "1"), ("/run/netns/outside", "eth0", "9")):
+        for address in (f"192.0.2.{ends}/24", f"2001:db8::{ends}/64"):
+            nodad = ("nodad",) if ":" in address else ()
+            node.run("ip", "addr", "add", address, "dev", link, *nodad, netns=netns).ok()
+        node.run("ip", "link", "set", link, "up", netns=netns).ok()
+    node.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1").ok()
+    for subnet, gateway in (("10.61.0.0/24", "192.0.2.1"), ("fd61::/64", "2001:db8::1")):
+        node.run("ip", "route", "add", subnet, "via", gateway, netns="/run/netns/outside").ok()
+    yield made
+    made.close()
+
+
+def nft(side: Side, *lines: str) -> None:
+    side.node.run("nft", "-f", "-", stdin="\n".join((*lines, ""))).ok()
+
+
+def ping(side: Side, address: str, container: str) -> bool:
+    return side.node.ping(address, netns=f"/run/netns/{container}", wait=1)
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+@pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
+@pytest.mark.parametrize(
+    "rule",
+    ["{family} saddr @bad drop", "{family} saddr @bad counter log drop", "{family} saddr @bad jump logdrop"],
+    ids=["set", "statements", "shared"],
+)
+def test_a_block_list_counts(side: Side, policy: str, rule: str, family: str) -> None:
+    """A native rule in iptables' chain blocks a client of a published port as it did without a network of ours."""
+    client, bad = ("192.0.2.1", "192.0.2.9") if family == "ip" else ("2001:db8::1", "2001:db8::9")
+    program = "iptables-nft" if family == "ip" else "ip6tables-nft"
+    for command in (
+        "-N DOCKER-USER",
+        "-N logdrop",
+        "-A logdrop -j DROP",
+        "-A FORWARD -j DOCKER-USER",
+        f"-P FORWARD {policy}",
+    ):
+        run(side, f"{program} {command}")
+    nft(
+        side,
+        f"add set {family} filter bad {{ type {'ipv4_addr' if family == 'ip' else 'ipv6_addr'}; }}",
+        f"add rule {family} filter DOCKER-USER {rule.format(family=family)}",
+        *([f"add rule {family} filter FORWARD jump logdrop"] if "logdrop" in rule else []),
+    )
+    subnets = {"ipam": {"ranges": [[{"subnet": "10.61.0.0/24"}], [{"subnet": "fd61::/64"}]]}}
+    side.add({**conf(), **subnets, **PUBLISHED}).ok()
+    serve(side, "c1", "tcp", 80)
+    assert reaches(side, client)
+    nft(side, f"add element {family} filter bad {{ {bad} }}")
+    assert not reaches(side, client)
+
+
+def reaches(side: Side, address: str) -> bool:
+    code = f"import socket\nsocket.create_connection(({address!r}, 8080), 1).recv(1)"
+    return side.node.run("python3", "-c", code, netns="/run/netns/outside").code == 0
+
+
+@pytest.mark.parametrize(
+    "rule", ["ct state invalid drop", "ether saddr 02:00:00:00:00:01 drop", "meta l4proto vmap { sctp : drop }"]
+)
+def test_a_table_that_iptables_cannot_print(side: Side, rule: str) -> None:
+    """Its policy DROP is seen and accepted before; the operator's rule stays, and iptables prints what it printed."""
+    run(side, "iptables-nft -P FORWARD DROP")
+    nft(side, f"add rule ip filter FORWARD {rule}")
+    printed = side.node.run("iptables-nft-save", "-t", "filter")
+    config = conf()
+    result = side.add(config).ok().json
+    assert out(side)
+    side.check(config, result).ok()
+    assert side.node.run("iptables-nft-save", "-t", "filter").code == printed.code
+    listed = run(side, "nft list chain ip filter FORWARD")
+    assert rule.split(" ", maxsplit=1)[0] in listed
+    side.delete(config).ok()
+    run(side, f"{side.executable} network rm net")
+    assert "br-" not in run(side, "nft list chain ip filter FORWARD")
+
+
+@pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_the_administrators_chain(side: Side, policy: str, backend: str) -> None:
+    """It is entered first, whatever FORWARD's policy is and whatever else FORWARD accepts, and from when it exists."""
+    config = conf(firewall={"iptablesAdminChainName": "ADMIN"})
+    side.add(config).ok()
+    assert out(side)
+    side.node.run(f"iptables-{backend}-restore", "--noflush", stdin=ADMIN.format(policy=policy)).ok()
+    run(side, f"iptables-{backend} -I FORWARD -j ACCEPT")
+    result = side.add(config, "c2").ok().json
+    assert not out(side)
+    assert not out(side, "c2")
+    side.check(config, result, "c2").ok()
+    run(side, f"iptables-{backend} -D FORWARD 1")
+    assert side.check(config, result, "c2").code == 1
+    for container in ("c1", "c2"):
+        side.delete(config, container).ok()
+    run(side, f"{side.executable} network rm net")
+    assert "br-" not in run(side, f"iptables-{backend}-save")
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_chain_that_is_not_changed_is_told(side: Side, chain: str) -> None:
+    """ADD and STATUS warn, CHECK fails, nothing is put there; with the chain it all ends."""
+    nft(side, *CHAINS[chain])
+    before = run(side, "nft list ruleset")
+    table = CHAINS[chain][0].removeprefix("add ")
+    config = conf()
+    added = side.add(config).ok()
+    assert not out(side)
+    place = f"the nftables {table}"
+    assert place in added.err
+    broken = side.check(config, added.json)
+    assert (broken.code, place in broken.json["msg"]) == (1, True)
+    status = side.call("STATUS", {**config, "cniVersion": "1.1.0"}).ok()
+    assert place in status.err
+    assert side.add(config, "c2").ok().err.count(place) == 1
+    assert before in run(side, "nft list ruleset") or run(side, f"nft list {table}") in before
+    run(side, f"nft delete {table}")
+    side.check(config, added.json).ok()
+    assert place not in side.add(config, "c3").ok().err
+    assert out(side)
+
+
+def test_a_chain_that_accepts_our_bridge_is_not_told(side: Side) -> None:
+    """The operator's own accepts, by names that the rules show, are enough; a doubt is told, and CHECK passes."""
+    nft(
+        side,
+        *CHAINS["inet"],
+        'add rule inet fw gate iifname "br-*" accept',
+        "add rule inet fw gate ct state established,related accept",
+    )
+    config = conf()
+    added = side.add(config).ok()
+    assert "fw" not in added.err
+    assert out(side)
+    nft(side, "flush chain inet fw gate", "add rule inet fw gate ip saddr 10.0.0.0/8 accept",
+        "add rule inet fw gate ct state established,related accept")  # fmt: skip
+    again = side.add(config, "c2").ok()
+    assert "cannot tell" in again.err
+    assert "cannot tell" in side.check(config, added.json).ok().err
+
+
+def test_a_rule_that_is_not_understood_is_told(side: Side) -> None:
+    """What queues all packets to a program comes before our accept, so it decides."""
+    load(side, "nft", DROPS)
+    run(side, "iptables-nft -A FORWARD -j NFQUEUE --queue-num 7 --queue-bypass")
+    config = conf()
+    added = side.add(config).ok()
+    assert "is not understood" in added.err
+    assert "is not understood" in side.check(config, added.json).ok().err
+    listed = run(side, "iptables-nft -S FORWARD").splitlines()
+    assert "NFQUEUE" in listed[1]
+    assert all("cni-cnm:" in line for line in listed[2:])
+
+
+@pytest.mark.parametrize("form", ["next ADD", "service"])
+def test_bridges_of_other_programs(side: Side, form: str) -> None:
+    """A bridge that appears is isolated from our networks, one that becomes the uplink is the LAN."""
+    config = conf(firewall={"ingressPolicy": "routed"})
+    address = side.add(config).ok().json["ips"][0]["address"].partition("/")[0]
+    node = side.node
+    node.run("ip", "route", "add", "default", "via", "172.30.0.1", netns=f"/run/netns/{foreign(side)}").ok()
+
+    def follows(reached: bool) -> None:
+        """The next ADD's work, or the service's."""
+        if form == "next ADD":
+            side.container(name := f"n{len(side.containers)}")
+            side.add(config, name).ok()
+        deadline = time.monotonic() + 10
+        while ping(side, address, "theirs") is not reached and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ping(side, address, "theirs") is reached
+        assert ping(side, "172.30.0.2", "c1") is reached
+
+    if form == "service":
+        with serving(side):
+            follows(False)
+            node.run("ip", "route", "add", "default", "dev", "docker0").ok()
+            follows(True)
+            node.run("ip", "route", "del", "default").ok()
+            follows(False)
+            node.run("ip", "addr", "flush", "dev", "docker0", "scope", "global").ok()
+            node.run("ip", "route", "add", "172.30.0.0/24", "dev", "docker0").ok()
+            follows(True)
+    else:
+        follows(False)
+        node.run("ip", "route", "add", "default", "dev", "docker0").ok()
+        follows(True)
+        node.run("ip", "route", "del", "default").ok()
+        node.run("ip", "link", "set", "docker0", "name", "docker1").ok()
+        follows(False)
+
+
+def foreign(side: Side) -> str:
+    """docker0 with a container."""
+    node = side.node
+    node.add_netns("theirs")
+    for command in (
+        "link add docker0 type bridge", "addr add 172.30.0.1/24 dev docker0", "link set docker0 up",
+        "link add theirs type veth peer name eth0 netns theirs", "link set theirs master docker0 up",
+    ):  # fmt: skip
+        node.run("ip", *command.split()).ok()
+    node.run("ip", "addr", "add", "172.30.0.2/24", "dev", "eth0", netns="/run/netns/theirs").ok()
+    node.run("ip", "link", "set", "eth0", "up", netns="/run/netns/theirs").ok()
+    return "theirs"
+
+
+@pytest.mark.parametrize(
+    ("keys", "reached"),
+    [
+        ({}, False),
+        ({"firewall": {"ingressPolicy": "routed"}}, True),
+        ({"firewall": {"ingressPolicy": "open"}}, True),
+        ({"options": {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}}, True),
+        ({"options": {"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"}}, True),
+        ({"options": {"com.docker.network.bridge.gateway_mode_ipv4": "nat"}}, False),
+        ({"profile": "reference", "bridge": "cni7", "isGateway": True, "ipMasq": True}, True),
+    ],
+)
+@pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
+def test_the_lan(side: Side, keys: dict[str, Any], reached: bool, policy: str) -> None:
+    """Another host reaches a pod by its address where the network says so; by a published port always."""
+    run(side, f"iptables-nft -P FORWARD {policy}")
+    routes = {"routes": [{"dst": "0.0.0.0/0"}]} if "bridge" in keys else {}
+    config = conf(ipam={"type": "host-local", "subnet": "10.61.0.0/24", **routes}, **keys)
+    address = side.add({**config, **PUBLISHED}).ok().json["ips"][0]["address"].partition("/")[0]
+    serve(side, "c1", "tcp", 80)
+    assert published(side)
+    assert out(side)
+    assert ping(side, address, "outside") is reached
+
+
+def test_routed_is_not_masqueraded(side: Side) -> None:
+    """With Docker's gateway mode `routed` a pod's own address is seen outside; other networks do not reach it."""
+    mode = {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}
+    address = side.add(conf(options=mode)).ok().json["ips"][0]["address"].partition("/")[0]
+    side.add(conf("other", "10.62.0.0/24"), "c2").ok()
+    assert "10.61.0.2" not in run(side, "nft list map inet cni_cnm masquerade4")
+    assert "10.62.0.2" in run(side, "nft list map inet cni_cnm masquerade4")
+    assert out(side)
+    assert ping(side, address, "outside")
+    assert not ping(side, address, "c2")
