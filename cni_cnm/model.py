@@ -160,6 +160,10 @@ class Attachment(NamedTuple):
     """Sentences for the caller, although the attach succeeded."""
 
 
+ANY_ADDRESS: Mapping[int, IPAddress] = {4: IPv4Address("0.0.0.0"), 6: IPv6Address("::")}  # noqa: S104 - a mapping's value
+"""Every address of one IP version, in a published port."""
+
+
 class PortMapping(NamedTuple):
     """A published port, or several in a row."""
 

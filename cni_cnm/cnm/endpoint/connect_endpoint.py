@@ -89,9 +89,13 @@ def connect(
 
         device = interface_tuning.apply(endpoint, device, stack, undo)
         endpoint.record = endpoint.record._replace(device=device)
+    undo.push(lambda: leave_sandbox(host, endpoint.record, delete_empty=True))
+    elected = join_sandbox(host, endpoint.record, stack, index)
+    if endpoint.record.ports and endpoint.record.priority:  # not the container's first network
+        from cni_cnm.cnm.endpoint import shared_ports
+
+        shared_ports.share(endpoint)
     joined = endpoint.record
-    undo.push(lambda: leave_sandbox(host, joined, delete_empty=True))
-    elected = join_sandbox(host, joined, stack, index)
     undo.push(lambda: endpoint_elements.withdraw(lambda: host.nft, joined, policy, None))
     undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))
     if joined.ports and device.host:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts
-from cni_cnm.cnm.records import CREATED, PENDING
+from cni_cnm.cnm.records import CREATED, PENDING, load_endpoint
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, leave_sandbox
@@ -35,14 +35,20 @@ def take_down(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> ErrorList
             _record_leaving(endpoint)
             gathered.attempt(lambda: release(endpoint, environ))
     disconnect(endpoint, gathered, delete_empty_sandbox=True)
+    _read_ports(endpoint)
     gathered.attempt(lambda: foreign_accepts.withdraw_endpoint(host, endpoint.record, policy))
     with firewall_state.lock(host, shared=True):
         # A plugin that did not answer may still use the address, and no other endpoint must get it.
         if not early and not gathered.unanswered:
             _record_leaving(endpoint)
             gathered.attempt(lambda: release(endpoint, environ))
-        if not gathered.errors:
+        if not gathered.errors and not endpoint.record.ports:
             gathered.attempt(endpoint.delete_record)
+    if not gathered.errors and endpoint.record.ports:
+        from cni_cnm.cnm.endpoint import shared_ports
+
+        gathered.attempt(lambda: shared_ports.hand_over(host, endpoint.record))
+        gathered.attempt(endpoint.delete_record)
     return gathered
 
 
@@ -129,6 +135,13 @@ def _open_sandbox(endpoint: LockedEndpoint, gathered: ErrorList) -> Stack | None
         return stack
     stack.close()
     return None
+
+
+def _read_ports(endpoint: LockedEndpoint) -> None:
+    """Another endpoint of the sandbox may have handed over a port, until this one had left."""
+    record = endpoint.record
+    if record.requested_ports and (found := load_endpoint(endpoint.host.store, record.id)) is not None:
+        endpoint.record = record._replace(ports=found.ports, requested_ports=found.requested_ports)
 
 
 def _record_leaving(endpoint: LockedEndpoint) -> None:

@@ -6,23 +6,20 @@ networks of plugins, so no socket is bound here either: the nftables element res
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from cni_cnm.cnm.packet_filter import port_listeners
 from cni_cnm.errors import PortTaken
 from cni_cnm.firewall import INET
 from cni_cnm.firewall.portmap_options import PROTOCOLS
+from cni_cnm.model import ANY_ADDRESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Final
 
     from cni_cnm.kernel import Nft, Stack
     from cni_cnm.model import PortMapping
 
 EPHEMERAL = "net/ipv4/ip_local_port_range"
-ANY: Final = {4: ip_address("0.0.0.0"), 6: ip_address("::")}  # noqa: S104 - a mapping's value, nothing listens
 
 
 def choose(
@@ -47,7 +44,7 @@ def _of_families(mapping: PortMapping, families: Sequence[int]) -> Iterator[Port
     elif len(families) == 2:
         yield mapping
     else:
-        yield from (mapping._replace(host_ip=ANY[version]) for version in families)
+        yield from (mapping._replace(host_ip=ANY_ADDRESS[version]) for version in families)
 
 
 def _serves(port: PortMapping, mapping: PortMapping) -> bool:
