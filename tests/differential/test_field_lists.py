@@ -95,7 +95,7 @@ def with_gateways(result: dict[str, Any]) -> dict[str, Any]:
     "name", [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.long]) for name in LISTS]
 )
 def test_list(name: str, form: str, parties: tuple[Party, Party]) -> None:
-    """Result, addresses, routes, MTU and paths are the reference's. CHECK passes, DEL twice succeeds, nothing is left."""
+    """Result, addresses, routes, MTU and paths are the reference's. CHECK passes, DEL twice works, nothing is left."""
     conflist = LISTS[name]
     runtime: dict[str, Any] = {"portMappings": PORTS} if publishes(conflist) else {}
     mine = parties[0]
