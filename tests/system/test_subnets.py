@@ -298,3 +298,21 @@ def test_a_bridge_that_was_deleted_under_containers(side: Side, profile: Any) ->
     side.check(config, first).ok()
     for container in ("c1", "c2"):
         side.delete(config, container).ok()
+
+
+def test_an_edit_with_an_executable_as_ipam(side: Side) -> None:
+    """Its addresses are not in the record. The driver of a network without containers may change all the same."""
+    plugin = side.node.path("/opt/ipam")
+    plugin.mkdir(parents=True)
+    answer = {"cniVersion": "1.0.0", "ips": [{"address": "10.60.0.9/24", "gateway": "10.60.0.1"}]}
+    script = plugin / "remote-pool"
+    script.write_text(f"#!/bin/sh\ncat >/dev/null\n[ $CNI_COMMAND = ADD ] && echo '{json.dumps(answer)}'; exit 0\n")
+    script.chmod(0o755)
+    before = {"cniVersion": "1.0.0", "name": "web", "bridge": "cni0", "ipam": {"type": "remote-pool"}}
+    path = {"CNI_PATH": f"{side.path}:/opt/ipam"}
+    side.add(before, env=path).ok()
+    side.delete(before, env=path).ok()
+    after = {**before, "bridge": "cni1", "isGateway": True}
+    side.add(after, env=path).ok()
+    assert "10.60.0.1/24" in side.node.addresses("cni1")
+    side.delete(after, env=path).ok()

@@ -18,6 +18,7 @@ from cni_cnm.cnm.network import network_description, shared_parent, subnet_confl
 from cni_cnm.cnm.records import network_records, pool_records
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
+from cni_cnm.errors import NoSuchDriver
 from cni_cnm.state.store import NETWORKS
 
 TYPE_CHECKING = False
@@ -83,8 +84,14 @@ def choose_subnet(host: Host, family: int) -> IPNetwork:
 
 
 def network_subnets(host: Host, record: NetworkRecord) -> Sequence[Subnet]:
-    """The subnets of a network as its driver is told them."""
-    pool = ipam.configure(record.name, network_description.spec_of(record).ipam, None, host)
+    """The subnets of a network as its driver is told them.
+
+    None of an executable of CNI_PATH: it alone knows them, and a record does not know where it is.
+    """
+    try:
+        pool = ipam.configure(record.name, network_description.spec_of(record).ipam, None, host)
+    except NoSuchDriver:
+        return ()
     skipped = drivers.get(record.driver).skips_gateways(record.options)
     return [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
 
