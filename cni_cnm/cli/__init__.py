@@ -1,9 +1,6 @@
-"""The command line: one module a noun, each with `configure(parser)` and a function per verb.
+"""The command line: a module for each noun of `NOUNS`, with `configure(nouns)`, which adds a parser for each verb.
 
-    network    ls, inspect, create, rm
-    endpoint   ls, inspect
-    serve      the resident service
-
+A verb's parser names its function: `set_defaults(verb=…)`. The function gets the parsed arguments.
 Results go to stdout, as a table or with --json; errors are one sentence on stderr and exit code 1.
 """
 
@@ -24,7 +21,7 @@ NOUNS = ("network", "endpoint", "serve")
 def run_command(argv: list[str]) -> int:
     name = os.path.basename(argv[0])
     if name != "cni-cnm" and len(argv) == 1 and not name.startswith("__main__"):
-        # Runtimes run a plugin bare to learn its version (the reference prints the same two lines).
+        # Runtimes run a plugin without arguments to learn its version (the reference prints the same two lines).
         from cni_cnm.cni.versions import SUPPORTED
 
         sys.stderr.write(f"CNI {name} plugin v{__version__}\nCNI protocol versions supported: {', '.join(SUPPORTED)}\n")

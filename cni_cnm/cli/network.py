@@ -41,21 +41,25 @@ def configure(nouns: Any) -> None:
     create.add_argument(
         "--ipam-opt", action="append", default=[], metavar="KEY=VALUE", help="option for an IPAM plugin"
     )
-    create.add_argument("--subnet", action="append", default=[], help="CIDR, once a family; default: from the pools")
+    create.add_argument(
+        "--subnet", action="append", default=[], help="CIDR, once for each IP family (default: from the pools)"
+    )
     create.add_argument(
         "--gateway", action="append", default=[], help="gateway address of the subnet at the same position"
     )
     create.add_argument("--ipv6", action="store_true", help="choose an IPv6 subnet too, where no --subnet is given")
     create.add_argument("--internal", action="store_true", help="no default route, no masquerade")
     create.add_argument(
-        "--allow-overlap", action="store_true", help="even if another network or the host has some of the subnet"
+        "--allow-overlap", action="store_true", help="allow a subnet that overlaps with another network or the host"
     )
-    create.add_argument("-o", "--opt", action="append", default=[], metavar="KEY=VALUE", help="driver option (label)")
+    create.add_argument(
+        "-o", "--opt", action="append", default=[], metavar="KEY=VALUE", help="driver option, such as parent=eth0"
+    )
     create.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="metadata")
     create.set_defaults(verb=create_network)
 
     rm = verbs.add_parser("rm", help="remove networks that have no endpoints")
-    rm.add_argument("--force", action="store_true", help="also if a plugin that has a part in it does not answer")
+    rm.add_argument("--force", action="store_true", help="also if its plugin does not answer")
     rm.add_argument("network", nargs="+", help="name, id or the beginning of an id")
     rm.set_defaults(verb=remove_networks)
 
@@ -65,7 +69,7 @@ def configure(nouns: Any) -> None:
     ):
         pair = verbs.add_parser(name, help=help_text)
         pair.add_argument("network", help="name, id or the beginning of an id")
-        pair.add_argument("other", help="likewise")
+        pair.add_argument("other", help="the other network, named likewise")
         pair.set_defaults(verb=verb)
 
 
@@ -106,13 +110,13 @@ def inspect_network(arguments: argparse.Namespace) -> None:
 
 def create_network(arguments: argparse.Namespace) -> None:
     ranges = _ranges(arguments.subnet, arguments.gateway)
-    of_plugin = arguments.ipam not in (None, *BUILT_IN)
-    if arguments.ipv6 and ranges and not of_plugin and not any(":" in subnet for subnet in arguments.subnet):
+    from_plugin = arguments.ipam not in (None, *BUILT_IN)
+    if arguments.ipv6 and ranges and not from_plugin and not any(":" in subnet for subnet in arguments.subnet):
         raise InvalidConfig(
             "--ipv6 chooses an IPv6 subnet where none is given, and --subnet is given",
             hint="give an IPv6 --subnet, too",
         )
-    if arguments.ipam_opt and not of_plugin:
+    if arguments.ipam_opt and not from_plugin:
         raise InvalidConfig("--ipam-opt is for an IPAM plugin", hint="name it with --ipam")
     config: dict[str, Any] = {"ranges": ranges} if ranges else {}
     if arguments.ipam_opt:

@@ -30,10 +30,10 @@ class Refused(Exception):
         self.status = status
 
 
-class Asked(NamedTuple):
+class HttpRequest(NamedTuple):
     call: str
     body: bytes
-    keep: bool
+    keep_open: bool
     """The connection stays open after the answer."""
 
 
@@ -46,7 +46,7 @@ class Reader:
         self._end = 0.0
         """When the present request must be complete (time.monotonic)."""
 
-    def begun(self) -> bool:
+    def wait(self) -> bool:
         """Wait for the first byte of a request. False if the connection is closed, or nothing is sent in time."""
         if self._buffer:
             return True
@@ -55,8 +55,8 @@ class Reader:
         except TimeoutError:
             return False
 
-    def request(self) -> Asked:
-        """The next request. Refused if it is none; OSError if the connection ends within it."""
+    def request(self) -> HttpRequest:
+        """The next request. Refused if it is not valid; OSError if the connection ends within it."""
         self._end = monotonic() + REQUEST_LIMIT_S
         lines = self._until(b"\r\n\r\n", _HEAD_MAX, 431).decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
@@ -78,7 +78,7 @@ class Reader:
             raise Refused(400, f"the transfer encoding {chunked[:80]!r} is not known")
         body = self._chunks() if chunked == "chunked" else self._take(_length(headers.get("content-length", "0")))
         closes = headers.get("connection", "").lower() == "close" or words[2] == "HTTP/1.0"
-        return Asked(words[1].partition("?")[0].lstrip("/"), body, not closes)
+        return HttpRequest(words[1].partition("?")[0].lstrip("/"), body, not closes)
 
     def _chunks(self) -> bytes:
         body = bytearray()

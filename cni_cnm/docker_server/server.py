@@ -154,9 +154,9 @@ class Server:
         try:
             _refuse_strangers(connection)
             while self._wait(connection, reader):
-                asked = reader.request()
+                request = reader.request()
                 begun = perf_counter()
-                reply, keep = answer(self._engine, asked.call, asked.body), asked.keep and not self._stopping
+                reply, keep = answer(self._engine, request.call, request.body), request.keep_open and not self._stopping
                 self._note(f"docker: {reply.summary}", (perf_counter() - begun) * 1000)
                 _send(connection, reply, keep=keep)
                 if not keep:
@@ -175,7 +175,7 @@ class Server:
             self._changed.notify_all()
         try:
             connection.settimeout(_IDLE_S)
-            return reader.begun()
+            return reader.wait()
         finally:
             with self._changed:
                 self._idle.pop(connection, None)

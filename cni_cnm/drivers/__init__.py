@@ -1,7 +1,8 @@
 """Network drivers: the contract, and the names.
 
 A driver makes the data path of a network on this host and the device of an endpoint. It gets Stacks handed in, never
-enters a namespace, and keeps nothing of its own: what it must remember is in the records it is given.
+enters a namespace, and keeps nothing of its own: what it must remember is in the records it is given. Its module has
+`DRIVER`, an instance of the class.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class EndpointPlan(NamedTuple):
     addresses: Sequence[Address]
     ports: Sequence[PortMapping] = ()
     publishes: bool = False
-    """It has published ports, so traffic of its own may come back to it."""
+    """It has published ports, so packets that it sends to one of them come back to it (hairpin)."""
     nameservers: Sequence[str] = ()
-    """What the container's resolver will ask."""
+    """The name servers in the container's resolver configuration."""
 
 
 InterfaceOrigin: TypeAlias = Literal["made", "moved", "existing", "none"]
@@ -96,7 +97,7 @@ Outside: TypeAlias = Literal["host", "parent", "plugin", "nowhere"]
 """How an interface reaches the outside, and so what can publish its ports.
 
     host     over a link on the host: our packet filter publishes ports, the link limits bandwidth
-    parent   over the parent link, past the host: no published ports, no limits
+    parent   over the parent link, without passing the host's packet filter: no published ports, no limits
     plugin   as its plugin has it, which publishes the ports (`Driver.external_connectivity`)
     nowhere  not at all
 """
@@ -166,7 +167,7 @@ class Driver(ABC, Generic[OptionsT]):
     """Kinds of links that the driver, or the reference plugin of the same name, makes for one container alone. One that
     no record knows of is removed with its container."""
     uses_existing_interface: ClassVar[bool] = False
-    """Its endpoints are given interfaces that another plugin has made (`adopt`)."""
+    """Its endpoints are given interfaces that another plugin has made (`existing_interface`)."""
     needs_leave: ClassVar[bool] = False
     """It must know when an endpoint leaves its sandbox (`leave`): its devices have no end on the host, or a plugin has
     a part in it."""
@@ -174,8 +175,8 @@ class Driver(ABC, Generic[OptionsT]):
     """It connects its endpoints to the outside, and publishes their ports, itself (`program`, `revoke`; libnetwork's
     ExtConner)."""
     shares_links: ClassVar[bool] = False
-    """Its networks may stand on one link of the host together (`shared`, `clash`). A link says itself whether it was
-    made for them."""
+    """Its networks may use one link of the host together (`shared_link`, `sharing_conflict`). The link's alias shows
+    whether it was made for them."""
 
     @abstractmethod
     def options(self, network: NetworkSpec) -> OptionsT:
@@ -193,7 +194,7 @@ class Driver(ABC, Generic[OptionsT]):
         """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
 
     def create_network(self, options: OptionsT, subnets: Sequence[Subnet], host: Stack) -> bool:
-        """Make the network's data path, or complete what is there: idempotent, also with another caller beside.
+        """Make the network's data path, or complete what is there: idempotent, also if another caller does it at once.
 
         False if it was there before: then it is not the network's to delete.
         """
@@ -236,7 +237,9 @@ class Driver(ABC, Generic[OptionsT]):
         """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
         return ""
 
-    def adopt(self, options: OptionsT, spec: EndpointSpec, host: Stack, place: Place) -> ExistingInterface[OptionsT]:
+    def existing_interface(
+        self, options: OptionsT, spec: EndpointSpec, host: Stack, place: Place
+    ) -> ExistingInterface[OptionsT]:
         """What is there. InvalidConfig for a request that cannot be added to it. Changes nothing."""
         raise TypeError(f"the driver {self.name} makes its interfaces itself")
 
@@ -267,12 +270,12 @@ class Driver(ABC, Generic[OptionsT]):
         """What can be said of an endpoint beside its record."""
         return {}
 
-    def shared(self, options: OptionsT, host: Stack) -> str:
-        """The link that other networks may stand on, too; "" for none. `delete_network` is called for the last one."""
+    def shared_link(self, options: OptionsT, host: Stack) -> str:
+        """The link that other networks may use, too; "" for none. `delete_network` is called for the last of them."""
         return ""
 
-    def clash(self, options: OptionsT, other: OptionsT) -> str:
-        """Why a network of the one options cannot share a link with one of the other; "" if it can."""
+    def sharing_conflict(self, options: OptionsT, other: OptionsT) -> str:
+        """Why networks with these two options cannot share a link; "" if they can."""
         return ""
 
 

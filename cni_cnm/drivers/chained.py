@@ -86,7 +86,7 @@ class ChainedDriver(Driver[ChainedOptions]):
     def role(self, options: ChainedOptions) -> Role:
         return Role(interface="existing")
 
-    def adopt(
+    def existing_interface(
         self, options: ChainedOptions, spec: EndpointSpec, host: Stack, place: Place
     ) -> ExistingInterface[ChainedOptions]:
         link = _require(place)

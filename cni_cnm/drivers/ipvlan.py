@@ -21,12 +21,14 @@ class IpvlanDriver(ParentLinkDriver):
     configuration = configuration(name)
     link_kinds = frozenset((name,))
 
-    def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
-        below.add_ipvlan(
+    def add_link(
+        self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, parent_stack: Stack, place: Place
+    ) -> None:
+        parent_stack.add_ipvlan(
             place.ifname, parent.ifindex, mode=options.mode, flag=options.flag, to=place.stack, mtu=options.mtu
         )
 
-    def clash(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
+    def sharing_conflict(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
         if (options.mode, options.flag) != (other.mode, other.flag):
             return f"that one is in mode {other.mode} {other.flag}, and a parent has one for all of its ipvlans"
         return ""

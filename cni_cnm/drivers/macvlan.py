@@ -21,8 +21,10 @@ class MacvlanDriver(ParentLinkDriver):
     configuration = configuration(name)
     link_kinds = frozenset((name,))
 
-    def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
-        below.add_macvlan(
+    def add_link(
+        self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, parent_stack: Stack, place: Place
+    ) -> None:
+        parent_stack.add_macvlan(
             place.ifname,
             parent.ifindex,
             mode=options.mode,
@@ -32,7 +34,7 @@ class MacvlanDriver(ParentLinkDriver):
             bc_queue=options.bc_queue,
         )
 
-    def clash(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
+    def sharing_conflict(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
         if "passthru" in (options.mode, other.mode):
             return "a network in mode passthru must be alone on its parent"
         return ""

@@ -1,11 +1,11 @@
-"""What macvlan and ipvlan have in common: interfaces that stand on a link of the host and are in the container only.
+"""What macvlan and ipvlan have in common: interfaces on a link of the host that are in the container only.
 
     host namespace                     container
     eth0 (parent, without change) ──── eth0 (macvlan or ipvlan)
 
-The interface is made in the container under its final name. Nothing of it is on the host, so it is taken out where it
-is, or goes with the container's namespace. The host itself cannot talk to the containers by the parent: that is how
-the kernel has it.
+The interface is made in the container under its final name. Nothing of it is on the host, so it is deleted in the
+container, or by the kernel with the container's namespace. The kernel gives the host itself no connection to the
+containers over the parent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def configuration(kind: str) -> Configuration:
 
 
 class ParentLinkDriver(Driver[ParentLinkOptions]):
-    """Drivers give `name`, which is the kernel's kind of link too, and `add` one."""
+    """A driver has `name`, which is also the kernel's kind of link, and `add_link`."""
 
     needs_leave = True
     shares_links = True
@@ -67,7 +67,7 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
             parents.validate(options, host)
 
     def create_network(self, options: ParentLinkOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
-        """Always the network's: what it may remove is told by the link itself."""
+        """Always True: the link's alias shows what `delete_network` may remove."""
         if not options.in_container:
             parents.ensure(options, host)
         return True
@@ -79,14 +79,14 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         if not options.in_container:
             parents.remove(options, host)
 
-    def shared(self, options: ParentLinkOptions, host: Stack) -> str:
+    def shared_link(self, options: ParentLinkOptions, host: Stack) -> str:
         return parents.name(options, host)
 
     def create_endpoint(self, options: ParentLinkOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        below = place.stack if options.in_container else host
-        parent = parents.ensure(options, below)
+        parent_stack = place.stack if options.in_container else host
+        parent = parents.ensure(options, parent_stack)
         try:
-            self.add(options, parent, plan, below, place)
+            self.add_link(options, parent, plan, parent_stack, place)
         except KernelError as error:
             raise self._explain(error, options, parent, place) from error
         link = place.stack.link(place.ifname)
@@ -97,8 +97,10 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         return Device(Interface(link.name, link.mac, link.mtu, place.sandbox))
 
     @abstractmethod
-    def add(self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, below: Stack, place: Place) -> None:
-        """Make the link on `parent`, which is in `below`."""
+    def add_link(
+        self, options: ParentLinkOptions, parent: Link, plan: EndpointPlan, parent_stack: Stack, place: Place
+    ) -> None:
+        """Make the link on `parent`, which is in `parent_stack`."""
 
     def leave(self, options: ParentLinkOptions, plan: EndpointPlan, place: Place | None) -> None:
         link = place.stack.link(place.ifname) if place is not None else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cni_cnm.service.activation import Listener
 
 WIDTH = 16
+"""Threads for requests other than STATUS."""
 _STATUS_WIDTH = 2
 _CONNECTIONS_MAX = 1024
 _SEND_TIMEOUT_S = 5.0
@@ -130,7 +131,7 @@ class Server:
         arrived = perf_counter()
         executor = self._status_executor if environ.get("CNI_COMMAND") == "STATUS" else self._executor
         try:
-            executor.submit(_order(request), lambda: self._serve(incoming, request, arrived))
+            executor.submit(_order_key(request), lambda: self._serve(incoming, request, arrived))
         except RuntimeError as error:  # no thread: the relay executes the full program
             _say(f"a request cannot be served: {error}")
             incoming.close()
@@ -171,7 +172,7 @@ class Server:
             incoming.close()
 
 
-def _order(request: Request) -> object:
+def _order_key(request: Request) -> object:
     """The key of calls that must run in order: container and interface. None: no order is needed."""
     environ = request.environ
     container = environ.get("CNI_CONTAINERID")

@@ -43,10 +43,10 @@ def find_pool(host: Host, pool_id: str) -> PoolRecord:
 
 
 def requested_pool(host: Host, subnet: IPNetwork, shared_network: str) -> PoolRecord | None:
-    """The pool of `subnet` that Docker has requested for a network that it creates now.
+    """The pool that Docker has requested for the network that it creates now.
 
-    `shared_network` is the network to share, "" for one of Docker's own. For a shared one None if there is no such
-    pool, otherwise NotFound. InvalidConfig if the pool was requested for a network to share, and this is another one.
+    `shared_network` is the network whose addresses are shared; "": none. If there is no such pool: None with a
+    `shared_network`, NotFound without. InvalidConfig if the pool was requested to share another network.
     """
     found = [pool for pool in pools(host) if pool.subnet == str(subnet) and not pool.docker_network]
     for pool in found:
@@ -69,7 +69,8 @@ def request_pool(
 ) -> PoolRecord:
     """A subnet for a network that is not made yet, or with `network_name` the subnet of that network.
 
-    Without `subnet` one is chosen, another one each time. Forbidden if it overlaps a network's or another pool's.
+    Without `subnet` one is chosen, a different one at every call. Forbidden if it overlaps that of a network or
+    of another pool.
     """
     if subnet is not None and ip_range is not None and not _is_inside(ip_range, subnet):
         raise InvalidConfig(f"the range {ip_range} is not in the subnet {subnet}")
@@ -77,7 +78,7 @@ def request_pool(
     with host.store.lock("pools"):
         if network is not None:
             subnet = _subnet_of_network(network, subnet, family)
-            network_leases(host, network, subnet, ip_range)  # refuses what it cannot give
+            network_leases(host, network, subnet, ip_range)  # raises InvalidConfig if they cannot be shared
         elif subnet is None:
             subnet = choose_subnet(host, family)
         else:
@@ -239,7 +240,7 @@ def _remove_folder(folder: str) -> None:
 
 
 def _new_id(host: Host, subnet: IPNetwork, network_name: str) -> str:
-    """Plain text: it names a file and, until the network is made, a folder of leases."""
+    """An unused pool id. It names a file and, until the network is made, a folder of leases."""
     base = f"docker-{network_name or subnet.network_address}-{subnet.prefixlen}".replace(":", "_")
     taken = set(host.store.names(POOLS))
     return next(one for n in range(len(taken) + 1) if (one := f"{base}.{n}" if n else base) not in taken)

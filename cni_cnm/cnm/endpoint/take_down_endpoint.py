@@ -1,4 +1,4 @@
-"""An endpoint leaves its sandbox, gives its addresses back, and its record is deleted.
+"""An endpoint leaves its sandbox, its addresses are released, and its record is deleted.
 
     disconnect ── links, sandbox ──► release ── addresses, packet filter ──► record deleted
 
@@ -65,10 +65,10 @@ def release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
     record, policy, host = endpoint.record, endpoint.policy, endpoint.host
     pool = ipam.restore(record.network, record.ipam_type, record.ipam, host)
 
-    def last(addresses: frozenset[IPAddress]) -> None:
+    def before_release(addresses: frozenset[IPAddress]) -> None:
         endpoint_elements.withdraw(lambda: host.nft, record, policy, addresses)
 
-    pool.release(record.key, environ, last)
+    pool.release(record.key, environ, before_release)
     endpoint_elements.end_streams(lambda: host.nft, record)
 
 
@@ -83,7 +83,7 @@ def move_back(endpoint: LockedEndpoint, stack: Stack) -> None:
 
 def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
     record, host, role = endpoint.record, endpoint.host, endpoint.role
-    with host.stack.deleting():  # one wait in the kernel for the ifb and the veth
+    with host.stack.deleting():  # the kernel waits once for the ifb and the veth
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm.endpoint import interface_tuning
 
@@ -145,7 +145,7 @@ def _read_ports(endpoint: LockedEndpoint) -> None:
 
 
 def _record_leaving(endpoint: LockedEndpoint) -> None:
-    """Pending from here on: after a kill behind the release, no element is put back for an address of another."""
+    """The record is pending from here on. So after a kill no element is restored for an address that another has."""
     try:
         endpoint.write(state=PENDING)
     except IoFailed:

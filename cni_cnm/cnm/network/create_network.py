@@ -111,7 +111,7 @@ def _create(
     subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
     record = network_description.describe(network, config)
     with shared_parent.lock(host, record), Rollback() as undo:
-        shared_parent.refuse_clash(host, record)
+        shared_parent.refuse_conflict(host, record)
         warnings = subnet_conflicts.refuse(host, record, subnets, network.spec, requested_pools)
         if network.role.interface == "moved":
             # Recorded first: what a plugin did of it before a kill can be deleted.

@@ -97,7 +97,7 @@ def _make_again(
     """The old data path is removed, as far as it is the network's own, and the new one made."""
     was, now = drivers.get(old.driver), drivers.get(new.driver)
     with shared_parent.lock(host, new):
-        shared_parent.refuse_clash(host, new)
+        shared_parent.refuse_conflict(host, new)
     now.validate(new.options, host.stack)
     undo.push(lambda: was.create_network(old.options, before, host.stack))
     with shared_parent.lock(host, old):

@@ -27,12 +27,12 @@ def lock(host: Host, record: NetworkRecord) -> AbstractContextManager[None]:
     return host.store.lock(f"link/{link}") if link else nullcontext()
 
 
-def refuse_clash(host: Host, record: NetworkRecord) -> None:
+def refuse_conflict(host: Host, record: NetworkRecord) -> None:
     """Conflict if another network uses the link in a way that excludes this one."""
     driver = drivers.get(record.driver)
     for other in _others(host, record):
         why = (
-            driver.clash(record.options, other.options)
+            driver.sharing_conflict(record.options, other.options)
             if other.driver == record.driver
             else f"a link takes {record.driver} or {other.driver} interfaces, not both"
         )
@@ -51,9 +51,9 @@ def delete_data_path(host: Host, record: NetworkRecord) -> None:
 
 
 def replace(host: Host, old: NetworkRecord, new: NetworkRecord) -> None:
-    """The links of an unused network when its record is replaced: the old one goes if nothing uses it any more."""
+    """The links of an unused network whose record is replaced. The old one is removed if no other network uses it."""
     with lock(host, new):
-        refuse_clash(host, new)
+        refuse_conflict(host, new)
     with lock(host, old):
         if drivers.get(old.driver).shares_links and _link(host, old) != _link(host, new):
             delete_data_path(host, old)
@@ -68,4 +68,4 @@ def _others(host: Host, record: NetworkRecord) -> Iterator[NetworkRecord]:
 
 def _link(host: Host, record: NetworkRecord) -> str:
     driver = drivers.get(record.driver)
-    return driver.shared(record.options, host.stack) if driver.shares_links else ""
+    return driver.shared_link(record.options, host.stack) if driver.shares_links else ""

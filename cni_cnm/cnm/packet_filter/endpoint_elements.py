@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def with_network(record: EndpointRecord, policy: Policy) -> Transaction:
-    """The elements of an endpoint, and those of its network: after a flush they are back with the next endpoint."""
+    """The elements of an endpoint and of its network: the next endpoint restores those that another program flushed."""
     if not policy.isolates or (policy.alone and not policy.group):
         return own(record, policy)
     return merge(of_network(record.network_id, record.network, policy), own(record, policy))
@@ -96,14 +96,14 @@ def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
 
 
 def redirect_streams(nft: Nft, records: Sequence[EndpointRecord]) -> None:
-    """UDP streams to ports that are published now go to the endpoints, also those that began before."""
+    """Direct UDP streams to the endpoints, also those that began before the port was published."""
     for record in records:
         if udp := portmap.streams(record.ports, ("udp",)):
             nft.published(udp, _targets(record))
 
 
 def end_streams(nft: Callable[[], Nft], record: EndpointRecord) -> None:
-    """Connections by the endpoint's ports, after their elements were taken out.
+    """Delete tracked connections to the endpoint's ports, after their elements were taken out.
 
     Not part of `withdraw` while leases are locked: listing the tracked connections takes 10 ms and more.
     """
@@ -112,7 +112,7 @@ def end_streams(nft: Callable[[], Nft], record: EndpointRecord) -> None:
 
 
 def _end_streams(nft: Nft, ports: Sequence[PortMapping], targets: Collection[IPAddress]) -> None:
-    """A client that goes on in an old connection would never reach the port's next endpoint."""
+    """Else a client that keeps using an old connection would never reach the port's next endpoint."""
     streams = portmap.streams(ports)
     if streams and targets:
         nft.unpublished(streams, targets)

@@ -1,4 +1,4 @@
-"""Puts an endpoint's elements into the packet filter, after everything that is there was compared and repaired."""
+"""Puts an endpoint's elements into the packet filter. Before that it repairs what other programs have removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ...]:
-    """Returns sentences about other firewalls that drop, or may drop, what the endpoint sends and gets.
+    """Returns a sentence for each other firewall that drops, or may drop, packets of the endpoint.
 
     PortTaken if another endpoint has published one of the ports.
     """
@@ -31,8 +31,8 @@ def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tupl
 def ensure(host: Host, key: str = "", policy: Policy | None = None, *, anew: bool = False) -> State:
     """Repair what differs from the recorded state, for all networks and endpoints. 0.1 ms if nothing differs.
 
-    With `policy` other programs' firewalls accept `key`, too. `anew`: whatever the recorded state says. Returns the
-    state as it is then.
+    With `policy` other programs' firewalls also accept the packets of `key`: the id of a network, or of an endpoint
+    alone on its link (foreign_accepts.key_of). `anew`: repair whatever the recorded state says. Returns the new state.
     """
     state = firewall_state.load(host)
     if not anew and _is_current(host, state, key, policy):

@@ -54,7 +54,9 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
             )
         existing = None
         if driver.uses_existing_interface:
-            existing = driver.adopt(configured.options, spec, host.stack, Place(stack, spec.ifname, spec.netns))
+            existing = driver.existing_interface(
+                configured.options, spec, host.stack, Place(stack, spec.ifname, spec.netns)
+            )
             configured = configured._replace(options=existing.network)
         with Rollback() as undo:
             endpoint, pool, warnings = _write_pending(host, configured, key, spec, stack, pool, undo)
@@ -123,7 +125,7 @@ def _write_pending(
 ) -> tuple[LockedEndpoint, Ipam, tuple[str, ...]]:
     """The endpoint's pending record, written while the network exists: from then on the network cannot be deleted.
 
-    With its IPAM, and what there is to say about the network, if this call made or changed it.
+    Returns the endpoint, its IPAM, and warnings about the network if this call made or changed it.
     """
     warnings: tuple[str, ...] = ()
     while True:
@@ -153,7 +155,7 @@ def _write_pending(
 
 
 def _ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> tuple[str, ...]:
-    """For the first pod of a network, and after an edit of its configuration: other pods do not load it."""
+    """Imported here: only the first pod of a network, and one after an edit of its configuration, needs it."""
     from cni_cnm.cnm.network.ensure_network import ensure_network
 
     return ensure_network(host, network, undo)

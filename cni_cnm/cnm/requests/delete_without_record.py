@@ -40,7 +40,7 @@ def delete(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: I
         try:
             environ = spec.environ if spec else {}
             ipam.release_unrecorded(key.network, ipam_spec, key, environ, before_release, host)
-        except NoSuchDriver as error:  # as at ADD, which then made nothing
+        except NoSuchDriver as error:  # an ADD is refused for the same reason, so it made nothing
             gathered.notes.append(f"no address was released: {error.msg}")
 
     gathered.attempt(release)

@@ -16,16 +16,16 @@ class ForeignFirewalls(Protocol):
     """What other programs keep in the packet filters of the host: nf_tables, iptables of both kinds, and firewalld."""
 
     def stamp(self, chains: Sequence[str]) -> Json:
-        """Changes with other programs' tables, FORWARD, these chains (`FAMILY TABLE CHAIN`), and legacy rules.
+        """A value that differs after a change of other programs' tables, FORWARD, `chains`, or legacy rules.
 
-        A list of JSON; `[]` where no other firewall is, so that nothing has to be accepted. 0.1 ms, with any number of
-        rules.
+        A chain is `FAMILY TABLE CHAIN`. The value is a JSON list, `[]` if there is no other firewall. Takes 0.1 ms,
+        with any number of rules.
         """
 
     def edit(self, change: Callable[[FilterTable], Sequence[Edit]]) -> Sequence[str]:
-        """Let `change` say what to edit of each table `filter` of iptables. All edits of a table are made, or none.
+        """Call `change` with each table `filter` of iptables, and make the edits it returns: all of a table, or none.
 
-        `change` is called again if the table was changed meanwhile. Gives a sentence for each table that cannot be
+        `change` is called again if the table was changed meanwhile. Returns a sentence for each table that cannot be
         read. KernelError or IoFailed where one cannot be edited.
         """
 
@@ -36,7 +36,7 @@ class ForeignFirewalls(Protocol):
         """The rules of one chain of nf_tables, in order; none if it is absent."""
 
     def firewalld(self) -> bool:
-        """Whether firewalld filters here, by nftables."""
+        """Whether the host has the nftables table of firewalld."""
 
     def trust(self, link: str, zone: str) -> None:
         """Put a link into a zone of firewalld, "" for trusted. Does nothing where firewalld does not run."""

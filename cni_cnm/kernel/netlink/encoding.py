@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _ATTRIBUTE = Struct("=HH")
 _NUMBER = Struct("=I")
 _MAC = Struct("6B")
-_KEPT_MAX = 1024
-"""A third of a MiB. Names and addresses of pods fill it; it is then emptied."""
+_CACHE_MAX = 1024
+"""Entries, together a third of a MiB. Names and addresses of pods fill the cache; then it is emptied."""
 
 
 class Tail(dict[str, Any]):
@@ -63,7 +63,7 @@ _FIXED = {cls: _fixed(cls) for cls in (ifinfmsg, ifaddrmsg, rtmsg)}
 _cached_whole: set[Any] = set()
 """Classes whose attributes depend on each other: those of a message are cached as one."""
 
-_kept: dict[Hashable, bytes] = {}
+_cache: dict[Hashable, bytes] = {}
 _frames: dict[Hashable, _Frame] = {}
 _tables: dict[Any, Mapping[str, tuple[int, str]]] = {}
 
@@ -83,16 +83,16 @@ def request(message: Message, kind: int, flags: int, sequence: int) -> bytes:
         message.encode()
         return bytes(message.data)
     names, fixed = _FIXED[cls]
-    # As the dict it is: a message's own get() and [] look through its attributes first.
+    # dict.get, because the message's own get() and [] search its attributes first.
     head = fixed.pack(*[dict.get(message, name) or 0 for name in names])
     attributes = dict.__getitem__(message, "attrs")
     family = dict.get(message, "family") or 0
-    body = _all(cls, attributes) if cls in _cached_whole else _attributes(cls, family, attributes)
+    body = _together(cls, attributes) if cls in _cached_whole else _attributes(cls, family, attributes)
     return HEADER.pack(HEADER.size + len(head) + len(body), kind, flags, sequence, 0) + head + body
 
 
-def _all(cls: Any, attributes: Sequence[tuple[str, Any]]) -> bytes:
-    return _keep((cls, _key(attributes)), lambda: _encode_all(cls, 0, attributes))
+def _together(cls: Any, attributes: Sequence[tuple[str, Any]]) -> bytes:
+    return _cached((cls, _key(attributes)), lambda: _encode_all(cls, 0, attributes))
 
 
 def _attributes(cls: Any, family: int, attributes: Sequence[tuple[str, Any]]) -> bytes:
@@ -101,23 +101,23 @@ def _attributes(cls: Any, family: int, attributes: Sequence[tuple[str, Any]]) ->
 
 def _attribute(cls: Any, family: int, name: str, value: Any) -> bytes:
     nested = isinstance(value, dict)
-    if nested and (opened := _opened(value)) is not None:
-        shell, tail, depth = opened
+    if nested and (split := _split_tail(value)) is not None:
+        shell, tail, depth = split
         key = cls, family, name, _key(shell)
         frame = _frames.get(key)
         if frame is None:
             frame = _frames[key] = _Frame(_encode(cls, family, name, shell), depth)
         return frame.around(_attributes(cls, 0, tail))
     key = cls, family, name, _key(value) if nested or isinstance(value, list) else value
-    return _keep(key, lambda: _encode(cls, family, name, value))
+    return _cached(key, lambda: _encode(cls, family, name, value))
 
 
-def _keep(key: Hashable, make: Callable[[], bytes]) -> bytes:
-    data = _kept.get(key)
+def _cached(key: Hashable, make: Callable[[], bytes]) -> bytes:
+    data = _cache.get(key)
     if data is None:
-        if len(_kept) >= _KEPT_MAX:
-            _kept.clear()
-        data = _kept[key] = make()
+        if len(_cache) >= _CACHE_MAX:
+            _cache.clear()
+        data = _cache[key] = make()
     return data
 
 
@@ -155,7 +155,7 @@ def _kinds(cls: Any) -> Mapping[str, tuple[int, str]]:
     return found
 
 
-def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], Sequence[tuple[str, Any]], int] | None:
+def _split_tail(value: dict[str, Any]) -> tuple[dict[str, Any], Sequence[tuple[str, Any]], int] | None:
     """A nested value without its tail, the tail's attributes and their depth; None if it has no tail."""
     attributes = value.get("attrs", ())
     if isinstance(value, Tail):
@@ -163,10 +163,10 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], Sequence[tuple[str, 
     if not attributes or not isinstance(attributes[-1][1], dict):
         return None
     *others, (name, last) = attributes
-    opened = _opened(last)
-    if opened is None:
+    split = _split_tail(last)
+    if split is None:
         return None
-    shell, tail, depth = opened
+    shell, tail, depth = split
     return {**value, "attrs": [*others, (name, shell)]}, tail, depth + 1
 
 

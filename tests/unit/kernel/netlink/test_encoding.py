@@ -95,11 +95,11 @@ def test_a_wrong_value_is_refused_as_by_pyroute2() -> None:
 
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many names and addresses come by."""
-    monkeypatch.setattr(encoding, "_KEPT_MAX", 10)
-    monkeypatch.setattr(encoding, "_kept", {})
+    monkeypatch.setattr(encoding, "_CACHE_MAX", 10)
+    monkeypatch.setattr(encoding, "_cache", {})
     for number in range(100):
         encoding.request(links.query(name=f"veth{number}"), 18, 1, number)
-        assert len(encoding._kept) <= 10
+        assert len(encoding._cache) <= 10
 
 
 def test_families_do_not_share_what_is_kept() -> None:
