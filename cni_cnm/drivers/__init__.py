@@ -233,8 +233,11 @@ class Driver(ABC, Generic[OptionsT]):
     def role(self, options: OptionsT) -> Role:
         """What the network offers a sandbox."""
 
-    def status(self, options: OptionsT, host: Stack) -> str:
-        """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can."""
+    def status(self, options: OptionsT, subnets: Sequence[Subnet], host: Stack) -> str:
+        """A warning ("" for none) about what would keep an ADD from working; NotReady if nothing can.
+
+        `subnets` as for `create_network`, where they are known.
+        """
         return ""
 
     def existing_interface(

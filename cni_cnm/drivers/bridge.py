@@ -198,13 +198,15 @@ class BridgeDriver(Driver[BridgeOptions]):
         if options.vlan_filtering:
             vlans.check(options, port, host)
 
-    def status(self, options: BridgeOptions, host: Stack) -> str:
+    def status(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> str:
         try:
             link = bridges.require(options, host)
+            if link is None:
+                return ""
+            if options.is_gateway:
+                gateway.refuse_conflict(options, link, [s.gateway for s in subnets if s.gateway], host)
         except (Conflict, InvalidConfig) as error:
             raise NotReady(error.msg, hint=error.hint) from error
-        if link is None:
-            return ""
         if len(host.links(master=link.ifindex)) >= PORTS_MAX:
             return f"the bridge {options.bridge} is full: {PORTS_MAX} ports"
         return ""

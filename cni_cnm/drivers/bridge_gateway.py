@@ -12,7 +12,7 @@ from cni_cnm.model import Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cni_cnm.drivers.bridge_options import BridgeOptions
     from cni_cnm.kernel import Link, Stack
@@ -69,6 +69,17 @@ def change(
         raise
 
 
+def refuse_conflict(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
+    """Conflict for what `ensure` would not replace. Changes nothing."""
+    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    if link is None or options.force_address:
+        return
+    present = host.addresses(link.ifindex)
+    for address in wanted:
+        for other in _in_the_way(address, present, wanted):
+            raise _conflict(link, other, address)
+
+
 def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
@@ -99,17 +110,26 @@ def _make_room(
     host: Stack,
 ) -> None:
     """The reference's rule: one IPv4 subnet, and no overlapping IPv6 ones, unless they are this network's own."""
-    for other in present:
-        if other.version != address.version or other in wanted or other.ip.is_link_local:
-            continue
-        if address.version == 6 and not address.network.overlaps(other.network):
-            continue
+    for other in _in_the_way(address, present, wanted):
         if not options.force_address:
-            raise Conflict(
-                f"{link.name} already has the address {other}, the network's gateway is {address}",
-                hint="set forceAddress to replace it, or give this network a bridge of its own",
-            )
+            raise _conflict(link, other, address)
         host.delete_address(link.ifindex, other)
+
+
+def _in_the_way(
+    address: IPInterface, present: Sequence[IPInterface], wanted: Sequence[IPInterface]
+) -> Iterator[IPInterface]:
+    for other in present:
+        same_version = other.version == address.version and other not in wanted and not other.ip.is_link_local
+        if same_version and (address.version == 4 or address.network.overlaps(other.network)):
+            yield other
+
+
+def _conflict(link: Link, other: IPInterface, address: IPInterface) -> Conflict:
+    return Conflict(
+        f"{link.name} already has the address {other}, the network's gateway is {address}",
+        hint="set forceAddress to replace it, or give this network a bridge of its own",
+    )
 
 
 def _add(host: Stack, link: Link, address: IPInterface) -> None:

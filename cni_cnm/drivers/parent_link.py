@@ -126,7 +126,7 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         if parent is None or parent.ifindex != link.peer:
             raise CheckFailed(f"{place.ifname} does not stand on {named}")
 
-    def status(self, options: ParentLinkOptions, host: Stack) -> str:
+    def status(self, options: ParentLinkOptions, subnets: Sequence[Subnet], host: Stack) -> str:
         if options.in_container:
             return ""
         try:

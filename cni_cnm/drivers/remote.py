@@ -233,7 +233,7 @@ class RemoteDriver(Driver[RemoteOptions]):
                 return
             raise CheckFailed(error.msg, hint=error.hint) from error
 
-    def status(self, options: RemoteOptions, host: Stack) -> str:
+    def status(self, options: RemoteOptions, subnets: Sequence[Subnet], host: Stack) -> str:
         require_answer(self.name, NETWORK_DRIVER, GET_CAPABILITIES)
         return ""
 

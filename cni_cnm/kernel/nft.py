@@ -42,6 +42,9 @@ class KernelNft:
         self._questions: Questions | None = None
         self._conntrack: Conntrack | None = None
 
+    def require(self) -> None:
+        self._run(["list tables"])
+
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
         if not (put or claim or remove or release or declare):

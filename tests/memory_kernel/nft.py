@@ -37,6 +37,9 @@ class MemoryNft:
         """How often a declaration was needed."""
         self._lock = allocate_lock()
 
+    def require(self) -> None:
+        """Rules can always be made here."""
+
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         put = (*transaction.claim, *transaction.put)
         with self._lock:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm.network import configured_network, network_description, subnet_conflicts
+from cni_cnm.cnm.network import configured_network, delete_network, network_description, subnet_conflicts
 from cni_cnm.cnm.network.create_network import network_subnets
 from cni_cnm.cnm.packet_filter import foreign_accepts
 from cni_cnm.cnm.records import load_network
+from cni_cnm.cnm.requests import readiness
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict, InvalidConfig, NoSuchDriver, NotReady
 
@@ -17,17 +18,22 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.model import NetworkSpec
+    from cni_cnm.model import NetworkSpec, Subnet
 
 
 def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Sequence[str]:
     """Warnings, or NotReady if no attach can work; with `exhausted_is_error` also if only the addresses are used up."""
+    readiness.require_room([host.settings.run_dir])
     record = load_network(host.store, network.name)
     from_pools = configured_network.addressing_of(network).from_pools
     if record and from_pools and drivers.get(record.driver).uses_existing_interface:
         return ()  # behind an interface plugin, which has the addresses: STATUS has no prevResult that says so
     configured = configured_network.read(network)
-    full = [configured.driver.status(configured.options, host.stack)]
+    readiness.require_room([host.settings.state_dir] if record is None else [])
+    readiness.require_room([host.settings.leases_dir] if network.ipam.type == "host-local" else [])
+    readiness.require_nftables(host, configured.driver.policy(configured.options))
+    _refuse_edit(host, configured, record)
+    full = [configured.driver.status(configured.options, _subnets(host, configured, record), host.stack)]
     # Without a record the first attach chooses a subnet. Whether the pools have one left is known only then.
     if record or not from_pools:
         spec = configured.addressing.with_recorded_subnets(record) if record else network.ipam
@@ -46,6 +52,31 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
         *_subnet_conflicts(host, configured, record),
         *(obstacle.sentence for obstacle in obstacles),
     ]
+
+
+def _refuse_edit(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> None:
+    """NotReady if the configuration was edited in a way that the network's endpoints do not allow."""
+    if record is None or network_description.is_current(record, network):
+        return
+    in_use = any(True for _ in delete_network.endpoints_of(host, record))
+    try:
+        network_description.update(record, network_description.describe_again(network, record), in_use=in_use)
+    except (Conflict, InvalidConfig) as error:
+        raise NotReady(error.msg, hint=error.hint) from error
+
+
+def _subnets(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> Sequence[Subnet]:
+    """Of the network as the next attach makes it; none where that is known only then."""
+    if record is not None:
+        asked = network_description.describe_again(network, record)
+    elif network.addressing.recorded:
+        return ()
+    else:
+        asked = network_description.describe(network, network.spec.ipam.config)
+    try:
+        return network_subnets(host, asked)
+    except NoSuchDriver as error:
+        raise NotReady(error.msg, hint=error.hint) from error
 
 
 def _subnet_conflicts(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> Sequence[str]:

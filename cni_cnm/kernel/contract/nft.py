@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class Nft(Protocol):
     """Our nftables tables in the host's namespace, and what connection tracking keeps of published ports."""
 
+    def require(self) -> None:
+        """KernelFeatureMissing if no rule can be made here: without nf_tables, or without libnftables and nft."""
+
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         """Apply all of it or nothing. KernelError with nft's own message; KernelFeatureMissing without nf_tables.
 
