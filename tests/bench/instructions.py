@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench.pairs import BARE, CONFIGURATIONS, POD, environ
+from tests.bench.pairs import BARE, CONFIGURATIONS, environ, pod
 from tests.program import ROOT
 from tests.system.node import Node
 
@@ -72,7 +72,7 @@ def main() -> int:
 
 def service(source: Path, name: str, pairs: int) -> int:
     """Instructions of a process that imports the service of the checkout `source` and serves so many pairs."""
-    node = _node()
+    node = _node(pairs)
     try:
         command = [sys.executable, "-m", "tests.bench.pairs", name, str(pairs)]
         node.run(*CALLGRIND, *command, env={"PYTHONHASHSEED": "0", "PYTHONPATH": str(source)}, timeout=600).ok()
@@ -83,28 +83,29 @@ def service(source: Path, name: str, pairs: int) -> int:
 
 def start(program: Path) -> dict[str, int]:
     """Instructions of the built program by verb, on a node where the network was made and removed from before."""
-    node = _node()
+    node = _node(2)
     try:
         for verb in ("ADD", "DEL"):
-            _call(node, [str(program)], verb)
+            _call(node, [str(program)], verb, 0)
         found = {}
         for verb in ("VERSION", "ADD", "DEL"):
-            _call(node, [*CALLGRIND, str(program)], verb)
+            _call(node, [*CALLGRIND, str(program)], verb, 1)
             found[verb] = _counted(node)
         return found
     finally:
         node.close()
 
 
-def _node() -> Node:
+def _node(pods: int) -> Node:
     node = Node()
     node.write("/etc/cni-cnm/config.toml", 'log = "none"\n')
-    node.add_netns(POD)
+    for number in range(pods):
+        node.add_netns(pod(number))
     return node
 
 
-def _call(node: Node, command: Sequence[str], verb: str) -> None:
-    node.run(*command, stdin=json.dumps(BARE), env={**environ(verb), "PYTHONHASHSEED": "0"}, timeout=600).ok()
+def _call(node: Node, command: Sequence[str], verb: str, number: int) -> None:
+    node.run(*command, stdin=json.dumps(BARE), env={**environ(verb, number), "PYTHONHASHSEED": "0"}, timeout=600).ok()
 
 
 def _counted(node: Node) -> int:

@@ -1,6 +1,7 @@
 """Pairs of ADD and DEL through the service's request handler, in this process: python -m tests.bench.pairs NAME COUNT.
 
-For scripts/measure, which runs it under callgrind in a node that has the namespace of `POD`.
+For scripts/measure, which runs it under callgrind in a node that has the namespaces `pod(0)`, `pod(1)`, …: each pod has
+a new one, as with a runtime.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from cni_cnm.service.handler import Handler
 from cni_cnm.service.protocol import Request
 from cni_cnm.service.server import Call
 
-POD = "pod0"
 BARE: dict[str, Any] = {
     "cniVersion": "1.0.0", "name": "bare", "type": "cni-cnm", "owner": "bench", "bridge": "bare0", "isGateway": True,
     "ipam": {"type": "host-local", "subnet": "10.90.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]},
@@ -33,10 +33,15 @@ CHAIN: dict[str, Any] = {
 CONFIGURATIONS = {"bare": BARE, "chain": CHAIN}
 
 
-def environ(verb: str) -> dict[str, str]:
+def pod(number: int) -> str:
+    """The name of a pod and of its network namespace."""
+    return f"pod{number}"
+
+
+def environ(verb: str, number: int = 0) -> dict[str, str]:
     return {
-        "CNI_COMMAND": verb, "CNI_CONTAINERID": f"{0:064d}", "CNI_NETNS": f"/run/netns/{POD}", "CNI_IFNAME": "eth0",
-        "CNI_PATH": "/nowhere", "CNI_ARGS": "",
+        "CNI_COMMAND": verb, "CNI_CONTAINERID": f"{number:064d}", "CNI_NETNS": f"/run/netns/{pod(number)}",
+        "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere", "CNI_ARGS": "",
     }  # fmt: skip
 
 
@@ -50,12 +55,14 @@ def main(name: str, count: int) -> None:
     gc.collect()
     gc.freeze()
     stdin = json.dumps(CONFIGURATIONS[name]).encode()
-    descriptors = tuple(os.open(path, os.O_RDONLY) for path in ("/proc/self/ns/net", f"/run/netns/{POD}"))
-    for _ in range(count):
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    for number in range(count):
+        netns = os.open(f"/run/netns/{pod(number)}", os.O_RDONLY)
         for verb in ("ADD", "DEL"):
-            answer = handler(Call(Request(environ(verb), ["cni-cnm"], stdin), descriptors, os.getpid()))
+            answer = handler(Call(Request(environ(verb, number), ["cni-cnm"], stdin), (own, netns), os.getpid()))
             if answer.code:
                 sys.exit(f"{verb} ended with {answer.code}: {answer.out!r} {answer.err!r}")
+        os.close(netns)
     os._exit(0)  # threads that wait for the kernel's acknowledgements are not counted
 
 
