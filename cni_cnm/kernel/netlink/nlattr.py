@@ -49,6 +49,19 @@ def each(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
         begin += (length + 3) & ~3
 
 
+def find(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int] | None:
+    """The first attribute of one type, for a long list of which nothing else is needed."""
+    unpack, size = HEADER.unpack_from, HEADER.size
+    while begin + size <= end:
+        length, kind = unpack(data, begin)
+        if length < size or begin + length > end:
+            break
+        if kind & _TYPE == wanted:
+            return begin + size, begin + length
+        begin += (length + 3) & ~3
+    return None
+
+
 def raw(data: bytes, place: tuple[int, int] | None) -> bytes:
     """The bytes of the value; empty if there is none."""
     return data[place[0] : place[1]] if place is not None else b""

@@ -8,7 +8,7 @@ from typing import Any
 from cni_cnm.kernel.contract.link import Link, Port, Vlan
 from cni_cnm.kernel.netlink.encoding import Tail
 from cni_cnm.kernel.netlink.messages import AF_BRIDGE, Message, ifinfmsg
-from cni_cnm.kernel.netlink.nlattr import number, places, text
+from cni_cnm.kernel.netlink.nlattr import find, number, places, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def read(data: bytes, offset: int) -> Link:
     found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
     info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
     kind = text(data, info.get(_KIND))
-    inside = places(data, *info[_DATA]) if kind in _WITH_DATA and _DATA in info else {}
+    inside = places(data, *info[_DATA]) if kind in _MODES and _DATA in info else {}
+    filtering = find(data, *info[_DATA], _VLAN_FILTERING) if kind == "bridge" and _DATA in info else None
     begin, end = found.get(_ADDRESS, (0, 0))
     return Link(
         ifindex=index,
@@ -166,13 +167,12 @@ def read(data: bytes, offset: int) -> Link:
         txqlen=number(data, found.get(_TXQLEN)),
         group=number(data, found.get(_GROUP)),
         alias=text(data, found.get(_IFALIAS)),
-        vlan_filtering=kind == "bridge" and bool(number(data, inside.get(_VLAN_FILTERING))),
+        vlan_filtering=bool(number(data, filtering)),
         mode=_named(_MODES, kind, number(data, inside[_MODE])) if _MODE in inside else "",
         flag=_named(_FLAG_NAMES, kind, number(data, inside[_FLAGS])) if _FLAGS in inside else "",
     )
 
 
-_WITH_DATA = ("bridge", "macvlan", "ipvlan")
 _MODES = {"macvlan": MACVLAN_MODES, "ipvlan": IPVLAN_MODES}
 _FLAG_NAMES = {"ipvlan": IPVLAN_FLAGS}
 
@@ -199,10 +199,12 @@ _SLAVE_DATA, _BRPORT_STATE = 5, 1
 def port_state(data: bytes, offset: int) -> PortState:
     """Of a bridge port's message, as the kernel sent it; what is no port is disabled."""
     length = _LENGTH.unpack_from(data, offset)[0]
-    found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
-    info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
-    port = places(data, *info[_SLAVE_DATA]) if _SLAVE_DATA in info else {}
-    return PORT_STATES[data[port[_BRPORT_STATE][0]]] if _BRPORT_STATE in port else "disabled"
+    place: tuple[int, int] | None = offset + _HEADER_BYTES + _FIXED.size, offset + length
+    for kind in (_LINKINFO, _SLAVE_DATA, _BRPORT_STATE):
+        if place is None:
+            return "disabled"
+        place = find(data, *place, kind)
+    return PORT_STATES[number(data, place)] if place is not None else "disabled"
 
 
 def vlans(found: Message) -> list[Vlan]:
