@@ -127,7 +127,7 @@ def allocated_subnets(config: Mapping[str, Json]) -> Sequence[IPNetwork]:
 
 
 def needs_interface(kind: str, record: Mapping[str, Json]) -> bool:
-    """`NeedsInterface` of the IPAM in an endpoint's record."""
+    """`Ipam.needs_interface` of the IPAM in an endpoint's record."""
     if kind in ipams:
         return False
     from cni_cnm.ipam import delegated

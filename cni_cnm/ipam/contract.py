@@ -43,6 +43,13 @@ class Ipam(Protocol):
 
     families: tuple[int, ...] | None
     """IP versions (4, 6) of the addresses that `acquire` returns, in order; None: not known before."""
+    wants_mac: bool
+    """It may need the endpoint's MAC before it reserves an address."""
+    needs_interface: bool
+    """It may use the container's interface while it reserves or releases an address, such as DHCP.
+
+    It is called while the interface is there, under its final name and with its MAC.
+    """
 
     def gateways(self) -> Sequence[IPInterface]:
         """Gateways that are configured or follow from it, with the prefix length of their subnet."""
@@ -76,23 +83,6 @@ class Ipam(Protocol):
 
     def record(self) -> Mapping[str, Json]:
         """What `release` needs, as JSON for the endpoint's record. `restore` makes an Ipam of it."""
-
-
-@runtime_checkable
-class WantsMac(Protocol):
-    """An IPAM that may need an endpoint's MAC before it reserves an address."""
-
-    wants_mac: bool
-
-
-@runtime_checkable
-class NeedsInterface(Protocol):
-    """An IPAM that may use the container's interface while it reserves or releases an address, such as DHCP.
-
-    It is asked while the interface is there, under its final name and with its MAC.
-    """
-
-    needs_interface: bool
 
 
 @runtime_checkable

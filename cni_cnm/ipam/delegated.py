@@ -89,6 +89,7 @@ def release_unrecorded(
 
 
 class Delegated:
+    wants_mac = False
     needs_interface = True
 
     def __init__(

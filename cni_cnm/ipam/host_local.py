@@ -74,6 +74,8 @@ def release_unrecorded(
 
 class HostLocal:
     type = "host-local"
+    wants_mac = False
+    needs_interface = False
 
     def __init__(
         self,

@@ -36,6 +36,8 @@ class NoAddresses:
     """Also the base class of IPAMs that reserve nothing."""
 
     type = "none"
+    wants_mac = False
+    needs_interface = False
 
     def __init__(self) -> None:
         self.families: tuple[int, ...] | None = ()

@@ -96,6 +96,8 @@ def free(network: str, spec: IpamSpec, host: IpamHost, *, force: bool) -> None:
 
 
 class Remote:
+    needs_interface = False
+
     def __init__(
         self,
         plugin: str,

@@ -19,17 +19,7 @@ import os
 from cni_cnm.errors import IoFailed, root_hint
 from cni_cnm.state import small_files
 from cni_cnm.state.lock import Lock
-from cni_cnm.state.store import (
-    ALLOWED,
-    DURABLE,
-    ENDPOINTS,
-    FIREWALL,
-    LEASED,
-    NETWORKS,
-    POOLS,
-    REAPED,
-    SANDBOXES,
-)
+from cni_cnm.state.store import DURABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +27,6 @@ if TYPE_CHECKING:
 
     from cni_cnm.model import Json
 
-KINDS = (NETWORKS, ENDPOINTS, SANDBOXES, FIREWALL, ALLOWED, POOLS, LEASED, REAPED)
 _SUFFIX = ".json"
 
 
@@ -45,7 +34,8 @@ class FileStore:
     """A `Store` of files."""
 
     def __init__(self, run_dir: str, state_dir: str) -> None:
-        self._folders = {kind: f"{state_dir if kind in DURABLE else run_dir}/{kind}" for kind in KINDS}
+        self._run_dir = run_dir
+        self._state_dir = state_dir
         self._lock_file = f"{run_dir}/locks"
 
     def lock(self, key: str, *, shared: bool = False, timeout_s: float = 50.0) -> Lock:
@@ -87,7 +77,7 @@ class FileStore:
 
     def names(self, kind: str) -> Iterator[str]:
         """In alphabetical order; none if the folder is missing. IoFailed if it cannot be read."""
-        folder = self._folders[kind]
+        folder = self._folder(kind)
         try:
             entries = os.listdir(folder)
         except FileNotFoundError:
@@ -99,4 +89,7 @@ class FileStore:
                 yield entry.removesuffix(_SUFFIX)
 
     def _path(self, kind: str, name: str) -> str:
-        return f"{self._folders[kind]}/{name}{_SUFFIX}"
+        return f"{self._folder(kind)}/{name}{_SUFFIX}"
+
+    def _folder(self, kind: str) -> str:
+        return f"{self._state_dir if kind in DURABLE else self._run_dir}/{kind}"

@@ -15,7 +15,6 @@ from cni_cnm.cnm.records import READY
 from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
 from cni_cnm.drivers import Place
 from cni_cnm.firewall import portmap
-from cni_cnm.ipam.contract import WantsMac
 from cni_cnm.model import Lease, stable_mac
 
 TYPE_CHECKING = False
@@ -37,7 +36,7 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
         previous = spec.previous
         endpoint.write(lease=Lease(previous.addresses, previous.routes, previous.dns))
         return
-    if isinstance(pool, WantsMac) and pool.wants_mac:
+    if pool.wants_mac:
         endpoint.write(mac=endpoint.record.mac or stable_mac(endpoint.record.id))
         spec = spec._replace(mac=endpoint.record.mac)
     leased = pool.acquire(endpoint.record.key, spec)  # all or nothing
@@ -56,7 +55,7 @@ def connect(
 ) -> Attachment:
     """Make the device in the sandbox that the record names. `stack` is the sandbox's namespace.
 
-    `reserve_now` reserves the addresses, where that takes the device (`NeedsInterface`).
+    `reserve_now` reserves the addresses, where that takes the device (`Ipam.needs_interface`).
     """
     host, record, driver = endpoint.host, endpoint.record, endpoint.driver
     role, policy = endpoint.role, endpoint.policy

@@ -18,7 +18,6 @@ from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
 from cni_cnm.drivers import CHAINED, Place
 from cni_cnm.errors import Conflict, InvalidConfig, raise_gathered
-from cni_cnm.ipam.contract import NeedsInterface
 from cni_cnm.model import EndpointKey
 
 TYPE_CHECKING = False
@@ -62,7 +61,7 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
             endpoint, pool, warnings = _write_pending(host, configured, key, spec, stack, pool, undo)
             if existing is not None:
                 endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
-            later = isinstance(pool, NeedsInterface) and configured.role.interface == "made"
+            later = pool.needs_interface and configured.role.interface == "made"
 
             def reserve() -> None:
                 connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
