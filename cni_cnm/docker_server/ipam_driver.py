@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def get_capabilities(controller: Controller, raw: Json) -> messages.IpamCapabilities:  # noqa: ARG001
-    """No replay: everything is recorded. A replay that fails for the gateway would make Docker drop the pool."""
+    """RequiresRequestReplay is false, because everything is recorded.
+
+    With it a replayed gateway request that fails makes Docker drop the pool.
+    """
     return messages.IpamCapabilities()
 
 
@@ -36,7 +39,9 @@ def request_pool(controller: Controller, raw: Json) -> messages.RequestPoolRespo
     if name:
         validate.require(validate.network_name, name, NETWORK)
     if message.pool is not None and not message.pool.prefixlen:
-        raise InvalidConfig(f"the subnet {message.pool} is not one", hint="leave out --subnet, or name a smaller one")
+        raise InvalidConfig(
+            f"the subnet {message.pool} is all addresses", hint="leave out --subnet, or name a smaller one"
+        )
     family = message.pool.version if message.pool is not None else 6 if message.v6 else 4
     pool = docker_pools.request_pool(controller.host, message.pool, message.sub_pool, family, name)
     return messages.RequestPoolResponse.from_json({"PoolID": pool.id, "Pool": pool.subnet})

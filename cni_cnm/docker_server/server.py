@@ -4,8 +4,8 @@ Each connection has its own thread and may be kept open (dockerd keeps some). A 
 answered with the reason, and its connection closed. No request delays another one, or the service's pods. Only root is
 answered.
 
-Docker waits for an answer without a limit, so no connection is refused because there are too many. Then the one that is
-idle longest is closed. If none is idle, the next waits in the kernel's queue until one ends, which is soon: a request
+Docker waits for an answer without a limit, so no connection is refused. If there are too many, the one that is idle
+longest is closed. If none is idle, a new one waits in the kernel's queue until one ends. That is soon: a request
 must be complete 10 s after its first byte.
 """
 
@@ -43,6 +43,7 @@ _SEND_LIMIT_S = 10.0
 """For the other end to receive an answer."""
 _LINGER_S = 1.0
 _LINGER_MAX = 4 << 20
+"""Seconds and bytes of a refused request that are still received."""
 _CREDENTIALS = struct.Struct("=iII")
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
             413: "Content Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
@@ -155,9 +156,9 @@ class Server:
             _refuse_strangers(connection)
             while self._wait(connection, reader):
                 request = reader.request()
-                begun = perf_counter()
+                started = perf_counter()
                 reply, keep = answer(self._engine, request.call, request.body), request.keep_open and not self._stopping
-                self._note(f"docker: {reply.summary}", (perf_counter() - begun) * 1000)
+                self._note(f"docker: {reply.summary}", (perf_counter() - started) * 1000)
                 _send(connection, reply, keep=keep)
                 if not keep:
                     return
@@ -184,7 +185,7 @@ class Server:
 def _refuse_strangers(connection: socket.socket) -> None:
     _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     if uid != 0:
-        raise Refused(403, f"uid {uid} is not answered")
+        raise Refused(403, f"uid {uid} is refused: only root is answered")
 
 
 def _refusal(reason: Refused) -> Reply:
@@ -215,16 +216,16 @@ def _linger(connection: socket.socket) -> None:
         left -= taken
 
 
-def _end(one: socket.socket) -> None:
+def _end(connection: socket.socket) -> None:
     """Receive no more requests. One that has arrived is still answered."""
     try:
-        one.shutdown(socket.SHUT_RD)
+        connection.shutdown(socket.SHUT_RD)
     except OSError:
         pass
 
 
 def _pause() -> None:
-    """No descriptor is left. Meanwhile connections wait in the kernel's queue."""
+    """Wait while no descriptor is free. New connections stay in the kernel's queue."""
     from time import sleep
 
     sleep(0.1)

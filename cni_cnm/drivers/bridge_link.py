@@ -1,8 +1,8 @@
 """The bridge itself: found or made, and kept as it is while ports join and leave.
 
-Of its own accord the kernel gives a bridge the lowest MAC and the lowest MTU of its ports. A MAC that is set stays. An
-MTU stays once it was *changed*: one that the bridge was made with, or that it had already, counts for nothing
-(br_change_mtu in net/bridge/br_device.c).
+By default the kernel gives a bridge the lowest MAC and the lowest MTU of its ports. A MAC that is set stays. An MTU
+stays only after it was *changed*: not if the bridge was made with it, or had it already (br_change_mtu in
+net/bridge/br_device.c).
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def require(options: BridgeOptions, host: Stack) -> Link | None:
 
 
 def ensure(options: BridgeOptions, versions: Collection[int], host: Stack) -> tuple[Link, bool]:
-    """The bridge, made if there is none, and up; and whether it was made here.
+    """The bridge, up, and whether this call made it.
 
-    InvalidConfig where its MTU is too small for one of `versions`.
+
+    InvalidConfig if its MTU is too small for one of the IP `versions`.
     """
     link = host.link(options.bridge)
     if link is None:
@@ -46,13 +47,13 @@ def ensure(options: BridgeOptions, versions: Collection[int], host: Stack) -> tu
 
 
 def pin_mac(bridge: Link, host: Stack) -> None:
-    """One that another program made keeps the MAC it has. One of ours was made with it."""
+    """Keep the MAC of a bridge that another program made. Ours was made with a MAC that stays."""
     if bridge.mac != stable_mac("bridge", bridge.name):
         host.set_link(bridge.ifindex, mac=bridge.mac)
 
 
 def restore_mac(bridge: Link, host: Stack) -> None:
-    """A port has joined `bridge`, which is as it was before: it has that MAC again, and keeps it from now on."""
+    """Set the MAC that `bridge` had when it was read, if a port that joined since has changed it."""
     if bridge.mac == stable_mac("bridge", bridge.name):
         return
     now = host.link_at(bridge.ifindex)
@@ -61,7 +62,7 @@ def restore_mac(bridge: Link, host: Stack) -> None:
 
 
 def shield_ipv6(options: BridgeOptions, bridge: Link, host: Stack) -> None:
-    """A port is about to join that is too small for IPv6: other networks on the bridge keep theirs."""
+    """Fix the bridge's MTU before a port with one too small for IPv6 joins: other networks on it need IPv6."""
     if 0 < options.mtu < IPV6_MTU <= bridge.mtu:
         _fix_mtu(bridge, bridge.mtu, host)
 
@@ -74,7 +75,7 @@ def stable_mac(*parts: str) -> str:
 
 
 def find(host: Stack, name: str) -> Link:
-    """A link that was there a moment ago."""
+    """A link that existed a moment ago. DriverFailed if it is gone."""
     link = host.link(name)
     if link is None:
         raise DriverFailed(f"{name} vanished while it was being set up", hint="is another program deleting links?")
@@ -88,11 +89,11 @@ def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Lin
     try:
         host.add_bridge(options.bridge, mac=mac, mtu=mtu, vlan_filtering=options.vlan_filtering)
     except KernelError as error:
-        if error.errno != errno.EEXIST:  # two pods at once make the first bridge together
+        if error.errno != errno.EEXIST:  # another pod's ADD makes it at the same time
             raise
     # accept_dad: while its link-local address is tentative (1-2 s) a bridge forwards no IPv6 to a new neighbour.
-    hygiene = [(f"net/ipv6/conf/{options.bridge}/{key}", "0") for key in ("accept_ra", "accept_dad")]
-    host.set_sysctls(hygiene, tolerate=True)
+    sysctls = [(f"net/ipv6/conf/{options.bridge}/{key}", "0") for key in ("accept_ra", "accept_dad")]
+    host.set_sysctls(sysctls, tolerate=True)
     link = find(host, options.bridge)
     _require_bridge(options, link)
     if options.vlan_filtering:
@@ -104,7 +105,7 @@ def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Lin
 
 
 def _fix_mtu(bridge: Link, mtu: int, host: Stack) -> None:
-    """From now on the MTU is this whatever the ports have. It takes a change, so it is another one for a moment."""
+    """Make the MTU independent of the ports'. Only a change does that, so it is set to another value first."""
     with host.batch():
         host.set_link(bridge.ifindex, mtu=mtu + (1 if mtu < 65535 else -1))
         host.set_link(bridge.ifindex, mtu=mtu)
@@ -113,7 +114,7 @@ def _fix_mtu(bridge: Link, mtu: int, host: Stack) -> None:
 def _require_bridge(options: BridgeOptions, link: Link) -> None:
     if link.name != options.bridge:
         raise InvalidConfig(
-            f"{options.bridge} is an alternative name of the link {link.name}, which no packet filter knows it by",
+            f"{options.bridge} is an alternative name of {link.name}, and packet filters know only the real one",
             hint=f"name the bridge {link.name} in the configuration",
         )
     if link.kind != "bridge":

@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
 LABEL_NAME = "com.docker.network.bridge.name"
 LABELS = (LABEL_NAME, LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC, LABEL_MODE4, LABEL_MODE6)
-
-
 REFERENCE_ONLY = (
     "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "hairpinMode", "promiscMode",
 )  # fmt: skip
-"""Keys that the cnm profile says by labels, or always does: there they are refused, not passed over."""
+"""Keys that are refused in the cnm profile: it has labels for them, or always does what they set."""
 PORT_KEYS = (
     "vlan", "vlanTrunk", "preserveDefaultVlan", "macspoofchk", "enabledad", "disableContainerInterface",
     "portIsolation",
@@ -47,7 +45,7 @@ class BridgeOptions(NamedTuple):
     force_address: bool = False
     masquerade: bool = False
     mtu: int = 0
-    """0: the kernel's in the reference profile, that of the default route's link in the cnm profile."""
+    """0: the kernel's default in the reference profile, the default route's link's in the cnm profile."""
     hairpin: bool = False
     promisc: bool = False
     vlan: int = 0
@@ -59,12 +57,12 @@ class BridgeOptions(NamedTuple):
     isolated_port: bool = False
     internal: bool = False
     ingress: str = "open"
-    """Who reaches the endpoints unasked (firewall/isolation.py)."""
+    """Who may open connections to the endpoints (firewall/isolation.py)."""
     zone: str = ""
     admin_chain: str = ""
     """`firewalldZone`, `iptablesAdminChainName` (firewall/foreign_accept.py)."""
     gateway_modes: tuple[str, str] = DEFAULT_MODES
-    """Docker's, of IPv4 and IPv6."""
+    """Docker's gateway modes of IPv4 and IPv6."""
 
     @property
     def vlan_filtering(self) -> bool:
@@ -93,7 +91,7 @@ def parse(network: NetworkSpec) -> BridgeOptions:
         )
     if not parsed.container_up and network.ipam.type not in ("", "none"):
         raise InvalidConfig(
-            "disableContainerInterface leaves the interface down, which an ipam contradicts",
+            "disableContainerInterface leaves the interface down, and an ipam needs it up",
             hint="remove one of the two",
         )
     if parsed.internal:
@@ -102,7 +100,7 @@ def parse(network: NetworkSpec) -> BridgeOptions:
 
 
 def bridge_name(network: str) -> str:
-    """Docker's way: `br-` and the first 12 hex digits of the network's id."""
+    """As Docker names it: `br-` and the first 12 hex digits of the network's id."""
     return f"br-{digest(network)[:12]}"
 
 

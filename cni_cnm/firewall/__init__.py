@@ -73,7 +73,7 @@ class Accepted(NamedTuple):
     bridge: str
     admin_chain: str = ""
     inbound: tuple[str, ...] = ()
-    """Families (`ip`, `ip6`) in which unasked traffic is accepted, too."""
+    """Families (`ip`, `ip6`) in which traffic from outside that is no answer is accepted, too."""
     internal: bool = False
     """Only what stays within the bridge is accepted."""
     zone: str = ""

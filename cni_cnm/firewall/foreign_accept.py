@@ -1,18 +1,18 @@
-"""Beside iptables: what its default would drop of a network is accepted, once per network, where the default stands.
+"""Accepts in iptables: packets of a network that a default rule there would drop are accepted, once per network.
 
 An accept in a table of ours does not prevent another table's drop. So it must be in that table, directly before the
 default drops the packet. A default is an unconditional DROP or REJECT in `FORWARD`, or in a chain that it always
-enters (`DOCKER-USER`, ufw's). The end of `FORWARD` is one if its policy is DROP, as Docker sets it. What others drop or
-decide on purpose before (network policies, Docker's own isolation, an administrator) still counts. A rule that is not
-understood is never taken for a default.
+enters (`DOCKER-USER`, ufw's). The end of `FORWARD` is one if its policy is DROP, as Docker sets it. What others
+decide on purpose before (network policies, Docker's own isolation, an administrator) stays in effect. A rule that
+is not understood does not count as a default.
 
-Pure: a `FilterTable` as the kernel has it in, edits of it out. The rules of a network are told by their comment,
+Pure: a `FilterTable` as the kernel has it in, edits of it out. The rules of a network are found by their comment,
 `cni-cnm:` and 12 digits of its id:
 
     -i br-1 -j CNI-ADMIN, -o br-1 -j CNI-ADMIN        the administrator's chain, while there is one: first in FORWARD
     -i br-1 -j ACCEPT                                 out, and within the bridge under br_netfilter
     -o br-1 --ctstate RELATED,ESTABLISHED,DNAT        answers, and published ports
-    -o br-1 -j ACCEPT                                 instead of that where unasked traffic is let in
+    -o br-1 -j ACCEPT                                 instead, where traffic that is no answer is let in
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ def _accepts(table: FilterTable, network: Accepted) -> list[FilterRule]:
     out, back = (Condition(field, (network.bridge,)) for field in (rules.INPUT, rules.OUTPUT))
     if network.internal:
         return [FilterRule(rules.ACCEPT, (out, back), "", mark)]
-    unasked = () if table.family in network.inbound else (_ANSWERS,)
-    return [FilterRule(rules.ACCEPT, (out,), "", mark), FilterRule(rules.ACCEPT, (back, *unasked), "", mark)]
+    answers_only = () if table.family in network.inbound else (_ANSWERS,)
+    return [FilterRule(rules.ACCEPT, (out,), "", mark), FilterRule(rules.ACCEPT, (back, *answers_only), "", mark)]
 
 
 def _stand(

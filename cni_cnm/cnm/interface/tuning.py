@@ -1,7 +1,7 @@
-"""Sysctls and link attributes a container's interface is given, with the reference `tuning` plugin's keys.
+"""Sysctls and link attributes of a container's interface, with the keys of the reference `tuning` plugin.
 
-Only the network's sysctls, and of those only what the machine's administrator allows: /etc/cni/tuning/allowlist.conf
-has one regular expression a line, found anywhere in a key as it was written; without the file all are allowed.
+Only sysctls under `net`, and of those only what /etc/cni/tuning/allowlist.conf allows. Each line of that file is a
+regular expression, which is searched in the key as the configuration has it. Without the file all are allowed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEYS = ("sysctl", "mac", "promisc", "mtu", "allmulti", "txQLen")
 _VALUE_BYTES = 4095
 """proc_sys keeps a value within a page."""
 _WRITE_ONLY = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EIO)
-"""What reading says of keys that can only be written (net/ipv4/route/flush) or are not set yet (stable_secret)."""
+"""Errors of reading a key that can only be written (net/ipv4/route/flush) or is not set yet (stable_secret)."""
 _U32 = 0xFFFFFFFF
 _EXAMPLE = "keys look like net.ipv4.conf.IFNAME.arp_ignore"
 
@@ -42,19 +42,19 @@ def parse(
 
     Both objects are as written, because IFNAME in sysctl keys is recognised by its capitals. Their own keys may be in
     any case. The MAC is that of args.cni, else `mac` (the runtime's: CNI_ARGS, then runtimeConfig), else the block's.
-    InvalidConfig for everything that can be known to fail.
+    InvalidConfig for every value that is certain to fail.
     """
     if block is None:
         return None
-    configured, argued = Fields(block, "tuning.", words=True), Fields(arguments, "args.cni.", words=True)
+    configured, from_args = Fields(block, "tuning.", words=True), Fields(arguments, "args.cni.", words=True)
 
     def given(key: str) -> Fields | None:
-        return next((fields for fields in (argued, configured) if key in fields), None)
+        return next((fields for fields in (from_args, configured) if key in fields), None)
 
     mtu, promisc, allmulti, queue = (given(key) for key in ("mtu", "promisc", "allmulti", "txQLen"))
     return Tuning(
-        _sysctls((configured, argued), ifname, allowlist),
-        argued.mac("mac") or mac or configured.mac("mac") or None,
+        _sysctls((configured, from_args), ifname, allowlist),
+        from_args.mac("mac") or mac or configured.mac("mac") or None,
         (mtu.whole("mtu", 0, 0, 65536) if mtu else 0) or None,
         promisc.flag("promisc") if promisc else None,
         allmulti.flag("allmulti") if allmulti else None,
@@ -69,7 +69,7 @@ def refuse_repeated(document: bytes) -> None:
     """
     import json
 
-    def look(pairs: list[tuple[str, Json]]) -> tuple[tuple[str, Json], ...]:
+    def refuse(pairs: list[tuple[str, Json]]) -> tuple[tuple[str, Json], ...]:
         for name, value in pairs:
             if name.lower() == "sysctl" and isinstance(value, tuple):  # an object; lists stay lists
                 seen = set()
@@ -79,11 +79,11 @@ def refuse_repeated(document: bytes) -> None:
                     seen.add(key)
         return tuple(pairs)
 
-    json.loads(document, object_pairs_hook=look)
+    json.loads(document, object_pairs_hook=refuse)
 
 
 def current(stack: Stack, ifname: str, tuning: Tuning) -> Tuning:
-    """The present values of what `tuning` is going to change, for `restore`."""
+    """The present values of what `tuning` will change, for `restore`."""
     link = _require(stack, ifname)
     before = ((key, _before(stack, key)) for key, _ in tuning.sysctls)
     attributes = {key: getattr(link, key) for key in _attributes(tuning)}
@@ -139,7 +139,7 @@ def check(stack: Stack, ifname: str, tuning: Tuning) -> None:
 
 
 def _attributes(tuning: Tuning) -> dict[str, Json]:
-    """The link attributes that are given, by their names in `Link` and in `Stack.set_link`."""
+    """The link attributes that are set, by their names in `Link` and in `Stack.set_link`."""
     return {key: value for key, value in tuning._asdict().items() if key != "sysctls" and value is not None}
 
 
@@ -185,7 +185,7 @@ def _path(key: str, ifname: str) -> str:
     parts = path.split("/")
     good = len(parts) > 1 and parts[0] == "net" and all(parts) and not {".", ".."} & set(parts)
     if not good or not path.isprintable() or " " in path:
-        raise InvalidConfig(f"the sysctl {key!r} is not one of the network", hint=_EXAMPLE)
+        raise InvalidConfig(f"the sysctl {key!r} is not a network sysctl", hint=_EXAMPLE)
     return path.replace("IFNAME", ifname, 1)
 
 
@@ -193,9 +193,11 @@ def _value(key: str, value: Json) -> str:
     """A string, or a whole number. A boolean is refused."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str):
-        raise InvalidConfig(f"the sysctl {key} is to be {value!r}, it must be a string")
+        raise InvalidConfig(f"the sysctl {key} is {value!r}, it must be a string")
     if not text.strip() or len(text.encode()) > _VALUE_BYTES or not text.replace("\t", "").isprintable():
-        raise InvalidConfig(f"the sysctl {key} is to be {text[:80]!r}, which is no value", hint="one line of text")
+        raise InvalidConfig(
+            f"the sysctl {key} cannot be {text[:80]!r}", hint="use one line of printable text, at most 4095 bytes"
+        )
     return text
 
 

@@ -61,8 +61,8 @@ class Stack(Protocol):
     ) -> Link | None:
         """Add a veth pair in one request: `name` here and `peer` in `peer_stack`, both down.
 
-        `mac` is of the end here, `peer_mac` of the peer; `master` enslaves the end here. EEXIST if a name is taken.
-        Gives the end here as `link` would. None in a batch, and where the kernel does not tell (before 6.2).
+        `mac` and `master` (index of its bridge) are of the end here, `peer_mac` of the peer. EEXIST if a name is taken.
+        Returns the end here, as `link` does; None in a batch, and on kernels before 6.2, which do not report it.
         """
 
     def add_macvlan(
@@ -103,7 +103,7 @@ class Stack(Protocol):
         group: int | None = None,
         alias: str | None = None,
     ) -> None:
-        """Change what is given, in one request. `master` 0 releases the link from its bridge."""
+        """Change the attributes that are not None, in one request. `master` 0 releases the link from its bridge."""
 
     def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
         """Move a link to another namespace. A link whose move is refused stays where it is.
@@ -123,9 +123,9 @@ class Stack(Protocol):
     def set_port(self, index: int, port: Port) -> None: ...
     def port(self, index: int) -> Port: ...
     def port_state(self, name: str) -> PortState:
-        """What a bridge does with the packets of a port. The question itself brings it up to date (from Linux 6.8 on).
+        """What a bridge does with the packets of a port. Asking makes the kernel update it (from Linux 6.8).
 
-        `disabled` also for a link that is missing, or no port.
+        `disabled` also for a link that is missing or is not a port.
         """
 
     def vlans(self, index: int) -> Sequence[Vlan]: ...
@@ -136,16 +136,16 @@ class Stack(Protocol):
 
     # traffic control: never queued, sent at once after what is queued --------
     def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
-        """Add an ifb, up: the target of `redirect_ingress`. EEXIST if the name is taken. (Queued in a batch.)
+        """Add an ifb, up: the target of `redirect_ingress`. EEXIST if the name is taken. This one is queued in a batch.
 
-        Gives the link as `add_veth` does.
+        Returns the link as `add_veth` does.
         """
 
     def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
         """Limit what leaves by a link; an older limit is replaced. None removes the limit, ENOENT if there is none.
 
-        `mtu` is the link's, where the caller knows it. The burst is raised to what reaches the rate and cut to what
-        the kernel keeps (kernel/token_bucket.py). `rate` reads the result.
+        `mtu` is the link's, where the caller knows it. A burst that is too small for the rate is raised, and
+        one that the kernel cannot store is reduced (kernel/token_bucket.py). `rate` reads the result.
         """
 
     def rate(self, index: int) -> Rate | None:
@@ -173,7 +173,7 @@ class Stack(Protocol):
 
     def delete_address(self, index: int, address: IPInterface) -> None: ...
     def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
-        """Unicast routes of the main (or given) table, both families; of one link if given."""
+        """Unicast routes of both families: of `table`, None for the main one; of `link`, 0 for all links."""
 
     def route_link(self, address: IPAddress) -> int:
         """Index of the link by which packets to an address leave; 0 if there is no route. Nothing is sent."""
