@@ -92,6 +92,36 @@ def test_installed_it_runs_and_is_taken_back_whole(bundle: Path, tmp_path: Path)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
+MANAGERS = {
+    "etc/systemd/network/05-cni-cnm.network": "systemd-networkd/05-cni-cnm.network",
+    "etc/systemd/network/05-cni-cnm.link": "systemd-networkd/05-cni-cnm.link",
+    "etc/systemd/networkd.conf.d/cni-cnm.conf": "systemd-networkd/networkd.conf",
+    "etc/NetworkManager/conf.d/cni-cnm.conf": "NetworkManager/cni-cnm.conf",
+}
+"""Places of the files for other managers of links, and the files of conf/."""
+
+
+@pytest.mark.parametrize("there", [["systemd/network"], ["NetworkManager"], ["systemd/network", "NetworkManager"], []])
+def test_files_for_other_managers(bundle: Path, tmp_path: Path, there: list[str]) -> None:
+    """Only those of a manager whose folder exists, only if requested; --uninstall removes them, and nothing else."""
+    own = [tmp_path / "etc" / folder / "own.conf" for folder in there]
+    for path in own:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    said = install(tmp_path)
+    assert ("--managers" in said) is bool(there)
+    assert [place for place in MANAGERS if (tmp_path / place).exists()] == []
+    said = install(tmp_path, "--managers")
+    assert ("nothing for --managers" in said) is (not there)
+    assert ("restart systemd-networkd" in said) is ("systemd/network" in there)
+    expected = {place: name for place, name in MANAGERS.items() if place.startswith(tuple(f"etc/{t}" for t in there))}
+    found = {place: (tmp_path / place).read_bytes() for place in MANAGERS if (tmp_path / place).exists()}
+    assert found == {place: (ROOT / "conf" / name).read_bytes() for place, name in expected.items()}
+    install(tmp_path, "--managers")
+    install(tmp_path, "--uninstall")
+    assert sorted(path for path in tmp_path.rglob("*") if not path.is_dir()) == sorted(own)
+
+
 def test_a_foreign_loopback_stays(bundle: Path, tmp_path: Path) -> None:
     """Another's `loopback` is left alone and mentioned; forced, it is kept aside and comes back."""
     loopback = tmp_path / "opt/cni/bin/loopback"
