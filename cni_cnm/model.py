@@ -7,6 +7,8 @@ Addresses are `ipaddress` values everywhere. They are text only in the frontends
 
 from __future__ import annotations
 
+import ipaddress
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -26,6 +28,12 @@ IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 Json: TypeAlias = Any
 """Decoded JSON. Only frontends, records and the parsers of options handle it; everything else is typed."""
+
+PARSED_MAX = 512
+ip_address = lru_cache(PARSED_MAX)(ipaddress.ip_address)
+ip_interface = lru_cache(PARSED_MAX)(ipaddress.ip_interface)
+ip_network = lru_cache(PARSED_MAX)(ipaddress.ip_network)
+"""Python's parsers of text. A request has the same gateway, subnet and default route in many places."""
 
 
 def digest(*parts: str) -> str:

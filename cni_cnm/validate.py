@@ -7,6 +7,7 @@ and `fields.Fields` put the name and the wrong value before it: "gateway is "x",
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -17,6 +18,7 @@ from ipaddress import (
 )
 
 from cni_cnm.errors import InvalidConfig, shown
+from cni_cnm.model import PARSED_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ def mac(text: str) -> str:
     return ":".join([digits[at : at + 2] for at in range(0, 12, 2)])
 
 
+@lru_cache(PARSED_MAX)
 def address(text: str) -> IPAddress:
     """An IP address without zone. `::ffff:a.b.c.d` is the IPv4 address in it, as in Go."""
     try:
@@ -125,6 +128,7 @@ def address(text: str) -> IPAddress:
     return found.ipv4_mapped or found
 
 
+@lru_cache(PARSED_MAX)
 def interface(text: str) -> IPInterface:
     """An address with its prefix length, `10.1.2.3/24`. The length is required; a netmask is refused, as in Go."""
     try:
@@ -142,6 +146,7 @@ def address_or_interface(text: str) -> IPAddress | IPInterface:
         raise ValueError("an IP address, such as 10.1.2.3 or 10.1.2.3/24") from None
 
 
+@lru_cache(PARSED_MAX)
 def network(text: str) -> IPNetwork:
     """A network in CIDR notation, without host bits."""
     try:
@@ -150,6 +155,7 @@ def network(text: str) -> IPNetwork:
         raise ValueError(f"a network without host bits, such as {network_of(text)}") from None
 
 
+@lru_cache(PARSED_MAX)
 def network_of(text: str) -> IPNetwork:
     """The network of an address with a prefix length: host bits are dropped, as Docker drops them."""
     try:

@@ -5,8 +5,6 @@ The forms are those on disk since 0.1.0. A value that later versions add is opti
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface, ip_network
-
 from cni_cnm.model import (
     Address,
     Device,
@@ -17,6 +15,9 @@ from cni_cnm.model import (
     PortMapping,
     Route,
     Tuning,
+    ip_address,
+    ip_interface,
+    ip_network,
 )
 
 TYPE_CHECKING = False

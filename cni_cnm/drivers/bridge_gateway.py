@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_interface
 
 from cni_cnm.drivers import bridge_vlan as vlans
 from cni_cnm.drivers import host_routing
 from cni_cnm.errors import CheckFailed, Conflict, KernelError
-from cni_cnm.model import Interface
+from cni_cnm.model import Interface, ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,14 +11,13 @@ As the reference `ptp` plugin; proxy ARP and proxy NDP are not used.
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_interface, ip_network
 
 from cni_cnm.drivers import Configuration, Driver, Role, firewall_options, host_routing
 from cni_cnm.drivers.ptp_options import KEYS, REFERENCE_KEYS, PtpOptions, parse
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, KernelError
 from cni_cnm.firewall import Policy
 from cni_cnm.kernel import RouteEntry
-from cni_cnm.model import Device, Interface, stable_mac
+from cni_cnm.model import Device, Interface, ip_interface, ip_network, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ with the number of leases.
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address, ip_interface
 
 from cni_cnm import validate
 from cni_cnm.errors import AddressesExhausted, CheckFailed, Conflict, InvalidConfig, NotReady
@@ -17,7 +16,7 @@ from cni_cnm.fields import Fields
 from cni_cnm.ipam import ranges, routes
 from cni_cnm.ipam.contract import LOCAL_SPACE, PoolStatus
 from cni_cnm.ipam.leases import Leases
-from cni_cnm.model import Address, Dns, Lease, Subnet
+from cni_cnm.model import Address, Dns, Lease, Subnet, ip_address, ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import os
 import stat
-from ipaddress import ip_address
 
 from cni_cnm.errors import IoFailed
 from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
-from cni_cnm.model import EndpointKey
+from cni_cnm.model import EndpointKey, ip_address
 from cni_cnm.state import small_files
 from cni_cnm.state.store import ENDPOINTS
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface
 
 from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields
 from cni_cnm.ipam import dns, none, routes
 from cni_cnm.ipam.contract import LOCAL_SPACE
-from cni_cnm.model import Address, Lease, Subnet
+from cni_cnm.model import Address, Lease, Subnet, ip_address, ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from cni_cnm.kernel.rtnetlink.connection import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
@@ -311,9 +311,11 @@ class KernelStack:
         sentence = f"deleting the address {address} of {self.connection.name(index)}"
         self.connection.write(addresses.message(index, address), messages.RTM_DELADDR, sentence)
 
-    def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
+    def routes(
+        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
+    ) -> Sequence[RouteEntry]:
         found: list[RouteEntry] = []
-        for version in (4, 6):
+        for version in versions:
             query = routes.query(version, link=link, table=table)
             try:
                 sentence = f"listing the routes{self.place}"

@@ -15,7 +15,7 @@ from tests.memory_kernel.space import Device, Space, delete, refuse, require_val
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.kernel import Link, Port, PortState, Rate, RouteEntry, Stack, Vlan
     from cni_cnm.model import IPAddress, IPInterface
@@ -322,10 +322,13 @@ class MemoryStack:
     def delete_address(self, index: int, address: IPInterface) -> None:
         self._write(lambda: self.space.delete_address(self.space.device(index), address))
 
-    def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
+    def routes(
+        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
+    ) -> Sequence[RouteEntry]:
         self.flush()
         wanted = None if table in (None, 0, MAIN) else table
-        return [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
+        there = [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
+        return [r for r in there if r.dst.version in versions]
 
     def route_link(self, address: IPAddress) -> int:
         self.flush()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-
-from cni_cnm.model import ON_LINK, Lease, Route
+from cni_cnm.model import ON_LINK, Lease, Route, ip_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

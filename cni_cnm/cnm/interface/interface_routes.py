@@ -7,15 +7,14 @@ hops of one route. A default route is only added where there is none.
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_network
 
 from cni_cnm.errors import CheckFailed, KernelError
 from cni_cnm.kernel import RouteEntry
-from cni_cnm.model import ON_LINK
+from cni_cnm.model import ON_LINK, ip_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from cni_cnm.drivers import Role
     from cni_cnm.kernel import Stack
@@ -78,9 +77,10 @@ def remove_default(stack: Stack, routes: Sequence[Route], index: int, addresses:
                 raise
 
 
-def default_versions(stack: Stack, excluding: Sequence[int]) -> set[int]:
-    """IP versions of which there is a default route, whatever its metric, by a link that is not `excluding`."""
-    return {one.dst.version for one in stack.routes() if one.dst.prefixlen == 0 and one.link not in excluding}
+def default_versions(stack: Stack, versions: Collection[int], excluding: Sequence[int]) -> set[int]:
+    """Those of `versions` that have a default route, whatever its metric, by a link that is not `excluding`."""
+    there = stack.routes(versions=versions)
+    return {one.dst.version for one in there if one.dst.prefixlen == 0 and one.link not in excluding}
 
 
 def check(stack: Stack, wanted: Sequence[RouteEntry]) -> None:

@@ -47,7 +47,7 @@ def elect(
     gaining = {version for version in changed if version in elected}
     foreign: set[int] = set()
     if gaining and list(indexes.values()) != [ONLY_LINK]:
-        foreign = interface_routes.default_versions(stack, list(indexes.values()))
+        foreign = interface_routes.default_versions(stack, gaining, list(indexes.values()))
     for version in sorted(gaining):
         key = elected[version]
         winner, link = by_id[key], indexes[key]

@@ -34,9 +34,9 @@ def sandbox_of(host: Host, container_id: str) -> SandboxRecord | None:
     return load_sandbox(host.store, sandbox_id(container_id), host.epoch)
 
 
-def members_of(host: Host, sandbox: SandboxRecord) -> list[EndpointRecord]:
-    """The sandbox's endpoints, in the order they joined."""
-    found = (load_endpoint(host.store, endpoint) for endpoint in sandbox.endpoints)
+def members_of(host: Host, sandbox: SandboxRecord, *, without: str = "") -> list[EndpointRecord]:
+    """The sandbox's endpoints, in the order they joined; not the endpoint of the id `without`, which is not read."""
+    found = (load_endpoint(host.store, endpoint) for endpoint in sandbox.endpoints if endpoint != without)
     return [record for record in found if record]
 
 
@@ -56,7 +56,7 @@ def join_sandbox(host: Host, endpoint: EndpointRecord, stack: Stack, index: int 
         record = load_sandbox(host.store, identity, host.epoch)
         if record is None:
             record = SandboxRecord(identity, endpoint.container_id, endpoint.netns, host.epoch)
-        others = [member for member in members_of(host, record) if member.id != endpoint.id]
+        others = members_of(host, record, without=endpoint.id)
         members = [member for member in others if namespace_identity.joined(host, member, stack)]
         if not members:
             record = record._replace(netns=endpoint.netns, gateways={})
@@ -79,7 +79,7 @@ def leave_sandbox(host: Host, endpoint: EndpointRecord, *, delete_empty: bool) -
     failure: CnmError | None = None
     with lock(host, identity):
         record = load_sandbox(host.store, identity, host.epoch)
-        members = [member for member in members_of(host, record) if member.id != endpoint.id] if record else []
+        members = members_of(host, record, without=endpoint.id) if record else []
         if delete_empty and not members:
             host.store.delete(SANDBOXES, identity)
             return

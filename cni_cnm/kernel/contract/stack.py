@@ -6,7 +6,7 @@ from typing import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
     from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
@@ -172,8 +172,10 @@ class Stack(Protocol):
         """
 
     def delete_address(self, index: int, address: IPInterface) -> None: ...
-    def routes(self, *, link: int = 0, table: int | None = None) -> Sequence[RouteEntry]:
-        """Unicast routes of both families: of `table`, None for the main one; of `link`, 0 for all links."""
+    def routes(
+        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
+    ) -> Sequence[RouteEntry]:
+        """Unicast routes of `versions`: of `table`, None for the main one; of `link`, 0 for all links."""
 
     def route_link(self, address: IPAddress) -> int:
         """Index of the link by which packets to an address leave; 0 if there is no route. Nothing is sent."""
