@@ -17,7 +17,9 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

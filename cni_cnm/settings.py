@@ -10,9 +10,9 @@ default_address_pools = [{base = "10.200.0.0/16", size = 24}]
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from cni_cnm.errors import InvalidConfig, IoFailed, shown
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

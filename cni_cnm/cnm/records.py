@@ -8,8 +8,6 @@ go wrong.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.cnm.interface import default_routes
 from cni_cnm.cnm.record_json import (
     device_from_json,
@@ -25,6 +23,7 @@ from cni_cnm.cnm.record_json import (
 )
 from cni_cnm.drivers import EndpointPlan, drivers
 from cni_cnm.model import Bandwidth, EndpointKey, Lease, PortmapOptions
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
 TYPE_CHECKING = False

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig, IoFailed, shown
 from cni_cnm.fields import Fields
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

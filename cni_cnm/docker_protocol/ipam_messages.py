@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.docker_protocol.body import request, response
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.validate import address, network_of
 
 TYPE_CHECKING = False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.docker_protocol.body import request, response
 from cni_cnm.docker_protocol.endpoint_messages import EndpointIds, endpoint_ids
 from cni_cnm.docker_protocol.options import EndpointOptions
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.validate import network_of
 
 TYPE_CHECKING = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.docker_protocol.body import request, response
 from cni_cnm.docker_protocol.options import NetworkOptions
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.validate import network_of
 
 TYPE_CHECKING = False

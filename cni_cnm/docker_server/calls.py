@@ -7,13 +7,14 @@ An error has status 500 and both keys, because the key that Docker reads depends
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from cni_cnm.docker_protocol import ACTIVATE, IPAM_DRIVER, NETWORK_DRIVER
 from cni_cnm.docker_protocol.body import failure
 from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
 from cni_cnm.docker_server import ipam_driver, network_driver
 from cni_cnm.errors import CnmError
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

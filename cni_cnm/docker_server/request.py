@@ -9,7 +9,8 @@ Anything else is `Refused`, with the status and the reason for the answer.
 from __future__ import annotations
 
 from time import monotonic
-from typing import NamedTuple
+
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

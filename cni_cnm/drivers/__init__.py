@@ -8,8 +8,9 @@ enters a namespace, and keeps nothing of its own: what it must remember is in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.registry import Registry
 
 TYPE_CHECKING = False

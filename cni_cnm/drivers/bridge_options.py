@@ -6,8 +6,6 @@ with libnetwork's labels (`com.docker.network.*`). Both become one `BridgeOption
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm import validate
 from cni_cnm.drivers import firewall_options, options
 from cni_cnm.drivers.firewall_options import DEFAULT_MODES, LABEL_ICC, LABEL_MASQUERADE, LABEL_MODE4, LABEL_MODE6
@@ -15,6 +13,7 @@ from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields
 from cni_cnm.model import digest
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ interface. Rules name the bridge that the interface is a port of. If it is a por
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.drivers import CHAINED, Configuration, Driver, ExistingInterface, Role
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
 from cni_cnm.model import Device, Interface
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ as they are not about a bridge. Both become one `PtpOptions`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.drivers import firewall_options, options
 from cni_cnm.drivers.firewall_options import LABEL_ICC, LABEL_MASQUERADE
 from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields
 from cni_cnm.model import digest
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ further; one that does not answer keeps the record, so that the call is made aga
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import NamedTuple
 
 from cni_cnm import validate
 from cni_cnm.docker_protocol import NETWORK_DRIVER
@@ -50,6 +49,7 @@ from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig, P
 from cni_cnm.fields import Fields
 from cni_cnm.firewall import Policy
 from cni_cnm.model import ON_LINK, Address, Device, Interface, Lease, Route, digest, stable_mac
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ declaration consists of `add`, and of `flush chain` for its own chains: a second
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cni_cnm.named_tuple import NamedTuple
 
 INET = "inet cni_cnm"
 BRIDGE = "bridge cni_cnm"

@@ -17,11 +17,10 @@ Pure: a `FilterTable` as the kernel has it in, edits of it out. The rules of a n
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.kernel.contract import filter_rules as rules
 from cni_cnm.kernel.contract.filter_rules import Condition, Edit, FilterRule
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

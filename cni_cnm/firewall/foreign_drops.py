@@ -7,9 +7,8 @@ perhaps, or not at all. What a rule drops by its conditions is decided on purpos
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.kernel.contract import filter_rules as rules
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from errno import EMFILE, ENFILE, ENOMEM
-from typing import NamedTuple
 
 from cni_cnm.errors import CnmError, TryAgain
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

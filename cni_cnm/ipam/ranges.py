@@ -5,12 +5,13 @@ Addresses are whole numbers here. Both ends of a range are included; its gateway
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import objects
 from cni_cnm.model import ip_interface
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

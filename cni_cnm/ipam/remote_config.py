@@ -9,10 +9,9 @@ plugin chooses one.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.errors import InvalidConfig, shown
 from cni_cnm.fields import Fields
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.validate import network_of
 
 TYPE_CHECKING = False

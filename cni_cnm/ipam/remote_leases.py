@@ -7,9 +7,9 @@ and a later request to the network releases the addresses of earlier epochs.
 from __future__ import annotations
 
 from ipaddress import ip_interface
-from typing import NamedTuple
 
 from cni_cnm.errors import TryAgain
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.store import ENDPOINTS, LEASED, REAPED
 
 TYPE_CHECKING = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import ip_interface, ip_network
-from typing import NamedTuple
 
 from cni_cnm.docker_protocol import IPAM_DRIVER
 from cni_cnm.docker_protocol import ipam_messages as messages
@@ -12,6 +11,7 @@ from cni_cnm.errors import AddressesExhausted, CnmError, DriverFailed, PluginFai
 from cni_cnm.fields import Fields
 from cni_cnm.ipam import remote_config
 from cni_cnm.model import Subnet
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import _socket
 from ipaddress import ip_address
 from struct import Struct, error
-from typing import NamedTuple
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.netlink.header import (
@@ -22,6 +21,7 @@ from cni_cnm.kernel.netlink.header import (
     REQUEST,
     messages,
 )
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

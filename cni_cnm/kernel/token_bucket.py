@@ -10,9 +10,8 @@ is cut to that (runtimes send 4294967295 bits with any rate). A burst that is to
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.kernel.contract.link import Rate
+from cni_cnm.named_tuple import NamedTuple
 
 TICK_NS = 64
 """PSCHED_SHIFT is 6 since Linux 2.6.31."""

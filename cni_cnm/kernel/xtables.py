@@ -10,7 +10,8 @@ import ctypes
 import os
 import struct
 from _socket import AF_INET, AF_INET6, IPPROTO_IPV6, SOL_IP
-from typing import NamedTuple
+
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from __future__ import annotations
 import os
 import socket
 from struct import Struct
-from typing import NamedTuple
 
 from cni_cnm import __version__
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

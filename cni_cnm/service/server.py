@@ -18,9 +18,9 @@ import struct
 import sys
 from threading import current_thread
 from time import perf_counter, sleep
-from typing import NamedTuple
 
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.service.keyed_executor import KeyedExecutor
 from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
 

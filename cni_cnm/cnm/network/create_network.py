@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from ipaddress import ip_network
-from typing import NamedTuple
 
 from cni_cnm import ipam
 from cni_cnm.cnm.network import network_description, shared_parent, subnet_conflicts
@@ -19,6 +18,7 @@ from cni_cnm.cnm.records import network_records, pool_records
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import NoSuchDriver
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.store import NETWORKS
 
 TYPE_CHECKING = False

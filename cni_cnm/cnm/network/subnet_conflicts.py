@@ -8,13 +8,13 @@ stop a node that works: `warnings` says it, for STATUS, CHECK and the log.
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import NamedTuple
 
 from cni_cnm.cnm.network.network_description import subnets_of
 from cni_cnm.cnm.records import endpoint_records, network_records, pool_records
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict
 from cni_cnm.ipam import special_ranges
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

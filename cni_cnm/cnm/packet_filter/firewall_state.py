@@ -9,9 +9,8 @@ a record that is being removed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.model import digest
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.store import FIREWALL
 
 TYPE_CHECKING = False

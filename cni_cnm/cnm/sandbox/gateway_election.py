@@ -6,7 +6,7 @@ then the network's name. The first endpoint that offers a default route of the I
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

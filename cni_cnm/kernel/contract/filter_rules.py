@@ -6,7 +6,7 @@ never left out: a rule without conditions is one that is known to take every pac
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
+
+from cni_cnm.named_tuple import NamedTuple
 
 DELETION_GROUP = 0x636E6D
 """Reserved link group. Its members are about to be deleted, by the first program that deletes the group."""

@@ -12,7 +12,7 @@ import struct
 import sys
 from errno import EINTR, EINVAL, ENODEV, EOPNOTSUPP, ETIMEDOUT
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.netlink import encoding
@@ -29,6 +29,7 @@ from cni_cnm.kernel.netlink.header import (
     messages,
 )
 from cni_cnm.kernel.netlink.messages import Refusal
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

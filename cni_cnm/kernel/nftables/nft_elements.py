@@ -10,11 +10,11 @@ from __future__ import annotations
 import struct
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from sys import byteorder
-from typing import NamedTuple
 
 from cni_cnm.kernel.contract.element import Element
 from cni_cnm.kernel.netlink.nlattr import number, pack, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ Our own transactions are skipped.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.kernel.netlink import nlattr
 from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER
 from cni_cnm.kernel.netlink.notifications import Notifications
 from cni_cnm.kernel.nftables import nfnetlink
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ the same key at any time. The kernel is told which generation of the ruleset was
 from __future__ import annotations
 
 from errno import ENOENT, ERESTART
-from typing import NamedTuple
 
 from cni_cnm.kernel.netlink.nlattr import each, pack, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
