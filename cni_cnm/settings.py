@@ -49,8 +49,8 @@ class Settings(NamedTuple):
     """In order of preference. Empty: the built-in ones (ipam/pools.py)."""
 
 
-def given(settings: object) -> Settings:
-    """Settings as a program gives them: the value, the path of a file, or None for the host's own."""
+def resolve(settings: object) -> Settings:
+    """The settings that a caller means: the value itself, the path of a file, or None for the host's own."""
     if isinstance(settings, Settings):
         return settings
     if settings is None:

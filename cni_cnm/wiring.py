@@ -29,9 +29,9 @@ def open_controller(
     The host is the network namespace of the calling thread. Changing anything needs root.
 
     Args:
-        settings: where things are kept, or the path of a settings file. By default it is the file that CNI_CNM_CONFIG
+        settings: the settings, or the path of a settings file. By default it is the file that CNI_CNM_CONFIG
             names, or /etc/cni-cnm/config.toml if that is there.
-        namespaces: opens network namespaces in place of the paths' own way, for a caller that has descriptors.
+        namespaces: opens network namespaces, for a caller that has descriptors. By default they are opened by path.
         nft: opens nftables, for a caller that keeps it open for several controllers.
 
     Raises:
@@ -42,7 +42,7 @@ def open_controller(
     from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
     from cni_cnm.kernel.netns import KernelNamespaces
 
-    chosen = settings_module.given(settings)
+    chosen = settings_module.resolve(settings)
     shared = _SharedNft()
     open_nft = nft or shared.nft
     host = Host(
@@ -58,7 +58,7 @@ def open_controller(
 
 
 class _SharedNft:
-    """One nftables for all callers: its sockets cost more to close than to use (kernel/nftables/nfnetlink.py)."""
+    """One nftables for all callers: closing its sockets costs more than using them (kernel/nftables/nfnetlink.py)."""
 
     def __init__(self) -> None:
         self._lock = allocate_lock()

@@ -1,7 +1,7 @@
 """NetworkDriver: each call of Docker about networks and endpoints is a step of the engine.
 
-Docker sends ids, never names. It ignores errors of Delete, Leave and Revoke. So there what is absent is no error, and
-all that can be removed is removed.
+Docker sends ids, never names. It ignores errors of Delete, Leave and Revoke. So in these calls an absent object is
+no error, and all that can be removed is removed.
 """
 
 from __future__ import annotations
@@ -122,12 +122,12 @@ def join(controller: Controller, raw: Json) -> JoinResponse:
 def leave(controller: Controller, raw: Json) -> None:
     """Implies Revoke, which Docker does not send after a live restore. The sandbox may be gone."""
     message = Leave.from_json(raw)
-    _unless_absent(lambda: _endpoint(controller, message.network_id, message.endpoint_id).leave())
+    _ignore_absent(lambda: _endpoint(controller, message.network_id, message.endpoint_id).leave())
 
 
 def delete_endpoint(controller: Controller, raw: Json) -> None:
     message = DeleteEndpoint.from_json(raw)
-    _unless_absent(lambda: _endpoint(controller, message.network_id, message.endpoint_id).delete())
+    _ignore_absent(lambda: _endpoint(controller, message.network_id, message.endpoint_id).delete())
 
 
 def program_external_connectivity(controller: Controller, raw: Json) -> None:
@@ -139,7 +139,7 @@ def program_external_connectivity(controller: Controller, raw: Json) -> None:
 
 def revoke_external_connectivity(controller: Controller, raw: Json) -> None:
     message = RevokeExternalConnectivity.from_json(raw)
-    _unless_absent(lambda: _endpoint(controller, message.network_id, message.endpoint_id).unpublish())
+    _ignore_absent(lambda: _endpoint(controller, message.network_id, message.endpoint_id).unpublish())
 
 
 def endpoint_oper_info(controller: Controller, raw: Json) -> EndpointOperInfoResponse:
@@ -176,7 +176,7 @@ def _endpoint(controller: Controller, network_id: str, endpoint_id: str) -> Dock
     return docker_endpoint.find_endpoint(host, docker_networks.find_network(host, network_id), endpoint_id)
 
 
-def _unless_absent(step: Callable[[], object]) -> None:
+def _ignore_absent(step: Callable[[], object]) -> None:
     try:
         step()
     except (NoSuchEndpoint, NoSuchNetwork):

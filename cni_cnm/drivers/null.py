@@ -1,7 +1,6 @@
 """The null driver: a sandbox with loopback and nothing else, for containers that must reach nothing.
 
-A network of it is only a name: any number may be made, and removed like others. (Docker has one, which it makes itself
-and does not let go, because its commands need something to name.)
+A network of it is only a name. Any number may be made and removed. (Docker has exactly one, which cannot be removed.)
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class NullDriver(Driver[NoOptions]):
     def options(self, network: NetworkSpec) -> NoOptions:
         if network.ipam.type not in ("", "none") or network.ipam.config.keys() - {"type"}:
             raise InvalidConfig(
-                f"the driver {self.name} gives no interface, so an ipam has nothing to give addresses to",
+                f"the driver {self.name} gives no interface, so it has no use for an ipam",
                 hint="leave out ipam",
             )
         if network.options.get("labels"):
@@ -48,12 +47,12 @@ class NullDriver(Driver[NoOptions]):
         return Role(interface="none", mac="inherited", outside="nowhere")
 
     def create_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
-        """Loopback up; it is what is reported."""
+        """Set loopback up and report it."""
         place.stack.set_link(LOOPBACK, up=True)
         return _reported(place)
 
     def delete_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack) -> None:
-        """Loopback is the namespace's, and goes with it."""
+        """Nothing: the kernel removes loopback with the namespace."""
 
     def check_endpoint(self, options: NoOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         if not loopback(place).up:

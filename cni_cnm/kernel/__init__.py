@@ -1,16 +1,16 @@
-"""The only code that touches the kernel: netlink, nftables, sysctls, namespaces.
+"""The only code that calls the kernel: netlink, nftables, sysctls, namespaces.
 
 The engine above gets `Namespaces`, `Nft` and `ForeignFirewalls` from wiring.py. It never sees a netlink message and
 never enters a namespace. Errors are `KernelError` with the kernel's errno and a sentence that names the object.
 
-    contract/      values and protocols, also importable from here: the engine knows nothing else of this package
+    contract/      values and protocols, also importable from here: all that the engine uses, but for a few functions
     netns.py       KernelNamespaces: opens namespaces by path or descriptor
     stack.py       KernelStack: links, addresses, routes, sysctls of one namespace     rtnetlink/
     nft.py         KernelNft: elements, rules, tracked connections                     nftables/, conntrack.py
     foreign_firewalls.py    iptables of both kinds, and firewalld
     netlink/       sockets, messages and attributes that all of them share
 
-tests/memory_kernel keeps the same promises in memory. tests/contract runs on both.
+tests/memory_kernel does the same in memory. tests/contract runs on both.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ SOCKET_PATH = "/run/cni-cnm/service.sock"
 DOCKER_SOCKET_PATH = "/run/docker/plugins/cni-cnm.sock"
 DOCKER = "docker"
 _FIRST_PASSED = 3
+"""SD_LISTEN_FDS_START: the first descriptor that systemd passes."""
 _BACKLOG = 1024
 
 

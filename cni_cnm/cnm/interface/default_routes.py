@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
     """All routes of an endpoint, and those of them that it offers as its sandbox's default route.
 
-    A configured default route without gateway is the network's own one. The reference adds a second one beside it and
-    fails with "file exists". Several by different gateways are offered as one. One with a metric or in another table is
-    not offered: it is a route like any other.
+    A configured default route without a gateway gets the network's gateway. (The reference adds a second default route
+    and fails with "file exists".) Those by several gateways are all offered. One with a metric, or in another table, is
+    not: several endpoints of a sandbox can have such a route.
     """
     routes: list[Route] = []
     offers: dict[int, list[Route]] = {4: [], 6: []}
@@ -47,7 +47,7 @@ def combine(lease: Lease, more: Lease) -> Lease:
 
 
 def is_default_route(route: Route) -> bool:
-    """True for a default route that excludes those of the sandbox's other endpoints."""
+    """A default route without metric in the main table: only one endpoint of a sandbox can have it."""
     return route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
 
 

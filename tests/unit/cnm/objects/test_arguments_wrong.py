@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cni_cnm import CnmError, Controller, Endpoint, InvalidConfig, Network
-from cni_cnm.settings import given
+from cni_cnm.settings import resolve
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 
@@ -38,7 +38,7 @@ class World:
 
 Call = Callable[[World, Any], object]
 CALLS: dict[str, Call] = {
-    "settings": lambda world, wrong: given(wrong),
+    "settings": lambda world, wrong: resolve(wrong),
     "new_network name": lambda world, wrong: world.controller.new_network(wrong, ipam_config=SUBNET),
     "new_network driver": lambda world, wrong: world.controller.new_network("new", driver=wrong),
     "new_network options": lambda world, wrong: world.controller.new_network("new", options=wrong),
