@@ -14,7 +14,7 @@ class Rollback:
     """`with Rollback() as undo:`: if the block fails, every pushed step runs, in reverse order.
 
     A step that fails is noted on the reported error. Then the record stays: the next call finds in it what is left.
-    It stays, too, if the block raised `Unfinished`. A plugin's refusal (`PluginRefused`) does not keep the record.
+    It also stays if the block raised `Unfinished`. A plugin's refusal (`PluginRefused`) does not keep the record.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Rollback:
 class ErrorList:
     """Errors of a removal in which every step is tried: `attempt` runs a step and keeps its error in `errors`.
 
-    `notes` are refusals of plugins, one sentence each; they stop nothing.
+    `notes` are refusals of plugins, one sentence each. They do not stop the removal.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class ErrorList:
 
     @property
     def unanswered(self) -> bool:
-        """True if a plugin that has a part in it did not answer: the removal is not complete."""
+        """True if the endpoint's plugin did not answer: the removal is not complete."""
         return any(isinstance(error, TryAgain) for error in self.errors)
 
     def attempt(self, step: Callable[[], object]) -> bool:

@@ -1,4 +1,4 @@
-"""CreateNetwork as a network of the engine: its options and subnets, and whose addresses they are.
+"""CreateNetwork as a network of the engine: its options and subnets, and which IPAM driver has its addresses.
 
 `-o cni-cnm.network=NAME` shares the network that CNI calls NAME. Without it the network is Docker's own, and its name
 is made of Docker's id.
@@ -48,9 +48,10 @@ def subnets(message: CreateNetwork) -> Sequence[IpamData]:
 
 
 def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> NetworkSpec:
-    """The network. `pools`: the pools of this plugin that its subnets were requested as.
+    """The network. `pools` are those of its subnets that Docker requested from this plugin.
 
-    InvalidConfig for an option that is not known, and if its addresses are not this plugin's where they must be.
+    InvalidConfig for an unknown option, a shared network whose addresses are not from this plugin, and subnets of two
+    IPAM drivers.
     """
     shared, data = shared_network(message), subnets(message)
     other = [str(one.pool) for one in data if one.address_space != SPACE]

@@ -1,8 +1,8 @@
-"""The ipvlan driver: containers share the parent's MAC and are told apart by their addresses.
+"""The ipvlan driver: containers share the parent's MAC and are distinguished by their addresses.
 
 Modes: `l2` (they answer ARP themselves), `l3` (the host routes for them, without ARP or broadcast), `l3s` (the same
-through the host's packet filter). Flags: `bridge`, `private`, `vepa`, as macvlan's modes. The kernel keeps both with
-the parent, for all of its ipvlans: two networks of one parent have the same.
+through the host's packet filter). Flags: `bridge`, `private`, `vepa`, as macvlan's modes. The kernel has one mode
+and one flag for all ipvlans of a parent, so two networks of one parent must have the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class IpvlanDriver(ParentLinkDriver):
 
     def sharing_conflict(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
         if (options.mode, options.flag) != (other.mode, other.flag):
-            return f"that one is in mode {other.mode} {other.flag}, and a parent has one for all of its ipvlans"
+            return f"{other.mode} {other.flag} is in use there, and all ipvlans of a parent have the same mode and flag"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Network namespaces of this machine, opened by path or by a descriptor that the caller was given."""
+"""Network namespaces of this machine, opened by path, or by a descriptor that the caller has."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class KernelNamespaces:
         """NamespaceGone if it is not there, InvalidNamespace if it is there and cannot be opened."""
         from cni_cnm.kernel.stack import KernelStack
 
-        given = self._descriptors.get(path)
-        if given is None:
+        descriptor = self._descriptors.get(path)
+        if descriptor is None:
             return KernelStack(open_namespace(path), path)
-        _require_network(given, path)
-        return KernelStack(os.dup(given), path)
+        _require_network(descriptor, path)
+        return KernelStack(os.dup(descriptor), path)
 
 
 def open_namespace(path: str) -> int:

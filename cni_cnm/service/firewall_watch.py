@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 NAME = "cni-cnm"
 """Name of the program. A service started as `python -m cni_cnm` gives it to its threads."""
 QUIET_MS = 100
-"""A firewall that starts makes many changes. It has finished when none has come for so long,"""
+"""Another firewall makes many changes when it starts. The check begins when there was none for this time."""
 LIMIT_S = 2.0
-"""or when so much time has passed since the first one."""
+"""The check begins at the latest when this time has passed since the first change."""
 
 
 class FirewallWatch:
@@ -76,7 +76,7 @@ class FirewallWatch:
         if self._monitor is None or self._bridges is None:
             return
         change: Change | None = ANYTHING
-        bridges = False  # which are looked at with everything else
+        bridges = False  # the first check includes them
         while change is not None:
             self._check(change, bridges=bridges)
             try:
