@@ -30,7 +30,7 @@ class IpvlanDriver(ParentLinkDriver):
 
     def sharing_conflict(self, options: ParentLinkOptions, other: ParentLinkOptions) -> str:
         if (options.mode, options.flag) != (other.mode, other.flag):
-            return f"{other.mode} {other.flag} is in use there, and all ipvlans of a parent have the same mode and flag"
+            return f"it uses mode {other.mode} {other.flag}, and all ipvlans of a parent have the same mode and flag"
         return ""
 
 
