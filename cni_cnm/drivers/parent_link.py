@@ -108,7 +108,7 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
             place.stack.delete_link(link.ifindex)
 
     def delete_endpoint(self, options: ParentLinkOptions, plan: EndpointPlan, host: Stack) -> None:
-        """Nothing of it is on the host."""
+        """Nothing: no part of the endpoint is on the host."""
 
     def check_endpoint(self, options: ParentLinkOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         link = place.stack.link(place.ifname)
@@ -124,7 +124,7 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
             return  # the default route may lead elsewhere by now
         parent = (place.stack if options.in_container else host).link(named)
         if parent is None or parent.ifindex != link.peer:
-            raise CheckFailed(f"{place.ifname} does not stand on {named}")
+            raise CheckFailed(f"{place.ifname} is not on the parent {named}")
 
     def status(self, options: ParentLinkOptions, subnets: Sequence[Subnet], host: Stack) -> str:
         if options.in_container:
@@ -155,6 +155,6 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         if error.errno == errno.EINVAL:
             return Conflict(
                 f"{parent.name} takes no {self.name} in mode {options.mode}",
-                hint="does a macvlan in mode passthru have it for itself?",
+                hint="check whether a macvlan in mode passthru uses it",
             )
         return error

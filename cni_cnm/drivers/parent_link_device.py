@@ -35,7 +35,7 @@ def name(options: ParentLinkOptions, host: Stack) -> str:
 
 
 def validate(options: ParentLinkOptions, stack: Stack) -> None:
-    """InvalidConfig or Conflict for a parent that no interface can stand on. Changes nothing."""
+    """InvalidConfig or Conflict for a link that cannot be a parent. Changes nothing."""
     link = stack.link(options.private) if options.private else _there(options, stack)
     if options.private:
         if link is not None and link.kind != "ifb":

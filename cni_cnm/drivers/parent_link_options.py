@@ -1,4 +1,4 @@
-"""Options of macvlan and ipvlan networks, whose interfaces stand on a link of the host, their parent.
+"""Options of macvlan and ipvlan networks, whose interfaces are made on a link of the host, their parent.
 
 *reference*: the keys of the reference `macvlan` and `ipvlan` plugins. *cnm*: Docker's names (`parent`, `macvlan_mode`,
 `ipvlan_mode`, `ipvlan_flag`). Both become one `ParentLinkOptions`.

@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 
 class Incoming:
-    """A connection whose request arrives. Owns the descriptors that came with it until `close`."""
+    """A connection whose request is being received. Owns the descriptors that came with it until `close`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -64,7 +64,7 @@ class Incoming:
             os.close(self.descriptors.pop())
 
     def receive(self) -> Request | None:
-        """Read what has arrived. Gives the request, None while it is incomplete; Refused if it cannot be one."""
+        """Read what has arrived. Returns the request, None while it is incomplete. Refused if it is not valid."""
         try:
             data, ancillary, flags, _ = self.connection.recvmsg(
                 _CHUNK_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT

@@ -138,7 +138,7 @@ def _open_sandbox(endpoint: LockedEndpoint, gathered: ErrorList) -> Stack | None
 
 
 def _read_ports(endpoint: LockedEndpoint) -> None:
-    """Another endpoint of the sandbox may have handed over a port, until this one had left."""
+    """Read the ports again: until this endpoint left, another one of the sandbox may have handed over a port to it."""
     record = endpoint.record
     if record.requested_ports and (found := load_endpoint(endpoint.host.store, record.id)) is not None:
         endpoint.record = record._replace(ports=found.ports, requested_ports=found.requested_ports)

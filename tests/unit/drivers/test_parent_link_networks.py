@@ -281,7 +281,7 @@ def test_what_check_finds(world: World) -> None:
     world.host.add_ipvlan("x1", world.link("eth1").ifindex, mode="l2", to=world.host)
     world.check(network)
     world.host.set_link(world.link("eth1").ifindex, name="eth7")
-    with pytest.raises(CheckFailed, match="does not stand on eth1"):
+    with pytest.raises(CheckFailed, match="is not on the parent eth1"):
         world.check(network)
     container.delete_link(world.link("eth0", container).ifindex)
     with pytest.raises(CheckFailed, match="eth0 is missing"):
