@@ -49,6 +49,7 @@ def serve(arguments: argparse.Namespace) -> int:
         docker.start()
     watch = FirewallWatch(handler.engine)
     watch.start()
+    handler.watches_bridges = watch.is_alive
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(server))
     _settle()

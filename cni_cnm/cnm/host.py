@@ -39,6 +39,8 @@ class Host:
         """Names this boot (state/epoch.py). A record of another epoch is void."""
         self.foreign_firewalls = foreign_firewalls
         """Other programs' firewalls; None: there are none."""
+        self.watches_bridges = False
+        """A thread of this process is told of every change of bridges, so that no call has to look."""
         self._open_nft = open_nft
         self._close_nft = close_nft
         self._nft: Nft | None = None

@@ -58,6 +58,10 @@ class FirewallWatch:
             return
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """True while changes are seen."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Finish the check in progress, if any."""
         os.eventfd_write(self._wake, 1)

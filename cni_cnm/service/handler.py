@@ -27,7 +27,7 @@ from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.service.server import Call
@@ -45,6 +45,8 @@ class Handler:
         self._deleter = LinkDeleter(os.dup(self._own))
         self._kept = _local()
         self._settings: tuple[object, Settings] | None = None
+        self.watches_bridges: Callable[[], bool] = bool
+        """Whether a thread corrects the packet filter when bridges change (firewall_watch.py)."""
 
     def __call__(self, call: Call) -> Answer:
         """Refused for a caller in another network namespace."""
@@ -62,6 +64,7 @@ class Handler:
             opened = perf_counter()
             nft = traced.view(self._nft, "nft-") if traced else self._nft
             made = open_controller(self._read_settings(environ), namespaces, lambda: nft)
+            made.host.watches_bridges = self.watches_bridges()
             if traced:
                 made.host.store = traced.view(made.host.store, "record-")
             return made
@@ -92,7 +95,9 @@ class Handler:
         """A controller for calls of Docker and of the service itself, with the service's settings."""
         namespaces = RequestNamespaces(self._own, {}, self._host_stack, None)
         try:
-            yield open_controller(self._read_settings(os.environ), namespaces, lambda: self._nft)
+            made = open_controller(self._read_settings(os.environ), namespaces, lambda: self._nft)
+            made.host.watches_bridges = self.watches_bridges()
+            yield made
         finally:
             namespaces.close()
 

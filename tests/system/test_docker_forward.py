@@ -6,6 +6,7 @@ every order, and of Docker's rules nothing is changed.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene, request: p
     iptables legacy sends no notification, so there it takes the next ADD.
     """
     scene.pods()
-    becomes(scene.of_pods, {**PODS, "unasked, from outside": True})
+    becomes(scene.of_pods, PODS)
     legacy = "legacy" in request.node.name
     docker = scene.start_dockerd()
     changes: list[Any] = [lambda: None, docker.restart, lambda: scene.node.run("iptables", "-F", "FORWARD").ok()]
@@ -157,3 +158,39 @@ def test_dockers_own_networks_are_as_without_us(scene: Scene) -> None:
     docker.remove("web", "other")
     docker("network", "rm", "theirs")
     becomes(scene.of_pods, PODS)
+
+
+@pytest.mark.parametrize("when", ["our networks first", "docker first"])
+def test_its_networks_and_ours_reach_published_ports_only(scene: Scene, when: str) -> None:
+    """docker0 and a network that Docker made, in both directions; nothing of it depends on who came first."""
+    if when == "our networks first":
+        scene.pods()
+    docker = scene.start_dockerd()
+    docker("network", "create", "--subnet", "10.91.0.0/24", "theirs")
+    docker.start("web", "--net=theirs", "-p", "8082:80", command=("httpd", "-f", "-p", "80"))
+    docker.start("plain", command=("httpd", "-f", "-p", "80"))
+    if when == "docker first":
+        scene.pods()
+    else:
+        scene.host.add("podnet", "next", **POD)  # a new bridge is found by the next ADD, or by a service
+    web, plain = docker.address("web", "theirs"), docker.address("plain", "bridge")
+
+    def asks(container: str, address: str, port: int) -> bool:
+        done = docker.execute(container, "wget", "-q", "-T", "2", "-O-", f"http://{address}:{port}/")
+        return done.code == 0 or "404" in done.err
+
+    def of_addresses() -> dict[str, bool]:
+        theirs = {f"{name}, {to}": partial(docker.ping, name, to) for name in ("web", "plain") for to in ours}
+        return together(
+            theirs | {f"{pod}, {to}": partial(scene.ping, pod, to) for pod in ("red", "far") for to in others}
+        )
+
+    ours, others = (scene.red, scene.blue), (web, plain)
+    becomes(of_addresses, dict.fromkeys(of_addresses(), False))
+    assert asks("web", "192.0.2.1", 8080)
+    assert asks("plain", "192.0.2.1", 8080)
+    assert scene.asks("192.0.2.1", 8082, "/run/netns/red")
+    assert docker.ping("plain", "192.0.2.9")
+    becomes(scene.of_pods, PODS)
+    docker.remove("web", "plain")
+    docker("network", "rm", "theirs")

@@ -10,7 +10,7 @@ import pytest
 from tests.program import program
 from tests.side import Side
 from tests.system.test_firewall_watch import conf, load, out, published, run, serving
-from tests.system.test_ports import port, serve
+from tests.system.test_ports import ask, port, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,3 +286,95 @@ def test_routed_is_not_masqueraded(side: Side) -> None:
     assert out(side)
     assert ping(side, address, "outside")
     assert not ping(side, address, "c2")
+
+
+def docker28(address: str) -> str:
+    """The filter table of Docker 28 with docker0 and a container that publishes port 80, read from its source."""
+    return f"""\
+*filter
+:FORWARD DROP
+:DOCKER -
+:DOCKER-BRIDGE -
+:DOCKER-CT -
+:DOCKER-FORWARD -
+:DOCKER-ISOLATION-STAGE-1 -
+:DOCKER-ISOLATION-STAGE-2 -
+:DOCKER-USER -
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER -d {address}/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
+-A DOCKER ! -i docker0 -o docker0 -j DROP
+-A DOCKER-BRIDGE -o docker0 -j DOCKER
+-A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i docker0 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+COMMIT
+*nat
+:DOCKER -
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.30.0.0/24 ! -o docker0 -j MASQUERADE
+-A DOCKER ! -i docker0 -p tcp -m tcp --dport 8081 -j DNAT --to-destination {address}:80
+COMMIT
+*raw
+-A PREROUTING -d {address}/32 ! -i docker0 -j DROP
+COMMIT
+"""
+
+
+DOCKER29 = """\
+add table ip docker-bridges
+add map ip docker-bridges into {{ type ifname : verdict; }}
+add map ip docker-bridges from {{ type ifname : verdict; }}
+add chain ip docker-bridges filter-FORWARD {{ type filter hook forward priority 0; policy accept; }}
+add rule ip docker-bridges filter-FORWARD oifname vmap @into
+add rule ip docker-bridges filter-FORWARD iifname vmap @from
+add chain ip docker-bridges into__docker0
+add rule ip docker-bridges into__docker0 ct state established,related counter accept
+add rule ip docker-bridges into__docker0 iifname "docker0" counter accept
+add rule ip docker-bridges into__docker0 ip daddr {address} tcp dport 80 counter accept
+add rule ip docker-bridges into__docker0 counter drop
+add chain ip docker-bridges from__docker0
+add rule ip docker-bridges from__docker0 counter accept
+add element ip docker-bridges into {{ "docker0" : jump into__docker0 }}
+add element ip docker-bridges from {{ "docker0" : jump from__docker0 }}
+add chain ip docker-bridges ports
+add rule ip docker-bridges ports iifname != "docker0" tcp dport 8081 counter dnat to {address}:80
+add chain ip docker-bridges nat-PREROUTING {{ type nat hook prerouting priority -100; policy accept; }}
+add rule ip docker-bridges nat-PREROUTING fib daddr type local counter jump ports
+add chain ip docker-bridges nat-POSTROUTING {{ type nat hook postrouting priority 100; policy accept; }}
+add rule ip docker-bridges nat-POSTROUTING oifname != "docker0" ip saddr 172.30.0.0/24 counter masquerade
+add chain ip docker-bridges raw-PREROUTING {{ type filter hook prerouting priority -300; policy accept; }}
+add rule ip docker-bridges raw-PREROUTING ip daddr {address} iifname != "docker0" counter drop
+"""
+"""The table of Docker 29 by nftables, read from its source, with shorter names."""
+
+
+@pytest.mark.parametrize("rules", ["28, iptables", "29, nftables"])
+def test_newer_dockers_rules(side: Side, rules: str) -> None:
+    """Beside them our pods go out and are reached by published ports; of Docker's containers the same, no more."""
+    foreign(side)
+    side.node.run("ip", "route", "add", "default", "via", "172.30.0.1", netns="/run/netns/theirs").ok()
+    if rules.startswith("28"):
+        side.node.run("iptables-nft-restore", "--noflush", stdin=docker28("172.30.0.2")).ok()
+    else:
+        nft(side, *DOCKER29.format(address="172.30.0.2").splitlines())
+    config = {**conf(), **PUBLISHED}
+    added = side.add(config).ok()
+    address = added.json["ips"][0]["address"].partition("/")[0]
+    assert not [line for line in added.err.splitlines() if "docker-bridges" in line], "what it drops is on purpose"
+    side.check(config, added.json).ok()
+    serve(side, "c1", "tcp", 80)
+    serve(side, "theirs", "tcp", 80)
+    assert out(side)
+    assert published(side)
+    assert out(side, "theirs")
+    assert not ping(side, address, "theirs")
+    assert not ping(side, "172.30.0.2", "c1")
+    assert not ping(side, address, "outside")
+    for client, port_number in (("theirs", 8080), ("c1", 8081), ("outside", 8081)):
+        assert not ask(side, "tcp", "192.0.2.1", port_number, client).startswith("no"), client

@@ -64,4 +64,6 @@ def _is_current(host: Host, state: State, key: str, policy: Policy | None) -> bo
         return False
     if policy is None or not policy.isolates:
         return True
-    return policy.bridge not in state.foreign and foreign_bridges.are_current(host, state)
+    if policy.bridge in state.foreign:
+        return False
+    return host.watches_bridges or foreign_bridges.are_current(host, state)

@@ -82,10 +82,17 @@ def put_foreign_bridges(host: Host) -> None:
         state = firewall_state.load(host)
         if state.epoch != host.epoch:  # the next ADD does it with everything else
             return
-        if any(record.policy.isolates for record in network_records(host.store)):
-            found = foreign_bridges.put_all(host, state)
-            if found != state:
-                firewall_state.store(host, found, found.chains, found.declared)
+        if not any(record.policy.isolates for record in network_records(host.store)):
+            return
+        found = foreign_bridges.put_all(host, state)
+        if found == state:
+            return
+        firewall_state.store(host, found, found.chains, found.declared)
+        # A network may have been made since its bridge was taken for foreign. One that is recorded only after this look
+        # finds its bridge in the state, and puts it right itself (enforce.py).
+        if any(record.policy.bridge in found.foreign for record in network_records(host.store)):
+            found = foreign_bridges.put_all(host, found)
+            firewall_state.store(host, found, found.chains, found.declared)
 
 
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:

@@ -30,7 +30,8 @@ _OUTSIDE = (IPv4Address("1.0.0.1"), IPv6Address("2600::1"))
 def are_current(host: Host, state: State) -> bool:
     """True if the bridges of this host, and where its default routes lead, are as recorded.
 
-    A few messages, however many links there are. That a bridge got a port or an address is told to a service only.
+    One answer for each bridge, though the kernel passes over all links (0.5 ms per 1,000): a service, which is told of
+    changes, does not ask. It is also told that a bridge got a port or an address.
     """
     return bool(_stamp(host, state.foreign) == state.bridges)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from cni_cnm.kernel.contract.filter_rules import Edit
-    from cni_cnm.kernel.nftables.nfnetlink import Answer, Questions
+    from cni_cnm.kernel.nftables.nfnetlink import Questions
 
 _GET_CHAIN, _NEW_RULE, _GET_RULE, _DELETE_RULE = 4, 6, 7, 8
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _HOOK_NUMBER = 1, 3, 4, 5, 1
@@ -65,33 +65,37 @@ def filter_table(questions: Questions, family: str) -> FilterTable | None:
 
 
 class _Chains(Mapping[str, "Sequence[FilterRule]"]):
-    """By name. Of thousands of rules (network policies) only those that are looked at are decoded."""
+    """By name. Of thousands of rules (network policies) only those of chains that are looked at are decoded."""
 
     def __init__(self, questions: Questions, family: str, names: Sequence[str]) -> None:
-        self._decoded: dict[str, Sequence[FilterRule]] = {}
-        self._raw: dict[str, list[Answer]] = {name: [] for name in names}
-        for data, begin, end in questions.dump(_GET_RULE, family, nfnetlink.text(_RULE_TABLE, "filter")):
-            chain = text(data, places(data, begin, end).get(_RULE_CHAIN))
-            self._raw.setdefault(chain, []).append((data, begin, end))
+        self._questions, self._family = questions, family
+        self._decoded: dict[str, Sequence[FilterRule] | None] = dict.fromkeys(names)
 
     def __getitem__(self, name: str) -> Sequence[FilterRule]:
-        if name not in self._decoded:
-            self._decoded[name] = [nft_expressions.read(*answer) for answer in self._raw[name]]
-        return self._decoded[name]
+        found = self._decoded[name]
+        if found is None:
+            found = self._decoded[name] = rules(self._questions, self._family, "filter", name)
+        return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._raw
+        return name in self._decoded
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._raw)
+        return iter(self._decoded)
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return len(self._decoded)
 
     def ours(self) -> tuple[tuple[str, FilterRule], ...]:
+        """Wherever they stand."""
         mark = filter_rules.COMMENT.encode()
-        holders = [name for name, raw in self._raw.items() if any(data.find(mark, b, e) >= 0 for data, b, e in raw)]
-        return tuple((name, rule) for name in holders for rule in self[name] if rule.ours)
+        all_rules = self._questions.dump(_GET_RULE, self._family, nfnetlink.text(_RULE_TABLE, "filter"))
+        holders = {
+            text(data, places(data, begin, end).get(_RULE_CHAIN))
+            for data, begin, end in all_rules
+            if data.find(mark, begin, end) >= 0
+        }
+        return tuple((name, rule) for name in self if name in holders for rule in self[name] if rule.ours)
 
 
 def edit(questions: Questions, family: str, change: Callable[[FilterTable], Sequence[Edit]]) -> None:
