@@ -76,14 +76,13 @@ def test_firewalld_drops_what_is_not_in_the_zone(scene: Scene) -> None:
 
 def test_firewalld_starts_and_stops_under_running_pods(scene: Scene) -> None:
     scene.pods()
-    open_ = {**PODS, "unasked, from outside": True}
-    becomes(scene.of_pods, open_)
+    becomes(scene.of_pods, PODS)
     for _ in range(2):
         scene.firewalld.start()
         becomes(scene.of_pods, PODS)
         assert scene.firewalld.interfaces("trusted") == scene.bridges()
         scene.firewalld.stop()
-        becomes(scene.of_pods, open_)
+        becomes(scene.of_pods, PODS)
     scene.remove_pods()
 
 

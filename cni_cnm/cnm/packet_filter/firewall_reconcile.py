@@ -51,9 +51,9 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
         state = foreign_bridges.put_all(host, state)
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
     accepted = {**alone, **accepted}
-    watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))
+    stamp, watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))
     recorded = {key: foreign_accepts.to_json(accept) for key, accept in accepted.items()}
-    state = state._replace(watched=watched, accepted=recorded, obstacles=obstacles)
+    state = state._replace(foreign_stamp=stamp, watched=watched, accepted=recorded, obstacles=obstacles)
     return firewall_state.store(host, state, chains, declared)
 
 

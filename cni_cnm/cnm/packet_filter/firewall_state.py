@@ -81,7 +81,10 @@ def load(host: Host) -> State:
 
 
 def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[str]) -> State:
-    """Record the kernel's present state for these chains and declarations. Returns what was recorded."""
+    """Record the kernel's present state for these chains and declarations. Returns what was recorded.
+
+    The stamp of other firewalls stays that of `state`: their changes since then have to be looked at.
+    """
     chains = tuple(dict.fromkeys(chains))
     tables = tuple(dict.fromkeys(" ".join(chain.split(" ")[:2]) for chain in chains))
     seen: Sequence[Handle | None] = host.nft.handles([*tables, *chains]) if tables else ()
@@ -92,7 +95,6 @@ def store(host: Host, state: State, chains: Iterable[str], declared: Iterable[st
         chains=tuple(chain for chain in chains if chain in there),
         rule_counts={chain: there[chain].use for chain in chains if chain in there},
         declared=tuple(dict.fromkeys(declared)),
-        foreign_stamp=host.foreign_firewalls.stamp(state.watched) if host.foreign_firewalls else (),
     )
     raw = state._asdict()
     raw["others"] = raw.pop("foreign_stamp")

@@ -6,12 +6,14 @@ endpoint is alone on its link.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.firewall import Accepted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.packet_filter.firewall_state import State
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
     from cni_cnm.firewall.foreign_drops import Obstacle
     from cni_cnm.kernel.contract.filter_rules import Edit, FilterTable
     from cni_cnm.model import Address, Json
+
+_TRIES = 3
+"""Looks at other firewalls that change all the time."""
+
+
+class Put(NamedTuple):
+    """What putting accepts has found."""
+
+    stamp: Json = ()
+    """`ForeignFirewalls.stamp` of the chains in `watched`, when everything was as it should be."""
+    watched: tuple[str, ...] = ()
+    obstacles: Mapping[str, list[Obstacle]] = {}
+    """By key of the accept: what is dropped, or may be dropped, all the same."""
 
 
 def key_of(record: EndpointRecord, policy: Policy) -> str:
@@ -53,37 +68,45 @@ def are_current(host: Host, state: State, key: str = "", policy: Policy | None =
     return bool(stamp == state.foreign_stamp) and (expected is None or state.accepted.get(key) == expected)
 
 
-def put_all(host: Host, accepts: Sequence[Accepted]) -> tuple[tuple[str, ...], dict[str, list[Obstacle]]]:
-    """Put these accepts wherever other firewalls drop, and remove all others of ours.
-
-    Returns the chains to watch from now on, and by key what stands in the way all the same.
-    """
+def put_all(host: Host, accepts: Sequence[Accepted]) -> Put:
+    """Put these accepts wherever other firewalls drop, and remove all others of ours."""
     firewalls = host.foreign_firewalls
     if firewalls is None or not firewalls.stamp(()):
-        return (), {}
+        return Put()
     from cni_cnm.cnm.packet_filter import foreign_obstacles
     from cni_cnm.firewall import foreign_accept
 
     watched: dict[str, None] = {}
     obstacles: dict[Obstacle, None] = {}
+    edited = 0
 
     def accept(table: FilterTable) -> Sequence[Edit]:
+        nonlocal edited
         obstacles.update(dict.fromkeys(foreign_obstacles.of_table(table)))
         if not table.legacy:
             names = [*foreign_accept.entered(table), *(one.admin_chain for one in accepts if one.admin_chain)]
             watched.update(dict.fromkeys(f"{table.family} filter {name}" for name in names))
-        return foreign_accept.edits(table, accepts)
+        edits = foreign_accept.edits(table, accepts)
+        edited += len(edits)
+        return edits
 
-    unread = foreign_obstacles.unreadable(firewalls.edit(accept))
+    chains = foreign_obstacles.base_chains(firewalls, in_zones=firewalls.firewalld())
+    watched.update(dict.fromkeys(chain.place for chain in chains))
+    for _ in range(_TRIES):
+        # The stamp is of before the look: what another program changes after that is noticed by the next call.
+        names, obstacles, edited = tuple(watched), {}, 0
+        stamp = firewalls.stamp(names)
+        unread = foreign_obstacles.unreadable(firewalls.edit(accept))
+        if not edited and names == tuple(watched):
+            break
     in_zones = firewalls.firewalld()
     for one in accepts if in_zones else ():
         if not firewalls.trusts(one.bridge, one.zone):
             firewalls.trust(one.bridge, one.zone)
     chains = foreign_obstacles.base_chains(firewalls, in_zones=in_zones)
-    watched.update(dict.fromkeys(chain.place for chain in chains))
     by_key = foreign_obstacles.of_chains(firewalls, chains, accepts)
     found = {one.key: [*unread, *obstacles, *by_key[one.key]] for one in accepts if not one.internal}
-    return tuple(watched), {key: some for key, some in found.items() if some}
+    return Put(stamp, names, {key: some for key, some in found.items() if some})
 
 
 def missing(host: Host, key: str, policy: Policy) -> str:
@@ -162,7 +185,8 @@ def _withdraw(host: Host, key: str, policy: Policy, *, forget: bool) -> None:
     if firewalls is None:
         return
     state = firewall_state.load(host)
-    if firewalls.stamp(state.watched):
+    stamp = firewalls.stamp(state.watched)
+    if stamp:
         from cni_cnm.firewall import foreign_accept
 
         firewalls.edit(lambda table: foreign_accept.withdraw(table, key))
@@ -171,5 +195,8 @@ def _withdraw(host: Host, key: str, policy: Policy, *, forget: bool) -> None:
     if key in state.accepted:
         accepted = {known: value for known, value in state.accepted.items() if known != key}
         obstacles = {known: value for known, value in state.obstacles.items() if known != key}
+        if stamp == state.foreign_stamp:  # nothing but what was removed here has changed
+            stamp = firewalls.stamp(state.watched)
+            state = state._replace(foreign_stamp=stamp)
         state = state._replace(accepted=accepted, obstacles=obstacles)
         firewall_state.store(host, state, state.chains, state.declared)
