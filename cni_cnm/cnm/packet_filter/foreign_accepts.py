@@ -6,10 +6,9 @@ endpoint is alone on its link.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.firewall import Accepted
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
