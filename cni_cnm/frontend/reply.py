@@ -33,14 +33,30 @@ def warnings(sentences: Sequence[str]) -> str:
 
 
 def internal(error: Exception) -> CnmError:
-    """A defect of this program, or a resource that the host has used up, as an error that a runtime can show."""
-    if isinstance(error, OSError) and error.errno in _SCARCE:
-        wrapped: CnmError = TryAgain(f"this host has run out of something: {error}", hint=_SCARCE[error.errno])
-    else:
-        wrapped = CnmError(
-            f"internal error: {type(error).__name__}: {error}",
-            hint="this is a fault of cni-cnm; please report it with the output under CNI_CNM_DEBUG=1",
-        )
+    """A defect of this program as an error that a runtime can show."""
+    wrapped = CnmError(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="this is a fault of cni-cnm; please report it with the output under CNI_CNM_DEBUG=1",
+    )
+    return _with_notes(wrapped, error)
+
+
+def exhausted(error: Exception) -> CnmError | None:
+    """TryAgain for a failure whose cause is that the host has no more of something; None for another one.
+
+    A later call may work, whatever this one was doing.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        hint = _SCARCE.get(getattr(cause, "errno", None) or 0)
+        if hint is not None:
+            said = error.msg if isinstance(error, CnmError) else error
+            return _with_notes(TryAgain(f"this host has run out of something: {said}", hint=hint), error)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _with_notes(wrapped: CnmError, error: Exception) -> CnmError:
     for note in getattr(error, "__notes__", ()):
         wrapped.add_note(note)
     return wrapped

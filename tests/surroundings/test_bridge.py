@@ -55,7 +55,7 @@ def test_a_bridge_made_again_by_others_keeps_its_new_mac(side: Side) -> None:
         assert link(side, "br-net")["address"] == before
 
 
-@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("version", [pytest.param(4, marks=pytest.mark.long), 6])
 def test_no_ping_to_the_gateway_is_lost_while_others_come_and_go(side: Side, version: int) -> None:
     """On a bridge made by others: a container's pings to its gateway are all answered beside ADDs and DELs."""
     import subprocess
@@ -81,7 +81,7 @@ def test_no_ping_to_the_gateway_is_lost_while_others_come_and_go(side: Side, ver
 # MTU ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mtu", [1400, 9000])
+@pytest.mark.parametrize("mtu", [1400, pytest.param(9000, marks=pytest.mark.long)])
 def test_every_container_gets_the_uplinks_mtu(side: Side, mtu: int) -> None:
     """Also after the network was empty, when the kernel would put a bridge back to 1500."""
     for argv in (
@@ -132,7 +132,7 @@ def test_an_mtu_too_small_for_ipv6_is_refused(side: Side, config: dict[str, obje
     assert not side.node.files("/run/cni-cnm/endpoints", "/var/lib/cni-cnm/networks")
 
 
-@pytest.mark.parametrize("mtu", [1200, 1300])
+@pytest.mark.parametrize("mtu", [1200, pytest.param(1300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("made_by_others", [False, True])
 def test_a_small_mtu_takes_no_ipv6_from_another_network_on_the_bridge(
     side: Side, made_by_others: bool, mtu: int

@@ -136,8 +136,10 @@ def test_a_destination_that_another_plugin_has(side: Side, version: int) -> None
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("metric", ["", "500"])
-@pytest.mark.parametrize("key", ["routes", "isDefaultGateway"])
+@pytest.mark.parametrize(
+    ("metric", "key"),
+    [("", "routes"), ("500", "isDefaultGateway"), pytest.param("500", "routes", marks=pytest.mark.long)],
+)
 def test_another_plugins_default_route_stays(side: Side, version: int, metric: str, key: str) -> None:
     """Whatever its metric; ours is not added, the result does not list it, and DEL takes nothing away."""
     side.container("c1")
