@@ -72,7 +72,7 @@ def parse(kind: str, network: NetworkSpec) -> ParentLinkOptions:
     policy = raw.text("ingressPolicy", "open")
     if policy != "open":
         raise InvalidConfig(
-            f"firewall.ingressPolicy is {policy!r}, which goes by bridges, and a {kind} network has none",
+            f"firewall.ingressPolicy is {policy!r}, which needs a bridge, and a {kind} network has none",
             hint="leave it out: what reaches the containers is decided on the physical network",
         )
     parsed = _reference(kind, network) if raw.text("profile") == "reference" else _cnm(kind, network)

@@ -5,8 +5,8 @@
     program, revoke  …ExternalConnectivity            delete_endpoint  DeleteEndpoint
 
 What the plugin made is on the host: the engine moves it into the sandbox, and back between Leave and DeleteEndpoint, as
-libnetwork does. Nothing is kept here. A plugin that answers a Leave or a Delete with an error is noted and obeyed no
-further; one that does not answer keeps the record, so that the call is made again.
+libnetwork does. Nothing is kept here. If a plugin answers a Leave or a Delete with an error, that is noted and the
+removal goes on. If it does not answer, the record is kept, so that the call is made again.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
 
 BRIDGES_ONLY = {"ingressPolicy": "open", "firewalldZone": None, "iptablesAdminChainName": None}
-"""Keys of the block `firewall`, and what asks for nothing."""
+"""Keys of the block `firewall` that are for bridges, and the value of each that requests nothing."""
 LABEL_MTU = "com.docker.network.driver.mtu"
 DST_PREFIX = "eth"
 DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 NULL_SPACE = "null"
-"""What libnetwork's null IPAM says of a network without addresses, or with the plugin's own."""
+"""The address space of libnetwork's null IPAM: no addresses, or the plugin's own."""
 
 
 class RemoteOptions(NamedTuple):
@@ -99,7 +99,7 @@ def named(name: str) -> RemoteDriver:
 
 
 class RemoteDriver(Driver[RemoteOptions]):
-    """Whether there is a plugin of that name is asked when it is needed: records outlive plugins."""
+    """The plugin is looked up only when it is called, because records can exist without it."""
 
     configuration = Configuration(frozenset(("mtu", "enableipv6")))
     needs_leave = True
@@ -115,8 +115,8 @@ class RemoteDriver(Driver[RemoteOptions]):
         for key, none in BRIDGES_ONLY.items():
             if key in raw and raw.raw(key) != none:
                 raise InvalidConfig(
-                    f"firewall.{key} is {raw.raw(key)!r}, which goes by bridges, and what the plugin "
-                    f"{self.name} makes its networks of only it knows",
+                    f"firewall.{key} is {raw.raw(key)!r}, which needs a bridge, and the networks of the plugin "
+                    f"{self.name} need not have one",
                     hint="leave it out: the plugin decides what reaches the endpoints",
                 )
         generic = {str(label): _text(value) for label, value in raw.mapping("labels").items() if value is not None}
@@ -136,7 +136,7 @@ class RemoteDriver(Driver[RemoteOptions]):
         return Policy(publishes=False)
 
     def role(self, options: RemoteOptions) -> Role:
-        """Which default gateway there is, is what Join says."""
+        """No default gateway: the plugin's answer to Join has it."""
         return Role(interface="moved", mac="requested", outside="plugin", internal=options.internal)
 
     # networks ---------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Handles one request of the service: its caller, its namespaces, the engine, the answer.
 
 Only callers in the service's own network namespace are answered, because that namespace has the host's networks. The
-container's namespace comes as a descriptor: the service sees it whatever mounts the runtime has.
+container's namespace comes as a descriptor: the service sees it even if the runtime has other mounts.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Handler:
         if _identity(call.descriptors[0]) != self._identity:
             raise Refused("the caller is in another network namespace")
         environ = call.request.environ
-        begun = perf_counter()
+        started = perf_counter()
         opened = 0.0
         traced = Steps() if self._trace else None
         descriptors = dict(zip([environ.get("CNI_NETNS", "")], call.descriptors[1:], strict=False))
@@ -80,10 +80,10 @@ class Handler:
         finally:
             namespaces.close()
         ended = perf_counter()
-        self.note(reply.summary, (ended - begun) * 1000)
+        self.note(reply.summary, (ended - started) * 1000)
         parsed = opened or ended
         steps = (
-            ("parse", parsed - begun),
+            ("parse", parsed - started),
             ("engine", ended - parsed),
             *(traced.taken() if traced else ()),
             ("log", perf_counter() - ended),

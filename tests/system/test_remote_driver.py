@@ -597,9 +597,9 @@ def test_an_edited_network(side: Side, rec: Recorder) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"firewall": {"ingressPolicy": "same-bridge"}}, "which goes by bridges"),
-        ({"firewall": {"firewalldZone": "public"}}, "which goes by bridges"),
-        ({"firewall": {"iptablesAdminChainName": "ADMIN"}}, "which goes by bridges"),
+        ({"firewall": {"ingressPolicy": "same-bridge"}}, "which needs a bridge"),
+        ({"firewall": {"firewalldZone": "public"}}, "which needs a bridge"),
+        ({"firewall": {"iptablesAdminChainName": "ADMIN"}}, "which needs a bridge"),
         ({"runtimeConfig": {"bandwidth": {"ingressRate": 8000, "ingressBurst": 8000}}}, "bandwidth cannot be limited"),
         ({"ipam": {"ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": "10.10.0.0/24"}]]}}, "one a family"),
         ({"mtu": "big"}, 'mtu is "big"'),

@@ -108,7 +108,7 @@ def test_internal_without_parent_has_one_of_its_own(kind: str, prefix: str) -> N
         ("macvlan", {"profile": "reference", "labels": {"parent": "eth0"}}, "beside keys"),
         ("macvlan", {"master": "eth0"}, "the cnm profile does not read"),
         ("ipvlan", {"mode": "l2"}, "the cnm profile does not read"),
-        ("macvlan", {"ingressPolicy": "isolated"}, "goes by bridges"),
+        ("macvlan", {"ingressPolicy": "isolated"}, "needs a bridge"),
     ],
 )
 def test_refusals(kind: str, keys: dict[str, Any], sentence: str) -> None:
