@@ -76,7 +76,7 @@ def refuse_conflict(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInt
     present = host.addresses(link.ifindex)
     for address in wanted:
         for other in _in_the_way(address, present, wanted):
-            raise _conflict(link, other, address)
+            raise _conflict(options, link, other, address)
 
 
 def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
@@ -111,7 +111,7 @@ def _make_room(
     """The reference's rule: one IPv4 subnet, and no overlapping IPv6 ones, unless they are this network's own."""
     for other in _in_the_way(address, present, wanted):
         if not options.force_address:
-            raise _conflict(link, other, address)
+            raise _conflict(options, link, other, address)
         host.delete_address(link.ifindex, other)
 
 
@@ -124,10 +124,12 @@ def _in_the_way(
             yield other
 
 
-def _conflict(link: Link, other: IPInterface, address: IPInterface) -> Conflict:
+def _conflict(options: BridgeOptions, link: Link, other: IPInterface, address: IPInterface) -> Conflict:
+    # The key is of the reference profile: in a configuration of the cnm profile it would change the profile.
+    force = "set forceAddress to replace it, or " if options.profile == "reference" else ""
     return Conflict(
         f"{link.name} already has the address {other}, the network's gateway is {address}",
-        hint="set forceAddress to replace it, or give this network a bridge of its own",
+        hint=f"{force}give this network a bridge of its own",
     )
 
 

@@ -130,5 +130,5 @@ def _require_ipv6(options: BridgeOptions, mtu: int, versions: Collection[int]) -
     whose = "mtu is" if options.mtu else f"the mtu of the bridge {options.bridge} would be"
     raise InvalidConfig(
         f"{whose} {mtu}, and the network has IPv6 addresses, which need {IPV6_MTU} at least",
-        hint="raise mtu, or leave out the IPv6 subnet",
+        hint=f"set mtu to {IPV6_MTU} or more, or leave out the IPv6 subnet",
     )

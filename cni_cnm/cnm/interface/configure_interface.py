@@ -83,7 +83,7 @@ def require_ipv6_mtu(ifname: str, mtu: int, versions: Collection[int]) -> None:
     if 6 in versions and 0 < mtu < IPV6_MTU:
         raise InvalidConfig(
             f"the mtu of {ifname} would be {mtu}, and it has IPv6 addresses, which need {IPV6_MTU} at least",
-            hint="raise mtu, or leave out the IPv6 subnet",
+            hint=f"set mtu to {IPV6_MTU} or more, or leave out the IPv6 subnet",
         )
 
 

@@ -43,7 +43,7 @@ def edit_network(
     warnings: tuple[str, ...] = ()
     if {subnet.pool for subnet in before} != {subnet.pool for subnet in after}:
         with host.store.lock("pools"):
-            warnings = subnet_conflicts.refuse(host, new, after, spec)
+            warnings = subnet_conflicts.refuse(host, new, after, spec, replaced=old)
             _apply(host, old, new, before, after, in_use=in_use)
     else:
         _apply(host, old, new, before, after, in_use=in_use)

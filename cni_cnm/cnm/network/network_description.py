@@ -92,7 +92,8 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
         if before != after and (in_use or old.docker_networks):
             raise InvalidConfig(
                 f"the network {old.name} was made with {what} {before!r}, the configuration now says {after!r}",
-                hint="give the edited configuration another network name, or remove the network's containers first",
+                hint="remove the network's containers first, or give the edited configuration another name, bridge and "
+                "subnet",
             )
     owns = old.owns_data_path if new.driver == old.driver else drivers.get(new.driver).shares_links
     return new._replace(

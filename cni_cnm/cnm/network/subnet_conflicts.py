@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPNetwork, NetworkSpec, Subnet
 
 
+_HINT = 'choose another subnet; "allowOverlap": true permits the overlap, on the command line --allow-overlap'
+
+
 class Claim(NamedTuple):
     """A subnet that has an owner. `owner` is a phrase for messages, such as `the network web`."""
 
@@ -41,6 +44,7 @@ def refuse(
     subnets: Sequence[Subnet],
     spec: NetworkSpec,
     requested_pools: Collection[str] = (),
+    replaced: NetworkRecord | None = None,
 ) -> tuple[str, ...]:
     """Refuse subnets that a network cannot have. Returns what overlaps all the same, a sentence each.
 
@@ -52,6 +56,7 @@ def refuse(
         subnets: its subnets, as its IPAM gives them.
         spec: as it was requested.
         requested_pools: ids of Docker's pools that are this network's own.
+        replaced: the network as it is recorded. Links of its own data path, which goes, claim nothing.
 
     Raises:
         InvalidConfig: for special addresses; the message names the key.
@@ -65,10 +70,10 @@ def refuse(
                 gateway = subnet.gateway.ip
                 special_ranges.refuse_gateway(f"{subnet.key}.gateway", gateway, subnet.pool, outside=reference)
     found = []
-    for pool, claim in _overlaps(host, record, [subnet.pool for subnet in subnets], requested_pools):
+    for pool, claim in _overlaps(host, record, [subnet.pool for subnet in subnets], requested_pools, replaced):
         sentence = _sentence(record, pool, claim)
         if not spec.allow_overlap and not (reference and claim.on_same_link):
-            raise Conflict(sentence, hint='choose another subnet; "allowOverlap": true permits the overlap')
+            raise Conflict(sentence, hint=_HINT)
         found.append(sentence)
     return tuple(found)
 
@@ -88,13 +93,17 @@ def _sentence(record: NetworkRecord, subnet: IPNetwork, claim: Claim) -> str:
 
 
 def _overlaps(
-    host: Host, record: NetworkRecord, subnets: Sequence[IPNetwork], requested_pools: Collection[str] = ()
+    host: Host,
+    record: NetworkRecord,
+    subnets: Sequence[IPNetwork],
+    requested_pools: Collection[str] = (),
+    replaced: NetworkRecord | None = None,
 ) -> Iterator[tuple[IPNetwork, Claim]]:
     """Each subnet that has another owner, with the first one found."""
     subnets = [subnet for subnet in subnets if subnet.prefixlen]
     if not subnets:
         return
-    claims = [*_of_networks(host, record, requested_pools), *_of_host(host, record, subnets)]
+    claims = [*_of_networks(host, record, requested_pools), *_of_host(host, record, subnets, replaced)]
     for subnet in subnets:
         for claim in claims:
             if claim.subnet.version == subnet.version and claim.subnet.overlaps(subnet):
@@ -118,12 +127,16 @@ def _link(host: Host, record: NetworkRecord) -> str:
     return next(iter(drivers.get(record.driver).subnet_links(record.options, host.stack)), "")
 
 
-def _of_host(host: Host, record: NetworkRecord, subnets: Sequence[IPNetwork]) -> Iterator[Claim]:
+def _of_host(
+    host: Host, record: NetworkRecord, subnets: Sequence[IPNetwork], replaced: NetworkRecord | None
+) -> Iterator[Claim]:
     """What the host has. A plugin's network is not compared: the plugin alone knows which links are its own."""
     driver = drivers.get(record.driver)
     if driver.role(record.options).interface == "moved":
         return
     own = {*driver.subnet_links(record.options, host.stack)}
+    if replaced is not None and replaced.owns_data_path:
+        own.update(drivers.get(replaced.driver).subnet_links(replaced.options, host.stack))
     own.update(endpoint.host_ifname for endpoint in _endpoints(host, record))
     yield from claims_of_links(host.stack, subnets, own)
 
