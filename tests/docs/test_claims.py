@@ -62,6 +62,32 @@ LIMITS = [
 """Page, the words around a figure, and the figure in the code."""
 
 
+FEATURES = {
+    "NETLINK_GET_STRICT_CHK": ("kernel/netlink/netlink_socket.py", r"_GET_STRICT_CHK = .*\b12$"),
+    "family `inet`": ("firewall/masquerade.py", r"add chain \{INET\} source_nat \{\{ type nat hook"),
+    "ranges in concatenations": ("firewall/portmap.py", r"ranges\{name\} \{\{ type \{key\} : .*flags interval"),
+    "IFLA_BRPORT_ISOLATED": ("kernel/rtnetlink/links.py", r"IFLA_BRPORT_ISOLATED"),
+    "CTA_FILTER": ("kernel/conntrack.py", r'"CTA_FILTER"'),
+    "SO_NETNS_COOKIE": ("kernel/netlink/netlink_socket.py", r"_SO_NETNS_COOKIE = .*\b71$"),
+    "IFLA_MACVLAN_BC_QUEUE_LEN": ("kernel/rtnetlink/links.py", r"IFLA_MACVLAN_BC_QUEUE_LEN"),
+}
+"""What a row about versions names, the file of the code that needs it, and where it is used there."""
+
+
+def test_versions_are_of_what_the_code_uses() -> None:
+    """Each row of the table names a feature that is used. `nft destroy` is used nowhere, as the page says."""
+    section = (
+        (ROOT / "docs" / "install.md").read_text("utf-8").partition("### Versions of Linux")[2].partition("\n## ")[0]
+    )
+    rows = re.findall(r"^\| (.*?) \| \d", section, re.MULTILINE)
+    assert len(rows) == len(FEATURES)
+    for feature, (file, used) in FEATURES.items():
+        assert sum(feature in row for row in rows) == 1, feature
+        assert re.search(used, (ROOT / "cni_cnm" / file).read_text(encoding="utf-8"), re.MULTILINE), feature
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "cni_cnm").rglob("*.py")]
+    assert not any(re.search(r"[\"']destroy ", text) for text in sources)
+
+
 @pytest.mark.parametrize(("name", "pattern", "value"), LIMITS, ids=lambda value: str(value))
 def test_limits(name: str, pattern: str, value: float) -> None:
     """A figure that a page names is the constant of the code."""
