@@ -18,7 +18,7 @@ from tests.program import ROOT
 
 PACKAGE = ROOT / "cni_cnm"
 PAGES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
-PROGRAMS = {"ls", "ss", "fuser", "findmnt", "df", "free", "dmesg", "sysctl", "ulimit", "vlan_filtering"}
+PROGRAMS = {"ls", "ss", "ip", "fuser", "findmnt", "df", "free", "dmesg", "sysctl", "ulimit", "vlan_filtering"}
 """Commands of the host that hints name, and an argument of `ip link`."""
 DOCKER = {"--subnet", "--gateway", "--internal", "--ipam-driver", "--ipam-opt", "-d", "-o"}
 """Options of `docker network create` (docs.docker.com, CLI reference) that hints name."""
@@ -55,15 +55,20 @@ def constants_of(tree: ast.Module) -> dict[str, list[str]]:
 
 
 def hints() -> Iterator[Hint]:
-    """Every `hint=` of the package, where it is written in place or as a constant of the module."""
+    """Every `hint=` and `hint = ` of the package, where it is written in place or as a constant of the module."""
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants = constants_of(tree)
         for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg == "hint":
-                names = [inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)]
-                texts = [text_of(node.value), *(text for name in names for text in constants.get(name, ()))]
-                yield from (Hint(f"{path.relative_to(ROOT)}:{node.value.lineno}", text) for text in texts if text)
+            given = isinstance(node, ast.keyword) and node.arg == "hint"
+            kept = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "hint"
+            if not given and not kept:
+                continue
+            assert isinstance(node, ast.keyword | ast.Assign)
+            value = node.value
+            names = [inner.id for inner in ast.walk(value) if isinstance(inner, ast.Name)]
+            texts = [text_of(value), *(text for name in names for text in constants.get(name, ()))]
+            yield from (Hint(f"{path.relative_to(ROOT)}:{value.lineno}", text) for text in texts if text)
 
 
 HINTS = list(hints())
@@ -84,7 +89,7 @@ def options_of_ours() -> set[str]:
 def test_hints_are_found() -> None:
     """More than a hundred, with filled-in values and constants among them."""
     assert len(HINTS) > 100
-    for part in ("allowOverlap", "is mounted read-only here", "set mtu to"):
+    for part in ("allowOverlap", "LimitNOFILE", "is mounted read-only here", "set mtu to"):
         assert any(part in hint.text for hint in HINTS), part
 
 
