@@ -233,10 +233,10 @@ class KernelStack:
 
         return bridge_ports.port(self.connection, index)
 
-    def port_state(self, name: str) -> PortState:
+    def port_state(self, name: str) -> PortState | None:
         sentence = f"looking for the state of the bridge port {name}{self.place}"
         found = self.connection.socket.ask(links.query(name=name), messages.RTM_GETLINK, sentence)
-        return links.port_state(*found) if found is not None else "disabled"
+        return links.port_state(*found) if found is not None else None
 
     def vlans(self, index: int) -> Sequence[Vlan]:
         from cni_cnm.kernel.rtnetlink import bridge_ports

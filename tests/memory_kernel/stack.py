@@ -238,10 +238,12 @@ class MemoryStack:
         self.flush()
         return self._port(index).port
 
-    def port_state(self, name: str) -> PortState:
+    def port_state(self, name: str) -> PortState | None:
         self.flush()
         device = self.space.named(name)
-        if device is None or not device.link.master or not device.link.up:
+        if device is None or not device.link.master:
+            return None
+        if not device.link.up:
             return "disabled"
         return "forwarding" if device.other_end is None or device.other_end.link.up else "disabled"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.program import form
 from tests.side import Side
 from tests.surroundings.configs import network
 
@@ -108,6 +110,21 @@ def test_a_bridge_with_spanning_tree_delays_no_add(side: Side) -> None:
     port = result["interfaces"][1]["name"]
     state = side.node.ip("-d", "link", "show", "dev", port)[0]["linkinfo"]["info_slave_data"]["state"]
     assert state in ("listening", "learning")
+
+
+def test_a_link_on_no_bridge_holds_no_add_up(side: Side) -> None:
+    """The host's end of a ptp link is no port, and has no state to wait for: it is asked for once."""
+    if form() != "source":
+        pytest.skip("the relay is no process that strace can follow into the service")
+    side.container("c1")
+    config = {**network(), "driver": "ptp"}
+    config = {key: config[key] for key in config if key not in ("bridge", "isGateway")}
+    stdin = json.dumps({"type": "cni-cnm", **config})
+    env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
+           "CNI_PATH": side.path}  # fmt: skip
+    done = side.node.run("strace", "-f", "-e", "trace=clock_nanosleep", str(side.executable), stdin=stdin, env=env)
+    assert done.code == 0, done.out
+    assert "clock_nanosleep" not in done.err
 
 
 def test_macvlan_is_announced_too(side: Side) -> None:

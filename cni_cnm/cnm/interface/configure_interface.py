@@ -33,7 +33,7 @@ def configure(
     addresses: Sequence[Address],
     routes: Sequence[Route],
     role: Role,
-    port_state: Callable[[], PortState] | None = None,
+    port_state: Callable[[], PortState | None] | None = None,
 ) -> int:
     """Set sysctls, addresses, link up, routes. Nothing is undone: it disappears with the link.
 
@@ -148,8 +148,8 @@ def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str
     return values
 
 
-def _forwards(port_state: Callable[[], PortState]) -> bool:
-    """False for a port that listens first (spanning tree), for half a minute."""
+def _forwards(port_state: Callable[[], PortState | None]) -> bool:
+    """False for a port that listens first (spanning tree), for half a minute, and for what is no port."""
     deadline = monotonic() + FORWARDING_LIMIT_S
     while (state := port_state()) == "disabled" and monotonic() < deadline:
         sleep(0.001)

@@ -122,10 +122,10 @@ class Stack(Protocol):
 
     def set_port(self, index: int, port: Port) -> None: ...
     def port(self, index: int) -> Port: ...
-    def port_state(self, name: str) -> PortState:
+    def port_state(self, name: str) -> PortState | None:
         """What a bridge does with the packets of a port. Asking makes the kernel update it (from Linux 6.8).
 
-        `disabled` also for a link that is missing or is not a port.
+        None for a link that is missing, or no port of a bridge.
         """
 
     def vlans(self, index: int) -> Sequence[Vlan]: ...

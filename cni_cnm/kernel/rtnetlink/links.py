@@ -196,15 +196,15 @@ _SLAVE_DATA, _BRPORT_STATE = 5, 1
 """IFLA_INFO_SLAVE_DATA of IFLA_LINKINFO, and IFLA_BRPORT_STATE in it."""
 
 
-def port_state(data: bytes, offset: int) -> PortState:
-    """Of a bridge port's message, as the kernel sent it; what is no port is disabled."""
+def port_state(data: bytes, offset: int) -> PortState | None:
+    """Of a link's message, as the kernel sent it; None if it is no port of a bridge."""
     length = _LENGTH.unpack_from(data, offset)[0]
     place: tuple[int, int] | None = offset + _HEADER_BYTES + _FIXED.size, offset + length
     for kind in (_LINKINFO, _SLAVE_DATA, _BRPORT_STATE):
         if place is None:
-            return "disabled"
+            return None
         place = find(data, *place, kind)
-    return PORT_STATES[number(data, place)] if place is not None else "disabled"
+    return PORT_STATES[number(data, place)] if place is not None else None
 
 
 def vlans(found: Message) -> list[Vlan]:
