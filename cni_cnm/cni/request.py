@@ -74,7 +74,7 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
     declared = driver.configuration
     if declared.refused:
         raise InvalidConfig(f"driver is {config.text('driver')!r}, which {declared.refused}", hint=declared.hint)
-    profile = _profile(config, driver)
+    profile = profile_of(config, driver)
     default = _DEFAULT_IPAM if profile == CNM and declared.addresses else ""
     return NetworkSpec(
         name=name_of(config),
@@ -265,7 +265,7 @@ def driver_of(config: Fields) -> Driver[Any]:
     return drivers.get(config.parsed("driver", validate.name) or DEFAULT)
 
 
-def _profile(config: Fields, driver: Driver[Any]) -> str:
+def profile_of(config: Fields, driver: Driver[Any]) -> str:
     stated = config.text("profile")
     if stated not in ("", CNM, REFERENCE):
         raise InvalidConfig(f"profile is {shown(stated)}, it must be '{CNM}' or '{REFERENCE}'")

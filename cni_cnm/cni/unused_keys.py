@@ -70,6 +70,9 @@ def unknown(document: Mapping[str, Json], config: Fields, ipam: str) -> Sequence
 def notes(config: Fields, ipam: str) -> Sequence[str]:
     """Sentences about keys that are valid and not used, or not used as they stand. `ipam` as above."""
     unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []
+    profile = request.profile_of(config, request.driver_of(config))
+    if config.raw("masqueradeExcept") and profile == request.REFERENCE and not config.flag("ipMasq"):
+        unused.append("masqueradeExcept is not used: ipMasq is false")
     if config.object("firewall").text("backend") not in ("", "nftables"):
         unused.append("firewall.backend is not used: rules are kept in nftables")
     if config.object("tuning").text("dataDir"):

@@ -22,9 +22,26 @@ from cni_cnm.model import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.model import Json
+
+
+LATER_OPTIONS = frozenset(("gateway_modes", "masquerade_except"))
+"""Options of drivers that 0.1.0 does not know. It would fail on them, so a record has them under a key of their own."""
+
+
+def options_to_json(options: Mapping[str, Json]) -> dict[str, Json]:
+    """The keys of a record that hold its driver's options."""
+    later = {key: value for key, value in options.items() if key in LATER_OPTIONS}
+    if not later:
+        return {"options": options}
+    return {"options": {key: options[key] for key in options if key not in later}, "later_options": later}
+
+
+def options_from_json(raw: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The options that a record has."""
+    return {**raw["options"], **raw["later_options"]} if "later_options" in raw else raw["options"]
 
 
 def lease_to_json(lease: Lease | None) -> Json:

@@ -14,6 +14,8 @@ from cni_cnm.cnm.record_json import (
     device_to_json,
     lease_from_json,
     lease_to_json,
+    options_from_json,
+    options_to_json,
     port_from_json,
     port_to_json,
     portmap_from_json,
@@ -75,12 +77,13 @@ class NetworkRecord(NamedTuple):
         return policy if self.published_only else policy._replace(published_only=())
 
     def to_json(self) -> Json:
-        return {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), "options": self.options.to_json()}
+        options = options_to_json(self.options.to_json())
+        return {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), **options}
 
     @classmethod
     def from_json(cls, raw: Json) -> NetworkRecord:
         fields = _fields(raw, _NETWORK_KEYS, cls._fields)
-        fields["options"] = drivers.get(raw["driver"]).restore(raw["options"])
+        fields["options"] = drivers.get(raw["driver"]).restore(options_from_json(raw))
         fields["docker_networks"] = tuple(raw.get("guests", ()))
         return cls(**fields)
 
@@ -218,7 +221,7 @@ class EndpointRecord(NamedTuple):
         return {
             "schema": SCHEMA,
             **dict(zip(_ENDPOINT_KEYS, self, strict=True)),
-            "options": self.options.to_json(),
+            **options_to_json(self.options.to_json()),
             "lease": lease_to_json(self.lease),
             "device": device_to_json(self.device),
             "ports": [port_to_json(port) for port in self.ports],
@@ -231,7 +234,7 @@ class EndpointRecord(NamedTuple):
         return cls(
             **{
                 **_fields(raw, _ENDPOINT_KEYS, cls._fields),
-                "options": drivers.get(raw["driver"]).restore(raw["options"]),
+                "options": drivers.get(raw["driver"]).restore(options_from_json(raw)),
                 "lease": lease_from_json(raw.get("lease")),
                 "device": device_from_json(raw.get("device")),
                 "default_routes": tuple(route_from_json(route) for route in raw.get("default_routes", ())),

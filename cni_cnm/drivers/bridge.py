@@ -11,6 +11,7 @@ The bridge's MAC stays while ports come and go: neighbours' entries for the gate
 from __future__ import annotations
 
 import errno
+from ipaddress import ip_network
 
 from cni_cnm.drivers import Configuration, Driver, Role, firewall_options
 from cni_cnm.drivers import bridge_gateway as gateway
@@ -62,6 +63,7 @@ class BridgeDriver(Driver[BridgeOptions]):
             published_only=firewall_options.published_only(options.ingress, options.gateway_modes) if cnm else (),
             routed=firewall_options.routed(options.ingress, options.gateway_modes),
             unmasqueraded=firewall_options.unmasqueraded(options.gateway_modes),
+            masquerade_except=tuple(map(ip_network, options.masquerade_except if options.masquerade else ())),
         )
 
     def role(self, options: BridgeOptions) -> Role:

@@ -33,7 +33,7 @@ PORT_KEYS = (
 )  # fmt: skip
 """Keys of the reference plugin that both profiles read."""
 REFERENCE_KEYS = frozenset(key.lower() for key in (*REFERENCE_ONLY, *PORT_KEYS))
-KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
+KEYS = REFERENCE_KEYS | {"mtu", "enableipv6", "masqueradeexcept"}
 
 
 class BridgeOptions(NamedTuple):
@@ -62,23 +62,26 @@ class BridgeOptions(NamedTuple):
     """`firewalldZone`, `iptablesAdminChainName` (firewall/foreign_accept.py)."""
     gateway_modes: tuple[str, str] = DEFAULT_MODES
     """Docker's gateway modes of IPv4 and IPv6."""
+    masquerade_except: tuple[str, ...] = ()
+    """Networks, as text, to which packets are not masqueraded."""
 
     @property
     def vlan_filtering(self) -> bool:
         return bool(self.vlan or self.trunk)
 
     def to_json(self) -> Mapping[str, Json]:
-        """Without default gateway modes: 0.1.0 refuses a key that it does not know."""
+        """Without default gateway modes, as 0.1.0 wrote it."""
         raw = {**self._asdict(), "trunk": list(self.trunk), "gateway_modes": list(self.gateway_modes)}
         if self.gateway_modes == DEFAULT_MODES:
             del raw["gateway_modes"]
-        return raw
+        return firewall_options.without_unset(raw)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Json]) -> BridgeOptions:
         known = {key: value for key, value in raw.items() if key in cls._fields}
         modes = tuple(raw.get("gateway_modes", DEFAULT_MODES))
-        return cls(**{**known, "trunk": tuple(raw["trunk"]), "gateway_modes": modes})
+        lists = {key: tuple(known.get(key, ())) for key in ("trunk", "masquerade_except")}
+        return cls(**{**known, **lists, "gateway_modes": modes})
 
 
 def parse(network: NetworkSpec) -> BridgeOptions:
@@ -114,6 +117,7 @@ def _reference(network: NetworkSpec) -> BridgeOptions:
         default_gateway=default_gateway and not network.internal,
         force_address=raw.flag("forceAddress"),
         masquerade=firewall_options.masquerade(raw) and not network.internal,
+        masquerade_except=firewall_options.masquerade_except(raw),
         mtu=options.mtu(raw, "mtu"),
         hairpin=raw.flag("hairpinMode"),
         promisc=raw.flag("promiscMode"),
@@ -133,6 +137,7 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
         is_gateway=True,
         default_gateway=not network.internal,
         masquerade=labels.flag(LABEL_MASQUERADE, True) and not network.internal,
+        masquerade_except=firewall_options.masquerade_except(raw),
         mtu=options.mtu(labels, LABEL_MTU) or options.mtu(raw, "mtu"),
         internal=network.internal,
         ingress=firewall_options.labelled_ingress(raw, labels),

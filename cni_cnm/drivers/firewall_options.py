@@ -9,8 +9,10 @@ from cni_cnm.errors import InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cni_cnm.fields import Fields
-    from cni_cnm.model import Json
+    from cni_cnm.model import IPNetwork, Json
 
 LABEL_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 LABEL_ICC = "com.docker.network.bridge.enable_icc"
@@ -28,6 +30,27 @@ def masquerade(raw: Fields) -> bool:
     if backend not in ("", "iptables", "nftables"):
         raise InvalidConfig(f"ipMasqBackend is {backend!r}, it must be 'iptables' or 'nftables'")
     return raw.flag("ipMasq")
+
+
+def masquerade_except(raw: Fields) -> tuple[str, ...]:
+    """`masqueradeExcept`: networks to which packets keep their source. One that another holds is left out."""
+    texts = raw.texts("masqueradeExcept")
+    if not texts:
+        return ()
+    from cni_cnm import validate
+
+    given = dict.fromkeys(validate.require(validate.network, text, raw.name("masqueradeExcept")) for text in texts)
+    return tuple(str(one) for one in given if not any(one != other and _holds(other, one) for other in given))
+
+
+def without_unset(options: dict[str, Json]) -> Mapping[str, Json]:
+    """Options for a record, without a key that 0.1.0 did not write and that has no value."""
+    return {key: value for key, value in options.items() if value or key != "masquerade_except"}
+
+
+def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
+    same = outer.version == inner.version and outer.prefixlen <= inner.prefixlen
+    return same and inner.network_address in outer
 
 
 def labelled_ingress(raw: Fields, labels: Fields) -> str:

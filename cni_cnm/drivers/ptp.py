@@ -55,6 +55,7 @@ class PtpDriver(Driver[PtpOptions]):
             group=options.group,
             published_only=firewall_options.published_only(options.ingress) if options.published_only else (),
             routed=firewall_options.routed(options.ingress),
+            masquerade_except=tuple(map(ip_network, options.masquerade_except if options.masquerade else ())),
         )
 
     def role(self, options: PtpOptions) -> Role:

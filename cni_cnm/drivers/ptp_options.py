@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LABELS = (LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC)
 REFERENCE_ONLY = ("ipMasq", "ipMasqBackend")
 REFERENCE_KEYS = frozenset(key.lower() for key in REFERENCE_ONLY)
-KEYS = REFERENCE_KEYS | {"mtu", "enableipv6"}
+KEYS = REFERENCE_KEYS | {"mtu", "enableipv6", "masqueradeexcept"}
 _GROUPS = 0x40000000
 """Link groups from here on are our networks'. Administrators number theirs from 1."""
 
@@ -41,13 +41,16 @@ class PtpOptions(NamedTuple):
     admin_chain: str = ""
     published_only: bool = False
     """Other hosts reach published ports only, unless `ingress` says more: the CNM profile."""
+    masquerade_except: tuple[str, ...] = ()
+    """Networks, as text, to which packets are not masqueraded."""
 
     def to_json(self) -> Mapping[str, Json]:
-        return self._asdict()
+        return firewall_options.without_unset(self._asdict())
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Json]) -> PtpOptions:
-        return cls(**{key: value for key, value in raw.items() if key in cls._fields})
+        known = {key: value for key, value in raw.items() if key in cls._fields}
+        return cls(**{**known, "masquerade_except": tuple(known.get("masquerade_except", ()))})
 
 
 def parse(network: NetworkSpec) -> PtpOptions:
@@ -79,6 +82,7 @@ def parse(network: NetworkSpec) -> PtpOptions:
         ingress,
         published_only=not reference,
         **firewall_options.other_firewalls(raw),
+        masquerade_except=firewall_options.masquerade_except(raw),
     )
 
 

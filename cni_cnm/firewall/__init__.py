@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from cni_cnm.named_tuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.model import IPNetwork
+
 INET = "inet cni_cnm"
 BRIDGE = "bridge cni_cnm"
 TABLES = (INET, BRIDGE)
@@ -40,6 +44,8 @@ class Policy(NamedTuple):
     alone: bool = False
     """`bridge` is a link of this endpoint alone: its elements are added and removed with the endpoint."""
 
+    masquerade_except: tuple[IPNetwork, ...] = ()
+    """Destinations to which packets are not masqueraded. None holds another one."""
     publishes: bool = True
     """False: the driver publishes ports by itself."""
     group: int = 0

@@ -1,7 +1,8 @@
 """Masquerade: packets that an endpoint sends out of its subnet get an address of the host.
 
 map masquerade4, masquerade6    address of the endpoint → goto the chain of its subnet
-chain outside_<subnet>          masquerades all but packets within the subnet and multicast
+chain outside_<subnet>          masquerades all but packets within the subnet, multicast and what a set names
+set unmasqueraded4, …6          a network's subnet and a destination to which its packets keep their source
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from cni_cnm.kernel import Element, Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from cni_cnm.kernel import Nft
     from cni_cnm.model import IPInterface, IPNetwork
+
+EXCEPTIONS = ("unmasqueraded4", "unmasqueraded6")
 
 _BASE = f"""\
 add table {INET}
 add map {INET} masquerade4 {{ type ipv4_addr : verdict; }}
 add map {INET} masquerade6 {{ type ipv6_addr : verdict; }}
+add set {INET} unmasqueraded4 {{ type ipv4_addr . ipv4_addr; flags interval; }}
+add set {INET} unmasqueraded6 {{ type ipv6_addr . ipv6_addr; flags interval; }}
 add chain {INET} source_nat {{ type nat hook postrouting priority srcnat; }}
 flush chain {INET} source_nat
 add rule {INET} source_nat ip saddr vmap @masquerade4
@@ -41,6 +47,32 @@ def remove(endpoint_id: str, label: str, addresses: Sequence[IPInterface]) -> Tr
     return Transaction(remove=add(endpoint_id, label, addresses).put)
 
 
+def add_exceptions(
+    network_id: str, name: str, subnets: Iterable[IPNetwork], destinations: Sequence[IPNetwork]
+) -> Transaction:
+    """Packets from these subnets of a network to the destinations are not masqueraded. None of these may overlap."""
+    owner = comment(network_id, name)
+    pairs = [(one, other) for one in subnets for other in destinations if one.version == other.version]
+    return Transaction(
+        _BASE,
+        put=tuple(
+            Element(INET, f"unmasqueraded{one.version}", f"{_key(one)} . {_key(other)}", comment=owner)
+            for one, other in pairs
+        ),
+    )
+
+
+def exceptions_of(network_id: str, nft: Nft) -> list[Element]:
+    """The elements of a network that `add_exceptions` has put in."""
+    found = [element for name in EXCEPTIONS for element in nft.elements(INET, name)]
+    return [element for element in found if element.owner == network_id[:12]]
+
+
+def _key(network: IPNetwork) -> str:
+    """As nft lists it."""
+    return str(network if network.prefixlen < network.max_prefixlen else network.network_address)
+
+
 def _element(address: IPInterface) -> Element:
     return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(address.network)}")
 
@@ -58,5 +90,6 @@ add chain {INET} {chain}
 flush chain {INET} {chain}
 add rule {INET} {chain} {family} daddr {subnet} return
 add rule {INET} {chain} {family} daddr {multicast} return
+add rule {INET} {chain} {family} saddr . {family} daddr @unmasqueraded{subnet.version} return
 add rule {INET} {chain} masquerade
 """

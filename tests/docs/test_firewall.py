@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 
 from cni_cnm.firewall import isolation, masquerade, portmap, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
@@ -35,6 +35,7 @@ def _build(nft: KernelNft) -> None:
     )
     parts = [
         masquerade.add(ID, LABEL, addresses),
+        masquerade.add_exceptions(PODNET[3:], "podnet", [addresses[0].network], [ip_network("10.244.0.0/16")]),
         portmap.publish(ID, LABEL, addresses, ports),
         isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE, published_only=(4, 6)),
         isolation.change_foreign(["docker0"], ()),

@@ -196,6 +196,7 @@ class Cni:
         ranges = [[{"subnet": "10.72.0.0/24"}], [{"subnet": "fd00:72::/64"}]]
         ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}
         bridge = {"bridge": "full0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "ipam": ipam}
+        bridge["masqueradeExcept"] = ["10.244.0.0/16"]  # which 0.1.0 does not know
         return self._conf("full", **bridge, **self._features(8000 + group))
 
     def _chained(self, group: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.upgrade import frozen, versions
 from tests.upgrade.scene import Scene
 from tests.upgrade.versions import RELEASES, Version
 
-UNKNOWN = {"published_only4", "published_only6"}
+UNKNOWN = {"published_only4", "published_only6", "unmasqueraded4"}
 """Sets that a release does not know: it has no rule that reads them, and removes no element."""
 NOTHING = {"files": [], "leases": [], "links": [], "elements": ""}
 

@@ -113,6 +113,10 @@ def _create(
     with shared_parent.lock(host, record), Rollback() as undo:
         shared_parent.refuse_conflict(host, record)
         warnings = subnet_conflicts.refuse(host, record, subnets, network.spec, requested_pools)
+        if record.policy.masquerade_except:
+            from cni_cnm.cnm.network import masquerade_clash
+
+            masquerade_clash.refuse(host, record)
         if network.role.interface == "moved":
             # Recorded first: what a plugin did of it before a kill can be deleted.
             undo.push_record_removal(lambda: host.store.delete(NETWORKS, network.name))

@@ -72,6 +72,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         foreign_accepts.withdraw_network(host, record, record.policy, bridge_stays=shared)
         allow_networks.revoke_all(host, record)
         network_elements.remove_isolation(host, record)
+        network_elements.change_exceptions(host, record, None)
         with shared_parent.lock(host, record):
             if record.owns_data_path and not of_plugin and not shared:
                 gathered.attempt(lambda: shared_parent.delete_data_path(host, record))

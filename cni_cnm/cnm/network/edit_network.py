@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from cni_cnm.cnm.network import shared_parent, subnet_conflicts
 from cni_cnm.cnm.network.create_network import network_subnets
-from cni_cnm.cnm.packet_filter import network_elements
+from cni_cnm.cnm.packet_filter import firewall_state, network_elements
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig
@@ -39,6 +39,10 @@ def edit_network(
     """
     before, after = network_subnets(host, old), network_subnets(host, new)
     _refuse_narrowing(old, before, after, endpoints)
+    if new.policy.masquerade_except:
+        from cni_cnm.cnm.network import masquerade_clash
+
+        masquerade_clash.refuse(host, new)
     in_use = bool(endpoints)
     warnings: tuple[str, ...] = ()
     if {subnet.pool for subnet in before} != {subnet.pool for subnet in after}:
@@ -84,6 +88,8 @@ def _apply(
             network_elements.remove_isolation(host, old)
         undo.push(lambda: host.store.put(NETWORKS, old.name, old.to_json()))
         host.store.put(NETWORKS, new.name, new.to_json())
+        with firewall_state.lock(host):
+            network_elements.change_exceptions(host, old, new)
 
 
 def _make_again(

@@ -30,10 +30,11 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
     Returns sentences about what may drop the endpoint's packets.
     """
     network = load_network(host.store, record.network)
+    subnets = {address.interface.network for address in record.addresses}
     check_elements(
         host.nft,
         endpoint_elements.own(record, policy),
-        network_elements.elements_of(host, network) if network else Transaction(),
+        network_elements.elements_of(host, network, subnets) if network else Transaction(),
         rules=firewall_state.load(host).rules == firewall_state.RULES,
     )
     key = foreign_accepts.key_of(record, policy)

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 def with_network(record: EndpointRecord, policy: Policy) -> Transaction:
     """The elements of an endpoint and of its network: the next endpoint restores those that another program flushed."""
-    if not policy.isolates or (policy.alone and not policy.group):
-        return own(record, policy)
-    return merge(of_network(record.network_id, record.network, policy), own(record, policy))
+    parts = []
+    if policy.isolates and (policy.group or not policy.alone):
+        parts.append(of_network(record.network_id, record.network, policy))
+    if policy.masquerade_except:
+        subnets = dict.fromkeys(address.interface.network for address in record.addresses)
+        parts.append(masquerade.add_exceptions(record.network_id, record.network, subnets, policy.masquerade_except))
+    return merge(*parts, own(record, policy)) if parts else own(record, policy)
 
 
 def of_network(network_id: str, name: str, policy: Policy) -> Transaction:

@@ -1,4 +1,4 @@
-"""The nftables elements of a network: its isolation, and the networks it is open to.
+"""The nftables elements of a network: its isolation, the networks it is open to, and what is not masqueraded.
 
 STATE_DIR/allowed/pairs.json     names of the networks that are open to each other, two by two, each two sorted
 """
@@ -6,29 +6,57 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements
-from cni_cnm.cnm.records import load_network, network_records
-from cni_cnm.firewall import isolation
+from cni_cnm.cnm.records import endpoint_records, load_network, network_records
+from cni_cnm.firewall import isolation, masquerade
 from cni_cnm.kernel import Transaction, merge
 from cni_cnm.state.store import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.firewall.isolation import Side
+    from cni_cnm.model import IPNetwork
 
 _PAIRS = "pairs"
 
 
-def elements_of(host: Host, record: NetworkRecord) -> Transaction:
-    """What a network has in the packet filter apart from its endpoints."""
+def elements_of(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork] | None = None) -> Transaction:
+    """What a network has in the packet filter apart from its endpoints.
+
+    `subnets`: those whose exceptions from masquerade are needed. None: those of all endpoints.
+    """
     policy = record.policy
     if not policy.side:
         return Transaction()
-    parts = [isolation.allow(record.id, record.name, policy.side, side) for side in _allowed_sides(host, record)]
+    parts = [_exceptions(host, record, subnets)] if policy.masquerade_except else []
+    parts += [isolation.allow(record.id, record.name, policy.side, side) for side in _allowed_sides(host, record)]
     if policy.isolates:
         parts.append(endpoint_elements.of_network(record.id, record.name, policy))
     return merge(*parts)
+
+
+def change_exceptions(host: Host, old: NetworkRecord, new: NetworkRecord | None) -> None:
+    """What is not masqueraded, from a record to the one that replaces it; None: to nothing.
+
+    The caller holds the lock `firewall`.
+    """
+    if not old.policy.masquerade_except and not (new and new.policy.masquerade_except):
+        return
+    others = [one for one in network_records(host.store) if one.id != old.id and one.policy.masquerade_except]
+    wanted = merge(*(_exceptions(host, one) for one in (*others, *([new] if new else []))))
+    there = {element.place for element in wanted.put}
+    gone = [element for element in masquerade.exceptions_of(old.id, host.nft) if element.place not in there]
+    host.nft.commit(wanted._replace(remove=tuple(gone)))
+
+
+def _exceptions(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork] | None = None) -> Transaction:
+    if subnets is None:
+        endpoints = (one for one in endpoint_records(host.store) if one.network_id == record.id)
+        subnets = dict.fromkeys(address.interface.network for one in endpoints for address in one.addresses)
+    return masquerade.add_exceptions(record.id, record.name, subnets, record.policy.masquerade_except)
 
 
 def elements_of_all(host: Host) -> Transaction:

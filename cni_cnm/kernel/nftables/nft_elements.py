@@ -99,11 +99,24 @@ def _bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
     words = [word.strip() for word in key.split(" . ")]
     if not types or len(words) != len(types):
         return None
-    ends = [word.partition("-") if kind.size == 2 else (word, "", "") for word, kind in zip(words, types, strict=True)]
     try:
-        return _pack([end[0] for end in ends], types), _pack([end[2] or end[0] for end in ends], types)
+        ends = [_ends(word, kind) for word, kind in zip(words, types, strict=True)]
+        return _pack([end[0] for end in ends], types), _pack([end[1] for end in ends], types)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _ends(word: str, kind: _Type) -> tuple[str, str]:
+    """The first and the last value that a word stands for: a port or several, an address or a network."""
+    if kind.size == 2:
+        first, _, last = word.partition("-")
+        return first, last or first
+    address, slash, length = word.partition("/")
+    if not slash:
+        return word, word
+    hosts = (1 << kind.size * 8 - int(length)) - 1
+    end = int.from_bytes(kind.pack(address), "big") | hosts
+    return address, kind.spell(end.to_bytes(kind.size, "big"))
 
 
 def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:

@@ -65,6 +65,16 @@ def test_json_round_trip() -> None:
     assert options.trunk == (5, 6, 7)
 
 
+@pytest.mark.parametrize("profile", ["cnm", "reference"])
+def test_destinations_that_are_not_masqueraded(profile: str) -> None:
+    """In both profiles, each once, without those that another one holds; nothing is recorded where there are none."""
+    given = ["10.244.1.0/24", "fd00:1::/32", "10.244.0.0/16", "10.244.0.0/16", "192.0.2.1/32"]
+    options = parsed(profile=profile, masqueradeExcept=given)
+    assert options.masquerade_except == ("fd00:1::/32", "10.244.0.0/16", "192.0.2.1/32")
+    assert BridgeOptions.from_json(options.to_json()) == options
+    assert "masquerade_except" not in parsed(profile=profile).to_json()
+
+
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
@@ -77,6 +87,8 @@ def test_json_round_trip() -> None:
         ({"bridge": "all"}, "an interface name"),
         ({"bridge": 7}, "must be a string"),
         ({"isGateway": "perhaps"}, "must be true or false"),
+        ({"masqueradeExcept": "10.0.0.0/8"}, 'masqueradeExcept is "10.0.0.0/8", it must be a list'),
+        ({"masqueradeExcept": ["10.0.0.1/8"]}, 'masqueradeExcept is "10.0.0.1/8", it must be a network'),
         ({"mtu": 20}, "mtu is 20"),
         ({"mtu": -1}, "mtu is -1"),
         ({"mtu": 1.5}, "whole number"),
