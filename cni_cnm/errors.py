@@ -213,10 +213,17 @@ class NamespaceGone(NotFound):
 
 
 class PortTaken(CnmError):
-    """A port of the host is published already, or a program holds it."""
+    """A port of the host is published already, or a program holds it.
+
+    `holder`: the first 12 digits of the id of the endpoint that publishes it, "" for a program.
+    """
 
     code = 100
     http_status = 409
+
+    def __init__(self, msg: str, *, hint: str = "", details: str = "", holder: str = "") -> None:
+        super().__init__(msg, hint=hint, details=details)
+        self.holder = holder
 
 
 class AddressesExhausted(CnmError):

@@ -277,6 +277,17 @@ class NetworkSpec(NamedTuple):
     """Make it although another network or the host has some of its subnets."""
 
 
+class Pod(NamedTuple):
+    """The Kubernetes pod of an endpoint, as the runtime names it (CNI_ARGS). Empty for other containers."""
+
+    name: str = ""
+    """Its name."""
+    namespace: str = ""
+    """Its namespace in the cluster."""
+    uid: str = ""
+    """Its id: another pod of the same name has another one."""
+
+
 class EndpointSpec(NamedTuple):
     """An endpoint as a frontend requests it."""
 
@@ -314,6 +325,8 @@ class EndpointSpec(NamedTuple):
     """An earlier plugin of the same list has made an interface of this name."""
     previous: Attachment | None = None
     """The result of the plugins before this one in a chain (driver `chained`)."""
+    pod: Pod = Pod()
+    """The Kubernetes pod; recorded."""
     addresses_replace: bool = False
     """Requested addresses replace what `static` has configured (args.cni.ips, runtimeConfig.ips); else they add."""
 

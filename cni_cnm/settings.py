@@ -5,6 +5,7 @@ state_dir = "/var/lib/cni-cnm"             records that are kept over reboots
 leases_dir = "/var/lib/cni/networks"       host-local's leases, shared with the reference executable
 log = "syslog"                             or the path of a file, or "none"
 default_address_pools = [{base = "10.200.0.0/16", size = 24}]
+port_wait = 5                              seconds, 0 to 30
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PATH = "/etc/cni-cnm/config.toml"
 ENVIRONMENT = "CNI_CNM_CONFIG"
+_PORT_WAIT_MAX = 30
+"""Less than a runtime waits for a plugin."""
 
 
 class AddressPool(NamedTuple):
@@ -47,6 +50,8 @@ class Settings(NamedTuple):
     """Where a line for each request goes: `syslog`, `none` or a file's path."""
     default_address_pools: tuple[AddressPool, ...] = ()
     """In order of preference. Empty: the built-in ones (ipam/pools.py)."""
+    port_wait: int = 5
+    """Seconds that an ADD waits for a host port whose holder is leaving (cnm/endpoint/leaving_holder.py)."""
 
 
 def resolve(settings: object) -> Settings:
@@ -91,7 +96,8 @@ def _parse(path: str, raw: Mapping[str, Json]) -> Settings:
     if "default_address_pools" in fields and not pools:
         raise fields.wrong("default_address_pools", "a list of at least one {base, size}")
     texts = {key: fields.required(key, parse) for key, parse in _TEXTS.items() if key in fields}
-    return Settings()._replace(**texts, default_address_pools=tuple(map(_pool, pools)))
+    wait = fields.whole("port_wait", Settings().port_wait, 0, _PORT_WAIT_MAX)
+    return Settings()._replace(**texts, default_address_pools=tuple(map(_pool, pools)), port_wait=wait)
 
 
 def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:

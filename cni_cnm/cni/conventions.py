@@ -10,7 +10,7 @@ from cni_cnm import validate
 from cni_cnm.cni.document import lowered
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, shown
 from cni_cnm.fields import Fields
-from cni_cnm.model import Dns
+from cni_cnm.model import Dns, Pod
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ class Requested(NamedTuple):
     dns: Dns | None = None
     aliases: tuple[str, ...] = ()
     ports: tuple[PortMapping, ...] = ()
+    pod: Pod = Pod()
     addresses_replace: bool = False
     """True: the addresses replace configured ones (`static`). Those of CNI_ARGS are added to them."""
 
@@ -81,6 +82,7 @@ def requested(config: Fields, args: str) -> Requested:
         dns=_dns(runtime.object("dns")),
         aliases=_aliases(runtime, config.text("name")),
         ports=_ports(runtime),
+        pod=Pod(*(environment.get(f"K8S_POD_{key}", "") for key in ("NAME", "NAMESPACE", "UID"))),
     )
     for source in (common, runtime):
         mac = source.mac("mac")

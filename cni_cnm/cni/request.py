@@ -139,6 +139,7 @@ def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
         dns=requested.dns,
         aliases=requested.aliases,
         ports=requested.ports,
+        pod=requested.pod,
         bandwidth=_bandwidth(config),
         tuning=tuning,
         addresses_replace=requested.addresses_replace,

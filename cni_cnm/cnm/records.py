@@ -24,7 +24,7 @@ from cni_cnm.cnm.record_json import (
     tuning_from_json,
 )
 from cni_cnm.drivers import EndpointPlan, drivers
-from cni_cnm.model import Bandwidth, EndpointKey, Lease, PortmapOptions
+from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
@@ -176,6 +176,8 @@ class EndpointRecord(NamedTuple):
     """
     published_only: bool = False
     """As the network's record has it."""
+    pod: Pod = Pod()
+    """As the runtime names it; not known for others' containers, and not on record by 0.1.0."""
 
     @property
     def role(self) -> Role:
@@ -244,6 +246,7 @@ class EndpointRecord(NamedTuple):
                 "requested_ports": tuple(port_from_json(*port) for port in raw.get("wanted", ())),
                 "portmap": portmap_from_json(*raw.get("portmap", ())),
                 "bandwidth": Bandwidth(*raw["bandwidth"]) if raw.get("bandwidth") else None,
+                "pod": Pod(*raw.get("pod", ())),
                 "tuning": tuning_from_json(raw.get("tuning")),
                 "tuning_before": tuning_from_json(raw.get("before")),
             }

@@ -47,6 +47,7 @@ def _stale(nft: Nft, holders: Iterable[Element], alive: Callable[[str], bool]) -
             raise PortTaken(
                 f"the host port {_port_text(holder)} is already published by {name}",
                 hint="choose another host port, or stop that container first",
+                holder=holder.owner,
             )
         dead.add(holder.owner)
     return tuple(element for element in nft.elements(INET) if element.owner in dead) if dead else ()

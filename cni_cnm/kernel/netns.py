@@ -55,6 +55,16 @@ class KernelNamespaces:
         _require_network(descriptor, path)
         return KernelStack(os.dup(descriptor), path)
 
+    def has_process(self, inode: int) -> bool:
+        return any(_is_in(name, inode) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _is_in(process: str, inode: int) -> bool:
+    try:
+        return os.stat(f"/proc/{process}/ns/net").st_ino == inode
+    except OSError:
+        return False  # it has just ended
+
 
 def open_namespace(path: str) -> int:
     """A descriptor of the network namespace at `path`, which the caller closes. Creates nothing."""

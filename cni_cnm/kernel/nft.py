@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.nft import Stream
     from cni_cnm.kernel.nftables.libnftables import Runner
     from cni_cnm.kernel.nftables.nfnetlink import Questions
+    from cni_cnm.kernel.nftables.nft_removals import NftRemovals
     from cni_cnm.model import IPAddress
 
 
@@ -139,6 +140,14 @@ class KernelNft:
         from cni_cnm.kernel.nftables.nft_chains import edit
 
         self._asked(lambda questions: edit(questions, family, change))
+
+    def removals(self, tables: Sequence[str]) -> NftRemovals:
+        from cni_cnm.kernel.nftables.nft_removals import NftRemovals
+
+        try:
+            return self._in_namespace(lambda: NftRemovals(tables))
+        except OSError as error:
+            raise KernelError(f"nftables cannot be watched: {error.strerror}", error.errno or errno.EIO) from error
 
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
         return self._tracked().published(streams, targets)

@@ -280,6 +280,42 @@ def test_delete_table(nft: Nft) -> None:
     assert missing(nft, [ONE]) == []
 
 
+def test_removals_are_reported(nft: Nft) -> None:
+    """A wait ends with the removal of an element of that owner, also one that came before the wait."""
+    nft.commit(Transaction(DECLARE, (ONE, MEMBER)))
+    with nft.removals((TABLE,)) as removals:
+        nft.commit(Transaction(remove=(MEMBER,)))
+        removals.wait(MEMBER.owner, 60)
+        removals.wait("who", 0)
+        assert missing(nft, (ONE,)) == []
+        remover = threading.Thread(target=lambda: nft.commit(Transaction(remove=(ONE,))))
+        remover.start()
+        removals.wait("who", 60)
+        assert missing(nft, (ONE,)) == [ONE]
+        remover.join()
+
+
+def test_networks_as_keys(nft: Nft) -> None:
+    """A pair of networks is found by both, and not by networks that it holds or that hold it."""
+    pairs = [
+        Element(TABLE, "n4", f"{one} . {other}", comment="a net")
+        for one, other in (("10.0.0.0/16", "10.8.0.0/13"), ("10.1.0.0/16", "0.0.0.0/0"), ("10.2.0.0/16", "10.9.9.9"))
+    ]
+    pairs.append(Element(TABLE, "n6", "fd00:1::/64 . fd00:2::/33", comment="a net"))
+    declare = DECLARE + "".join(
+        f"add set {TABLE} n{version} {{ type {kind} . {kind}; flags interval; }}\n"
+        for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr"))
+    )
+    nft.commit(Transaction(declare, tuple(pairs)))
+    nft.commit(Transaction(declare, tuple(pairs)))
+    assert nft.find(pairs) == pairs
+    assert sorted([*nft.elements(TABLE, "n4"), *nft.elements(TABLE, "n6")]) == sorted(pairs)
+    for key in ("10.0.0.0/16 . 10.8.0.0/14", "10.0.0.0/15 . 10.8.0.0/13", "10.0.0.0/16 . 10.8.0.1"):
+        assert nft.find([pairs[0]._replace(key=key)]) == [None]
+    nft.commit(Transaction(remove=tuple(pairs)))
+    assert missing(nft, pairs) == pairs
+
+
 def test_threads(nft: Nft) -> None:
     """Many threads put, look and remove at once, one of them declaring; no thread loses an element."""
     errors: list[CnmError] = []

@@ -20,6 +20,8 @@ class MemoryNamespaces:
         self._inodes = FIRST_INODE
         self._host = self._space()
         self._spaces: dict[str, Space] = {}
+        self.running: set[int] = set()
+        """Inode numbers of namespaces with a process."""
 
     def host(self) -> MemoryStack:
         return MemoryStack(self._machine, self._host, "")
@@ -31,6 +33,10 @@ class MemoryNamespaces:
         if space is None:
             raise NamespaceGone(f"there is no network namespace at {path}: No such file or directory")
         return MemoryStack(self._machine, space, path)
+
+    def has_process(self, inode: int) -> bool:
+        """Processes are not a part of this machine: `running` says where there are some."""
+        return inode in self.running
 
     def create(self, path: str) -> MemoryStack:
         """A new namespace at `path`. One that is there is removed first."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 from _thread import allocate_lock
+from collections import Counter
+from time import monotonic, sleep
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import ElementTaken, Handle
@@ -124,6 +126,9 @@ class MemoryNft:
     def edit_filter(self, family: str, change: Callable[[FilterTable], Sequence[Edit]]) -> None:
         """Other programs have no table here."""
 
+    def removals(self, tables: Sequence[str]) -> MemoryRemovals:
+        return MemoryRemovals(self, tables)
+
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
         self.forgotten.append(("published", tuple(streams), frozenset(targets)))
         return 0
@@ -176,3 +181,26 @@ class MemoryNft:
 
     def _there(self, element: Element) -> Element | None:
         return self.sets.get((element.table, element.set), {}).get(plain(element.key))
+
+
+class MemoryRemovals:
+    """Looks every millisecond."""
+
+    def __init__(self, nft: MemoryNft, tables: Sequence[str]) -> None:
+        self._nft, self._tables = nft, tables
+        self._before = self._count()
+
+    def __enter__(self) -> MemoryRemovals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self, owner: str, timeout_s: float) -> None:
+        deadline = monotonic() + timeout_s
+        while self._before.get(owner, 0) <= self._count().get(owner, 0) and monotonic() < deadline:
+            sleep(0.001)
+        self._before = self._count()
+
+    def _count(self) -> Counter[str]:
+        return Counter(element.owner for table in self._tables for element in self._nft.elements(table))

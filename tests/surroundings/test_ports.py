@@ -105,6 +105,7 @@ def test_another_container_is_refused_as_before(side: Side) -> None:
     first, second = publishing(FIRST, ONE), publishing(SECOND, ONE)
     side.add(first).ok()
     side.add(second, ifname="eth1").ok()
+    serve(side)  # a container that runs is not about to leave
     for _ in range(2):
         refused = side.add(second, "c2")
         assert (refused.code, refused.json["code"]) == (1, 100)

@@ -118,6 +118,7 @@ def test_taken_port_names_its_owner(side: Side) -> None:
     side.container("c1")
     side.container("c2")
     side.add(conf(port(8080, 80))).ok()
+    serve(side, "c1", "tcp", 80)  # a container that runs is not about to leave
     refused = side.add(conf(port(8080, 80)), "c2")
     assert (refused.code, refused.json["code"]) == (1, 100)
     assert "net/c1/eth0" in refused.json["msg"]

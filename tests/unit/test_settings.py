@@ -24,10 +24,12 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file's values replace the defaults, key by key."""
     path = tmp_path / "config.toml"
-    path.write_text('run_dir = "/tmp/r"\nlog = "none"\ndefault_address_pools = [{base = "10.8.0.0/16", size = 24}]\n')
+    path.write_text(
+        'run_dir = "/tmp/r"\nlog = "none"\nport_wait = 9\ndefault_address_pools = [{base = "10.8.0.0/16", size = 24}]\n'
+    )
     monkeypatch.setenv("CNI_CNM_CONFIG", str(path))
     expected = Settings(
-        run_dir="/tmp/r", log="none", default_address_pools=(AddressPool(ip_network("10.8.0.0/16"), 24),)
+        run_dir="/tmp/r", log="none", port_wait=9, default_address_pools=(AddressPool(ip_network("10.8.0.0/16"), 24),)
     )
     assert load() == load(str(path)) == expected
 
@@ -36,6 +38,7 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "named"),
     [
         ("x = ", "is not TOML"),
+        ("port_wait = 31", "port_wait is 31, it must be between 0 and 30"),
         ('rundir = "/x"', "rundir is an unknown key"),
         ("run_dir = 5", "run_dir is 5, it must be a string"),
         ('run_dir = "x"', 'run_dir is "x", it must be an absolute path'),

@@ -14,6 +14,7 @@ from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import READY
 from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
 from cni_cnm.drivers import Place
+from cni_cnm.errors import PortTaken
 from cni_cnm.firewall import portmap
 from cni_cnm.model import Lease, stable_mac
 
@@ -99,7 +100,12 @@ def connect(
     undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))
     if joined.ports and device.host:
         host.stack.set_sysctls(portmap.sysctls(device.host[0].name, joined.portmap))
-    warnings = enforce_endpoint(host, joined, policy)
+    try:
+        warnings = enforce_endpoint(host, joined, policy)
+    except PortTaken as taken:
+        from cni_cnm.cnm.endpoint import leaving_holder
+
+        warnings = leaving_holder.wait(host, joined, taken, lambda: enforce_endpoint(host, joined, policy))
     endpoint.write(state=READY)
     attachment = results.attachment(endpoint.record, elected)
     if joined.ports and role.outside != "plugin":

@@ -47,6 +47,7 @@ def new_record(
         portmap=portmap,
         bandwidth=spec.bandwidth,
         tuning=spec.tuning,
+        pod=spec.pod,
         published_only=network.published_only,
     )
 

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     """Protocol number (6, 17) and ports of the host."""
 
 
+class Removals(Protocol):
+    """Reports of removed elements. A context manager that ends them."""
+
+    def __enter__(self) -> Removals: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait(self, owner: str, timeout_s: float) -> None:
+        """Until an element of this owner, or a whole set, is removed. At most `timeout_s` seconds."""
+
+
 class Nft(Protocol):
     """Our nftables tables in the host's namespace, and what connection tracking keeps of published ports."""
 
@@ -78,6 +89,9 @@ class Nft(Protocol):
 
         `change` is called again if the table was changed meanwhile, and not at all if it is absent.
         """
+
+    def removals(self, tables: Sequence[str]) -> Removals:
+        """What is removed from these tables from now on, by any program."""
 
     def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
         """Delete tracked UDP streams to these host ports that do not go to `targets`, where the ports lead now.

@@ -60,12 +60,13 @@ ANYTHING = Change(rules=True, broken=True, hooks=True, added=True)
 class NftMonitor(Notifications):
     """Of the network namespace of the thread that creates it. OSError where the kernel has no nftables.
 
-    `tables` are ours, as `FAMILY TABLE`. A program is ours if its name (comm of the thread) begins with `ourselves`.
+    `tables` are ours, as `FAMILY TABLE`. A program is ours if its name (comm of the thread) begins with `ourselves`;
+    None: no program is.
     """
 
-    def __init__(self, tables: Collection[str], ourselves: str) -> None:
+    def __init__(self, tables: Collection[str], ourselves: str | None) -> None:
         self._tables = {(nfnetlink.FAMILIES[table.split(" ")[0]], table.split(" ")[1]) for table in tables}
-        self._ourselves = ourselves.encode()
+        self._ourselves = None if ourselves is None else ourselves.encode()
         self._change = NOTHING
         """Of a transaction whose end has not come yet."""
         self._owners = set[str]()
@@ -88,7 +89,7 @@ class NftMonitor(Notifications):
         for kind, family, begin, end in nfnetlink.nft_messages(data):
             if kind == _END:
                 program = nlattr.raw(data, nlattr.places(data, begin, end).get(_PROGRAM))
-                if not program.startswith(self._ourselves):
+                if self._ourselves is None or not program.startswith(self._ourselves):
                     found |= self._change | Change(owners=frozenset(self._owners))
                 self._begin()
             elif kind in _TABLE_CHAIN_RULE:

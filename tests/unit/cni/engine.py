@@ -95,6 +95,9 @@ class FakeNamespaces:
         found.open += 1
         return found
 
+    def has_process(self, inode: int) -> bool:
+        return False
+
 
 class FakeEngine:
     def __init__(self, answer: Attachment = ATTACHMENT, families: tuple[int, ...] | None = (4,)) -> None:
