@@ -138,12 +138,12 @@ class PluginHost:
         }
 
     def elements(self) -> str:
-        """What the packet filter has of ours that names an owner."""
+        """What the packet filter has of endpoints and networks. The set `foreign` has bridges of other programs."""
         listed = self.node.run("nft", "-j", "list", "table", "inet", "cni_cnm")
         if listed.code:
             return ""
         sets = (one.get("set") or one.get("map") for one in json.loads(listed.out)["nftables"])
-        held = [(one["name"], one["elem"]) for one in sets if one and one.get("elem")]
+        held = [(one["name"], one["elem"]) for one in sets if one and one.get("elem") and one["name"] != "foreign"]
         return json.dumps(held) if held else ""
 
 
