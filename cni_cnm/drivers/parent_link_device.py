@@ -27,11 +27,15 @@ _TRIES = 5
 
 
 def name(options: ParentLinkOptions, host: Stack) -> str:
-    """What the parent on the host is called; "" if that is not known, or it is in the container."""
+    """What the parent on the host is called; "" if that is not known, or it is in the container.
+
+    A configuration may name it by an alternative name, another one by its own: to both it is the same link.
+    """
     if options.in_container:
         return ""
-    link = None if options.private or options.parent else uplink(host)
-    return options.private or options.parent or (link.name if link is not None else "")
+    named = options.private or options.parent
+    link = host.link(named) if named else uplink(host)
+    return link.name if link is not None else named
 
 
 def validate(options: ParentLinkOptions, stack: Stack) -> None:

@@ -205,3 +205,23 @@ def test_another_name_given_later_is_refused(side: Side) -> None:
     refused = side.add(config)
     assert (refused.code, refused.json["code"]) == (1, 7)
     assert "br0" in refused.json["msg"]
+
+
+def test_a_parent_by_two_names_is_one_parent(side: Side) -> None:
+    """Two macvlan networks that cannot share a link are refused also if one of them has its alternative name."""
+    for argv in (
+        "link add up0 type veth peer name far0",
+        "link set up0 up",
+        "link property add dev up0 altname lan0",
+    ):
+        side.node.run("ip", *argv.split()).ok()
+    side.container("c1")
+    alone = cnm("alone", "10.91.0.0/24", driver="macvlan", master="up0", mode="passthru")
+    second = cnm("second", "10.92.0.0/24", driver="macvlan", master="lan0", mode="bridge")
+    side.add(alone).ok()
+    side.container("c2")
+    refused = side.add(second, "c2")
+    assert (refused.code, refused.json["code"]) == (1, 104)
+    assert "up0" in refused.json["msg"]
+    assert "alone" in refused.json["msg"]
+    side.delete(alone).ok()
