@@ -5,7 +5,7 @@ from __future__ import annotations
 from cni_cnm import ipam
 from cni_cnm.cnm.network import shared_parent
 from cni_cnm.cnm.network.network_description import spec_of
-from cni_cnm.cnm.packet_filter import allow_networks, firewall_state, foreign_accepts, network_elements
+from cni_cnm.cnm.packet_filter import allow_networks, firewall_state, foreign_accepts, foreign_bridges, network_elements
 from cni_cnm.cnm.records import endpoint_records, load_network
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
@@ -79,5 +79,5 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         if not (force and gathered.unanswered):
             raise_gathered(gathered.errors)
         host.store.delete(NETWORKS, record.name)
-        firewall_state.forget_bridges(host)
+        foreign_bridges.forget(host)
     return [*gathered.notes, *(str(error) for error in gathered.errors)]

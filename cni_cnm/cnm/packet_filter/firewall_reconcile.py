@@ -47,8 +47,7 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
         declared, state = (), firewall_state.State()
         ownerless_elements.remove_locked(host)
     policies = {record.id: record.policy for record in network_records(host.store)} | dict(more)
-    if any(policy.isolates for policy in policies.values()):
-        state = foreign_bridges.put_all(host, state)
+    state = foreign_bridges.put_all(host, state, isolates=any(policy.isolates for policy in policies.values()))
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
     accepted = {**alone, **accepted}
     stamp, watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))
@@ -82,16 +81,15 @@ def put_foreign_bridges(host: Host) -> None:
         state = firewall_state.load(host)
         if state.epoch != host.epoch:  # the next ADD does it with everything else
             return
-        if not any(record.policy.isolates for record in network_records(host.store)):
-            return
-        found = foreign_bridges.put_all(host, state)
+        isolates = any(record.policy.isolates for record in network_records(host.store))
+        found = foreign_bridges.put_all(host, state, isolates=isolates)
         if found == state:
             return
         firewall_state.store(host, found, found.chains, found.declared)
         # A network may have been made since its bridge was taken for foreign. One that is recorded only after this look
         # finds its bridge in the state, and puts it right itself (enforce.py).
         if any(record.policy.bridge in found.foreign for record in network_records(host.store)):
-            found = foreign_bridges.put_all(host, found)
+            found = foreign_bridges.put_all(host, found, isolates=isolates)
             firewall_state.store(host, found, found.chains, found.declared)
 
 

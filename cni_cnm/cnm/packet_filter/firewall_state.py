@@ -138,12 +138,5 @@ def base_chains(declare: str) -> list[str]:
     return [" ".join(words[2:5]) for words in lines if words[:2] == ["add", "chain"] and "hook" in words]
 
 
-def forget_bridges(host: Host) -> None:
-    """After a network is removed: its bridge may be foreign from now on. The caller holds the lock."""
-    state = load(host)
-    if state.bridges:
-        store(host, state._replace(bridges=()), state.chains, state.declared)
-
-
 def _digest(declare: str) -> str:
     return digest(declare)[:12]

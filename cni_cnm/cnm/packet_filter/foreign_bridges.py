@@ -36,15 +36,33 @@ def are_current(host: Host, state: State) -> bool:
     return bool(_stamp(host, state.foreign) == state.bridges)
 
 
-def put_all(host: Host, state: State) -> State:
-    """Make the set as it should be. Returns the state with what to compare from now on. The caller holds the lock."""
-    names = find(host)
+def put_all(host: Host, state: State, *, isolates: bool) -> State:
+    """Make the set as it should be: empty if no network `isolates`. The caller holds the lock.
+
+    Returns the state with what to compare from now on.
+    """
+    if not (isolates or state.foreign):
+        return state
+    names = find(host) if isolates else set()
     there = {element.key.strip('"') for element in host.nft.elements(INET, "foreign")}
     transaction = isolation.change_foreign(sorted(names - there), sorted(there - names))
     if transaction.put or transaction.remove:
         host.nft.commit(transaction, declare=not firewall_state.is_declared(state, transaction.declare))
     foreign = tuple(sorted(names))
-    return state._replace(bridges=_stamp(host, foreign), foreign=foreign)
+    return state._replace(bridges=_stamp(host, foreign) if isolates else (), foreign=foreign)
+
+
+def forget(host: Host) -> None:
+    """After a network is removed: its bridge may be foreign from now on. With the last one that isolates, all go.
+
+    The caller holds the lock.
+    """
+    state = firewall_state.load(host)
+    if not (state.bridges or state.foreign):
+        return
+    if not any(record.policy.isolates for record in network_records(host.store)):
+        state = put_all(host, state, isolates=False)
+    firewall_state.store(host, state._replace(bridges=()), state.chains, state.declared)
 
 
 def missing(host: Host) -> str:
