@@ -66,7 +66,9 @@ def _refuse_edit(host: Host, network: ConfiguredNetwork, record: NetworkRecord |
 
 
 def _subnets(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> Sequence[Subnet]:
-    """Of the network as the next attach makes it; none where that is known only then."""
+    """Of the network as the next attach makes it; none where that is known only then, or to a plugin."""
+    if network.role.interface == "moved":
+        return ()
     if record is not None:
         asked = network_description.describe_again(network, record)
     elif network.addressing.recorded:
