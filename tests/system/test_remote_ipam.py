@@ -351,7 +351,8 @@ def test_made_by_the_command_line(side: Side, rec: Recorder) -> None:
 
 def test_an_executable_on_cni_path_is_before_a_plugin(side: Side, rec: Recorder) -> None:
     """Of the same name: the plugin is not asked."""
-    side.node.write("/run/ipam/rec", '#!/bin/sh\necho \'{"cniVersion": "1.0.0", "ips": []}\'\n')
+    answer = '{"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}]}'
+    side.node.write("/run/ipam/rec", f"#!/bin/sh\necho '{answer}'\n")
     side.node.run("chmod", "+x", "/run/ipam/rec").ok()
     side.path += ":/run/ipam"
     side.add({**conf("bridge"), "cniVersion": "1.0.0"}).ok()
