@@ -66,4 +66,6 @@ def _is_current(host: Host, state: State, key: str, policy: Policy | None) -> bo
         return True
     if policy.bridge in state.foreign:
         return False
-    return host.watches_bridges or foreign_bridges.are_current(host, state)
+    if host.watches_bridges and state.bridges:  # not recorded before the first network that isolates
+        return True
+    return foreign_bridges.are_current(host, state)
