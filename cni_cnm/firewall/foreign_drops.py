@@ -63,7 +63,8 @@ def obstacles(
         ends = [end - {_BACK} | ({_DEFAULT if chain.drops else _DECIDED} if _BACK in end else set()) for end in ends]
         reached = [end for end in ends if _DEFAULT in end]
         if reached:
-            certain = any(end == {_DEFAULT} for end in reached)
+            of_a_device = chain.family == "netdev" or (chain.family == "inet" and chain.hook == _INGRESS)
+            certain = not of_a_device and any(end == {_DEFAULT} for end in reached)  # which may be another's
             family = chain.family if chain.family in ("ip", "ip6") else ""
             found.append(Obstacle(family, certain, _sentence(bridge, chain, certain=certain)))
     return found

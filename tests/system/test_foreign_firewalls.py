@@ -26,6 +26,10 @@ CHAINS = {
         "add chain ip raw PREROUTING { type filter hook prerouting priority -300; policy drop; }",
     ],
     "mangle": ["add table ip mg", "add chain ip mg post { type filter hook postrouting priority 0; policy drop; }"],
+    "bridge": [
+        "add table bridge sw",
+        "add chain bridge sw f { type filter hook prerouting priority 0; policy drop; }",
+    ],
     "last rule": [
         "add table inet fw",
         "add chain inet fw gate { type filter hook forward priority 0; policy accept; }",
@@ -184,6 +188,40 @@ def test_a_chain_that_accepts_our_bridge_is_not_told(side: Side) -> None:
     again = side.add(config, "c2").ok()
     assert "cannot tell" in again.err
     assert "cannot tell" in side.check(config, added.json).ok().err
+
+
+def test_a_chain_of_a_device_is_told(side: Side) -> None:
+    """It sees what comes in by that device alone: ADD warns, and CHECK passes."""
+    nft(
+        side,
+        "add table netdev edge",
+        "add chain netdev edge i { type filter hook ingress device up0 priority 0; policy drop; }",
+    )
+    config = conf()
+    added = side.add(config).ok()
+    assert "the nftables table netdev edge" in added.err
+    assert "the nftables table netdev edge" in side.check(config, added.json).ok().err
+
+
+@pytest.mark.parametrize("dropping", ["nft", "legacy", "both"])
+def test_both_backends_of_iptables_beside_each_other(side: Side, dropping: str) -> None:
+    """Programs of one host may use either: each that drops gets the accept, and each is left as it was."""
+    for backend in ("nft", "legacy"):
+        policy = "DROP" if dropping in (backend, "both") else "ACCEPT"
+        run(side, f"iptables-{backend} -P FORWARD {policy}")
+        run(side, f"iptables-{backend} -A FORWARD -s 203.0.113.0/24 -j DROP")
+    config = conf(**PUBLISHED)
+    side.add(config).ok()
+    serve(side, "c1", "tcp", 80)
+    assert out(side)
+    assert published(side)
+    for backend in ("nft", "legacy"):
+        ours = run(side, f"iptables-{backend}-save -t filter").count("cni-cnm:")
+        assert ours == (2 if dropping in (backend, "both") else 0)
+    side.delete(config).ok()
+    run(side, f"{side.executable} network rm net")
+    for backend in ("nft", "legacy"):
+        assert "cni-cnm:" not in run(side, f"iptables-{backend}-save -t filter")
 
 
 def test_a_rule_that_is_not_understood_is_told(side: Side) -> None:

@@ -77,7 +77,7 @@ def test_chains_that_are_entered() -> None:
     ("expected", "family", "hook"),
     [
         ("certain", "ip", PREROUTING), ("certain", "ip6", POSTROUTING), ("no", "inet", INPUT),
-        ("certain", "bridge", INPUT), ("certain", "netdev", 0), ("certain", "arp", 0),
+        ("certain", "bridge", INPUT), ("perhaps", "netdev", 0), ("certain", "arp", 0),
     ],
 )  # fmt: skip
 def test_hooks(expected: str, family: str, hook: int) -> None:
