@@ -1,6 +1,6 @@
 """User instructions of a call: what it costs in Python, without the noise of a clock. Run by scripts/measure.
 
-service   a warm ADD and DEL by the service's request handler: the difference of 40 and 20 pairs, by the pair
+service   a warm ADD and DEL by the service's request handler: the 21st to 40th pair of a process, by the pair
 start     processes of the built program: VERSION, and ADD and DEL on a node that has no service
 
 Callgrind counts user instructions; the kernel's are not in the figure. Each figure is the median of three runs with one
@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench.pairs import BARE, CONFIGURATIONS, environ, pod
+from tests.bench.pairs import BARE, CONFIGURATIONS, COUNTED, MARK, WARM_UP, environ, pod
 from tests.program import ROOT
 from tests.system.node import Node
 
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RUNS = 3
-PAIRS = 20, 40
 COUNTS = "/run/counts"
-CALLGRIND = [
-    "valgrind", "--quiet", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={COUNTS}.%p", "--",
-]  # fmt: skip
 
 
 def main() -> int:
@@ -55,8 +51,7 @@ def main() -> int:
     for _ in range(RUNS):
         if "service" in options.what:
             for name in CONFIGURATIONS:
-                fewer, more = (service(options.source.resolve(), name, pairs) for pairs in PAIRS)
-                found.setdefault(f"service {name}", []).append((more - fewer) // (PAIRS[1] - PAIRS[0]))
+                found.setdefault(f"service {name}", []).append(service(options.source.resolve(), name))
         if "start" in options.what:
             for verb, instructions in start(options.program.resolve()).items():
                 found.setdefault(f"start {verb}", []).append(instructions)
@@ -70,13 +65,13 @@ def main() -> int:
     return 0
 
 
-def service(source: Path, name: str, pairs: int) -> int:
-    """Instructions of a process that imports the service of the checkout `source` and serves so many pairs."""
-    node = _node(pairs)
+def service(source: Path, name: str) -> int:
+    """Instructions of a warm pair in a process that has imported the service of the checkout `source`."""
+    node = _node(WARM_UP + COUNTED)
     try:
-        command = [sys.executable, "-m", "tests.bench.pairs", name, str(pairs)]
-        node.run(*CALLGRIND, *command, env={"PYTHONHASHSEED": "0", "PYTHONPATH": str(source)}, timeout=600).ok()
-        return _counted(node)
+        command = [*_callgrind(f"--dump-before={MARK}"), sys.executable, "-m", "tests.bench.pairs", name]
+        node.run(*command, env={"PYTHONHASHSEED": "0", "PYTHONPATH": str(source)}, timeout=600).ok()
+        return _counted(node, part="2") // COUNTED
     finally:
         node.close()
 
@@ -89,7 +84,7 @@ def start(program: Path) -> dict[str, int]:
             _call(node, [str(program)], verb, 0)
         found = {}
         for verb in ("VERSION", "ADD", "DEL"):
-            _call(node, [*CALLGRIND, str(program)], verb, 1)
+            _call(node, [*_callgrind(), str(program)], verb, 1)
             found[verb] = _counted(node)
         return found
     finally:
@@ -108,11 +103,17 @@ def _call(node: Node, command: Sequence[str], verb: str, number: int) -> None:
     node.run(*command, stdin=json.dumps(BARE), env={**environ(verb, number), "PYTHONHASHSEED": "0"}, timeout=600).ok()
 
 
-def _counted(node: Node) -> int:
-    """Instructions in the files that callgrind has left, one for each process; the files are removed."""
+def _callgrind(*options: str) -> list[str]:
+    out = f"--callgrind-out-file={COUNTS}.%p"
+    return ["valgrind", "--quiet", "--tool=callgrind", "--trace-children=yes", out, *options, "--"]
+
+
+def _counted(node: Node, part: str = "") -> int:
+    """Instructions in the files that callgrind has left, one for each process, or in one part of the only process."""
     total = 0
     for path in node.path("/run").glob(f"{os.path.basename(COUNTS)}.*"):
-        total += sum(map(int, re.findall(r"^totals: (\d+)", path.read_text(encoding="utf-8"), re.MULTILINE)))
+        if not part or path.suffix == f".{part}":
+            total += sum(map(int, re.findall(r"^totals: (\d+)", path.read_text(encoding="utf-8"), re.MULTILINE)))
         path.unlink()
     if not total:
         sys.exit("measure: callgrind counted nothing")

@@ -1,4 +1,4 @@
-"""Pairs of ADD and DEL through the service's request handler, in this process: python -m tests.bench.pairs NAME COUNT.
+"""Pairs of ADD and DEL through the service's request handler, in this process: python -m tests.bench.pairs NAME.
 
 For scripts/measure, which runs it under callgrind in a node that has the namespaces `pod(0)`, `pod(1)`, …: each pod has
 a new one, as with a runtime.
@@ -16,6 +16,9 @@ from cni_cnm.service.handler import Handler
 from cni_cnm.service.protocol import Request
 from cni_cnm.service.server import Call
 
+WARM_UP, COUNTED = 20, 20
+MARK = "getpriority"
+"""What `mark` calls."""
 BARE: dict[str, Any] = {
     "cniVersion": "1.0.0", "name": "bare", "type": "cni-cnm", "owner": "bench", "bridge": "bare0", "isGateway": True,
     "ipam": {"type": "host-local", "subnet": "10.90.0.0/16", "routes": [{"dst": "0.0.0.0/0"}]},
@@ -45,7 +48,12 @@ def environ(verb: str, number: int = 0) -> dict[str, str]:
     }  # fmt: skip
 
 
-def main(name: str, count: int) -> None:
+def mark() -> None:
+    """Call the function at whose entry callgrind writes down what it has counted so far, and begins anew."""
+    os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def main(name: str) -> None:
     import gc
     from importlib import import_module
 
@@ -55,15 +63,18 @@ def main(name: str, count: int) -> None:
     gc.disable()  # a whole collection is 30 million instructions, and falls into some runs and not into others
     stdin = json.dumps(CONFIGURATIONS[name]).encode()
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
-    for number in range(count):
+    for number in range(WARM_UP + COUNTED):
+        if number == WARM_UP:
+            mark()
         netns = os.open(f"/run/netns/{pod(number)}", os.O_RDONLY)
         for verb in ("ADD", "DEL"):
             answer = handler(Call(Request(environ(verb, number), ["cni-cnm"], stdin), (own, netns), os.getpid()))
             if answer.code:
                 sys.exit(f"{verb} ended with {answer.code}: {answer.out!r} {answer.err!r}")
         os.close(netns)
+    mark()
     os._exit(0)  # threads that wait for the kernel's acknowledgements are not counted
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])
