@@ -13,6 +13,7 @@ def main() -> int:
 
         sys.stdout.write(answer())
         return 0
+    os.umask(0o022)  # modes of files and folders are ours, not the caller's
     if command:
         import gc
 

@@ -77,9 +77,10 @@ def load(path: str = "") -> Settings:
     path = path or PATH
     import tomllib
 
+    from cni_cnm import text_file
+
     try:
-        with open(path, "rb") as file:
-            raw = tomllib.load(file)
+        raw = tomllib.loads(text_file.read(path).decode())
     except OSError as error:
         raise IoFailed(f"the settings file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:

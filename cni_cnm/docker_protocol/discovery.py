@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from cni_cnm import validate
+from cni_cnm import text_file, validate
 from cni_cnm.errors import InvalidConfig, IoFailed, shown
 from cni_cnm.fields import Fields
 from cni_cnm.named_tuple import NamedTuple
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SOCKETS = "/run/docker/plugins"
 SPECS = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
-_SPEC_MAX = 65536
 _NAME_MAX = 128
 _SCHEMES = ("unix", "tcp", "http", "https")
 
@@ -91,8 +90,7 @@ def _is_socket(path: str) -> bool:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(_SPEC_MAX)
+        return text_file.read(path).decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

@@ -1,35 +1,79 @@
-"""One line for each request, in syslog or in the file that the settings name."""
+"""One line for each request, in syslog or in the file that the settings name.
+
+A log stops nothing. It is opened and written without waiting, and a line that cannot be written is dropped. The reason
+goes to stderr: once, until a line can be written again.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
+from time import strftime
 
 from cni_cnm.errors import CnmError
+from cni_cnm.frontend.one_line import one_line
 from cni_cnm.settings import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.settings import Settings
 
+_SYSLOG = "/dev/log"
+_PRIORITY = 3 << 3 | 6
+"""The facility daemon, the severity info (syslog(3))."""
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""Without O_NONBLOCK a pipe without a reader would hold the call for ever."""
+
+_failing: set[str] = set()
+"""Targets of which stderr has the reason."""
+_sockets: list[socket] = []
+"""At most one. It has no peer, so a daemon that is started again is found."""
+
 
 def log(summary: str, duration_ms: float, settings: Settings | None = None) -> None:
-    """The request in one line, to syslog or to the file that the settings name. No error if it cannot be written."""
+    """The request in one line, to syslog or to the file that the settings name. Never raises, and never waits."""
     try:
         target = (settings or load()).log
     except CnmError:
         target = "syslog"
-    line = f"{summary} {duration_ms:.1f} ms"
-    if target == "syslog":
-        import syslog
+    if target == "none":
+        return
+    line = f"cni-cnm[{os.getpid()}]: {one_line(summary)} {duration_ms:.1f} ms"
+    try:
+        if target == "syslog":
+            _to_syslog(f"<{_PRIORITY}>{strftime('%b %e %H:%M:%S')} {line}".encode())
+        else:
+            _to_file(target, f"{strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n".encode())
+    except OSError as error:
+        if target not in _failing:
+            _failing.add(target)
+            _say(f"cni-cnm: the log {target} cannot be written: {error.strerror}")
+    else:
+        _failing.discard(target)
 
-        syslog.openlog("cni-cnm", syslog.LOG_PID, syslog.LOG_DAEMON)
-        syslog.syslog(line)
-    elif target != "none":
-        from time import strftime
 
-        try:
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        except OSError:
-            return
-        os.write(descriptor, f"{strftime('%Y-%m-%dT%H:%M:%S%z')} cni-cnm[{os.getpid()}]: {line}\n".encode())
+def _to_syslog(line: bytes) -> None:
+    """No error on a host without syslog. syslog(3) would wait while the daemon does not read."""
+    if not _sockets:
+        _sockets.append(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK))
+    try:
+        _sockets[0].sendto(line, _SYSLOG)
+    except FileNotFoundError:
+        pass
+
+
+def _to_file(path: str, line: bytes) -> None:
+    descriptor = os.open(path, _FLAGS, 0o640)
+    try:
+        os.write(descriptor, line)
+    finally:
         os.close(descriptor)
+
+
+def _say(line: str) -> None:
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # stderr is closed, or full as well

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm import text_file
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.model import Dns
 
@@ -20,14 +21,14 @@ def read_file(path: str) -> Dns:
     """As host-local reads it: several `search` lines are added up. InvalidConfig if the file cannot be read."""
     found: dict[str, list[str]] = {"nameserver": [], "domain": [], "search": [], "options": []}
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                words = line.split()
-                if len(words) < 2 or words[0][0] in "#;" or words[0] not in found:
-                    continue
-                found[words[0]] += words[1:2] if words[0] in ("nameserver", "domain") else words[1:]
+        content = text_file.read(path).decode(errors="replace")
     except OSError as error:
         raise InvalidConfig(f"ipam.resolvConf {path} cannot be read: {error.strerror}") from error
+    for line in content.split("\n"):
+        words = line.split()
+        if len(words) < 2 or words[0][0] in "#;" or words[0] not in found:
+            continue
+        found[words[0]] += words[1:2] if words[0] in ("nameserver", "domain") else words[1:]
     return Dns(
         tuple(found["nameserver"]),
         "".join(found["domain"][-1:]),

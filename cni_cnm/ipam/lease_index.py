@@ -47,7 +47,7 @@ class LeaseIndex:
     def lookup(self, owners: Sequence[str]) -> dict[str, list[str]] | None:
         """Names of the lease files that each of the owners may hold; None if the index is not valid."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+from stat import S_ISLNK
 
 from cni_cnm.errors import IoFailed, TryAgain
 from cni_cnm.state.lock import wait_for
+from cni_cnm.state.small_files import make_folder
 
 TIMEOUT_S = 30.0
 
@@ -25,6 +27,7 @@ class LeaseLock:
 
     def __enter__(self) -> None:
         try:
+            self._refuse_link()
             self._descriptor = self._open()
             self._acquire()
         except OSError as error:
@@ -38,15 +41,27 @@ class LeaseLock:
         self._close()
 
     def _open(self) -> int:
-        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             return os.open(self._path, flags, 0o750)
         except FileNotFoundError:
-            os.makedirs(self._folder, 0o755, exist_ok=True)
+            make_folder(self._folder, 0o755)
             return os.open(self._path, flags, 0o750)
         except IsADirectoryError:
             self._path += "/lock"
             return os.open(self._path, flags, 0o750)
+
+    def _refuse_link(self) -> None:
+        """A link below dataDir would let its owner choose where root writes."""
+        try:
+            found = os.lstat(self._folder)
+        except FileNotFoundError:
+            return
+        if S_ISLNK(found.st_mode):
+            raise IoFailed(
+                f"the lease folder {self._folder} is a symbolic link",
+                hint="replace it by a folder with the leases in it, or set ipam.dataDir to another folder",
+            )
 
     def _acquire(self) -> None:
         if not wait_for(lambda: fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self._timeout_s):

@@ -15,6 +15,7 @@ import socket
 import stat
 
 from cni_cnm.errors import Conflict, IoFailed
+from cni_cnm.state.small_files import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Listener:
     def _listen(self) -> socket.socket:
         folder = os.path.dirname(self._path)
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            make_folder(folder, 0o700)
             self._lock = os.open(
                 f"{self._path.removesuffix('.sock')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )

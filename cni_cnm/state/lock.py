@@ -15,6 +15,7 @@ from time import monotonic, sleep
 
 from cni_cnm.errors import IoFailed, TryAgain, root_hint
 from cni_cnm.model import digest
+from cni_cnm.state.small_files import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ class Lock:
         self._close()
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             try:
                 return os.open(self._path, flags, 0o600)
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
+                make_folder(os.path.dirname(self._path), 0o700)
                 return os.open(self._path, flags, 0o600)
         except OSError as error:
             sentence = f"the lock file {self._path} cannot be opened: {error.strerror}"

@@ -1,20 +1,31 @@
-"""One small file: read at once, and replaced at once. System calls are few: open() makes nine for a read."""
+"""One small file: read at once, and replaced at once. System calls are few: open() makes nine for a read.
+
+No file is opened through a symbolic link, and none is waited for: a pipe in the place of a file is an error.
+Files are made with mode 0600 and folders with the mode given, whatever the process's umask grants.
+"""
 
 from __future__ import annotations
 
 import os
+from errno import EFBIG
 
 _READ_BYTES = 64 << 10
+SIZE_MAX = 16 << 20
+"""Bytes. The largest record has a few KiB for each endpoint or reservation that it lists."""
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """The whole content. OSError (EFBIG) for more than SIZE_MAX."""
+    descriptor = os.open(path, os.O_RDONLY | _SAFE)
     try:
         parts = []
         while part := os.read(descriptor, _READ_BYTES):
             parts.append(part)
             if len(part) < _READ_BYTES:
                 break
+            if len(parts) * _READ_BYTES > SIZE_MAX:
+                raise OSError(EFBIG, os.strerror(EFBIG))
         return b"".join(parts)
     finally:
         os.close(descriptor)
@@ -22,7 +33,7 @@ def read(path: str) -> bytes:
 
 def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durable: bool = False) -> None:
     """Write the file in its place; a reader may see a part. `flags` of open(2); `durable`: on the disk on return."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | _SAFE | flags, 0o600)
     try:
         _write(descriptor, data)
         if durable:
@@ -33,7 +44,7 @@ def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durab
 
 def create(path: str, data: bytes) -> None:
     """Make a file; FileExistsError if there is one. Nothing is left of one that cannot be written whole."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | _SAFE | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         _write(descriptor, data)
     except OSError:
@@ -53,7 +64,7 @@ def replace(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | No
         try:
             write(new, data, durable=durable)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            make_folder(os.path.dirname(path), 0o700)
             write(new, data, durable=durable)
         if mtime_ns is not None:
             os.utime(new, ns=(mtime_ns, mtime_ns))
@@ -64,6 +75,23 @@ def replace(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | No
         except OSError:
             pass
         raise
+
+
+def make_folder(path: str, mode: int) -> None:
+    """Make a folder and those above it that are missing, all with this mode. No error if it is there.
+
+    os.makedirs() makes the ones above with 0777, which is world-writable under the umask 0.
+    """
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        make_folder(os.path.dirname(path), mode)
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:  # by another process, meanwhile
+            pass
 
 
 def remove(path: str) -> None:

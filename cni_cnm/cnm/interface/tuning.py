@@ -205,9 +205,10 @@ def _allowed(path: str) -> list[Pattern[str]] | None:
     """The patterns of the allow-list. None: there is no list, and every sysctl is allowed."""
     import re
 
+    from cni_cnm import text_file
+
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
+        lines = [line.strip() for line in text_file.read(path).decode().split("\n")]
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

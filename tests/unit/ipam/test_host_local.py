@@ -316,6 +316,21 @@ def test_missing_resolv_conf_reserves_nothing(store: LeaseFolder) -> None:
     assert not store.folder.exists()
 
 
+def test_a_link_in_the_place_of_a_file_of_the_store(store: LeaseFolder) -> None:
+    """A lease counts as taken, and is not read. Where the next allocation begins is not written through a link."""
+    elsewhere = store.folder.parent.parent / "elsewhere"
+    elsewhere.write_text("nothing of ours")
+    store.foreign("10.1.0.2", "").unlink()
+    (store.folder / "10.1.0.2").symlink_to(elsewhere)
+    assert store.add(ranges("10.1.0.0/24"), "c1") == ["10.1.0.3"]
+    (store.folder / "last_reserved_ip.0").unlink()
+    (store.folder / "last_reserved_ip.0").symlink_to(elsewhere)
+    with pytest.raises(IoFailed, match=r"last_reserved_ip\.0 cannot be written: Too many levels"):
+        store.add(ranges("10.1.0.0/24"), "c2")
+    assert "10.1.0.4" not in store.held()
+    assert elsewhere.read_text() == "nothing of ours"
+
+
 def test_no_walk_with_many_leases(store: LeaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the index stands, neither ADD nor DEL, with record or without, lists the store."""
     config = ranges("10.1.0.0/16")

@@ -140,3 +140,31 @@ def test_no_index_can_be_kept(store: LeaseFolder) -> None:
     (Path(store.settings.run_dir) / "leases").touch()
     assert store.delete_unrecorded(CONFIG, "r") == {"10.1.0.50"}
     assert store.add(CONFIG, "c1") == ["10.1.0.2"]
+
+
+def test_modes_are_ours(tmp_path: Path) -> None:
+    """The lease folder has the reference's mode, also the folders above it, under the umask 0."""
+    old = os.umask(0)
+    try:
+        with LeaseLock(f"{tmp_path}/cni/networks/podnet"):
+            pass
+    finally:
+        os.umask(old)
+    modes = [path.stat().st_mode & 0o777 for path in sorted((tmp_path / "cni").rglob("*"))]
+    assert modes == [0o755, 0o755, 0o750]
+
+
+@pytest.mark.parametrize("place", ["", "/lock"])
+def test_a_link_below_the_data_dir_is_not_followed(tmp_path: Path, place: str) -> None:
+    """Neither the folder nor the lock: nothing is made where the link leads."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = tmp_path / "podnet"
+    if place:
+        folder.mkdir()
+        (folder / "lock").symlink_to(elsewhere / "made")
+    else:
+        folder.symlink_to(elsewhere)
+    with pytest.raises(IoFailed, match="symbolic link"), LeaseLock(str(folder)):
+        pytest.fail("followed")
+    assert [path.name for path in elsewhere.iterdir()] == []

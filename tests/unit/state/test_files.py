@@ -129,3 +129,49 @@ def test_counting_under_the_lock(store: FileStore) -> None:
     for thread in threads:
         thread.join()
     assert store.get(ENDPOINTS, "n") == {"count": 160}
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_modes_are_ours(tmp_path: Path, umask: int) -> None:
+    """Folders and files, and the folders above that were missing, are of root alone under any umask."""
+    old = os.umask(umask)
+    try:
+        store = FileStore(str(tmp_path / "a/b/run"), str(tmp_path / "a/b/lib"))
+        with store.lock("key"):
+            store.put(ENDPOINTS, "a", {})
+            store.put(NETWORKS, "n", {})
+    finally:
+        os.umask(old)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "a").rglob("*")}
+    assert modes | {(tmp_path / "a").stat().st_mode & 0o777} == {0o700, 0o600}
+
+
+def test_a_link_in_the_place_of_a_record_or_its_temporary_file(store: FileStore, tmp_path: Path) -> None:
+    """Nothing is read or written where it leads. Removing removes the link."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text('{"of": "another"}')
+    store.put(ENDPOINTS, "a", {})
+    record, temporary = tmp_path / "run/endpoints/a.json", tmp_path / "run/endpoints/a.json.tmp"
+    temporary.symlink_to(elsewhere)
+    with pytest.raises(IoFailed, match=r"a\.json cannot be written: Too many levels of symbolic links"):
+        store.put(ENDPOINTS, "a", {"x": 1})
+    store.put(ENDPOINTS, "a", {"x": 1})
+    record.unlink()
+    record.symlink_to(elsewhere)
+    with pytest.raises(IoFailed, match=r"a\.json cannot be read: Too many levels of symbolic links"):
+        store.get(ENDPOINTS, "a")
+    store.delete(ENDPOINTS, "a")
+    assert (os.path.lexists(record), elsewhere.read_text()) == (False, '{"of": "another"}')
+
+
+def test_a_record_that_is_no_file_or_never_ends(store: FileStore, tmp_path: Path) -> None:
+    """A pipe, a folder, a huge file: nothing waits, and no more than a record can have is read."""
+    folder = tmp_path / "run/endpoints"
+    (folder / "folder.json").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.json")
+    with open(folder / "huge.json", "wb") as file:
+        file.truncate(1 << 40)
+    assert store.get(ENDPOINTS, "pipe") is None
+    for name, reason in (("folder", "Is a directory"), ("huge", "File too large")):
+        with pytest.raises(IoFailed, match=rf"{name}\.json cannot be read: {reason}"):
+            store.get(ENDPOINTS, name)
