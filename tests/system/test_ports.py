@@ -192,6 +192,27 @@ def test_internal_network_publishes_nothing(side: Side) -> None:
     assert "br-" not in "".join(side.node.links())
 
 
+@pytest.mark.parametrize(
+    ("network", "host_ip", "lacking"),
+    [
+        ({"ipam": {"subnet": "10.9.0.0/24"}}, "::", "IPv6 address"),
+        ({"ipam": {"subnet": "10.9.0.0/24"}}, "2001:db8::1", "IPv6 address"),
+        ({"ipam": {"subnet": "fd00:9::/64"}}, "0.0.0.0", "IPv4 address"),
+        ({"bridge": "br-l2"}, "", "address"),
+    ],
+)
+def test_port_without_an_address_for_it(side: Side, network: dict[str, Any], host_ip: str, lacking: str) -> None:
+    """No address of that IP version, or none at all: refused with the reason, and nothing is left."""
+    side.container("c1")
+    wish = port(8080, 80, **({"hostIP": host_ip} if host_ip else {}))
+    config = {"cniVersion": "1.1.0", "name": "n", **network, "runtimeConfig": {"portMappings": [wish]}}
+    refused = side.add(config)
+    assert (refused.code, refused.json["code"]) == (1, 7)
+    assert f"n/c1/eth0 has no {lacking} on the network n, so" in refused.json["msg"]
+    assert side.node.links("/run/netns/c1") == {"lo"}
+    assert side.node.files("/run/cni-cnm/endpoints") == set()
+
+
 def test_udp_client_follows_the_port_to_its_next_owner(side: Side) -> None:
     """A client that sends on and on from one port: after the container was replaced it reaches the new one."""
     import sys

@@ -14,7 +14,7 @@ from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import READY
 from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
 from cni_cnm.drivers import Place
-from cni_cnm.errors import PortTaken
+from cni_cnm.errors import InvalidConfig, PortTaken
 from cni_cnm.firewall import portmap
 from cni_cnm.model import Lease, stable_mac
 
@@ -96,6 +96,8 @@ def connect(
 
         shared_ports.share(endpoint)
     joined = endpoint.record
+    if joined.ports and policy.publishes:
+        _require_published(joined)
     undo.push(lambda: endpoint_elements.withdraw(lambda: host.nft, joined, policy, None))
     undo.push(lambda: foreign_accepts.withdraw_endpoint(host, joined, policy))
     if joined.ports and device.host:
@@ -113,6 +115,20 @@ def connect(
 
         warnings = (*warnings, *port_listeners.warnings(joined.ports))
     return attachment._replace(warnings=warnings) if warnings else attachment
+
+
+def _require_published(record: EndpointRecord) -> None:
+    """InvalidConfig for a port that no address of the endpoint can serve: a packet to it would be lost."""
+    versions = {address.interface.version for address in record.addresses}
+    for port in record.ports:
+        lacking = "address" if not versions else ""
+        if port.host_ip is not None and port.host_ip.version not in versions:
+            lacking = f"IPv{port.host_ip.version} address"
+        if lacking:
+            raise InvalidConfig(
+                f"{record.label} has no {lacking} on the network {record.network}, so {port} cannot be published",
+                hint="leave out the port, or publish it on a network with such an address",
+            )
 
 
 def _require_ipv6_mtu(record: EndpointRecord) -> None:
