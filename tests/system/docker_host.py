@@ -26,6 +26,8 @@ from tests.system.node import Done, Node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.system.dockerd import Release
+
 PLUGIN_SOCKET = "/run/docker/plugins/cni-cnm.sock"
 OURS = ("--driver", "cni-cnm", "--ipam-driver", "cni-cnm")
 
@@ -148,10 +150,10 @@ class PluginHost:
 
 
 class DockerHost(PluginHost):
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, release: Release = "20.10") -> None:
         super().__init__(folder)
         try:
-            self.dockerd = Dockerd(self.node, *options)
+            self.dockerd = Dockerd(self.node, *options, release=release)
         except BaseException:
             self.node.close()
             raise
@@ -164,13 +166,13 @@ class DockerHost(PluginHost):
 
 
 @contextmanager
-def docker_host(folder: Path, *options: str) -> Iterator[DockerHost]:
-    """For fixtures: skips where there is no root or no Docker. `options` are dockerd's."""
+def docker_host(folder: Path, *options: str, release: Release = "20.10") -> Iterator[DockerHost]:
+    """For fixtures: skips where there is no root or no such Docker. `options` are dockerd's."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network and mount namespaces")
-    if why := missing():
+    if why := missing(release):
         pytest.skip(why)
-    host = DockerHost(folder, *options)
+    host = DockerHost(folder, *options, release=release)
     try:
         yield host
     finally:

@@ -1,9 +1,11 @@
-"""A real dockerd in a Node: Debian's docker.io with its own containerd, an image made of busybox, nothing shared.
+"""A real dockerd in a Node, with its own containerd and an image made of busybox. Nothing is shared with the machine.
 
     with Dockerd(node) as dockerd:              or the fixture `dockerd`, one a module
         dockerd("network", "create", "red")     `docker …`, Done.ok() or an AssertionError
         dockerd.start("one", "--net=red")       a container of IMAGE that sleeps, by name
         dockerd.execute("one", "ping", "-c1", "two")
+
+There are two releases: Debian's docker.io 20.10, and 29 where `scripts/reference docker` has built it.
 
 The node's /run is its own, so /run/docker/plugins is, too. Containers have their cgroups below one of their own, which
 goes with `close`; everything else ends with the node's first process.
@@ -12,11 +14,17 @@ goes with `close`; everything else ends with the node's first process.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import pytest
+
+from tests.program import ROOT
 from tests.system.busybox import root_file_system
 from tests.system.daemon import Daemon
 from tests.system.node import Done
@@ -25,27 +33,43 @@ if TYPE_CHECKING:
     from tests.system.node import Node
 
 IMAGE = "box"
+Release = Literal["20.10", "29"]
+EVERY_RELEASE = ("20.10", pytest.param("29", marks=pytest.mark.long))
+"""Parameters of the fixtures: the newer release only in a long run. A few tests have both in every run."""
 PROGRAMS = ("dockerd", "docker", "containerd", "runc", "busybox", "iptables")
-CLI = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else "docker"
+DEBIAN = Path("/usr/bin")
 _SOCKET = "unix:///run/docker.sock"
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def missing() -> str:
-    """Why no dockerd can run here; "" if one can."""
+@cache
+def _built() -> tuple[str, str]:
+    """The folder of the newer release's programs, or "" and why there is none."""
+    command = [str(ROOT / "scripts/reference"), "--built", "docker"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout.strip(), "") if done.returncode == 0 else ("", done.stderr.strip())
+
+
+def missing(release: Release = "20.10") -> str:
+    """Why no dockerd of that release can run here; "" if one can."""
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
-    return f"needs {', '.join(absent)}" if absent else ""
+    if absent:
+        return f"needs {', '.join(absent)}"
+    return _built()[1] if release == "29" else ""
 
 
 class Dockerd:
     """One dockerd; `restart` starts it again over the same state. `options` are dockerd's own."""
 
-    def __init__(self, node: Node, *options: str, limit: float = 60) -> None:
+    def __init__(self, node: Node, *options: str, release: Release = "20.10", limit: float = 60) -> None:
         self.node = node
-        self._options = options
+        self.release = release
+        self._programs = Path(_built()[0]) if release == "29" else DEBIAN
+        # The newer release keeps its images in containerd, and is built without seccomp.
+        self._options = options if release == "29" else ("--storage-driver", "overlay2", *options)
         self._limit = limit
         self._cgroup = f"cni-cnm-test-{node.pid}"
-        node.write("/etc/docker/daemon.json", "{}")
+        node.write("/etc/docker/daemon.json", '{"seccomp-profile": "unconfined"}' if release == "29" else "{}")
         node.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
         node.run("sh", "-c", "mkdir -p /var/lib/docker && mount -t tmpfs -o mode=0711 node /var/lib/docker").ok()
         self._daemon: Daemon
@@ -67,7 +91,7 @@ class Dockerd:
             self.node,
             "dockerd", "--host", _SOCKET, "--data-root", "/var/lib/docker", "--exec-root", "/run/docker",
             "--pidfile", "/run/docker.pid", "--cgroup-parent", f"/{self._cgroup}", "--debug",
-            "--storage-driver", "overlay2", *self._options, log="/run/dockerd.log",
+            *self._options, log="/run/dockerd.log", env={"PATH": f"{self._programs}:{os.environ['PATH']}"},
         )  # fmt: skip
         self._daemon.wait(lambda: self.try_("version").code == 0, self._limit)
 
@@ -101,7 +125,7 @@ class Dockerd:
 
     def try_(self, *argv: str, timeout: float = 120) -> Done:
         """`docker argv…`, whatever comes of it."""
-        return self.node.run(CLI, "--host", _SOCKET, *argv, timeout=timeout)
+        return self.node.run(str(self._programs / "docker"), "--host", _SOCKET, *argv, timeout=timeout)
 
     def __call__(self, *argv: str, timeout: float = 120) -> str:
         """Its output, trimmed; AssertionError with what it said if it fails."""

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.system.dockerd import Release
+
 BACKENDS = ["nft", "legacy"]
+DOCKERS = (
+    *(("20.10", backend) for backend in BACKENDS),
+    *(pytest.param(("29", backend), marks=pytest.mark.long) for backend in BACKENDS),
+)
 
 
 class Scene(Crossroads):
     """With the `iptables` of a backend, and a dockerd that is started when the test says so."""
 
-    def __init__(self, folder: Path, backend: str) -> None:
+    def __init__(self, folder: Path, release: Release, backend: str) -> None:
         super().__init__(folder, forwarding=False)
         self.docker: Dockerd | None = None
+        self.release: Release = release
+        self.legacy = backend == "legacy"
         for program in (f"{family}tables{verb}" for family in ("ip", "ip6") for verb in ("", "-save", "-restore")):
             family, dash, verb = program.partition("-")
             link = self.node.path(f"/etc/alternatives/{program}")
@@ -44,7 +52,7 @@ class Scene(Crossroads):
     def start_dockerd(self) -> Dockerd:
         """With forwarding off, as at boot: it turns it on, and drops."""
         self.node.run("sysctl", "-qw", "net.ipv4.ip_forward=0").ok()
-        docker = self.docker = Dockerd(self.node)
+        docker = self.docker = Dockerd(self.node, release=self.release)
         assert self.policy() == "-P FORWARD DROP"
         return docker
 
@@ -89,11 +97,12 @@ CONTAINERS = {
 }
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=DOCKERS, ids="-".join)
 def scene(require_root: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    if why := missing():
+    release, backend = request.param
+    if why := missing(release):
         pytest.skip(why)
-    made = Scene(tmp_path, request.param)
+    made = Scene(tmp_path, release, backend)
     yield made
     made.close()
 
@@ -116,19 +125,18 @@ def test_networks_made_while_dockerd_drops(scene: Scene) -> None:
     assert scene.rules(ours=False) == before
 
 
-def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene, request: pytest.FixtureRequest) -> None:
+def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene) -> None:
     """It starts after the networks, restarts, and its chains are flushed: pods go on.
 
     iptables legacy sends no notification, so there it takes the next ADD.
     """
     scene.pods()
     becomes(scene.of_pods, PODS)
-    legacy = "legacy" in request.node.name
     docker = scene.start_dockerd()
     changes: list[Any] = [lambda: None, docker.restart, lambda: scene.node.run("iptables", "-F", "FORWARD").ok()]
     for number, change in enumerate(changes):
         change()
-        if legacy:
+        if scene.legacy:
             scene.host.add("podnet", f"next{number}", **POD)
         becomes(scene.of_pods, PODS)
         assert scene.policy() == "-P FORWARD DROP"
@@ -136,7 +144,7 @@ def test_dockerd_starts_and_restarts_under_running_pods(scene: Scene, request: p
     becomes(scene.of_containers, CONTAINERS)
     docker.remove("web", "other")
     docker("network", "rm", "mynet")
-    for number in range(3) if legacy else ():
+    for number in range(3) if scene.legacy else ():
         scene.host.delete("podnet", f"next{number}", **POD)
     scene.remove_pods()
     assert scene.rules(ours=True) == []

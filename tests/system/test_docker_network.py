@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.system.docker_host import OURS, DockerHost, docker_host
+from tests.system.dockerd import EVERY_RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerHost]:
-    with docker_host(tmp_path_factory.mktemp("docker")) as host:
+@pytest.fixture(scope="module", params=EVERY_RELEASE)
+def host(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[DockerHost]:
+    with docker_host(tmp_path_factory.mktemp("docker"), release=request.param) as host:
         yield host
 
 

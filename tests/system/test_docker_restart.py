@@ -1,7 +1,7 @@
 """dockerd and the service end in every order, in peace and by SIGKILL, while containers run: everything goes on.
 
-dockerd replays nothing: what it made before it ended it only takes down again. (That newer ones send no
-RevokeExternalConnectivity after a live restore is in test_docker_traps.py; 20.10 does.)
+dockerd replays nothing: what it made before it ended it only takes down again. After a live restore 20.10 sends no
+RevokeExternalConnectivity, and 29 no Leave either: test_docker_traps.py has the tests message by message.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.docker_host import OURS, DockerHost, docker_host
+from tests.system.dockerd import EVERY_RELEASE
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class Scene:
         assert not {link for link in host.node.links() if link.startswith(("veth", "br-", "tmp"))}
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerHost]:
-    with docker_host(tmp_path_factory.mktemp("docker"), "--live-restore") as host:
+@pytest.fixture(scope="module", params=EVERY_RELEASE)
+def host(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[DockerHost]:
+    with docker_host(tmp_path_factory.mktemp("docker"), "--live-restore", release=request.param) as host:
         yield host
 
 

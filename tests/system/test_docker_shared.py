@@ -15,9 +15,9 @@ SHARED = (*OURS, "-o", "cni-cnm.network=podnet", "--ipam-opt", "cni-cnm.network=
 SUBNET = {"ipam": {"type": "host-local", "subnet": "10.88.0.0/24"}}
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerHost]:
-    with docker_host(tmp_path_factory.mktemp("docker")) as host:
+@pytest.fixture(scope="module", params=("20.10", "29"))
+def host(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[DockerHost]:
+    with docker_host(tmp_path_factory.mktemp("docker"), release=request.param) as host:
         yield host
 
 

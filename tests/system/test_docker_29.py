@@ -1,0 +1,95 @@
+"""What only Docker 29 has: priorities of gateways, and a packet filter of its own in nftables.
+
+Tests that both releases pass are in the other files, where 29 is a parameter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.crossroads import PODS, Crossroads, becomes, together
+from tests.system.docker_host import OURS, docker_host
+from tests.system.dockerd import Dockerd, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.system.docker_host import DockerHost
+
+
+def test_the_default_gateway_and_the_ports_are_where_the_priority_says(require_root: None, tmp_path: Path) -> None:
+    """`--gw-priority` chooses the network; when it is left and joined again, route and published port follow."""
+    with docker_host(tmp_path, release="29") as host:
+        docker = host.dockerd
+        for name, subnet in (("aa", "172.30.1.0/24"), ("bb", "172.30.2.0/24")):
+            docker("network", "create", *OURS, "--subnet", subnet, name)
+        networks = ("--net", "name=aa,gw-priority=0", "--net", "name=bb,gw-priority=10")
+        docker.start("web", *networks, "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
+        for change, network, gateway in (
+            ((), "bb", "172.30.2.1"),
+            (("disconnect", "bb", "web"), "aa", "172.30.1.1"),
+            (("connect", "--gw-priority", "20", "bb", "web"), "bb", "172.30.2.1"),
+        ):
+            if change:
+                docker("network", *change)
+            route = docker.execute("web", "ip", "route", "show", "default").ok().out.split()
+            assert route[:3] == ["default", "via", gateway]
+            assert _target(host) == docker.address("web", network)
+            assert "404" in host.node.run("busybox", "wget", "-O-", "http://127.0.0.1:8080/none").err
+        docker.remove("web")
+        assert not _target(host)
+
+
+def _target(host: DockerHost) -> str:
+    """Where the port 8080 is redirected to; "" if it is not published."""
+    listed = host.node.run("nft", "list", "map", "inet", "cni_cnm", "ports4").out
+    _, _, found = listed.partition("8080")
+    return found.partition(": ")[2].split()[0] if found else ""
+
+
+@pytest.fixture
+def scene(require_root: None, tmp_path: Path) -> Iterator[Crossroads]:
+    if why := missing("29"):
+        pytest.skip(why)
+    made = Crossroads(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("when", ["our networks first", "docker first"])
+def test_beside_dockers_rules_in_nftables(scene: Crossroads, when: str) -> None:
+    """`--firewall-backend=nftables`: neither reaches the other's unpublished ports, and all published ones answer."""
+    if when == "our networks first":
+        scene.pods()
+    with Dockerd(scene.node, "--firewall-backend=nftables", release="29") as docker:
+        assert "docker-bridges" in scene.node.run("nft", "list", "tables").out
+        docker("network", "create", "--subnet", "10.91.0.0/24", "theirs")
+        docker.start("web", "--net=theirs", "-p", "8082:80", command=("httpd", "-f", "-p", "80"))
+        docker("network", "create", *OURS, "--subnet", "10.90.0.0/24", "mynet")
+        docker.start("ours", "--net=mynet", "-p", "8081:80", command=("httpd", "-f", "-p", "80"))
+        if when == "docker first":
+            scene.pods()
+        web, ours = docker.address("web", "theirs"), docker.address("ours", "mynet")
+        becomes(scene.of_pods, PODS)
+        apart = together(
+            {
+                "pod to theirs": lambda: scene.ping("red", web),
+                "pod to ours": lambda: scene.ping("red", ours),
+                "theirs to pod": lambda: docker.ping("web", scene.red),
+                "theirs to ours": lambda: docker.ping("web", ours),
+                "ours to theirs": lambda: docker.ping("ours", web),
+                "outside to ours": lambda: scene.ping("outside", ours),
+            }
+        )
+        assert not any(apart.values()), apart
+        for port in (8081, 8082):
+            assert scene.asks("192.0.2.1", port, "/run/netns/outside")
+            assert scene.asks("192.0.2.1", port, "/run/netns/red")
+        assert docker.ping("ours", "192.0.2.9")
+        docker.remove("web", "ours")
+        docker("network", "rm", "mynet", "theirs")
+    becomes(scene.of_pods, PODS)
