@@ -1,0 +1,279 @@
+"""scripts/install: what it puts on a host and takes back, what it never overwrites, and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cni_cnm import __version__
+from tests.program import ROOT
+from tests.system.daemon import Daemon
+from tests.system.node import Done, Node
+from tests.system.test_bundle import CALL, run
+
+INSTALL = ROOT / "scripts" / "install"
+CONFLIST = "etc/cni/net.d/10-cni-cnm-podnet.conflist"
+PODNET = {"cniVersion": "1.0.0", "name": "podnet", "type": "cni-cnm"}
+
+
+def install(prefix: Path, *arguments: str) -> str:
+    command = [str(INSTALL), "--prefix", str(prefix), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_installed_it_runs_and_is_taken_back_whole(bundle: Path, tmp_path: Path) -> None:
+    """A second install over the first changes nothing; --uninstall leaves no file."""
+    install(tmp_path, "--conflist", "podnet")
+    before = (tmp_path / "opt/cni/lib/cni-cnm" / __version__).stat().st_ino
+    install(tmp_path, "--conflist", "podnet")
+    assert (tmp_path / "opt/cni/lib/cni-cnm" / __version__).stat().st_ino == before
+    program = tmp_path / "opt/cni/bin/cni-cnm"
+    assert run(program, **CALL) == run(bundle / "cni-cnm", **CALL)
+    assert os.readlink(tmp_path / "opt/cni/lib/cni-cnm/current") == __version__
+    assert [path.name for path in (tmp_path / "opt/cni/lib/cni-cnm").iterdir()].count(__version__) == 1
+    assert os.readlink(tmp_path / "usr/local/bin/cni-cnm") == "/opt/cni/bin/cni-cnm"
+    assert (tmp_path / "usr/local/share/man/man8/cni-cnm.8").read_text("utf-8").startswith('.TH "CNI-CNM" "8"')
+    assert (tmp_path / "opt/cni/share/cni-cnm/docs/operations.md").exists()
+    installed = tmp_path / CONFLIST
+    assert installed.read_bytes() == (ROOT / "conf/cni-1.0.0/podnet.conflist").read_bytes()
+    install(tmp_path, "--conflist", "podnet", "--cni-version", "1.1.0")
+    assert installed.read_bytes() == (ROOT / "conf/cni-1.1.0/podnet.conflist").read_bytes()
+    install(tmp_path, "--uninstall")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_an_edited_file_is_never_overwritten(bundle: Path, tmp_path: Path) -> None:
+    """The new one is beside it, under a name that runtimes do not read. --uninstall keeps it, --purge does not."""
+    install(tmp_path, "--conflist", "podnet", "--service")
+    conflist, unit = tmp_path / CONFLIST, tmp_path / "etc/systemd/system/cni-cnm.service"
+    for edited in (conflist, unit):
+        edited.write_text("edited", encoding="utf-8")
+    said = install(tmp_path, "--conflist", "podnet", "--service")
+    for edited, source in ((conflist, "cni-1.0.0/podnet.conflist"), (unit, "cni-cnm.service")):
+        assert edited.read_text("utf-8") == "edited"
+        beside = edited.with_name(f"{edited.name}.new")
+        assert beside.read_bytes() == (ROOT / "conf" / source).read_bytes()
+        assert f"which was edited: the new one is /{beside.relative_to(tmp_path)}" in said
+    unit.with_name("cni-cnm.service.new").rename(unit)  # taken over: no longer an edited one
+    assert "cni-cnm.service" not in install(tmp_path, "--service")
+    said = install(tmp_path, "--uninstall")
+    assert f"as /{CONFLIST}.saved" in said
+    kept = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if not path.is_dir()]
+    assert kept == [Path(f"{CONFLIST}.saved")]
+    conflist.with_name(f"{conflist.name}.saved").unlink()
+    install(tmp_path, "--conflist", "podnet")
+    conflist.write_text("edited", encoding="utf-8")
+    install(tmp_path, "--uninstall", "--purge")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_files_of_an_earlier_version_are_removed(bundle: Path, tmp_path: Path) -> None:
+    """0.1.0 kept only the names of what it had installed. Such a file counts as edited."""
+    share = tmp_path / "opt/cni/share/cni-cnm"
+    earlier = {
+        CONFLIST: "installed-conflists",
+        "etc/systemd/system/cni-cnm.socket": "installed-units",
+        "etc/NetworkManager/conf.d/cni-cnm.conf": "installed-managers",
+    }
+    share.mkdir(parents=True)
+    for place, names in earlier.items():
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("earlier", encoding="utf-8")
+        name = f"/{place}" if names == "installed-managers" else Path(place).name
+        (share / names).write_text(f"{name}\n", encoding="utf-8")
+    assert "which was edited" in install(tmp_path, "--conflist", "podnet")
+    assert (tmp_path / CONFLIST).read_text("utf-8") == "earlier"
+    install(tmp_path, "--uninstall")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+@pytest.fixture
+def host(bundle: Path, node: Node) -> Node:
+    """A host with the program installed in its own folders, and one container."""
+    node.run("sh", "-c", "mkdir -p /run/o/upper /run/o/work; mount -t overlay -o lowerdir=/usr/local,"
+             "upperdir=/run/o/upper,workdir=/run/o/work o /usr/local; rm -rf /opt/cni").ok()  # fmt: skip
+    node.run(str(INSTALL), "--conflist", "podnet").ok()
+    node.add_netns("c1")
+    call(node, "ADD").ok()
+    return node
+
+
+def call(node: Node, verb: str) -> Done:
+    environ = {"CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
+               "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
+    return node.run("/opt/cni/bin/cni-cnm", stdin=json.dumps(PODNET), env=environ)
+
+
+COMPLETE = """
+. /usr/local/share/bash-completion/completions/cni-cnm
+COMP_WORDS=(cni-cnm network inspect '')
+COMP_CWORD=3
+_cni_cnm
+echo "${COMPREPLY[@]}"
+"""
+OURS = ("/opt", "/etc/cni", "/usr/local/bin", "/usr/local/share/man", "/var/lib/cni-cnm", "/var/lib/cni")
+
+
+def test_with_live_endpoints_nothing_is_uninstalled(host: Node) -> None:
+    """They are listed, the exit code is 3, and no file has changed. With --force the program goes, the pod stays."""
+    before = host.files(*OURS)
+    for arguments in (["--uninstall"], ["--uninstall", "--purge"]):
+        refused = host.run(str(INSTALL), *arguments)
+        assert (refused.code, refused.out) == (3, "")
+        assert "podnet" in refused.err
+        assert "nothing was uninstalled" in refused.err
+        assert host.files(*OURS) == before
+    host.run(str(INSTALL), "--uninstall", "--force").ok()
+    assert not host.path("/opt/cni/bin/cni-cnm").is_symlink()
+    assert host.ping(next(iter(host.addresses("eth0", netns="/run/netns/c1"))).partition("/")[0])
+
+
+def test_purge_leaves_no_network(host: Node) -> None:
+    """With --force endpoints go as well: no link, table, lease or record of ours is left. Other leases are."""
+    host.run("cni-cnm", "network", "create", "shop").ok()
+    host.write("/var/lib/cni/networks/shop/10.0.0.9", "other\r\neth0")
+    call(host, "ADD")
+    said = host.run("/opt/cni/share/cni-cnm/scripts/install", "--uninstall", "--purge", "--force").ok()
+    assert "kept /var/lib/cni/networks/shop: another program has leases in it" in said.out
+    assert host.links() == {"lo"}
+    assert "cni_cnm" not in host.run("nft", "list", "ruleset").ok().out
+    assert {path for path in host.files(*OURS) if "cni-cnm" in path or "podnet" in path} == set()
+    assert host.files("/run/cni-cnm") == set()
+
+
+def test_the_copy_on_the_node_installs_and_removes(host: Node) -> None:
+    """Without the checkout: another example, then all of it, after the container has gone. The program is on PATH."""
+    copy = "/opt/cni/share/cni-cnm/scripts/install"
+    host.run(copy, "--conflist", "dual-stack", "--service").ok()
+    assert host.path("/etc/cni/net.d/10-cni-cnm-dual-stack.conflist").exists()
+    assert "podnet" in host.run("cni-cnm", "endpoint", "ls").ok().out
+    assert "podnet" in host.run("bash", "-c", COMPLETE).ok().out.split()
+    call(host, "DEL").ok()
+    host.run(copy, "--uninstall").ok()
+    assert {path for path in host.files("/opt/cni", "/etc/cni", "/etc/systemd/system") if "cni-cnm" in path} == set()
+    assert host.path("/var/lib/cni-cnm/networks/podnet.json").exists()
+
+
+def test_after_an_upgrade_it_says_what_to_restart(host: Node) -> None:
+    """A service of the earlier version goes on: the line names it and the command. After that there is none."""
+    service = Daemon(host, "/opt/cni/lib/cni-cnm/current/cni-cnm", "serve")
+    try:
+        service.wait(host.path("/run/cni-cnm/service.sock").exists)
+        (host.path("/opt/cni/lib/cni-cnm") / __version__ / "_internal/another-build").touch()
+        said = host.run(str(INSTALL)).ok().out
+        assert f"still runs {__version__}: systemctl restart cni-cnm.service" in said
+    finally:
+        service.stop()
+    assert "systemctl restart cni-cnm" not in host.run(str(INSTALL)).ok().out
+
+
+def test_an_ordinary_user_gets_one_sentence(require_root: None, bundle: Path) -> None:
+    """What is missing and what to do, before anything is written."""
+    as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(INSTALL)]
+    done = subprocess.run(as_nobody, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "needs root" in done.stderr
+
+
+MANAGERS = {
+    "etc/systemd/network/05-cni-cnm.network": "systemd-networkd/05-cni-cnm.network",
+    "etc/systemd/network/05-cni-cnm.link": "systemd-networkd/05-cni-cnm.link",
+    "etc/systemd/networkd.conf.d/cni-cnm.conf": "systemd-networkd/networkd.conf",
+    "etc/NetworkManager/conf.d/cni-cnm.conf": "NetworkManager/cni-cnm.conf",
+}
+"""Places of the files for other managers of links, and the files of conf/."""
+
+
+@pytest.mark.parametrize("there", [["systemd/network"], ["NetworkManager"], ["systemd/network", "NetworkManager"], []])
+def test_files_for_other_managers(bundle: Path, tmp_path: Path, there: list[str]) -> None:
+    """Only those of a manager whose folder exists, only if requested; --uninstall removes them, and nothing else."""
+    own = [tmp_path / "etc" / folder / "own.conf" for folder in there]
+    for path in own:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    said = install(tmp_path)
+    assert ("--managers" in said) is bool(there)
+    assert [place for place in MANAGERS if (tmp_path / place).exists()] == []
+    said = install(tmp_path, "--managers")
+    assert ("nothing for --managers" in said) is (not there)
+    assert ("restart systemd-networkd" in said) is ("systemd/network" in there)
+    expected = {place: name for place, name in MANAGERS.items() if place.startswith(tuple(f"etc/{t}" for t in there))}
+    found = {place: (tmp_path / place).read_bytes() for place in MANAGERS if (tmp_path / place).exists()}
+    assert found == {place: (ROOT / "conf" / name).read_bytes() for place, name in expected.items()}
+    install(tmp_path, "--managers")
+    install(tmp_path, "--uninstall")
+    assert sorted(path for path in tmp_path.rglob("*") if not path.is_dir()) == sorted(own)
+
+
+def test_a_foreign_loopback_stays(bundle: Path, tmp_path: Path) -> None:
+    """Another's `loopback` is left alone and mentioned; forced, it is kept aside and comes back."""
+    loopback = tmp_path / "opt/cni/bin/loopback"
+    loopback.parent.mkdir(parents=True)
+    loopback.write_text("foreign", encoding="utf-8")
+    assert "not ours" in install(tmp_path)
+    assert loopback.read_text(encoding="utf-8") == "foreign"
+    install(tmp_path, "--force-loopback")
+    assert loopback.resolve().name == "relay"
+    install(tmp_path, "--uninstall")
+    assert loopback.read_text(encoding="utf-8") == "foreign"
+
+
+def test_an_old_version_stays_while_it_runs(bundle: Path, tmp_path: Path) -> None:
+    """What a process is running is not removed under it; the next install removes it."""
+    lib = tmp_path / "opt/cni/lib/cni-cnm"
+    install(tmp_path)
+    shutil.copytree(lib / __version__, lib / "0.0.1", symlinks=True)
+    environ = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_PATH": "/"}
+    with subprocess.Popen(
+        [lib / "0.0.1/cni-cnm"], env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as held:
+        try:
+            assert "kept" in install(tmp_path)
+            assert (lib / "0.0.1").is_dir()
+        finally:
+            held.kill()
+    install(tmp_path)
+    assert not (lib / "0.0.1").exists()
+
+
+def test_another_build_of_a_version_that_runs_goes_beside_it(bundle: Path, tmp_path: Path) -> None:
+    """A process that runs goes on to load its modules where it found the first ones; later that build goes."""
+    lib = tmp_path / "opt/cni/lib/cni-cnm"
+    install(tmp_path)
+    (lib / __version__ / "_internal/another-build").touch()
+    environ = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_PATH": "/"}
+    with subprocess.Popen(
+        [lib / "current/cni-cnm"], env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as held:
+        try:
+            assert "kept" in install(tmp_path)
+            assert os.readlink(f"/proc/{held.pid}/exe") == str(lib / __version__ / "cni-cnm")
+            assert (lib / __version__ / "_internal/another-build").exists()
+            assert os.readlink(lib / "current") == f"{__version__}-2"
+            assert json.loads(run(tmp_path / "opt/cni/bin/cni-cnm", **CALL))
+        finally:
+            held.kill()
+    install(tmp_path)
+    assert sorted(path.name for path in lib.iterdir()) == [f"{__version__}-2", "current"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["--purge"],
+        ["--conflist", "no-such-example"],
+        ["--conflist", "podnet", "--cni-version", "1.2.0"],
+    ],
+)
+def test_install_refuses_what_it_does_not_know(bundle: Path, tmp_path: Path, arguments: list[str]) -> None:
+    """A wrong argument is refused before anything is written."""
+    done = subprocess.run([INSTALL, "--prefix", tmp_path, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr
+    assert list(tmp_path.iterdir()) == []
