@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-NOUNS = ("network", "endpoint", "serve")
+NOUNS = ("network", "endpoint", "repair", "serve")
 
 
 def run_command(argv: list[str]) -> int:

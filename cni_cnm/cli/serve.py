@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.activation import DOCKER_SOCKET_PATH, Listener, notify, passed
-    from cni_cnm.service.firewall_watch import FirewallWatch
+    from cni_cnm.service.reconcile_watch import ReconcileWatch
     from cni_cnm.service.server import Server
 
     listener = Listener(arguments.socket, os.environ)
@@ -47,7 +47,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
         docker = DockerServer(docker_listener.socket, handler.engine, handler.note)
         docker.start()
-    watch = FirewallWatch(handler.engine)
+    watch = ReconcileWatch(handler.engine, handler.note)
     watch.start()
     handler.watches_bridges = watch.is_alive
     for number in (signal.SIGTERM, signal.SIGINT):

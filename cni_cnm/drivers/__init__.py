@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Address, Device, EndpointSpec, Interface, Json, NetworkSpec, PortMapping, Subnet
+    from cni_cnm.model import (
+        Address,
+        Device,
+        EndpointSpec,
+        Interface,
+        IPInterface,
+        Json,
+        NetworkSpec,
+        PortMapping,
+        Subnet,
+    )
 
 BUILT_IN = {
     "bridge": "cni_cnm.drivers.bridge",
@@ -77,6 +87,21 @@ class EndpointPlan(NamedTuple):
     """It has published ports, so packets that it sends to one of them come back to it (hairpin)."""
     nameservers: Sequence[str] = ()
     """The name servers in the container's resolver configuration."""
+
+
+class NetworkPlan(NamedTuple):
+    """What a network's own link on the host is compared with."""
+
+    gateways: Sequence[IPInterface] = ()
+    """Those of its subnets and of its endpoints."""
+    mtu: int = 0
+    """The lowest of its endpoints' interfaces; 0 if there are none, or they are not known."""
+    keeps_mtu: bool = False
+    """No other network has the link, and no other program made it: its MTU is this network's."""
+    owns_link: bool = False
+    """The network made the link. Another program's is given addresses, and nothing else."""
+    in_use: bool = True
+    """There are endpoints. Without any, the next one brings the link up."""
 
 
 InterfaceOrigin: TypeAlias = Literal["made", "moved", "existing", "none"]
@@ -208,8 +233,23 @@ class Driver(ABC, Generic[OptionsT]):
     def create_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         """Make the device in its place, down, without addresses. On failure nothing of it stays, or `Unfinished`."""
 
-    def attach_again(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> None:
-        """Attach an endpoint's link to the network's own link, which was made again (`Device.remade`).
+    def compare_network(self, options: OptionsT, plan: NetworkPlan, host: Stack) -> Sequence[str]:
+        """What the network's own link on the host lacks, such as `cni0 is down`. Changes nothing."""
+        return ()
+
+    def repair_network(self, options: OptionsT, plan: NetworkPlan, host: Stack) -> bool:
+        """Put that right. True if the link was made again: then endpoints' links have to be attached to it again.
+
+        Conflict if what another program made is in the way.
+        """
+        return False
+
+    def compare_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> Sequence[str]:
+        """What the host's end of an endpoint lacks; nothing if it or its network's link is absent. Changes nothing."""
+        return ()
+
+    def repair_endpoint(self, options: OptionsT, plan: EndpointPlan, host: Stack) -> None:
+        """Put that right, for one also after the network's own link was made again (`Device.remade`).
 
         No error if the endpoint's link is absent.
         """

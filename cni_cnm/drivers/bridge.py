@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cni_cnm.drivers import EndpointPlan, Place
+    from cni_cnm.drivers import EndpointPlan, NetworkPlan, Place
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
 
@@ -156,13 +156,63 @@ class BridgeDriver(Driver[BridgeOptions]):
             remade=remade,
         )
 
-    def attach_again(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
+    def compare_network(self, options: BridgeOptions, plan: NetworkPlan, host: Stack) -> Sequence[str]:
+        bridge = host.link(options.bridge)
+        if bridge is None:
+            return [f"{options.bridge} does not exist"] if plan.in_use and plan.owns_link else []
+        if bridge.kind != "bridge" or bridge.name != options.bridge:
+            return []
+        found = []
+        if plan.owns_link and plan.in_use:
+            if not bridge.up:
+                found.append(f"{bridge.name} is down")
+            if options.promisc and not bridge.promisc:
+                found.append(f"{bridge.name} is not promiscuous")
+        mtu = bridges.expected_mtu(options, bridge, plan, host)
+        if mtu != bridge.mtu:
+            found.append(f"{bridge.name} has the MTU {bridge.mtu} instead of {mtu}")
+        if plan.in_use and options.is_gateway:
+            found += gateway.compare(options, bridge, plan.gateways, host)
+        return found
+
+    def repair_network(self, options: BridgeOptions, plan: NetworkPlan, host: Stack) -> bool:
+        remade, bridge = False, host.link(options.bridge)
+        versions = {address.version for address in plan.gateways}
+        if plan.owns_link and plan.in_use:
+            bridge, remade = bridges.ensure(options, versions, host)
+        if bridge is None:
+            return False
+        mtu = bridges.expected_mtu(options, bridge, plan, host)
+        if mtu != bridge.mtu:
+            bridges.fix_mtu(bridge, mtu, host)
+        if plan.in_use and options.is_gateway:
+            gateway.repair(options, bridge, plan.gateways, host)
+        return remade
+
+    def compare_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> Sequence[str]:
         bridge, port = host.link(options.bridge), host.link(plan.host_ifname)
-        if bridge is None or port is None or port.kind != "veth" or port.master:
+        if bridge is None or bridge.kind != "bridge" or port is None or port.kind != "veth":
+            return []
+        found = [] if port.up else [f"{port.name} is down"]
+        if not port.master:
+            found.append(f"{port.name} is not a port of {bridge.name}")
+        elif port.master == bridge.ifindex and host.port(port.ifindex) != _port(options, plan):
+            found.append(f"{port.name} has other port flags than configured")
+        return found
+
+    def repair_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
+        bridge, port = host.link(options.bridge), host.link(plan.host_ifname)
+        if bridge is None or port is None or port.kind != "veth" or port.master not in (0, bridge.ifindex):
             return
-        host.set_link(port.ifindex, master=bridge.ifindex)
-        _set_port(options, plan, port, host)
-        bridges.restore_mac(bridge, host)
+        joins = port.master == 0
+        if joins or not port.up:
+            host.set_link(port.ifindex, up=True, master=bridge.ifindex if joins else None)
+        if host.port(port.ifindex) != _port(options, plan):
+            host.set_port(port.ifindex, _port(options, plan))
+        if options.vlan_filtering:
+            vlans.tag(options, port, host)
+        if joins:
+            bridges.restore_mac(bridge, host)
 
     def add_gateways(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> tuple[Interface, ...]:
         bridge, _ = bridges.ensure(options, {a.interface.version for a in plan.addresses}, host)

@@ -7,6 +7,7 @@ import errno
 from cni_cnm.drivers import bridge_vlan as vlans
 from cni_cnm.drivers import host_routing
 from cni_cnm.errors import CheckFailed, Conflict, KernelError
+from cni_cnm.kernel import RouteEntry
 from cni_cnm.model import Interface, ip_interface
 
 TYPE_CHECKING = False
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from cni_cnm.drivers.bridge_options import BridgeOptions
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Address, IPInterface
+
+
+_IP6_PRIORITY = 256
+"""Of the route that the kernel adds with an IPv6 address (IP6_RT_PRIO_ADDRCONF)."""
 
 
 def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> tuple[Interface, ...]:
@@ -83,12 +88,36 @@ def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], h
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
         raise CheckFailed(f"the gateway's link {vlans.gateway_port(options)} is missing")
-    present = host.addresses(link.ifindex)
-    for address in wanted:
-        # After a subnet was widened, endpoints that were there before still have the narrower prefix.
-        if not any(one.ip == address.ip and one.network.prefixlen <= address.network.prefixlen for one in present):
-            raise CheckFailed(f"{link.name} does not have the gateway address {address}")
+    for address in _lacking(wanted, host.addresses(link.ifindex)):
+        raise CheckFailed(f"{link.name} does not have the gateway address {address}")
     host_routing.check_forwarding((address.version for address in wanted), host)
+
+
+def compare(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> list[str]:
+    """What is missing of the gateways, a phrase each. Changes nothing."""
+    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    if link is None:
+        return [f"{vlans.gateway_port(options)} does not exist"]
+    present = host.addresses(link.ifindex)
+    found = [f"{link.name} does not have the address {address}" for address in _lacking(wanted, present)]
+    found += [f"the route to {route.dst} over {link.name} is missing" for route in _lost_routes(link, wanted, host)]
+    return found + [
+        f"forwarding of IPv{version} is off"
+        for version in host_routing.not_forwarded([one.version for one in wanted], host)
+    ]
+
+
+def repair(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
+    """Put it right. Conflict for an address of another program that is in the way, whatever `forceAddress` says."""
+    careful = options._replace(force_address=False)
+    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    missing = _lacking(wanted, host.addresses(link.ifindex)) if link is not None else wanted
+    refuse_conflict(careful, bridge, missing, host)
+    ensure(careful, bridge, missing, host)
+    host_routing.forward((address.version for address in wanted), host)
+    now = host.link(vlans.gateway_port(options)) if options.vlan else host.link_at(bridge.ifindex)
+    for route in _lost_routes(now, wanted, host) if now is not None else ():
+        host.add_route(route)
 
 
 def of(addresses: Sequence[Address]) -> list[IPInterface]:
@@ -97,6 +126,36 @@ def of(addresses: Sequence[Address]) -> list[IPInterface]:
         ip_interface(f"{address.gateway}/{address.interface.network.prefixlen}")
         for address in addresses
         if address.gateway is not None
+    ]
+
+
+def _lacking(wanted: Sequence[IPInterface], present: Sequence[IPInterface]) -> list[IPInterface]:
+    """After a subnet was widened, endpoints that were there before still have the narrower prefix."""
+    return [
+        address
+        for address in wanted
+        if not any(one.ip == address.ip and one.network.prefixlen <= address.network.prefixlen for one in present)
+    ]
+
+
+def _lost_routes(link: Link, wanted: Sequence[IPInterface], host: Stack) -> list[RouteEntry]:
+    """The routes to the gateways' subnets that another program has removed. The kernel adds them with the address.
+
+    Nothing of a link that is down, and none of one in a VRF, whose routes are in that one's table.
+    """
+    if not link.up or link.master:
+        return []
+    own = [one for one in host.addresses(link.ifindex) if any(address.ip == one.ip for address in wanted)]
+    there = {route.dst for route in host.routes(link=link.ifindex)} if own else set()
+    return [
+        RouteEntry(
+            one.network,
+            link=link.ifindex,
+            priority=_IP6_PRIORITY if one.version == 6 else None,
+            src=one.ip if one.version == 4 else None,
+        )
+        for one in own
+        if one.network not in there and one.network.prefixlen < one.max_prefixlen
     ]
 
 

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from cni_cnm.drivers import NetworkPlan
     from cni_cnm.drivers.bridge_options import BridgeOptions
     from cni_cnm.kernel import Link, Stack
 
@@ -64,7 +65,27 @@ def restore_mac(bridge: Link, host: Stack) -> None:
 def shield_ipv6(options: BridgeOptions, bridge: Link, host: Stack) -> None:
     """Fix the bridge's MTU before a port with one too small for IPv6 joins: other networks on it need IPv6."""
     if 0 < options.mtu < IPV6_MTU <= bridge.mtu:
-        _fix_mtu(bridge, bridge.mtu, host)
+        fix_mtu(bridge, bridge.mtu, host)
+
+
+def fix_mtu(bridge: Link, mtu: int, host: Stack) -> None:
+    """Make the MTU independent of the ports'. Only a change does that, so it is set to another value first."""
+    with host.batch():
+        host.set_link(bridge.ifindex, mtu=mtu + (1 if mtu < 65535 else -1))
+        host.set_link(bridge.ifindex, mtu=mtu)
+
+
+def expected_mtu(options: BridgeOptions, bridge: Link, plan: NetworkPlan, host: Stack) -> int:
+    """The MTU that a bridge of ours should have; the one that it has where that is not known.
+
+    In the cnm profile it is that of the containers, and without containers that of the uplink. The kernel raises it to
+    1500 with the last port of a bridge that version 0.1.0 made, and lowers it with a port that another program adds.
+    """
+    mtu = options.mtu or (plan.mtu if options.profile == "cnm" else 0)
+    if not mtu and options.profile == "cnm" and (plan.in_use or not host.links(master=bridge.ifindex)):
+        mtu = uplink_mtu(host)
+    too_small = mtu < IPV6_MTU and any(address.version == 6 for address in plan.gateways)
+    return bridge.mtu if not mtu or too_small or not plan.keeps_mtu else mtu
 
 
 def stable_mac(*parts: str) -> str:
@@ -99,16 +120,9 @@ def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Lin
     if options.vlan_filtering:
         vlans.require(options, link)
     if mtu:
-        _fix_mtu(link, mtu, host)
+        fix_mtu(link, mtu, host)
     host.set_link(link.ifindex, up=True, promisc=True if options.promisc else None)
     return link
-
-
-def _fix_mtu(bridge: Link, mtu: int, host: Stack) -> None:
-    """Make the MTU independent of the ports'. Only a change does that, so it is set to another value first."""
-    with host.batch():
-        host.set_link(bridge.ifindex, mtu=mtu + (1 if mtu < 65535 else -1))
-        host.set_link(bridge.ifindex, mtu=mtu)
 
 
 def _require_bridge(options: BridgeOptions, link: Link) -> None:

@@ -50,9 +50,13 @@ def prepare_ipv6(link: Link, host: Stack) -> None:
 
 def check_forwarding(versions: Iterable[int], host: Stack) -> None:
     """CheckFailed naming the first IP version that is not forwarded."""
-    for version in sorted(set(versions)):
-        if host.sysctl(FORWARDING[version]) != "1":
-            raise CheckFailed(f"IPv{version} forwarding is off on the host ({FORWARDING[version]})")
+    for version in not_forwarded(versions, host):
+        raise CheckFailed(f"IPv{version} forwarding is off on the host ({FORWARDING[version]})")
+
+
+def not_forwarded(versions: Iterable[int], host: Stack) -> list[int]:
+    """Those of these IP versions that the host does not forward."""
+    return [version for version in sorted(set(versions)) if host.sysctl(FORWARDING[version]) != "1"]
 
 
 def uplink(stack: Stack) -> Link | None:

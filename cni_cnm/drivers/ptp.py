@@ -21,7 +21,7 @@ from cni_cnm.model import Device, Interface, ip_interface, ip_network, stable_ma
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cni_cnm.drivers import EndpointPlan, Place
     from cni_cnm.kernel import Link, Stack
@@ -103,19 +103,53 @@ class PtpDriver(Driver[PtpOptions]):
         end = host.link(plan.host_ifname)
         if end is None:
             raise CheckFailed(f"the host's end {plan.host_ifname} of {place.ifname} is missing")
-        if not end.up:
-            raise CheckFailed(f"the host's end {end.name} of {place.ifname} is down")
-        if end.group != options.group:
-            raise CheckFailed(f"{end.name} is in the link group {end.group}, not in its network's, {options.group}")
-        present = host.addresses(end.ifindex)
-        for gateway in _gateways(plan.addresses):
-            if gateway not in present:
-                raise CheckFailed(f"{end.name} does not have the gateway address {gateway}")
-        routed = {route.dst for route in host.routes(link=end.ifindex)}
-        for address in plan.addresses:
-            if ip_network(address.interface.ip) not in routed:
-                raise CheckFailed(f"the host has no route to {address.interface.ip} over {end.name}")
+        for difference in _differences(options, end, plan.addresses, host):
+            raise CheckFailed(difference)
         host_routing.check_forwarding((address.interface.version for address in plan.addresses), host)
+
+    def compare_endpoint(self, options: PtpOptions, plan: EndpointPlan, host: Stack) -> Sequence[str]:
+        end = host.link(plan.host_ifname)
+        if end is None or end.kind != "veth":
+            return []
+        versions = [address.interface.version for address in plan.addresses]
+        off = [f"forwarding of IPv{version} is off" for version in host_routing.not_forwarded(versions, host)]
+        return [*_differences(options, end, plan.addresses, host), *off]
+
+    def repair_endpoint(self, options: PtpOptions, plan: EndpointPlan, host: Stack) -> None:
+        end = host.link(plan.host_ifname)
+        if end is not None and end.kind == "veth":
+            host_routing.forward((address.interface.version for address in plan.addresses), host)
+            _put_right(options, end, plan.addresses, host)
+
+
+def _put_right(options: PtpOptions, end: Link, addresses: Sequence[Address], host: Stack) -> None:
+    """Routes come last: they are gone while the link is down."""
+    if not end.up or end.group != options.group:
+        host.set_link(end.ifindex, up=True, group=options.group)
+    present = host.addresses(end.ifindex)
+    for gateway in _gateways(addresses):
+        if gateway not in present:
+            host.add_address(end.ifindex, gateway)
+    routed = {route.dst for route in host.routes(link=end.ifindex)}
+    for address in addresses:
+        if ip_network(address.interface.ip) not in routed:
+            host.add_route(_route_to(address, end))
+
+
+def _differences(options: PtpOptions, end: Link, addresses: Sequence[Address], host: Stack) -> Iterator[str]:
+    """What the host's end lacks, a sentence each."""
+    if not end.up:
+        yield f"the host's end {end.name} is down"
+    if end.group != options.group:
+        yield f"{end.name} is in the link group {end.group}, not in its network's, {options.group}"
+    present = host.addresses(end.ifindex)
+    for gateway in _gateways(addresses):
+        if gateway not in present:
+            yield f"{end.name} does not have the gateway address {gateway}"
+    routed = {route.dst for route in host.routes(link=end.ifindex)}
+    for address in addresses:
+        if ip_network(address.interface.ip) not in routed:
+            yield f"the host has no route to {address.interface.ip} over {end.name}"
 
 
 def _route(options: PtpOptions, end: Link, addresses: Sequence[Address], host: Stack) -> None:
@@ -129,7 +163,11 @@ def _route(options: PtpOptions, end: Link, addresses: Sequence[Address], host: S
             host.add_address(end.ifindex, gateway)
         host.set_link(end.ifindex, up=True, group=options.group)
         for address in addresses:
-            host.add_route(RouteEntry(ip_network(address.interface.ip), link=end.ifindex, scope=HOST))
+            host.add_route(_route_to(address, end))
+
+
+def _route_to(address: Address, end: Link) -> RouteEntry:
+    return RouteEntry(ip_network(address.interface.ip), link=end.ifindex, scope=HOST)
 
 
 def _gateways(addresses: Sequence[Address]) -> list[IPInterface]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress
 
 _OWNER_BYTES = 4096
-_OF_STORE = ("host-local", "given")
+OF_STORE = ("host-local", "given")
 """IPAM types of endpoint records whose addresses are leases in this store; `given` is Docker's."""
 
 DOCKER = "docker"
@@ -208,7 +208,7 @@ class Leases:
         owners = (owner_text(key), key.container_id)
         found = self._index.lookup(owners)
         if found is None:  # another program changed the folder
-            self._restore_recorded()
+            self.restore_recorded()
             self._index.write(self._walk())
             self._was_valid = self._index.valid()
             found = self._index.lookup(owners)
@@ -216,19 +216,24 @@ class Leases:
             return self.search(key)
         return self._verified(owners, [name for owner in owners for name in found.get(owner, ())])
 
-    def _restore_recorded(self) -> None:
-        """Write the leases again that records of this epoch name and that are gone: their containers may be alive."""
+    def restore_recorded(self) -> list[str]:
+        """Write the leases again that records of this epoch name and that are gone: their containers may be alive.
+
+        Returns their addresses.
+        """
         there = set(self.names())
+        written: list[str] = []
         for endpoint_id in self._host.store.names(ENDPOINTS):
             record = self._host.store.get(ENDPOINTS, endpoint_id)
             if not record or (record.get("network"), record.get("epoch")) != (self._network, self._host.epoch):
                 continue
             allocated = record.get("ipam") or {}
-            if record.get("ipam_type") not in _OF_STORE or allocated.get("folder", self.folder) != self.folder:
+            if record.get("ipam_type") not in OF_STORE or allocated.get("folder", self.folder) != self.folder:
                 continue
-            for name in allocated.get("addresses") or ():
-                if name not in there:
-                    self.reserve(ip_address(name), EndpointKey(self._network, *record["holder"]))
+            owner = EndpointKey(self._network, *record["holder"])
+            lost = (name for name in allocated.get("addresses") or () if name not in there)
+            written.extend(name for name in lost if self.reserve(ip_address(name), owner))
+        return written
 
     def has_none(self, key: EndpointKey) -> bool:
         """Whether a valid index says that `unrecorded` would find nothing. Takes no lock and writes nothing."""

@@ -7,7 +7,7 @@
     handler         one request: its caller, its namespaces, the engine, the answer
     host_stack      the host's namespace, its socket kept between requests
     link_deleter    simultaneous deletions of links in one kernel request
-    firewall_watch  restores the packet filter when another program changes it
+    reconcile_watch  puts right what another program changes of networks and the packet filter
     trace           times of the steps of a request
 
 All state is on disk too. A service that is killed loses nothing, and relays then execute the full program.

@@ -46,7 +46,7 @@ class Handler:
         self._kept = _local()
         self._settings: tuple[object, Settings] | None = None
         self.watches_bridges: Callable[[], bool] = bool
-        """Whether a thread corrects the packet filter when bridges change (firewall_watch.py)."""
+        """Whether a thread corrects the packet filter when bridges change (reconcile_watch.py)."""
 
     def __call__(self, call: Call) -> Answer:
         """Refused for a caller in another network namespace."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from cni_cnm.kernel.contract.changes import NO_LINKS, LinkChange
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 from tests.kernel.lab import Lab
 
@@ -30,11 +32,14 @@ NOT_TOLD = [
     "link set va master br0",
     "link set va nomaster",
     "addr add fe80::5/64 dev va nodad",
-    "route add 192.0.2.0/24 dev br0",
     "-6 route add 2001:db8::/64 dev br0",
     "link add ifb9 type ifb",
     "link set ifb9 up",
     "link del ifb9",
+    "route add 192.0.2.0/24 dev br0",
+    "route add 192.0.2.0/24 dev br0 table 7",
+    "route del 192.0.2.0/24 table 7",
+    "-6 route del fe80::/64 dev br0",
     "link del va",
 ]
 
@@ -61,7 +66,7 @@ def monitor(lab: Lab) -> Iterator[BridgeMonitor]:
 def told(monitor: BridgeMonitor) -> bool:
     poll = select.poll()
     poll.register(monitor, select.POLLIN)
-    return bool(poll.poll(0)) and monitor.take()
+    return bool(poll.poll(0)) and monitor.take() != NO_LINKS
 
 
 def test_what_is_told(lab: Lab, monitor: BridgeMonitor) -> None:
@@ -70,6 +75,24 @@ def test_what_is_told(lab: Lab, monitor: BridgeMonitor) -> None:
         lab.host.ip(command)
         assert told(monitor), command
         assert not told(monitor)
+
+
+def test_what_is_said_of_a_change(lab: Lab, monitor: BridgeMonitor) -> None:
+    """Links by name, also deleted ones; addresses and lost routes by the index of their link."""
+    index = lab.host.call(lambda: socket.if_nametoindex("br0"))
+    for command, said in (
+        ("link add br9 type bridge", LinkChange(links=frozenset(["br9"]))),
+        ("link del br9", LinkChange(links=frozenset(["br9"]), deleted=frozenset(["br9"]))),
+        ("addr add 10.9.0.1/24 dev br0", LinkChange(addressed=frozenset([index]))),
+        ("route del 10.9.0.0/24 dev br0", LinkChange(stripped=frozenset([index]))),
+        ("-6 route add 2001:db8::/64 dev br0", NO_LINKS),
+        ("-6 route del 2001:db8::/64 dev br0", LinkChange(stripped=frozenset([index]))),
+        ("route add default via 10.9.0.2 dev br0 onlink", LinkChange(default_route=True)),
+        ("route del default", LinkChange(stripped=frozenset([index]), default_route=True)),
+        ("addr del 10.9.0.1/24 dev br0", LinkChange(stripped=frozenset([index]))),
+    ):
+        lab.host.ip(command)
+        assert monitor.take() == said, command
 
 
 def test_what_is_not_told(lab: Lab, monitor: BridgeMonitor) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from cni_cnm.firewall import TABLES, masquerade
+from cni_cnm.kernel.contract.changes import NOTHING, FilterChange
 from cni_cnm.kernel.nft import KernelNft
-from cni_cnm.kernel.nftables.nft_monitor import NOTHING, Change, NftMonitor
+from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from tests.kernel.lab import Lab
 
 OURS = "inet cni_cnm"
-RULES = Change(rules=True)
-ADDED = Change(added=True)
+RULES = FilterChange(rules=True)
+ADDED = FilterChange(added=True)
 SET = f"add table {OURS}; add set {OURS} s {{ type inet_service; }}; add chain {OURS} c; add rule {OURS} c accept"
 
 
@@ -25,7 +26,7 @@ def changes(lab: Lab) -> Iterator[NftMonitor]:
     made.close()
 
 
-def alone(lab: Lab, changes: NftMonitor, command: str) -> Change:
+def alone(lab: Lab, changes: NftMonitor, command: str) -> FilterChange:
     """What is told of a command that certainly tells something."""
     lab.host.run("nft", command)
     poll = select.poll()
@@ -59,8 +60,8 @@ def test_removed_elements_are_told_with_their_owners(lab: Lab, changes: NftMonit
     """Of our tables: deleted or flushed, with and without a comment. Added ones are told as a fact."""
     assert alone(lab, changes, SET) == RULES
     assert alone(lab, changes, f'add element {OURS} s {{ 80 comment "aaa one", 81 comment "bbb two", 82 }}') == ADDED
-    assert alone(lab, changes, f"delete element {OURS} s {{ 80 }}") == Change(owners=frozenset({"aaa"}))
-    assert alone(lab, changes, f"flush set {OURS} s") == Change(owners=frozenset({"bbb", ""}))
+    assert alone(lab, changes, f"delete element {OURS} s {{ 80 }}") == FilterChange(owners=frozenset({"aaa"}))
+    assert alone(lab, changes, f"flush set {OURS} s") == FilterChange(owners=frozenset({"bbb", ""}))
     assert alone(lab, changes, SET.replace(OURS, "ip t")) == RULES
     assert alone(lab, changes, "add element ip t s { 80 }; delete element ip t s { 80 }") == NOTHING
 

@@ -63,8 +63,8 @@ class LockedEndpoint:
         return self._policy
 
 
-def lock(host: Host, endpoint_id: str) -> AbstractContextManager[None]:
-    return host.store.lock(f"endpoint/{endpoint_id}")
+def lock(host: Host, endpoint_id: str, timeout_s: float = 50.0) -> AbstractContextManager[None]:
+    return host.store.lock(f"endpoint/{endpoint_id}", timeout_s=timeout_s)
 
 
 @contextmanager

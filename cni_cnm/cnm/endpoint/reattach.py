@@ -17,4 +17,4 @@ def reattach_endpoints(host: Host, newcomer: EndpointRecord) -> None:
     for record in endpoint_records(host.store):
         ready = record.state == READY and record.epoch == host.epoch
         if ready and record.network_id == newcomer.network_id and record.id != newcomer.id:
-            driver.attach_again(record.options, record.plan, host.stack)
+            driver.repair_endpoint(record.options, record.plan, host.stack)

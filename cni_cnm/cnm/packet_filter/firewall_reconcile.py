@@ -1,7 +1,7 @@
 """Keeps the packet filter as the records say: rules and elements that another program removed are put back.
 
 repair             an ADD found a difference from the recorded state (enforce.py)
-put_back_missing   the service was told what another program removed: every element is compared
+put_back_missing   the kernel has reported what another program removed: every element is compared
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from cni_cnm.cnm.packet_filter import (
     restore_elements,
 )
 from cni_cnm.cnm.records import READY, load_endpoint, network_records
-from cni_cnm.firewall import isolation
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.packet_filter.firewall_state import State
+    from cni_cnm.cnm.packet_filter.restore_elements import Missing
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.firewall import Accepted, Policy
     from cni_cnm.kernel import Transaction
@@ -56,23 +56,29 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     return firewall_state.store(host, state, chains, declared)
 
 
-def put_back_missing(host: Host, owners: Collection[str] | None = None) -> None:
-    """Put back rules and elements that are missing, also where the recorded state shows no difference.
+def find_missing(host: Host, owners: Collection[str] | None = None) -> Iterator[Missing]:
+    """Rules and elements that are missing, also where the recorded state shows no difference. Writes nothing.
 
     `owners`: only theirs, by the first 12 digits of networks' and endpoints' ids. None: all.
     """
+    if _concerns_networks(host, owners):
+        yield restore_elements.find_missing(host.nft, network_elements.elements_of_all(host))
+    for records in _batches(host, owners):
+        yield restore_elements.find_missing(host.nft, endpoint_elements.of_endpoints(records))
+
+
+def put_back_missing(host: Host, owners: Collection[str] | None = None) -> Sequence[str]:
+    """Put them back. Returns what was missing, a phrase for each part."""
+    found = []
     with firewall_state.lock(host):
-        if owners is None or any(record.id[:12] in owners for record in network_records(host.store)):
-            restore_elements.put_back_missing(host.nft, network_elements.elements_of_all(host), ())
-    if owners is None:
-        ownerless_elements.remove(host)
-    if owners is None or isolation.FOREIGN in owners:
-        put_foreign_bridges(host)
-    names = [name for name in host.store.names(ENDPOINTS) if owners is None or name[:12] in owners]
+        if _concerns_networks(host, owners):
+            found.append(restore_elements.put_back_missing(host.nft, network_elements.elements_of_all(host), ()))
+    names = list(_endpoints(host, owners))
     for start in range(0, len(names), _BATCH):
         with firewall_state.lock(host):
             records = [record for name in names[start : start + _BATCH] if (record := _load_ready(host, name))]
-            restore_elements.put_back_missing(host.nft, endpoint_elements.of_endpoints(records), records)
+            found.append(restore_elements.put_back_missing(host.nft, endpoint_elements.of_endpoints(records), records))
+    return [phrase for phrase in found if phrase]
 
 
 def put_foreign_bridges(host: Host) -> None:
@@ -91,6 +97,26 @@ def put_foreign_bridges(host: Host) -> None:
         if any(record.policy.bridge in found.foreign for record in network_records(host.store)):
             found = foreign_bridges.put_all(host, found, isolates=isolates)
             firewall_state.store(host, found, found.chains, found.declared)
+
+
+def _concerns_networks(host: Host, owners: Collection[str] | None) -> bool:
+    return owners is None or any(record.id[:12] in owners for record in network_records(host.store))
+
+
+def _endpoints(host: Host, owners: Collection[str] | None) -> Iterator[str]:
+    return (name for name in host.store.names(ENDPOINTS) if owners is None or name[:12] in owners)
+
+
+def _batches(host: Host, owners: Collection[str] | None = None) -> Iterator[list[EndpointRecord]]:
+    """Ready endpoints, some at a time."""
+    records: list[EndpointRecord] = []
+    for name in _endpoints(host, owners):
+        if (record := _load_ready(host, name)) is not None:
+            records.append(record)
+        if len(records) == _BATCH:
+            yield records
+            records = []
+    yield records
 
 
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:
@@ -117,14 +143,8 @@ def _restore(host: Host) -> tuple[tuple[str, ...], dict[str, Accepted]]:
 
 def _parts(host: Host) -> Iterator[tuple[Transaction, Sequence[EndpointRecord]]]:
     yield network_elements.elements_of_all(host), ()
-    records: list[EndpointRecord] = []
-    for name in host.store.names(ENDPOINTS):
-        if (record := _load_ready(host, name)) is not None:
-            records.append(record)
-        if len(records) == _BATCH:
-            yield endpoint_elements.of_endpoints(records), records
-            records = []
-    yield endpoint_elements.of_endpoints(records), records
+    for records in _batches(host):
+        yield endpoint_elements.of_endpoints(records), records
 
 
 def _load_ready(host: Host, endpoint_id: str) -> EndpointRecord | None:

@@ -26,7 +26,13 @@ def remove(host: Host) -> Sequence[str]:
 
 
 def remove_locked(host: Host) -> Sequence[str]:
-    """The same; the caller holds the lock `firewall`, so no endpoint is being removed.
+    """The same; the caller holds the lock `firewall`, so no endpoint is being removed."""
+    gone = find(host)
+    return host.nft.remove_owned(TABLES, gone) if gone else ()
+
+
+def find(host: Host) -> set[str]:
+    """Owners of elements, by the first 12 digits of their ids, that are not recorded. Writes nothing.
 
     A record is written before the first element, and elements are listed before the records: an owner that is not
     recorded here is gone.
@@ -34,8 +40,7 @@ def remove_locked(host: Host) -> Sequence[str]:
     owners = {owner for owner in host.nft.owners(TABLES) if _is_id(owner)}
     recorded = {name[:_OWNER_DIGITS] for name in host.store.names(ENDPOINTS)} if owners else set()
     recorded |= {record.id[:_OWNER_DIGITS] for record in network_records(host.store)} if owners - recorded else set()
-    gone = owners - recorded
-    return host.nft.remove_owned(TABLES, gone) if gone else ()
+    return owners - recorded
 
 
 def _is_id(owner: str) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter.endpoint_elements import redirect_streams
-from cni_cnm.kernel import ElementTaken
+from cni_cnm.kernel import ElementTaken, Transaction
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord
-    from cni_cnm.kernel import Element, Nft, Transaction
+    from cni_cnm.kernel import Element, Nft
+
+_SHOWN = 5
+"""Names in a sentence."""
 
 
 def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
@@ -28,19 +32,57 @@ def put_back(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecor
     redirect_streams(nft, records)
 
 
-def put_back_missing(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> None:
-    """`put_back` for elements that are missing or have another value. Writes nothing where all is there."""
+class Missing(NamedTuple):
+    """What a transaction's tables lack of it."""
 
-    def lost(elements: Sequence[Element]) -> tuple[Element, ...]:
-        found = zip(elements, nft.find(elements), strict=True)
-        return tuple(element for element, there in found if there is None or there.value != element.value)
+    transaction: Transaction = Transaction()
+    """With the elements that are missing, or have another value, alone."""
+    rules: tuple[tuple[str, str, int, int], ...] = ()
+    """As `missing_rules` gives them."""
 
+    @property
+    def owners(self) -> set[str]:
+        return {element.owner for element in (*self.transaction.put, *self.transaction.claim)}
+
+    @property
+    def sentence(self) -> str:
+        """ "" if nothing is missing."""
+        found = [
+            f"{number} of {count} rules are missing from {chain} in {table}"
+            for table, chain, number, count in self.rules
+        ]
+        elements = [*self.transaction.put, *self.transaction.claim]
+        if elements:
+            names = list(dict.fromkeys(element.comment.partition(" ")[2] or element.key for element in elements))
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            found.append(f"{len(elements)} elements are missing, of {', '.join(names[:_SHOWN])}{more}")
+        return ", ".join(found)
+
+
+def find_missing(nft: Nft, transaction: Transaction) -> Missing:
+    """Writes nothing. A port that another endpoint has published since is not missing."""
     if not (transaction.put or transaction.claim):
-        return
-    gone = transaction._replace(put=lost(transaction.put), claim=lost(transaction.claim))
-    if gone.put or gone.claim or any(missing_rules(nft, transaction.declare)):
-        owners = {element.owner for element in (*gone.put, *gone.claim)}
-        put_back(nft, gone, [record for record in records if record.id[:12] in owners])
+        return Missing()
+
+    def lost(elements: Sequence[Element], *, others_stay: bool) -> tuple[Element, ...]:
+        found = zip(elements, nft.find(elements), strict=True)
+        return tuple(
+            element
+            for element, there in found
+            if there is None or (there.value != element.value and not (others_stay and there.owner != element.owner))
+        )
+
+    put, claim = lost(transaction.put, others_stay=False), lost(transaction.claim, others_stay=True)
+    gone = transaction._replace(put=put, claim=claim)
+    return Missing(gone, tuple(missing_rules(nft, transaction.declare)))
+
+
+def put_back_missing(nft: Nft, transaction: Transaction, records: Sequence[EndpointRecord]) -> str:
+    """`put_back` for what is missing. Writes nothing where all is there. Returns what was missing, "" for nothing."""
+    missing = find_missing(nft, transaction)
+    if missing.sentence:
+        put_back(nft, missing.transaction, [record for record in records if record.id[:12] in missing.owners])
+    return missing.sentence
 
 
 def missing_rules(nft: Nft, declare: str) -> Iterator[tuple[str, str, int, int]]:

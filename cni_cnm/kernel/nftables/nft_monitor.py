@@ -8,11 +8,11 @@ Our own transactions are skipped.
 
 from __future__ import annotations
 
+from cni_cnm.kernel.contract.changes import ANYTHING, NOTHING, FilterChange
 from cni_cnm.kernel.netlink import nlattr
 from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER
 from cni_cnm.kernel.netlink.notifications import Notifications
 from cni_cnm.kernel.nftables import nfnetlink
-from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,34 +27,6 @@ _NEW_CHAIN, _ELEMENT_ADDED, _ELEMENT_REMOVED, _END = 3, 12, 14, 15
 """NFT_MSG_NEWCHAIN, NEWSETELEM, DELSETELEM, NEWGEN."""
 _TABLE, _ELEMENTS, _ELEMENT, _USERDATA, _PROGRAM = 1, 3, 1, 6, 3
 _CHAIN_HOOK = 4
-
-
-class Change(NamedTuple):
-    """What other programs have changed."""
-
-    rules: bool = False
-    """A table, chain or rule was added or removed, in any table."""
-    broken: bool = False
-    """A chain, rule or set was removed from a table of ours."""
-    owners: frozenset[str] = frozenset()
-    """Owners (`Element.owner`) of the elements that were removed from tables of ours."""
-    hooks: bool = False
-    """A chain that a hook calls was added to a table."""
-    added: bool = False
-    """Elements were added to a table of ours."""
-
-    def __or__(self, other: Change) -> Change:
-        return Change(
-            self.rules or other.rules,
-            self.broken or other.broken,
-            self.owners | other.owners,
-            self.hooks or other.hooks,
-            self.added or other.added,
-        )
-
-
-NOTHING = Change()
-ANYTHING = Change(rules=True, broken=True, hooks=True, added=True)
 
 
 class NftMonitor(Notifications):
@@ -73,7 +45,7 @@ class NftMonitor(Notifications):
         """The same, apart: a flushed set may have thousands of elements."""
         super().__init__(NETLINK_NETFILTER, _NFNLGRP_NFTABLES)
 
-    def take(self) -> Change:
+    def take(self) -> FilterChange:
         """What was changed since the last call. ANYTHING if the kernel has dropped notifications."""
         found = NOTHING
         for data in self.datagrams():
@@ -84,24 +56,24 @@ class NftMonitor(Notifications):
                 found |= self._read(data)
         return found
 
-    def _read(self, data: bytes) -> Change:
+    def _read(self, data: bytes) -> FilterChange:
         found = NOTHING
         for kind, family, begin, end in nfnetlink.nft_messages(data):
             if kind == _END:
                 program = nlattr.raw(data, nlattr.places(data, begin, end).get(_PROGRAM))
                 if self._ourselves is None or not program.startswith(self._ourselves):
-                    found |= self._change | Change(owners=frozenset(self._owners))
+                    found |= self._change | FilterChange(owners=frozenset(self._owners))
                 self._begin()
             elif kind in _TABLE_CHAIN_RULE:
                 broken = kind in _REMOVED and self._is_ours(family, data, begin, end)
                 hooks = kind == _NEW_CHAIN and _CHAIN_HOOK in nlattr.places(data, begin, end)
-                self._change |= Change(rules=True, broken=broken, hooks=hooks)
+                self._change |= FilterChange(rules=True, broken=broken, hooks=hooks)
             elif kind in _REMOVED and self._is_ours(family, data, begin, end):
-                self._change |= Change(broken=True)
+                self._change |= FilterChange(broken=True)
             elif kind == _ELEMENT_REMOVED and self._is_ours(family, data, begin, end):
                 self._owners.add(_owner(data, begin, end))
             elif kind == _ELEMENT_ADDED and not self._change.added and self._is_ours(family, data, begin, end):
-                self._change |= Change(added=True)
+                self._change |= FilterChange(added=True)
         return found
 
     def _begin(self) -> None:

@@ -1,0 +1,202 @@
+"""Keeps the host as the records say: asleep until the kernel reports a change, then only that is compared.
+
+    watch               the loop: whatever runs it, such as a thread, returns from it when `wake` is readable
+    ReconcileWatch      a thread that runs it
+
+A change is compared when no more follow for a moment (cnm/reconcile). Our own changes of nftables are not reported, and
+pods' own links neither. The kernel does not report changes by legacy iptables: the next ADD finds those.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from threading import Thread
+from time import monotonic
+
+from cni_cnm.cnm.reconcile.changed import EVERYTHING, changed_by
+from cni_cnm.cnm.reconcile.reconcile import reconcile
+from cni_cnm.errors import CnmError
+from cni_cnm.firewall import TABLES
+from cni_cnm.frontend.one_line import one_line
+from cni_cnm.kernel.contract.changes import NO_LINKS, NOTHING
+from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
+from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.reconcile.difference import Outcome
+    from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
+
+NAME = "cni-cnm"
+"""Name of the program. A service started as `python -m cni_cnm` gives it to its threads."""
+QUIET_MS = 100
+"""Another program makes many changes when it starts. The look begins when there was none for this time."""
+LIMIT_S = 2.0
+"""The look begins at the latest when this time has passed since the first change."""
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+"""Before the next look, if the same was repaired twice in a row: another program removes it each time. Then doubled."""
+
+
+class Monitors:
+    """What the kernel reports of the namespace of the calling thread. OSError where it cannot."""
+
+    def __init__(self) -> None:
+        _take_name()
+        self.packet_filter = NftMonitor(TABLES, NAME)
+        try:
+            self.links = BridgeMonitor()
+        except BaseException:
+            self.packet_filter.close()
+            raise
+
+    def close(self) -> None:
+        self.packet_filter.close()
+        self.links.close()
+
+    def wait(self, wake: int) -> tuple[FilterChange, LinkChange] | None:
+        """All that has changed, once no more changes follow; None when `wake` is readable."""
+        poll = select.poll()
+        for watched in (self.packet_filter, self.links, wake):
+            poll.register(watched, select.POLLIN)
+        found, links, since = NOTHING, NO_LINKS, 0.0
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll(QUIET_MS if since else None)}
+            if wake in ready:
+                return None
+            if ready:
+                found |= self.packet_filter.take()
+                links |= self.links.take()
+                since = since or (monotonic() if found != NOTHING or links != NO_LINKS else 0.0)
+            if since and (not ready or monotonic() - since > LIMIT_S):
+                return found, links
+
+
+def watch(
+    engine: Callable[[], AbstractContextManager[Controller]],
+    note: Callable[[str, float], None],
+    monitors: Monitors,
+    wake: int,
+) -> None:
+    """Compare everything at once, then what changes, until `wake` is readable.
+
+    Args:
+        engine: gives a controller for one look.
+        note: writes a line to the log; the number is the milliseconds that it took.
+    """
+    rounds = _Rounds(engine, note)
+    rounds.run(None)
+    while True:
+        try:
+            change = monitors.wait(wake)
+        except (CnmError, OSError) as error:
+            _say(f"changes of the host are no longer seen: {error}; each ADD checks by itself")
+            return
+        if change is None or rounds.pause(wake):
+            return
+        rounds.run(change)
+
+
+class _Rounds:
+    """What was repaired, and said, in the rounds before."""
+
+    def __init__(
+        self, engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None]
+    ) -> None:
+        self._engine = engine
+        self._note = note
+        self._last: list[str] = []
+        self._failures: set[str] = set()
+        self._pause_s = 0.0
+
+    def run(self, change: tuple[FilterChange, LinkChange] | None) -> None:
+        """`change` None: everything is compared."""
+        outcomes: list[Outcome] = []
+        begin = monotonic()
+        try:
+            with self._engine() as controller:
+                changed = changed_by(*change, controller.host.stack) if change else EVERYTHING
+                for outcome in reconcile(controller.host, changed):
+                    outcomes.append(outcome)
+                    self._say(outcome, (monotonic() - begin) * 1000)
+        except CnmError as error:
+            _say(f"the host could not be compared with the records: {error}")
+        except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
+            _say(f"the host could not be compared with the records: {type(error).__name__}: {error}")
+        repaired = [outcome.sentence for outcome in outcomes if outcome.repaired]
+        if repaired:
+            again = repaired == self._last
+            self._pause_s = min(max(self._pause_s * 2, PAUSE_S), LONGEST_PAUSE_S) if again else 0.0
+            self._last = repaired
+
+    def pause(self, wake: int) -> bool:
+        """Leave another program that removes the same each time alone for a while. True when `wake` is readable."""
+        if not self._pause_s:
+            return False
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        return bool(poll.poll(self._pause_s * 1000))
+
+    def _say(self, outcome: Outcome, duration_ms: float) -> None:
+        """Each repair, and each failure once."""
+        if outcome.repaired:
+            self._note(f"REPAIR {one_line(outcome.sentence)}", duration_ms)
+        elif outcome.sentence not in self._failures:
+            self._failures.add(outcome.sentence)
+            _say(outcome.sentence)
+
+
+class ReconcileWatch:
+    """A thread that keeps the host as the records say. `engine` and `note` as for `watch`."""
+
+    def __init__(
+        self, engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None]
+    ) -> None:
+        self._engine = engine
+        self._note = note
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._monitors: Monitors | None = None
+        self._thread = Thread(target=self._run, name="reconcile-watch", daemon=True)
+
+    def start(self) -> None:
+        """Watch the calling thread's namespace. Everything is compared at once."""
+        try:
+            self._monitors = Monitors()
+        except OSError as error:
+            _say(f"changes of the host are not seen: {error.strerror}; each ADD checks by itself")
+            return
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """True while changes are seen."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Finish the look in progress, if any."""
+        os.eventfd_write(self._wake, 1)
+        if self._monitors is not None:
+            self._thread.join()
+            self._monitors.close()
+        os.close(self._wake)
+
+    def _run(self) -> None:
+        if self._monitors is not None:
+            watch(self._engine, self._note, self._monitors, self._wake)
+
+
+def _take_name() -> None:
+    """Threads started from now on inherit it."""
+    with open("/proc/self/comm", "r+", encoding="ascii", errors="replace") as file:
+        if not file.read().startswith(NAME):
+            file.seek(0)
+            file.write(NAME)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{one_line(line)}\n")
+    sys.stderr.flush()

@@ -1,0 +1,76 @@
+"""Elements and rules that are gone, or have no owner, with the packet filter in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cni_cnm.cnm.reconcile import packet_filter
+from cni_cnm.cnm.reconcile.changed import Changed
+from cni_cnm.cnm.reconcile.reconcile import compare, reconcile
+from cni_cnm.firewall import INET, masquerade
+from cni_cnm.kernel import Transaction
+from cni_cnm.kernel.contract.changes import FilterChange
+from cni_cnm.model import IpamSpec, NetworkSpec, PortMapping, ip_interface
+from tests.unit.drivers.world import World
+
+SPEC = NetworkSpec("net", "bridge", {"profile": "cnm"}, IpamSpec("host-local", {"subnet": "10.9.0.0/24"}))
+PORTS = (PortMapping("tcp", 8080, 80),)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    made.attach(SPEC, ports=PORTS)
+    return made
+
+
+def test_a_deleted_table(world: World) -> None:
+    """One sentence for all of it; after that nothing differs."""
+    before = {name: dict(sets) for name, sets in world.nft.sets.items()}
+    assert list(compare(world.engine)) == []
+    world.nft.delete_table(INET)
+    assert next(compare(world.engine)).sentence == "the packet filter: tables or rules are missing"
+    [outcome] = reconcile(world.engine)
+    assert outcome.repaired
+    assert {name: dict(sets) for name, sets in world.nft.sets.items()} == before
+    assert list(reconcile(world.engine)) == []
+
+
+def test_removed_elements(world: World) -> None:
+    """They are named by whose they are, and only they are written again."""
+    [port] = world.nft.elements(INET, "ports4")
+    world.nft.commit(Transaction(remove=(port,)))
+    owner = Changed(packet_filter=FilterChange(owners=frozenset([port.owner])))
+    assert [one.sentence for one in compare(world.engine, owner)] == [
+        "the packet filter: 1 elements are missing, of net/a/eth0"
+    ]
+    assert [outcome.repaired for outcome in reconcile(world.engine, owner)] == [True]
+    assert world.nft.elements(INET, "ports4") == [port]
+
+
+def test_a_port_that_another_endpoint_has_by_now_is_not_missing(world: World) -> None:
+    """It is that one's; nothing is said, and nothing is written."""
+    [port] = world.nft.elements(INET, "ports4")
+    other = port._replace(value="10.9.0.9 . 80", comment="c" * 12 + " net/c/eth0")
+    world.nft.commit(Transaction(put=(other,)))
+    everything = Changed(packet_filter=FilterChange(broken=True))
+    assert list(compare(world.engine, everything)) == []
+    assert world.nft.elements(INET, "ports4") == [other]
+
+
+def test_elements_without_owner_go(world: World) -> None:
+    """Saved rules that were loaded again: what no record names is removed, and said."""
+    world.nft.commit(masquerade.add("d" * 64, "net/dead/eth0", [ip_interface("10.9.0.7/24")]))
+    added = Changed(packet_filter=FilterChange(added=True))
+    [outcome] = reconcile(world.engine, added)
+    assert outcome.repaired
+    assert "net/dead/eth0" in outcome.sentence
+    assert list(reconcile(world.engine, added)) == []
+
+
+def test_what_is_no_change_of_ours_needs_no_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_missing", "_recorded"):
+        monkeypatch.setattr(packet_filter, name, lambda *_, **__: pytest.fail("looked"))
+    assert list(reconcile(world.engine, Changed(links=frozenset(["eth0"])))) == []
