@@ -1,8 +1,12 @@
 """Reports what changes of bridges and other links, of addresses, and of routes, by the kernel's notifications.
 
 Every pod brings a dozen notifications about its own link. A filter in the kernel (the socket's, in the classic language
-of bpf(4)) leaves those out: a veth or an ifb, a link-local address, a new route that is no default route, a route of
-another table than the main one, the routes that every link with IPv6 has.
+of bpf(4)) leaves out
+
+    links       veth and ifb
+    addresses   link-local ones
+    new routes  all but default routes
+    lost routes those of other tables than the main one, and those that every link with IPv6 has
 """
 
 from __future__ import annotations
