@@ -44,7 +44,7 @@ def digest(*parts: str) -> str:
         from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore] # hashlib loads libcrypto: 10 ms a pod
     except ImportError:
         from hashlib import sha256  # noqa: TID251
-    return str(sha256("\0".join(parts).encode()).hexdigest())
+    return str(sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest())
 
 
 def stable_mac(endpoint_id: str) -> str:

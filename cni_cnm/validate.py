@@ -40,7 +40,11 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 _NAME_RULE = "a name of letters, digits, '_', '.' and '-' that begins with a letter or digit"
 _INTERFACE_RULE = f"an interface name: 1 to {INTERFACE_NAME_BYTES} bytes, no '/', ':' or white space, not '.' or '..'"
 _RESERVED = ("all", "default")
-_NEW_INTERFACE_RULE = f"{_INTERFACE_RULE}, no '%', which the kernel replaces, and not {' or '.join(_RESERVED)}"
+_FILTER_RULE = (
+    "without '\"', not beginning with '!', and not ending in '+' or '*', which packet filters take for a pattern"
+)
+_KERNEL_RULE = "no '%', which the kernel replaces, and no byte A0, which it takes for white space"
+_NEW_INTERFACE_RULE = f"{_INTERFACE_RULE}, in UTF-8, {_KERNEL_RULE}, and not {' or '.join(_RESERVED)}"
 
 
 def require(parse: Callable[[str], T], raw: Json, what: str, error: type[CnmError] = InvalidConfig) -> T:
@@ -95,9 +99,31 @@ def interface_name(text: str) -> str:
 
 
 def new_interface_name(text: str) -> str:
-    """A name that a new link can have: no pattern (`eth%d`), and not the name of a folder of sysctls for all links."""
-    if not accepts(interface_name, text) or "%" in text or text in _RESERVED:
+    """A name that a new link can have: no pattern (`eth%d`), and not the name of a folder of sysctls for all links.
+
+    Results and records are JSON, so it is UTF-8. The kernel's isspace() takes the byte A0 for white space, also in `à`.
+    """
+    if not accepts(interface_name, text) or "%" in text or text in _RESERVED or not _is_new(text):
         raise ValueError(_NEW_INTERFACE_RULE)
+    return text
+
+
+def _is_new(text: str) -> bool:
+    try:
+        return b"\xa0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def new_bridge_name(text: str) -> str:
+    """A name that a new bridge can have, and packet filters can be told of."""
+    return filter_name(new_interface_name(text))
+
+
+def filter_name(text: str) -> str:
+    """A link's name that nftables, iptables and firewalld all take for that one link."""
+    if '"' in text or text.startswith("!") or text.endswith(("+", "*")):
+        raise ValueError(f"a name {_FILTER_RULE}")
     return text
 
 

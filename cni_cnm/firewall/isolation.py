@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import BRIDGE, INET, comment
-from cni_cnm.kernel import DELETION_GROUP, Element, Transaction
+from cni_cnm.kernel import DELETION_GROUP, Element, Transaction, link_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ def change_foreign(bridges: Sequence[str], gone: Sequence[str]) -> Transaction:
     """Other programs' bridges come to the set and go from it. They have no owner whose record could be deleted."""
     return Transaction(
         _ROUTED,
-        put=tuple(Element(INET, "foreign", _link(name), comment=f"{FOREIGN} {name}") for name in bridges),
-        remove=tuple(Element(INET, "foreign", _link(name)) for name in gone),
+        put=tuple(Element(INET, "foreign", link_key(name), comment=comment(FOREIGN, name)) for name in bridges),
+        remove=tuple(Element(INET, "foreign", link_key(name)) for name in gone),
     )
 
 
@@ -172,7 +172,7 @@ def add_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Tr
     return Transaction(
         _SWITCHED,
         (
-            Element(BRIDGE, "closed", _link(host_ifname), comment=owner),
+            Element(BRIDGE, "closed", link_key(host_ifname), comment=owner),
             Element(BRIDGE, "closed_macs", mac.lower(), comment=owner),
         ),
     )
@@ -207,8 +207,4 @@ def _declaration(*sides: Side) -> str:
 
 
 def _key(side: Side) -> str:
-    return str(side) if isinstance(side, int) else _link(side)
-
-
-def _link(name: str) -> str:
-    return f'"{name}"'
+    return str(side) if isinstance(side, int) else link_key(side)

@@ -76,7 +76,7 @@ def names(key: EndpointKey) -> tuple[str, str]:
     from hashlib import sha512  # noqa: TID251 - only for a DEL without a record
 
     parts = (key.network, f"{key.ifname}:{key.container_id}")
-    return "-".join(sha512(part.encode()).hexdigest()[:16] for part in parts), key.container_id
+    return "-".join(sha512(part.encode(errors="surrogateescape")).hexdigest()[:16] for part in parts), key.container_id
 
 
 def own_rules(rules: Sequence[Rule], key: EndpointKey, kept: Collection[IPAddress]) -> tuple[list[Rule], list[str]]:

@@ -7,7 +7,7 @@ set senders    link . MAC address that may send on it
 from __future__ import annotations
 
 from cni_cnm.firewall import BRIDGE, comment
-from cni_cnm.kernel import Element, Transaction
+from cni_cnm.kernel import Element, Transaction, link_key
 
 _DECLARE = f"""\
 add table {BRIDGE}
@@ -22,7 +22,7 @@ add rule {BRIDGE} spoof iifname @guarded iifname . ether saddr != @senders drop
 def add(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
     """Drop frames that arrive at the host's link `host_ifname` from another MAC address than `mac`."""
     owner = comment(endpoint_id, label)
-    link = f'"{host_ifname}"'
+    link = link_key(host_ifname)
     return Transaction(
         declare=_DECLARE,
         put=(

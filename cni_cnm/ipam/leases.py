@@ -84,7 +84,7 @@ class Leases:
         except OSError:
             return ""
         try:
-            return os.read(descriptor, _OWNER_BYTES).decode("utf-8", "replace").strip()
+            return os.read(descriptor, _OWNER_BYTES).decode("utf-8", "surrogateescape").strip()
         except OSError:
             return ""
         finally:
@@ -96,7 +96,7 @@ class Leases:
     def reserve(self, address: IPAddress, key: EndpointKey) -> bool:
         """Lease an address. False if it is leased; a void lease is replaced. IoFailed if it cannot be written."""
         path = f"{self.folder}/{address}"
-        owner = owner_text(key).encode()
+        owner = owner_text(key).encode(errors="surrogateescape")
         try:
             try:
                 small_files.create(path, owner)
@@ -115,7 +115,7 @@ class Leases:
         """Change the owner of a lease. Its text is not shorter than before, so one write leaves nothing of the old."""
         path = f"{self.folder}/{address}"
         try:
-            small_files.write(path, owner_text(key).encode(), 0)
+            small_files.write(path, owner_text(key).encode(errors="surrogateescape"), 0)
         except OSError as error:
             raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
 

@@ -15,7 +15,17 @@ tests/memory_kernel does the same in memory. tests/contract runs on both.
 
 from __future__ import annotations
 
-from cni_cnm.kernel.contract.element import Element, ElementTaken, Handle, Rule, Transaction, merge
+from cni_cnm.kernel.contract.element import (
+    Element,
+    ElementTaken,
+    Handle,
+    Rule,
+    Transaction,
+    has_link_key,
+    link_key,
+    link_name,
+    merge,
+)
 from cni_cnm.kernel.contract.link import DELETION_GROUP, Link, Port, PortState, Rate, Vlan
 from cni_cnm.kernel.contract.route import RouteEntry
 
@@ -44,6 +54,9 @@ __all__ = [
     "Stream",
     "Transaction",
     "Vlan",
+    "has_link_key",
+    "link_key",
+    "link_name",
     "merge",
 ]
 

@@ -45,8 +45,8 @@ def _call(command: list[str], stdin: str | None) -> str | None:
     """What the command prints; None if it is not installed."""
     try:
         done = run(
-            command, input=stdin, stdin=DEVNULL if stdin is None else None, capture_output=True, text=True,
-            env=PATH, timeout=TIMEOUT_S, check=False,
+            command, input=stdin, stdin=DEVNULL if stdin is None else None, capture_output=True, encoding="utf-8",
+            errors="surrogateescape", env=PATH, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
     except FileNotFoundError:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 
 from cni_cnm.errors import IoFailed
 from cni_cnm.kernel import iptables
@@ -26,6 +26,8 @@ _VERDICTS = {"ACCEPT": rules.ACCEPT, "DROP": rules.DROP, "REJECT": rules.DROP, "
     rules.NONE,
 )  # fmt: skip
 """Of targets; a chain's name is a jump, anything else may drop."""
+_WORD, _LINK = re.compile(r' *("(?:[^"\\]|\\.)*"(?= |$)|[^ ]+)'), re.compile(r" *([^ ]+)")
+_ESCAPE = re.compile(r"\\(.)")
 _WAYS = {"-i": rules.INPUT, "-o": rules.OUTPUT}
 
 
@@ -53,14 +55,15 @@ def parse(family: str, saved: str) -> FilterTable:
     """The table of an `iptables-legacy-save -t filter`."""
     chains: dict[str, list[FilterRule]] = {}
     drops = False
-    for line in saved.splitlines():
+    lines = saved.split("\n")
+    for line in lines:
         if line.startswith(":"):
-            name, policy = line[1:].split()[:2]
+            name, policy = line[1:].split(" ")[:2]
             chains[name] = []
             drops |= (name, policy) == ("FORWARD", "DROP")
-    for line in saved.splitlines():
+    for line in lines:
         if line.startswith("-A "):
-            name = line.split(maxsplit=2)[1]
+            name = line.split(" ", 2)[1]
             chains[name].append(_rule(line, chains, len(chains[name]) + 1))
     ours = tuple((name, rule) for name, found in chains.items() for rule in found if rule.ours)
     return FilterTable(family, True, chains, ours, drops)
@@ -68,7 +71,7 @@ def parse(family: str, saved: str) -> FilterTable:
 
 def _rule(line: str, chains: dict[str, list[FilterRule]], number: int) -> FilterRule:
     """`-A CHAIN [matches] [-j TARGET [options]]`: whatever of the matches is not known is a condition."""
-    words = iter(shlex.split(line)[2:])
+    words = _words_of(line.partition(" ")[2].partition(" ")[2])
     conditions: list[Condition] = []
     verdict, target, comment, negated = rules.NONE, "", "", False
     for word in words:
@@ -94,6 +97,15 @@ def _rule(line: str, chains: dict[str, list[FilterRule]], number: int) -> Filter
             conditions.append(Condition(rules.OTHER))
         negated = False
     return FilterRule(verdict, tuple(conditions), target, comment, number)
+
+
+def _words_of(text: str) -> Iterator[str]:
+    """As iptables-save writes them: in double quotes where it is needed, but a link's name never is."""
+    word, place = "", 0
+    while found := (_LINK if word in _WAYS else _WORD).match(text, place):
+        quoted = word not in _WAYS and len(found[1]) > 1 and found[1][0] == found[1][-1] == '"'
+        word, place = _ESCAPE.sub(r"\1", found[1][1:-1]) if quoted else found[1], found.end()
+        yield word
 
 
 def _states(listed: str) -> tuple[str, ...]:

@@ -239,21 +239,25 @@ def _full(element: Element) -> str:
 
 
 def _parse(table: str, listing: str) -> Mapping[str, Sequence[Element]]:
-    """Elements by set, from a listing: `map m { … elements = { 10.0.0.5 comment "who" : goto net, … } }`."""
-    comments: list[str] = []
+    """Elements by set, from a listing: `map m { … elements = { 10.0.0.5 comment "who" : goto net, … } }`.
+
+    Names of links and comments may have any character but double quotes, also those that separate elements.
+    """
+    quoted: list[str] = []
 
     def put_aside(match: re.Match[str]) -> str:
-        comments.append(match[1])
-        return f" @{len(comments) - 1}@"
+        quoted.append(match[1])
+        return f"@{len(quoted) - 1}"
 
     found: dict[str, list[Element]] = {}
-    text = re.sub(r' comment "([^"]*)"', put_aside, listing)
+    text = re.sub(r'"([^"]*)"', put_aside, listing)
     for name, body in re.findall(r"^\t(?:set|map) (\S+) \{$(.*?)^\t\}$", text, re.DOTALL | re.MULTILINE):
         elements = found.setdefault(name, [])
         for block in re.findall(r"elements = \{(.*?)\}", body, re.DOTALL):
             for line in block.split(","):
                 key, _, value = plain(line).partition(" : ")
-                key, _, number = key.partition(" @")
-                comment = comments[int(number.rstrip("@"))] if number else ""
+                key, _, number = key.partition(" comment @")
+                comment = quoted[int(number)] if number else ""
+                key = re.sub(r"@(\d+)", lambda at: f'"{quoted[int(at[1])]}"', key)
                 elements.append(Element(table, name, key, value, comment))
     return found

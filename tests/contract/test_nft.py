@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cni_cnm.errors import CnmError, KernelError
-from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, merge
+from cni_cnm.firewall import comment
+from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, link_key, link_name, merge
 from cni_cnm.kernel.netlink import header
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.nftables import nfnetlink
 from cni_cnm.kernel.nftables.libnftables import Binary, Library, failure
 from tests.kernel.lab import Namespace, missing
+from tests.link_names import link_names
 from tests.memory_kernel.nft import MemoryNft
 
 TABLE = "inet cni_cnm"
@@ -149,11 +153,10 @@ def test_release_is_by_owner(nft: Nft) -> None:
 def test_elements(nft: Nft) -> None:
     """Keys, values and comments as they were put; of one set, of the table, of what does not exist."""
     assert nft.elements(TABLE) == nft.elements(TABLE, "m") == []
-    plain = MEMBER._replace(key=MEMBER.key.replace('"', ""))
     nft.commit(merge(Transaction(DECLARE, (ONE, SIX)), Transaction(DECLARE, (MEMBER,), claim=(PORT,))))
     assert nft.elements(TABLE, "m6") == [SIX]
     assert nft.elements(TABLE, "never") == []
-    assert set(nft.elements(TABLE)) == {ONE, SIX, PORT, plain}
+    assert set(nft.elements(TABLE)) == {ONE, SIX, PORT, MEMBER}
 
 
 def test_find(nft: Nft) -> None:
@@ -189,9 +192,30 @@ def test_find_as_listed(nft: Nft) -> None:
     nft.commit(Transaction(DECLARE, put))
     listed = {(element.set, element.key): element for element in nft.elements(TABLE)}
     found = [element for element in nft.find(put) if element]
-    assert [element._replace(key=element.key.replace('"', "")) for element in found] == [
-        listed[element.set, element.key.replace('"', "")] for element in put
-    ]
+    assert found == [listed[element.set, element.key] for element in put]
+
+
+def test_every_name_that_the_kernel_takes(nft: Nft) -> None:
+    """Keys with any link name are put, listed, found and removed; those that nft has no text for are refused."""
+
+    @settings(max_examples=50)
+    @given(names=st.sets(link_names(), min_size=1, max_size=20))
+    def check(names: set[str]) -> None:
+        keys = {}
+        for name in names:
+            try:
+                keys[name] = f"{link_key(name)} . 02:00:00:00:00:01"
+            except KernelError:
+                assert '"' in name or name.endswith("*")
+        put = tuple(Element(TABLE, "s", key, comment=comment("id", name)) for name, key in keys.items())
+        nft.commit(Transaction(DECLARE, put))
+        assert set(nft.elements(TABLE, "s")) == set(put)
+        assert nft.find(put) == list(put)
+        assert {link_name(key.partition(" . ")[0]) for key in keys.values()} == set(keys)
+        nft.commit(Transaction(remove=put))
+        assert nft.elements(TABLE, "s") == []
+
+    check()
 
 
 def test_find_lists_nothing(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,7 +288,7 @@ def test_removed_with_the_network(at: Host) -> None:
     at.network("br1", SAME_BRIDGE, internal=True)
     at.network("br2")
     at.nft.commit(isolation.remove_network("br1"))
-    assert [element.key for element in at.nft.elements(INET)] == ["br2", "br2 . br2"]
+    assert [element.key for element in at.nft.elements(INET)] == ['"br2"', '"br2" . "br2"']
     at.nft.commit(isolation.remove_network("br2"))
     at.nft.commit(isolation.remove_network("br2"))
     assert at.nft.elements(INET) == at.nft.elements(BRIDGE) == []

@@ -107,7 +107,7 @@ class Node:
         done = subprocess.run(
             self.command(*argv, netns=netns),
             input=stdin, env=None if env is None else {**os.environ, **env},
-            capture_output=True, text=True, timeout=timeout, check=False,
+            capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=timeout, check=False,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.cnm.records import network_records
 from cni_cnm.firewall import INET, isolation
+from cni_cnm.kernel import has_link_key, link_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def put_all(host: Host, state: State, *, isolates: bool) -> State:
     """
     if not (isolates or state.foreign):
         return state
-    names = find(host) if isolates else set()
-    there = {element.key.strip('"') for element in host.nft.elements(INET, "foreign")}
+    names = set(filter(has_link_key, find(host))) if isolates else set()
+    there = {link_name(element.key) for element in host.nft.elements(INET, "foreign")}
     transaction = isolation.change_foreign(sorted(names - there), sorted(there - names))
     if transaction.put or transaction.remove:
         host.nft.commit(transaction, declare=not firewall_state.is_declared(state, transaction.declare))
@@ -67,7 +68,7 @@ def forget(host: Host) -> None:
 
 def missing(host: Host) -> str:
     """A sentence about a foreign bridge that is not in the set; "" if all are. Writes nothing."""
-    there = {element.key.strip('"') for element in host.nft.elements(INET, "foreign")}
+    there = {link_name(element.key) for element in host.nft.elements(INET, "foreign")}
     lacking = sorted(find(host) - there)
     return f"the bridge {lacking[0]} of another program is not isolated from this network" if lacking else ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import EEXIST, EINVAL
+
 from cni_cnm.errors import KernelError
 from cni_cnm.named_tuple import NamedTuple
 
@@ -33,8 +35,25 @@ class Element(NamedTuple):
 
 
 def plain(text: str) -> str:
-    """A key or value as nft lists it, without quotes and with single spaces."""
-    return " ".join(text.replace('"', "").split())
+    """A key or value with single spaces, as nft lists it. What else Unicode has for a space is a part of a name."""
+    return " ".join(filter(None, text.replace("\n", " ").replace("\t", " ").split(" ")))
+
+
+def link_key(name: str) -> str:
+    """A link's name as the key of an element. KernelError (EINVAL) for a name that nft has no text for."""
+    if not has_link_key(name):
+        raise KernelError(f"nftables has no way to write the link name {name!r}", EINVAL, hint="rename the link")
+    return f'"{name}"'
+
+
+def has_link_key(name: str) -> bool:
+    """nft's strings have no escape for double quotes. Where it unescapes `*` at the end, it drops every backslash."""
+    return '"' not in name and not name.endswith("*")
+
+
+def link_name(key: str) -> str:
+    """The reverse of `link_key`."""
+    return key[1:-1]
 
 
 class Rule(NamedTuple):
@@ -94,8 +113,6 @@ class ElementTaken(KernelError):
     """A claim found elements of other owners: `holders`, as they are in the kernel."""
 
     def __init__(self, holders: Sequence[Element]) -> None:
-        from errno import EEXIST
-
         first = holders[0]
         super().__init__(
             f"{first.key} in {first.table} {first.set} belongs to {first.comment or 'an unknown owner'}", EEXIST

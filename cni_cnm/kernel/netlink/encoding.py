@@ -138,7 +138,7 @@ def _encode_all(cls: Any, family: int, attributes: Sequence[tuple[str, Any]]) ->
 
 
 _PLAIN: Mapping[str, Callable[[Any], bytes]] = {
-    "asciiz": lambda value: value.encode() + b"\0",
+    "asciiz": lambda value: value.encode(errors="surrogateescape") + b"\0",
     "l2addr": lambda value: _MAC.pack(*bytes.fromhex(value.replace(":", ""))),
     "ipaddr": lambda value: inet_pton(AF_INET6 if ":" in value else AF_INET, value),
     "uint32": _NUMBER.pack,

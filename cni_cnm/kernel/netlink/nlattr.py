@@ -73,5 +73,5 @@ def number(data: bytes, place: tuple[int, int] | None, order: Literal["little", 
 
 
 def text(data: bytes, place: tuple[int, int] | None) -> str:
-    """The value as a string that ends in NUL; "" if there is none."""
-    return raw(data, place).partition(b"\0")[0].decode(errors="replace")
+    """The value as a string that ends in NUL; "" if there is none. Names of links may be no UTF-8 (PEP 383)."""
+    return raw(data, place).partition(b"\0")[0].decode(errors="surrogateescape")

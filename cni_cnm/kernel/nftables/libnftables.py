@@ -60,11 +60,11 @@ class Library:
         if self._context is None:
             self._context = _Context(nft)
         handle = self._context.handle
-        code = nft.nft_run_cmd_from_buffer(handle, script.encode())
+        code = nft.nft_run_cmd_from_buffer(handle, script.encode(errors="surrogateescape"))
         printed: bytes = nft.nft_ctx_get_output_buffer(handle)
         complaint: bytes = nft.nft_ctx_get_error_buffer(handle)
         if code == 0:
-            return printed.decode()
+            return printed.decode(errors="surrogateescape")
         # its socket may still have answers to the failed script, so the next script gets a new context
         self._context = None
         raise failure(complaint.decode(errors="replace"))
@@ -102,7 +102,8 @@ class Binary:
                 stdout=PIPE,
                 stderr=PIPE,
                 env=environment,
-                text=True,
+                encoding="utf-8",
+                errors="surrogateescape",
             )
         except OSError as error:
             raise KernelFeatureMissing(

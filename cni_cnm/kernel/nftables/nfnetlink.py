@@ -205,7 +205,7 @@ def family(data: bytes, begin: int) -> str:
 
 
 def text(kind: int, value: str) -> bytes:
-    return nlattr.pack(kind, value.encode() + b"\0")
+    return nlattr.pack(kind, value.encode(errors="surrogateescape") + b"\0")
 
 
 def comment(raw: bytes) -> str:

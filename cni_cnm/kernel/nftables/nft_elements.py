@@ -11,7 +11,7 @@ import struct
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from sys import byteorder
 
-from cni_cnm.kernel.contract.element import Element
+from cni_cnm.kernel.contract.element import Element, link_name
 from cni_cnm.kernel.netlink.nlattr import number, pack, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
 from cni_cnm.named_tuple import NamedTuple
@@ -42,6 +42,15 @@ class _Type(NamedTuple):
     spell: Callable[[bytes], str]
 
 
+def _pack_link(text: str) -> bytes:
+    return struct.pack("16s", link_name(text).encode(errors="surrogateescape"))
+
+
+def _spell_link(raw: bytes) -> str:
+    name = raw.rstrip(b"\0").decode(errors="surrogateescape")
+    return f'"{name}"'
+
+
 _TYPES = {
     7: _Type(4, lambda text: inet_pton(AF_INET, text), lambda raw: inet_ntop(AF_INET, raw)),
     8: _Type(16, lambda text: inet_pton(AF_INET6, text), lambda raw: inet_ntop(AF_INET6, raw)),
@@ -49,7 +58,7 @@ _TYPES = {
     12: _Type(1, lambda text: int(text).to_bytes(1, "big"), lambda raw: str(raw[0])),
     13: _Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big"))),
     35: _Type(4, lambda text: int(text).to_bytes(4, byteorder), lambda raw: str(int.from_bytes(raw, byteorder))),
-    41: _Type(16, lambda text: struct.pack("16s", text.strip('"').encode()), lambda raw: raw.rstrip(b"\0").decode()),
+    41: _Type(16, _pack_link, _spell_link),
 }
 """ipv4_addr, ipv6_addr, ether_addr, inet_proto, inet_service, devgroup, ifname."""
 

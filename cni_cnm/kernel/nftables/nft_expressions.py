@@ -186,8 +186,10 @@ def _compared(field: str, mask: int, value: bytes, negated: bool) -> Condition |
     """That what a register holds is (or is not) the value; None for what is not understood."""
     if field in (rules.INPUT, rules.OUTPUT):
         name, ends, _ = value.partition(b"\0")
-        prefix = "" if ends or len(value) == _IFNAME_BYTES else "+"
-        return Condition(field, (f"{name.decode(errors='replace')}{prefix}",), negated)
+        whole = ends or len(value) == _IFNAME_BYTES
+        if whole and name.endswith(b"+"):
+            return None  # a link of that name, which a condition would have as a pattern
+        return Condition(field, (f"{name.decode(errors='surrogateescape')}{'' if whole else '+'}",), negated)
     if field == rules.FAMILY and value in _FAMILIES:
         return Condition(field, (_FAMILIES[value],), negated)
     if field == rules.STATE and len(value) == 4:

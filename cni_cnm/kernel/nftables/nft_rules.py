@@ -33,7 +33,7 @@ def commented(questions: Questions, tables: Sequence[str], words: Collection[str
 
     None on a kernel without nfnetlink.
     """
-    sought = [word.encode() for word in words]
+    sought = [word.encode(errors="surrogateescape") for word in words]
     found = []
     try:
         for table in tables:

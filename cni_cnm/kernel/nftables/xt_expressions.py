@@ -40,7 +40,7 @@ def _condition(condition: Condition) -> bytes:
     if condition.field in _META:
         (name,) = condition.values
         load = _expression("meta", _word(2, _META[condition.field]) + _word(1, _REGISTER))
-        value = _nested(3, pack(1, name.encode() + b"\0"))
+        value = _nested(3, pack(1, name.encode(errors="surrogateescape") + b"\0"))
         return load + _expression("cmp", _word(1, _REGISTER) + _word(2, 0) + value)
     if condition.field == rules.STATE:
         info = XT_CONNTRACK.pack(XT_CONNTRACK_STATE, 0, xt_state_mask(condition.values), 0)

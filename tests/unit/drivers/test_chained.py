@@ -56,9 +56,9 @@ def attach(world: World, network: NetworkSpec, container: str = "a", **more: Any
     return world.attach(network, container, previous=previous, **more)
 
 
-def bridged(world: World) -> None:
-    world.host.add_bridge("br0", mac="02:00:00:00:00:01")
-    world.host.set_link(world.link("vetha").ifindex, master=world.link("br0").ifindex)
+def bridged(world: World, name: str = "br0") -> None:
+    world.host.add_bridge(name, mac="02:00:00:00:00:01")
+    world.host.set_link(world.link("vetha").ifindex, master=world.link(name).ifindex)
 
 
 def sets(world: World) -> dict[str, set[str]]:
@@ -111,15 +111,27 @@ def test_the_policy_goes_by_the_bridge(world: World) -> None:
     bridged(world)
     made = attach(world, net(**FIREWALL))
     assert [interface.name for interface in made.interfaces] == ["br0", "vetha", "eth0"]
-    assert sets(world) == {"networks": {"br0"}, "allowed": {"br0 . br0"}}
+    assert sets(world) == {"networks": {'"br0"'}, "allowed": {'"br0" . "br0"'}}
     world.detach(net())
-    assert sets(world) == {"networks": {"br0"}, "allowed": {"br0 . br0"}}, "it is the network's, not the endpoint's"
+    assert sets(world) == {"networks": {'"br0"'}, "allowed": {'"br0" . "br0"'}}, (
+        "it is the network's, not the endpoint's"
+    )
+
+
+@pytest.mark.parametrize("name", ['br"0', "br+"])
+def test_a_bridge_that_packet_filters_cannot_be_told_of(world: World, name: str) -> None:
+    """Refused before anything is put anywhere, if something is to be filtered by it."""
+    bridged(world, name)
+    with pytest.raises(InvalidConfig, match="the name of the link on the host is"):
+        attach(world, net(**FIREWALL))
+    assert sets(world) == {}
+    attach(world, net())
 
 
 def test_the_policy_of_a_link_without_bridge(world: World) -> None:
     """A foreign ptp: the host's end is a network of one endpoint, and goes with it."""
     attach(world, net(**FIREWALL))
-    assert sets(world) == {"networks": {"vetha"}, "allowed": {"vetha . vetha"}}
+    assert sets(world) == {"networks": {'"vetha"'}, "allowed": {'"vetha" . "vetha"'}}
     world.detach(net())
     assert sets(world) == {}
 

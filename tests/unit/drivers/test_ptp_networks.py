@@ -230,7 +230,7 @@ def test_networks_are_opened_to_each_other(world: World) -> None:
 
     def pairs() -> set[tuple[str, str]]:
         found = [element for element in world.nft.elements(INET) if " . " in element.key]
-        own = {f"{one} . {one}", f"{two} . {two}", f"{bridge} . {bridge}"}
+        own = {f"{one} . {one}", f"{two} . {two}", f'"{bridge}" . "{bridge}"'}
         return {(element.set, element.key) for element in found} - {(e.set, e.key) for e in found if e.key in own}
 
     assert pairs() == set()
@@ -238,7 +238,7 @@ def test_networks_are_opened_to_each_other(world: World) -> None:
     assert pairs() == {("allowed_groups", f"{one} . {two}"), ("allowed_groups", f"{two} . {one}")}
     world.controller.revoke("net", "other")
     world.controller.allow("net", "bridged")
-    assert pairs() == {("allowed_out", f"{one} . {bridge}"), ("allowed_in", f"{bridge} . {one}")}
+    assert pairs() == {("allowed_out", f'{one} . "{bridge}"'), ("allowed_in", f'"{bridge}" . {one}')}
     world.detach(net(), "a")
     world.controller.network("net").delete()
     assert pairs() == set()

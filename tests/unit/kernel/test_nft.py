@@ -157,7 +157,9 @@ def test_a_listing_gives_its_elements() -> None:
 
 \tset s {
 \t\ttype ifname
-\t\telements = { "veth1" comment "pod new" }
+\t\telements = { "veth1" comment "pod new",
+\t\t\t     "a, b}{" comment "c",
+\t\t\t     "star*" }
 \t}
 
 \tset empty {
@@ -168,7 +170,9 @@ def test_a_listing_gives_its_elements() -> None:
     assert list(Scripted(listing).elements(TABLE)) == [
         Element(TABLE, "m", "10.0.0.5", "goto a", "a, b } : c"),
         Element(TABLE, "m", "10.0.0.6", "drop"),
-        Element(TABLE, "s", "veth1", comment="pod new"),
+        Element(TABLE, "s", '"veth1"', comment="pod new"),
+        Element(TABLE, "s", '"a, b}{"', comment="c"),
+        Element(TABLE, "s", '"star*"'),
     ]
 
 
