@@ -1,17 +1,19 @@
 /*
  * The relay: the program that a runtime executes as /opt/cni/bin/cni-cnm.
  *
- * It sends one CNI call to the resident service (`cni-cnm serve`) and copies the answer. Without an answer it executes
- * the full program with the same environment, arguments and stdin. The result is the same in both cases.
+ * It sends one CNI call to the resident service (`cni-cnm serve`) and copies the answer. Without an answer it starts the
+ * full program with the same environment, arguments and stdin, and copies its answer. The result is the same in both
+ * cases. A program that ends without an answer (out of memory, files that cannot be read, killed) is answered for.
  *
  *   VERSION                                        answered here; stdin is not read
- *   no CNI_COMMAND                                 the full program (its command line)
+ *   no CNI_COMMAND                                 executes the full program (its command line)
  *   no service, connection refused or closed,      the full program, with the same stdin. Its CNI_CNM_REQUEST is the id
  *   another version, answer cut off or invalid     that the service was given: a request that the service has finished
  *                                                  is recognised and not run twice
  *   no answer within CNI_CNM_TIMEOUT               error 11 (try again later)
  *   no answer to STATUS within 1 s                 the full program: STATUS changes nothing, so it may be asked twice,
  *                                                  and a service that hangs makes no node NotReady
+ *   no answer of the full program                  error 11 with its end and its last line on stderr
  *
  * Protocol: one request and one reply for each connection, numbers in host order. The other end is
  * cni_cnm/service/protocol.py: change both, and PROTOCOL with them.
@@ -29,15 +31,19 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,31 +69,117 @@ static int is_status;
 static const char *input; /* the stdin that was read; NULL before that */
 static size_t input_size;
 
-static void put(int fd, const char *bytes, size_t size)
+/* Write all of it; -1 if that fails three times. */
+static int put(int fd, const char *bytes, size_t size)
 {
-	while (size > 0) {
+	for (int failures = 0; size > 0 && failures < 3;) {
 		ssize_t n = write(fd, bytes, size);
 		if (n < 0 && errno == EAGAIN)
 			poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1);
 		else if (n < 0 && errno != EINTR)
-			return;
+			failures++;
 		else if (n > 0)
 			bytes += n, size -= (size_t)n;
 	}
+	return size > 0 ? -1 : 0;
 }
 
-_Noreturn static void fail(const char *code, const char *message)
+_Noreturn static void fail(const char *code, const char *message, const char *cause)
 {
-	const char *parts[] = { "{\"cniVersion\":\"1.0.0\",\"code\":", code, ",\"msg\":\"", message, "\"}\n" };
+	const char *parts[] = { "{\"cniVersion\":\"1.0.0\",\"code\":", code, ",\"msg\":\"", message, cause, "\"}\n" };
+	char answer[1024] = "";
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-		put(STDOUT_FILENO, parts[i], strlen(parts[i]));
+		strcat(answer, parts[i]);
+	put(STDOUT_FILENO, answer, strlen(answer));
 	_exit(1);
+}
+
+/* Code 11 (try again) if the host has run out of something, else 5. */
+_Noreturn static void fail_with(int number, const char *message)
+{
+	int scarce = number == ENOMEM || number == EMFILE || number == ENFILE || number == EAGAIN || number == ENOBUFS;
+	fail(scarce ? "11" : "5", message, strerror(number));
+}
+
+/* A new file in memory with these bytes, as a program's stdin. */
+static int file_of(const char *bytes, size_t size)
+{
+	int fd = memfd_create("stdin", MFD_CLOEXEC);
+	if (fd < 0 || put(fd, bytes, size) < 0 || lseek(fd, 0, SEEK_SET) != 0)
+		fail_with(errno, "stdin cannot be passed on to the full program: ");
+	return fd;
+}
+
+/* Copy a file in memory, from its start. -1 if it cannot be read or written; else its size. */
+static ssize_t copy(int from, int to)
+{
+	ssize_t size = 0, n;
+	while ((n = pread(from, reply.bytes, sizeof reply.bytes, size)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 || put(to, reply.bytes, (size_t)n) < 0)
+			return -1;
+		size += n;
+	}
+	return size;
+}
+
+/* The last line of a file in memory, at most 200 bytes of it, with what JSON would have to escape as blanks. */
+static const char *last_line(int fd)
+{
+	static char line[201];
+	off_t size = lseek(fd, 0, SEEK_END);
+	ssize_t n = pread(fd, line, sizeof line - 1, size > (off_t)sizeof line - 1 ? size - (off_t)sizeof line + 1 : 0);
+	while (n > 0 && line[n - 1] == '\n')
+		n--;
+	line[n > 0 ? n : 0] = '\0';
+	char *newline = strrchr(line, '\n'), *start = newline ? newline + 1 : line;
+	for (char *c = start; *c != '\0'; c++)
+		if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+			*c = ' ';
+	return start;
+}
+
+/* Start the full program, wait, and copy its answer. It is killed if this process is. */
+_Noreturn static void answer_by(const char *named, char **envp)
+{
+	static volatile int failed; /* the child of vfork has this process's memory */
+	int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC), status;
+	if (out < 0 || err < 0)
+		fail_with(errno, "the full program cannot be started: ");
+	prctl(PR_SET_NAME, "cni-cnm"); /* cni_cnm/kernel/process.py looks for the runtime above it */
+	pid_t relay = getpid(), child = vfork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() == relay && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
+			execve(named, arguments, envp);
+		failed = errno;
+		_exit(127);
+	}
+	if (child < 0)
+		fail_with(errno, "the full program cannot be started: ");
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			fail_with(errno, "the full program cannot be waited for: ");
+	if (failed == ENOENT)
+		fail("5", "no service answers, and the full program is missing beside the relay", "");
+	if (failed)
+		fail_with(failed, "no service answers, and the full program cannot be executed: ");
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	if (code == 0 || (code > 0 && lseek(out, 0, SEEK_END) > 0)) {
+		copy(err, STDERR_FILENO);
+		_exit(copy(out, STDOUT_FILENO) < 0 ? 1 : code);
+	}
+	char end[64];
+	snprintf(end, sizeof end, code < 0 ? "by signal %d: " : "with exit code %d: ", code < 0 ? WTERMSIG(status) : code);
+	char message[128] = "the program ended without an answer, ";
+	fail("11", strcat(message, end), last_line(err));
 }
 
 /* Execute the full program. It reads `input` again as its stdin. */
 _Noreturn static void execute_program(char **envp)
 {
-	const char *named = getenv("CNI_CNM_PROGRAM");
+	const char *named = getenv("CNI_CNM_PROGRAM"), *command = getenv("CNI_COMMAND");
 	if (named == NULL || *named == '\0') {
 		ssize_t n = readlink("/proc/self/exe", program, PATH_MAX);
 		char *slash = n > 0 ? memrchr(program, '/', (size_t)n) : NULL;
@@ -97,18 +189,16 @@ _Noreturn static void execute_program(char **envp)
 	struct stat self, other; /* a copy of the relay under the program's name would execute itself for ever */
 	if (stat("/proc/self/exe", &self) == 0 && stat(named, &other) == 0 && self.st_ino == other.st_ino &&
 	    self.st_dev == other.st_dev)
-		fail("5", "the full program is missing: this is the relay alone; install it with the program beside it");
+		fail("5", "the full program is missing: this is the relay alone; install it with the program beside it", "");
 	if (input != NULL) {
-		int fd = memfd_create("stdin", 0);
-		if (fd < 0)
-			fail("5", "stdin cannot be passed on to the full program: memfd_create failed");
-		put(fd, input, input_size);
-		if (lseek(fd, 0, SEEK_CUR) != (off_t)input_size || lseek(fd, 0, SEEK_SET) != 0 || dup2(fd, STDIN_FILENO) < 0)
-			fail("5", "stdin cannot be passed on to the full program: out of memory");
-		close(fd);
+		int fd = file_of(input, input_size);
+		if (dup2(fd, STDIN_FILENO) < 0)
+			fail_with(errno, "stdin cannot be passed on to the full program: ");
 	}
+	if (command != NULL && *command != '\0')
+		answer_by(named, envp);
 	execve(named, arguments, envp);
-	fail("5", "no service answers, and the full program cannot be executed: is it missing beside the relay?");
+	fail_with(errno, "the full program cannot be executed: ");
 }
 
 /* Set the socket's time limit to the time that is left. Without any, the call ends here. */
@@ -120,7 +210,7 @@ static void limit(int sock)
 	if (left <= 0 && is_status)
 		execute_program(environment);
 	if (left <= 0)
-		fail("11", "the service did not answer in time; see CNI_CNM_TIMEOUT and the log of cni-cnm serve");
+		fail("11", "the service did not answer in time; see CNI_CNM_TIMEOUT and the log of cni-cnm serve", "");
 	struct timeval value = { left / 1000000, left % 1000000 };
 	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof value);
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value);
@@ -211,8 +301,7 @@ int main(int argc, char **argv, char **envp)
 	if (command == NULL || *command == '\0')
 		execute_program(envp);
 	if (strcmp(command, "VERSION") == 0) {
-		put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1);
-		return 0;
+		return put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1) < 0;
 	}
 	do /* if the runtime has closed 0, 1 or 2, no socket of ours may take that number */
 		sock = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -254,9 +343,9 @@ int main(int argc, char **argv, char **envp)
 		if (n < 0 && errno == EAGAIN)
 			poll(&(struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN }, 1, -1);
 		else if (n < 0 && errno != EINTR)
-			fail("5", "the network configuration cannot be read from stdin");
+			fail_with(errno, "the network configuration cannot be read from stdin: ");
 		if (size + (n > 0 ? (size_t)n : 0) > STDIN_MAX)
-			fail("6", "the network configuration is larger than 4 MiB");
+			fail("6", "the network configuration is larger than 4 MiB", "");
 	}
 
 	/* O_NONBLOCK: if the path is a FIFO, the call must not block. */
@@ -267,7 +356,6 @@ int main(int argc, char **argv, char **envp)
 	start_clock(); /* the time in which the runtime writes stdin does not count */
 	if (send_request(sock, argv_end + size, fds, request.head.descriptors) < 0 || receive_reply(sock) < 0)
 		execute_program(environment);
-	put(STDOUT_FILENO, reply.bytes + sizeof reply.head, reply.head.out);
 	put(STDERR_FILENO, reply.bytes + sizeof reply.head + reply.head.out, reply.head.err);
-	return (int)reply.head.code;
+	return put(STDOUT_FILENO, reply.bytes + sizeof reply.head, reply.head.out) < 0 ? 1 : (int)reply.head.code;
 }

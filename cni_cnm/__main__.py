@@ -5,9 +5,27 @@ from __future__ import annotations
 import os
 import sys
 
+_TRY_AGAIN = 11
+
 
 def main() -> int:
     command = os.environ.get("CNI_COMMAND")
+    try:
+        return _answer(command)
+    except SystemExit as ended:
+        if not command:
+            raise
+        return _unanswered(ended)
+    except Exception as error:
+        if command:
+            return _unanswered(error)
+        if os.environ.get("CNI_CNM_DEBUG"):
+            raise
+        sys.stderr.write(f"cni-cnm: the program cannot be loaded: {error}\n")
+        return _TRY_AGAIN
+
+
+def _answer(command: str | None) -> int:
     if command == "VERSION":
         from cni_cnm.cni.versions import answer
 
@@ -24,6 +42,14 @@ def main() -> int:
     from cni_cnm.cli import run_command
 
     return run_command(sys.argv)
+
+
+def _unanswered(error: BaseException) -> int:
+    """The error object of a call that has no answer, because a module cannot be loaded, for one. Loads nothing."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else " " for c in f"{type(error).__name__}: {error}")
+    msg = f"the program cannot be loaded or cannot answer: {plain}"
+    os.write(1, f'{{"cniVersion": "1.0.0", "code": {_TRY_AGAIN}, "msg": "{msg}"}}\n'.encode())
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The command line: a module for each noun of `NOUNS`, with `configure(nouns)`, which adds a parser for each verb.
 
 A verb's parser names its function: `set_defaults(verb=…)`. The function gets the parsed arguments.
-Results go to stdout, as a table or with --json; errors are one sentence on stderr and exit code 1.
+Results go to stdout, as a table or with --json; errors are one sentence on stderr and exit code 1, or 11 if the same
+command may work later. CNI_CNM_DEBUG=1 shows a traceback instead.
 """
 
 from __future__ import annotations
@@ -26,18 +27,24 @@ def run_command(argv: list[str]) -> int:
 
         sys.stderr.write(f"CNI {name} plugin v{__version__}\nCNI protocol versions supported: {', '.join(SUPPORTED)}\n")
         return 0
-    from cni_cnm.errors import CnmError
-
     parser = _parser()
     arguments = parser.parse_args(argv[1:])
     if not hasattr(arguments, "verb"):
         parser.print_help()
         return 2
     try:
-        return int(arguments.verb(arguments) or 0)
-    except CnmError as error:
-        sys.stderr.write(f"cni-cnm: {error}\n")
-        return 1
+        code = int(arguments.verb(arguments) or 0)
+        sys.stdout.flush()
+    except Exception as error:
+        from cni_cnm.errors import TryAgain
+        from cni_cnm.frontend.reply import as_cnm_error
+
+        if os.environ.get("CNI_CNM_DEBUG"):
+            raise
+        shown = as_cnm_error(error)
+        sys.stderr.write(f"cni-cnm: {shown}\n")
+        return TryAgain.code if isinstance(shown, TryAgain) else 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

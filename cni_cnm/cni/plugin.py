@@ -13,7 +13,7 @@ from cni_cnm.cni.document import decode
 from cni_cnm.cni.invocation import Invocation
 from cni_cnm.errors import CnmError, InvalidConfig, IoFailed
 from cni_cnm.fields import Fields
-from cni_cnm.frontend.reply import Reply, exhausted, internal, warnings
+from cni_cnm.frontend.reply import Reply, as_cnm_error, warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def handle(
             request.refuse_repeated(raw)
         out = _verbs(name)[verb](invocation)
     except CnmError as error:
-        return _failed(exhausted(error) or error, version, invocation)
+        return _failed(as_cnm_error(error), version, invocation)
     except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
-        return _failed(exhausted(error) or internal(error), version, invocation, trace=_trace(environ))
+        return _failed(as_cnm_error(error), version, invocation, trace=_trace(environ))
     summary = f"{invocation.summary} {invocation.outcome}".rstrip()
     return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{summary} ok", *invocation.logged)))
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STDIN_LIMIT = 4 * 1024 * 1024
 """A configuration with its prevResult has a few KiB. One byte more than this is read, so that it is refused."""
+_WRITE_TRIES = 3
 
 
 def run(environ: Mapping[str, str], name: str) -> int:
@@ -23,12 +24,26 @@ def run(environ: Mapping[str, str], name: str) -> int:
 
     begun = monotonic()
     reply = handle(environ, _read_stdin, open_controller, name, _owner)
-    sys.stdout.buffer.write(reply.out)
-    sys.stdout.buffer.flush()
-    if reply.err:
-        sys.stderr.write(reply.err)
-    log(reply.summary, (monotonic() - begun) * 1000)
+    _write_stdout(reply.out)
+    try:
+        if reply.err:
+            sys.stderr.write(reply.err)
+        log(reply.summary, (monotonic() - begun) * 1000)
+    except Exception:  # noqa: BLE001, S110 - the call is answered
+        pass
     return reply.code
+
+
+def _write_stdout(answer: bytes) -> None:
+    """Write the whole answer. OSError if that fails three times."""
+    failures = 0
+    while answer:
+        try:
+            answer = answer[os.write(1, answer) :]
+        except OSError:
+            failures += 1
+            if failures == _WRITE_TRIES:
+                raise
 
 
 def open_controller() -> Controller:

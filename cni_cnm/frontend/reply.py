@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from errno import EMFILE, ENFILE, ENOMEM
+from errno import EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOLCK, ENOMEM
+from os import strerror
 
-from cni_cnm.errors import CnmError, TryAgain
+from cni_cnm.errors import CnmError, IoFailed, TryAgain
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.named_tuple import NamedTuple
 
@@ -16,6 +17,9 @@ _SCARCE = {
     EMFILE: "open files are limited: LimitNOFILE= of the service or of the runtime, `ulimit -n`",
     ENFILE: "open files are limited: `sysctl fs.file-nr fs.file-max`",
     ENOMEM: "`free`, and `dmesg` for what was killed",
+    ENOBUFS: "`free`, and `sysctl net.core.rmem_max`",
+    EAGAIN: "processes are limited: TasksMax= of the service or of the runtime, `ulimit -u`",
+    ENOLCK: "`free`: the kernel has no memory for a lock",
 }
 
 
@@ -32,8 +36,21 @@ def warnings(sentences: Sequence[str]) -> str:
     return "".join(f"cni-cnm: {one_line(sentence)}\n" for sentence in sentences)
 
 
-def internal(error: Exception) -> CnmError:
-    """A defect of this program as an error that a runtime can show."""
+def as_cnm_error(error: Exception) -> CnmError:
+    """Any failure as the one error that a caller is shown.
+
+    TryAgain if its cause is that the host has run out of something: a later call may work, whatever this one was doing.
+    """
+    if (hint := _scarcity(error)) is not None:
+        said = error.msg if isinstance(error, CnmError) else str(error) or type(error).__name__
+        return _with_notes(TryAgain(f"this host has run out of something: {said}", hint=hint), error)
+    if isinstance(error, CnmError):
+        return error
+    if isinstance(error, ImportError):
+        hint = "install cni-cnm again if this goes on"
+        return _with_notes(TryAgain(f"a part of the program cannot be loaded: {error}", hint=hint), error)
+    if isinstance(error, OSError):
+        return _with_notes(IoFailed(f"a system call failed: {error}"), error)
     wrapped = CnmError(
         f"internal error: {type(error).__name__}: {error}",
         hint="this is a fault of cni-cnm; please report it with the output under CNI_CNM_DEBUG=1",
@@ -41,18 +58,15 @@ def internal(error: Exception) -> CnmError:
     return _with_notes(wrapped, error)
 
 
-def exhausted(error: Exception) -> CnmError | None:
-    """TryAgain for a failure whose cause is that the host has no more of something; None for another one.
-
-    A later call may work, whatever this one was doing.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        hint = _SCARCE.get(getattr(cause, "errno", None) or 0)
-        if hint is not None:
-            said = error.msg if isinstance(error, CnmError) else error
-            return _with_notes(TryAgain(f"this host has run out of something: {said}", hint=hint), error)
-        cause = cause.__cause__ or cause.__context__
+def _scarcity(error: BaseException | None) -> str | None:
+    """The hint for what the host has run out of; None if the failure has another cause."""
+    while error is not None:
+        number = ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
+        if number is None and isinstance(error, ImportError | OSError):  # the loader of libraries gives only text
+            number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)
+        if number in _SCARCE:
+            return _SCARCE[number]
+        error = error.__cause__ or error.__context__
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-SHELLS = {"ash", "bash", "busybox", "csh", "dash", "env", "fish", "ksh", "mksh", "sh", "sudo", "tcsh", "zsh"}
+SHELLS = {"ash", "bash", "busybox", "cni-cnm", "csh", "dash", "env", "fish", "ksh", "mksh", "sh", "sudo", "tcsh", "zsh"}
 DEPTH_MAX = 64
 UNKNOWN = "unknown"
 

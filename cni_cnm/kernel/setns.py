@@ -7,6 +7,7 @@ two setns(2) calls in `entered`. A socket keeps its namespace, so nothing else h
 from __future__ import annotations
 
 import os
+from time import sleep
 from typing import TypeVar
 
 from cni_cnm.errors import KernelError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLONE_NEWNET = 0x40000000
+_RETURN_TRIES = 5
+_PAUSE_S = 0.01
 
 if hasattr(os, "setns"):  # Python 3.12
     setns: Callable[[int, int], None] = os.setns
@@ -62,9 +65,20 @@ def entered(fd: int, action: Callable[[], T]) -> T:
         try:
             return action()
         finally:
-            try:
-                setns(home, CLONE_NEWNET)
-            except OSError as error:
-                raise LostInNamespace(f"the thread cannot return to its own network namespace: {error}") from error
+            _return_to(home)
     finally:
         os.close(home)
+
+
+def _return_to(home: int) -> None:
+    """The kernel needs memory for it, which may be free again a moment later."""
+    tries = 0
+    while True:
+        try:
+            setns(home, CLONE_NEWNET)
+            return
+        except OSError as error:
+            tries += 1
+            if tries == _RETURN_TRIES:
+                raise LostInNamespace(f"the thread cannot return to its own network namespace: {error}") from error
+            sleep(_PAUSE_S)

@@ -4,19 +4,22 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cni_cnm.cni.versions import answer
 from cni_cnm.service.protocol import MAGIC, REPLY, REPLY_MAX, REQUEST, STDIN_MAX, encode_reply
+from tests.program import ROOT
 from tests.system.relay import Ran, Relay, Service, read_request
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cni_cnm.service.protocol import Request
 
@@ -281,6 +284,46 @@ def test_a_missing_full_program_is_an_error_of_the_relay(relay: Relay) -> None:
     """The runtime gets an error object, not a silent exit."""
     ran = relay.run(CNI_CNM_PROGRAM="/nowhere")
     assert (ran.code, json.loads(ran.out)["code"]) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        pytest.param("kill -9 $$", "by signal 9: ", id="killed"),
+        pytest.param("printf '{\"cni'; kill -9 $$", "by signal 9: ", id="killed in its answer"),
+        pytest.param(
+            "echo 'x: cannot open \"y\"' >&2; exit 127", "with exit code 127: x: cannot open  y ", id="loader"
+        ),
+        pytest.param("exit 1", "with exit code 1: ", id="silent"),
+    ],
+)
+def test_a_program_that_ends_without_an_answer_is_answered_for(relay: Relay, script: str, end: str) -> None:
+    """One error object, that says to try again, how the program ended and its last line."""
+    relay.program.write_text(f"#!/bin/sh\n{script}\n")
+    ran = relay.run()
+    assert (ran.code, ran.err) == (1, b"")
+    assert json.loads(ran.out) == {
+        "cniVersion": "1.0.0", "code": 11, "msg": f"the program ended without an answer, {end}",
+    }  # fmt: skip
+
+
+def test_the_full_program_ends_with_the_relay(relay: Relay, tmp_path: Path) -> None:
+    """A runtime that kills the plugin kills all of it."""
+    relay.program.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
+    process = subprocess.Popen(["cni-cnm"], executable=relay.executable, env=relay.environ(), stdin=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), "the program runs")
+    pid = (tmp_path / "pid").read_text().strip()
+    process.kill()
+    process.wait()
+    until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes(), "it ends")
+
+
+def test_the_owner_is_the_relays_caller(relay: Relay) -> None:
+    """The relay is no owner, by whatever name it was called."""
+    ask = "from cni_cnm.kernel.process import owner_of_caller; print(owner_of_caller())"
+    relay.program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{ask}'\n")
+    ran = relay.run(environ=relay.environ(PYTHONPATH=str(ROOT)), name="loopback")
+    assert ran.out.decode().strip() == Path(f"/proc/{os.getpid()}/comm").read_text().strip()
 
 
 def test_a_relay_without_standard_descriptors_works(relay: Relay) -> None:

@@ -1,0 +1,54 @@
+"""Any failure as the one error that a caller is shown."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from cni_cnm.errors import CnmError, IoFailed, KernelError
+from cni_cnm.frontend.reply import as_cnm_error
+from cni_cnm.kernel.nftables import libnftables
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KernelError("adding a veth failed", errno.ENOBUFS), 11),
+        (KernelError("adding a veth failed", errno.EPERM), 110),
+        (caused(IoFailed("the record cannot be written"), OSError(errno.EMFILE, "")), 11),
+        (caused(IoFailed("the record cannot be written"), OSError(errno.ENOSPC, "")), 5),
+        (OSError(errno.EIO, "Input/output error", "/proc/stat"), 5),
+        (OSError("libffi.so.8: cannot open shared object file: Too many open files"), 11),
+        (ImportError("libffi.so.8: cannot map zero-fill pages: Cannot allocate memory"), 11),
+        (ModuleNotFoundError("No module named 'cni_cnm.ipam.leases'"), 11),
+        (MemoryError(), 11),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 11),
+        (ZeroDivisionError("a defect"), 110),
+    ],
+)
+def test_code(error: Exception, code: int) -> None:
+    """11 for what may work later; a system call that failed is no defect of this program."""
+    shown = as_cnm_error(error)
+    assert shown.code == code
+    assert ("internal error" in shown.msg) == isinstance(error, ZeroDivisionError)
+
+
+def test_an_error_of_the_tree_stays_the_same() -> None:
+    """Nothing is wrapped that says enough by itself."""
+    error = CnmError("no")
+    assert as_cnm_error(error) is error
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE, errno.ENOBUFS, errno.EPERM, errno.EIO])
+def test_nf_tables_is_not_called_missing(number: int) -> None:
+    """libnftables says the same first words for every failure to read the kernel's tables."""
+    said = libnftables.failure(f"Error: cache initialization failed: {os.strerror(number)}")
+    assert isinstance(said, KernelError)
+    assert said.errno == number
