@@ -59,7 +59,7 @@ def configure(nouns: Any) -> None:
     create.set_defaults(verb=create_network)
 
     rm = verbs.add_parser("rm", help="remove networks that have no endpoints")
-    rm.add_argument("--force", action="store_true", help="also if its plugin does not answer")
+    rm.add_argument("--force", action="store_true", help="also if its plugin does not answer, or Docker has lost it")
     rm.add_argument("network", nargs="+", help="name, id or the beginning of an id")
     rm.set_defaults(verb=remove_networks)
 

@@ -102,6 +102,8 @@ class PoolRecord(NamedTuple):
     """True: the request named the network, so its leases are shared with CNI."""
     docker_network: str = ""
     """Docker's id of the network, as soon as it is made."""
+    requested: float = 0.0
+    """When, in seconds since 1970; 0.1.0 records no time."""
 
     def to_json(self) -> Json:
         return {"schema": SCHEMA, **dict(zip(_POOL_KEYS, self, strict=True))}

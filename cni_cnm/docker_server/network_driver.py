@@ -133,8 +133,7 @@ def delete_endpoint(controller: Controller, raw: Json) -> None:
 def program_external_connectivity(controller: Controller, raw: Json) -> None:
     message = ProgramExternalConnectivity.from_json(raw)
     endpoint = _endpoint(controller, message.network_id, message.endpoint_id)
-    # Where another endpoint is the sandbox's IPv6 default gateway, that one publishes the IPv6 ports.
-    endpoint.publish(_requested_ports(message.options), (4,) if message.options.no_proxy_6to4 else (4, 6))
+    endpoint.publish(_requested_ports(message.options), ipv6_elsewhere=message.options.no_proxy_6to4)
 
 
 def revoke_external_connectivity(controller: Controller, raw: Json) -> None:

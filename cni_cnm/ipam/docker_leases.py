@@ -97,6 +97,10 @@ class DockerLeases:
         container_id, _, ifname = self.leases.owner(str(address)).partition(SEPARATOR)
         return container_id, ifname
 
+    def age(self, address: IPAddress) -> float:
+        """Seconds since the lease was written; 0 if there is none."""
+        return self.leases.age(str(address))
+
     def _next(self) -> IPAddress:
         key = self._key(REQUESTED)
         for address in self._candidates():

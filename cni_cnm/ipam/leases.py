@@ -145,6 +145,15 @@ class Leases:
         owner = self.owner(name)
         return owner != f"{DOCKER}{SEPARATOR}{RESERVED}" and not self._has_record(owner)
 
+    def age(self, name: str) -> float:
+        """Seconds since the lease file was written; 0 if there is none."""
+        from time import time
+
+        try:
+            return time() - os.stat(f"{self.folder}/{name}", follow_symlinks=False).st_mtime
+        except OSError:
+            return 0.0
+
     def _epoch_started(self) -> float:
         if self._epoch_start is None:
             from cni_cnm.state import epoch
@@ -189,6 +198,17 @@ class Leases:
             for name, packed in self._entries()
             if (version == 6) == (":" in name) and not (live and self.void(name))
         }
+
+    def remove_folder(self) -> None:
+        """Remove the folder of a network that is deleted. It stays if there is a lease in it, or another's file."""
+        if not os.path.isdir(self.folder):
+            return
+        with self._lock:
+            names = os.listdir(self.folder)
+            if all(name == "lock" or name.startswith("last_reserved_ip.") for name in names):
+                for name in names:
+                    os.unlink(f"{self.folder}/{name}")
+                os.rmdir(self.folder)
 
     def _entries(self) -> Iterator[tuple[str, bytes]]:
         from _socket import AF_INET, AF_INET6, inet_pton

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "cni_cnm"
 PAGES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 PROGRAMS = {"ls", "ss", "ip", "fuser", "findmnt", "df", "free", "dmesg", "sysctl", "ulimit", "vlan_filtering"}
 """Commands of the host that hints name, and an argument of `ip link`."""
-DOCKER = {"--subnet", "--gateway", "--internal", "--ipam-driver", "--ipam-opt", "-d", "-o"}
+DOCKER = {"--subnet", "--gateway", "--internal", "--ipam-driver", "--ipam-opt", "--ipv6", "-d", "-o"}
 """Options of `docker network create` (docs.docker.com, CLI reference) that hints name."""
 
 
@@ -120,7 +120,7 @@ def test_commands_exist(hint: Hint) -> None:
 def test_options_exist(hint: Hint) -> None:
     """Options are those of `cni-cnm`, of `docker network create`, or of a command in backquotes."""
     outside = re.sub(r"`[^`]*`", "", hint.text)
-    for option in re.findall(r"(?<![\w-])(--?[a-z][a-z-]*)", outside):
+    for option in re.findall(r"(?<![\w-])(--?[a-z][a-z0-9-]*)", outside):
         assert option in options_of_ours() | DOCKER, (hint, option)
 
 

@@ -19,7 +19,7 @@ KINDS: dict[str, Any] = {
 }
 NEW: dict[str, set[str]] = {
     "networks": {"published_only"},
-    "pools": set(),
+    "pools": {"requested"},
     "endpoints": {"netns_cookie", "pod", "published_only"},
     "sandboxes": set(),
 }

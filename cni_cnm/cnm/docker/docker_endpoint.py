@@ -8,17 +8,19 @@ Each method is one call of Docker's and takes the endpoint's lock.
 
 from __future__ import annotations
 
+from typing import Any
+
 from cni_cnm import ipam, validate
+from cni_cnm.cnm.docker import published_ports
 from cni_cnm.cnm.endpoint import endpoint_record, locked_endpoint, take_down_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint, locked
 from cni_cnm.cnm.network.network_description import spec_of
-from cni_cnm.cnm.packet_filter import endpoint_elements
+from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state
 from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
-from cni_cnm.cnm.records import CREATED, PENDING, READY, load_endpoint, load_network, publishing_endpoints
+from cni_cnm.cnm.records import CREATED, PENDING, READY, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import Place
-from cni_cnm.errors import Conflict, Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork, raise_gathered
-from cni_cnm.firewall import portmap
+from cni_cnm.errors import Conflict, NoSuchEndpoint, NoSuchNetwork, raise_gathered
 from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.ipam.leases import DOCKER
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
-    from cni_cnm.model import Device, IPInterface, PortMapping
+    from cni_cnm.model import Device, IPAddress, IPInterface, PortMapping
 
 
 def create_endpoint(
@@ -102,14 +104,16 @@ class DockerEndpoint:
         with locked(host, self.record) as endpoint, Rollback() as undo:
             driver, policy = endpoint.driver, endpoint.policy
             driver.delete_endpoint(endpoint.record.options, endpoint.record.plan, host.stack)
+            if endpoint.record.device is not None:
+                _withdraw(endpoint, state=PENDING, device=None, ports=())
             undo.push(lambda: endpoint.write(state=CREATED, device=None, ifname="", netns="", requested_ports=()))
             name = f"tmp{endpoint.record.id[:12]}"
-            endpoint.write(state=PENDING, ifname=name, netns=sandbox_key, requested_ports=requested, ports=())
+            endpoint.write(state=PENDING, ifname=name, netns=sandbox_key, requested_ports=requested)
             record = endpoint.record
             device = driver.create_endpoint(record.options, record.plan, host.stack, Place(host.stack, name))
             undo.push(lambda: driver.delete_endpoint(record.options, record.plan, host.stack))
             endpoint.record = joined = record._replace(device=device)
-            undo.push(lambda: endpoint_elements.withdraw(lambda: host.nft, joined, policy, None))
+            undo.push(lambda: _withdraw(endpoint, state=PENDING))
             enforce_endpoint(host, joined, policy)
             endpoint.write(state=READY)
         return device
@@ -117,48 +121,35 @@ class DockerEndpoint:
     def leave(self) -> None:
         """Unpublish, and record that it is not joined. Docker moves the link back later; `delete` removes it."""
         with locked(self._host, self.record) as endpoint:
-            endpoint_elements.withdraw(lambda: self._host.nft, endpoint.record, endpoint.policy, None)
-            endpoint.write(state=CREATED, ports=(), requested_ports=(), netns="")
+            _withdraw(endpoint, state=CREATED, ports=(), requested_ports=(), netns="")
 
-    def publish(self, requested: tuple[PortMapping, ...], families: Sequence[int] = (4, 6)) -> tuple[PortMapping, ...]:
-        """Publish ports, as the sandbox's default gateway, in place of those that were published before.
-
-        An IP version for which another endpoint of the sandbox publishes already is left to that endpoint.
-        Returns the mappings with the host ports that were chosen.
-        """
-        from cni_cnm.cnm.packet_filter import port_allocator
-
-        host = self._host
-        with locked(host, self.record) as endpoint, Rollback() as undo:
-            before = endpoint.record
-            if requested and before.role.internal:
-                raise InvalidConfig(
-                    f"the network {before.network} is internal, so {requested[0]} cannot be published on it",
-                    hint="publish on a network without --internal",
-                )
-            if before.state != READY or before.device is None:
-                raise Forbidden(f"the endpoint {before.label} is not joined to a sandbox")
-            mine = [v for v in (4, 6) if v in families and any(a.interface.version == v for a in before.addresses)]
-            for other in publishing_endpoints(host.store, before.netns):
-                if other.id != before.id:
-                    mine = [version for version in mine if version not in _published_versions(other)]
-            ports = port_allocator.choose(requested, before.ports, mine, host.nft, host.stack)
-            removed = tuple(port for port in before.ports if port not in ports)
-            endpoint_elements.unpublish(lambda: host.nft, before._replace(ports=removed))
-            undo.push(lambda: endpoint.write(ports=tuple(port for port in before.ports if port in ports)))
-            endpoint.write(ports=ports, requested_ports=requested)
-            added = endpoint.record._replace(ports=tuple(port for port in ports if port not in before.ports))
-            undo.push(lambda: endpoint_elements.unpublish(lambda: host.nft, added))
-            if ports and before.device.host:
-                host.stack.set_sysctls(portmap.sysctls(before.device.host[0].name, before.portmap))
-            enforce_endpoint(host, endpoint.record, endpoint.policy)
-        return ports
+    def publish(self, requested: tuple[PortMapping, ...], *, ipv6_elsewhere: bool = False) -> tuple[PortMapping, ...]:
+        """As published_ports.publish."""
+        return published_ports.publish(self._host, self.record, requested, ipv6_elsewhere=ipv6_elsewhere)
 
     def unpublish(self) -> None:
         """No error if nothing is published."""
         with locked(self._host, self.record) as endpoint:
-            endpoint_elements.unpublish(lambda: self._host.nft, endpoint.record)
-            endpoint.write(ports=())
+            published_ports.unpublish(endpoint)
+
+    def release(self, address: IPAddress) -> bool:
+        """Docker releases one of the addresses. False if the endpoint has no other one.
+
+        Docker does so for a container without IPv6, between CreateEndpoint and Join or later. The endpoint stays.
+        """
+        host = self._host
+        with locked(host, self.record) as endpoint:
+            record = endpoint.record
+            left = tuple(one for one in record.addresses if one.interface.ip != address)
+            if not left or record.lease is None:
+                return False
+            with firewall_state.lock(host, shared=True):
+                endpoint_elements.withdraw(lambda: host.nft, record, endpoint.policy, frozenset((address,)))
+                endpoint.write(
+                    ipam={**record.ipam, "addresses": [str(one.interface.ip) for one in left]},
+                    lease=record.lease._replace(addresses=left),
+                )
+        return True
 
     def delete(self) -> None:
         """Remove the device, the addresses and the record, joined or not."""
@@ -171,7 +162,9 @@ def _lease(addresses: Sequence[IPInterface], gateways: Sequence[IPInterface]) ->
     return Lease(tuple(Address(address, by_subnet.get(address.network)) for address in addresses))
 
 
-def _published_versions(record: EndpointRecord) -> set[int]:
-    """IP versions that it publishes ports of."""
-    own = {address.interface.version for address in record.addresses}
-    return {v for port in record.ports for v in ((port.host_ip.version,) if port.host_ip is not None else own)}
+def _withdraw(endpoint: LockedEndpoint, **changes: Any) -> None:
+    """Take the endpoint out of the packet filter, and record that it is. A repair beside it sees both or neither."""
+    host = endpoint.host
+    with firewall_state.lock(host, shared=True):
+        endpoint_elements.withdraw(lambda: host.nft, endpoint.record, endpoint.policy, None)
+        endpoint.write(**changes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from cni_cnm import ipam
-from cni_cnm.cnm.docker import docker_pools
+from cni_cnm.cnm.docker import docker_pools, lost_endpoints
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
 from cni_cnm.cnm.network import configured_network
 from cni_cnm.cnm.network.create_network import create_network
@@ -18,7 +18,7 @@ from cni_cnm.cnm.network.network_description import name_taken, spec_of, subnets
 from cni_cnm.cnm.records import load_network, network_records, pool_records
 from cni_cnm.cnm.rollback import ErrorList, Rollback
 from cni_cnm.drivers import drivers
-from cni_cnm.errors import InvalidConfig, NoSuchNetwork, raise_gathered
+from cni_cnm.errors import ActiveEndpoints, InvalidConfig, NoSuchNetwork, raise_gathered
 from cni_cnm.ipam.leases import DOCKER
 from cni_cnm.state.store import NETWORKS, POOLS
 
@@ -104,6 +104,7 @@ def delete_network(host: Host, docker_network: str) -> None:
             others = tuple(other for other in record.docker_networks if other != docker_network)
             left = record._replace(docker_networks=others)
             if left.owner == DOCKER and not others and not any(endpoints_of(host, left)):
+                gathered.attempt(lambda: _release_all(host, left))
                 gathered.attempt(lambda: remove_network(host, left))
             else:
                 host.store.put(NETWORKS, left.name, left.to_json())
@@ -112,6 +113,24 @@ def delete_network(host: Host, docker_network: str) -> None:
     for pool in [pool for pool in pool_records(host.store) if pool.docker_network == docker_network]:
         host.store.delete(POOLS, pool.id)
     raise_gathered(gathered.errors)
+
+
+def forget(host: Host, name: str) -> None:
+    """Remove what Docker's networks have on a network, after Docker has lost them: endpoints, pools and addresses.
+
+    A network that was made for one of them is removed as well. ActiveEndpoints if a container of Docker's is on it.
+    """
+    record = load_network(host.store, name)
+    if record is None or not record.docker_networks:
+        return
+    endpoints = [one for one in endpoints_of(host, record) if one.docker_network]
+    for one in endpoints:
+        if lost_endpoints.is_in_use(host, one):
+            raise ActiveEndpoints(
+                f"the network {name} has a container of Docker's: {one.label}", hint="remove that container first"
+            )
+    for docker_network in record.docker_networks:
+        delete_network(host, docker_network)
 
 
 def _release_all(host: Host, record: NetworkRecord) -> None:

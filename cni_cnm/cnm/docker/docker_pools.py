@@ -9,16 +9,18 @@ A pool that names a network (`shares_network`) uses that network's leases, toget
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_interface, ip_network
+from time import time
 
 from cni_cnm import ipam, validate
+from cni_cnm.cnm.docker import lost_endpoints
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
 from cni_cnm.cnm.network.create_network import choose_subnet
 from cni_cnm.cnm.network.network_description import subnets_of
 from cni_cnm.cnm.records import PoolRecord, load_endpoint, load_network, load_pool, network_records, pool_records
-from cni_cnm.errors import Conflict, Forbidden, InvalidConfig, NotFound
+from cni_cnm.errors import AddressesExhausted, Conflict, Forbidden, InvalidConfig, NotFound
 from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
-from cni_cnm.ipam.leases import DOCKER
+from cni_cnm.ipam.leases import DOCKER, RESERVED
 from cni_cnm.model import IpamSpec
 from cni_cnm.state.store import POOLS
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork
+
+_REQUEST_S = 60.0
+"""Docker makes the endpoint or the network within this time after its request, or was killed between the two."""
 
 
 def pools(host: Host) -> Iterator[PoolRecord]:
@@ -82,6 +87,7 @@ def request_pool(
         elif subnet is None:
             subnet = choose_subnet(host, family)
         else:
+            _remove_unused_pools(host, subnet)
             refuse_overlap(host, subnet, set())
         found = PoolRecord(
             _new_id(host, subnet, network_name),
@@ -89,6 +95,7 @@ def request_pool(
             ip_range=str(ip_range or ""),
             network=network_name,
             shares_network=bool(network_name),
+            requested=time(),
         )
         if network is None:
             _leases(host, found)  # refuses a subnet too small, and a range outside
@@ -129,17 +136,30 @@ def request_gateway(host: Host, pool_id: str, address: IPAddress | None) -> IPIn
 
 
 def request_address(host: Host, pool_id: str, address: IPAddress | None, *, for_endpoint: bool) -> IPInterface:
-    """An address of the pool. One requested before the network is made is reserved, unless it is `for_endpoint`."""
+    """An address of the pool. One requested before the network is made is reserved, unless it is `for_endpoint`.
+
+    An address, or all of them, that endpoints hold whose sandboxes are gone are taken from them.
+    """
     found = find_pool(host, pool_id)
     leases = _leases(host, found)
     if address is not None and not found.docker_network and not for_endpoint:
         leases.reserve(address)
         return _with_prefix(address, found)
+    try:
+        return _with_prefix(leases.request(address), found)
+    except (AddressesExhausted, Conflict):
+        wanted = [address] if address is not None else [ip_address(name) for name in list(leases.leases.names())]
+        if not [one for one in wanted if _take_from_lost_holder(host, found, leases, one)]:
+            raise
     return _with_prefix(leases.request(address), found)
 
 
 def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
-    """Release an address that Docker requested, and no other. An endpoint that still has it is deleted first."""
+    """Release an address that Docker requested, and no other.
+
+    An endpoint that has it loses the address, and is deleted if it has no other one. An address that is on an interface
+    of a container stays: the call is about an earlier container, which lost it meanwhile.
+    """
     try:
         found = find_pool(host, pool_id)
     except NotFound:
@@ -148,8 +168,27 @@ def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
     container_id, endpoint_id = leases.holder(address)
     record = load_endpoint(host.store, endpoint_id) if container_id == DOCKER else None
     if record is not None:
-        DockerEndpoint(host, record).delete()
+        if lost_endpoints.has_address(host, record, address):
+            return
+        endpoint = DockerEndpoint(host, record)
+        if not endpoint.release(address):
+            endpoint.delete()
     leases.release(address)
+
+
+def _take_from_lost_holder(host: Host, pool: PoolRecord, leases: DockerLeases, address: IPAddress) -> bool:
+    """Whether the address was held for a container that is gone, and is free now."""
+    container_id, endpoint_id = leases.holder(address)
+    if container_id != DOCKER or endpoint_id == RESERVED:
+        return False
+    record = load_endpoint(host.store, endpoint_id)
+    if record is not None:
+        return lost_endpoints.remove_if_gone(host, record)
+    # Docker names the endpoint at once, on a network of this plugin. With another driver it never does.
+    if pool.docker_network and leases.age(address) > _REQUEST_S:
+        leases.release(address)
+        return True
+    return False
 
 
 def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> None:
@@ -157,10 +196,9 @@ def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> Non
     for network in network_records(host.store):
         for other in subnets_of(network):
             if other.overlaps(subnet):
-                shared = f"--ipam-opt cni-cnm.network={network.name} -o cni-cnm.network={network.name}"
                 raise Forbidden(
                     f"the subnet {subnet} overlaps with {other} of the network {network.name}",
-                    hint=f"choose another one, or join that network: {shared}",
+                    hint=f"choose another one, {_otherwise(network)}",
                 )
     for pool in pool_records(host.store):
         if pool.id not in except_pools and ip_network(pool.subnet).overlaps(subnet):
@@ -169,6 +207,29 @@ def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> Non
                 hint="docker network ls; if no network has that subnet, remove "
                 f"{host.settings.state_dir}/{POOLS}/{pool.id}.json",
             )
+
+
+def _otherwise(network: NetworkRecord) -> str:
+    if network.owner == DOCKER:
+        return f"or, if Docker does not have that network any more: cni-cnm network rm --force {network.name}"
+    return f"or join that network: --ipam-opt cni-cnm.network={network.name} -o cni-cnm.network={network.name}"
+
+
+def _remove_unused_pools(host: Host, subnet: IPNetwork) -> None:
+    """Remove pools that Docker requested and forgot: no network was made of them, and nothing uses an address.
+
+    A pool for a network of another driver has leases of its containers, or its gateway is an address of the host.
+    """
+    for pool in list(pool_records(host.store)):
+        there = ip_network(pool.subnet)
+        if pool.docker_network or not there.overlaps(subnet) or time() - pool.requested < _REQUEST_S:
+            continue
+        if _network(host, pool) is None and not list(_leases(host, pool).leases.names()):
+            links = host.stack.links()
+            if not any(address.ip in there for link in links for address in host.stack.addresses(link.ifindex)):
+                host.store.delete(POOLS, pool.id)
+                if not pool.network:
+                    _remove_folder(_leases(host, pool).leases.folder)
 
 
 def bind_pool(host: Host, pool: PoolRecord, network_name: str, docker_network: str) -> None:

@@ -9,6 +9,7 @@ from cni_cnm.cnm.packet_filter import allow_networks, firewall_state, foreign_ac
 from cni_cnm.cnm.records import endpoint_records, load_network
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
+from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.state.store import NETWORKS
 
 TYPE_CHECKING = False
@@ -32,7 +33,8 @@ def delete_network(host: Host, name: str, *, force: bool = False) -> Sequence[st
             shown = ", ".join(one[:12] for one in record.docker_networks)
             raise ActiveEndpoints(
                 f"the network {name} is used by Docker's network {shown}",
-                hint=f"docker network rm {record.docker_networks[0][:12]}",
+                hint=f"docker network rm {record.docker_networks[0][:12]}; if Docker does not have that network, "
+                f"cni-cnm network rm --force {name}",
             )
         labels = [endpoint.label for endpoint in endpoints_of(host, record)]
         if labels:
@@ -79,5 +81,13 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         if not (force and gathered.unanswered):
             raise_gathered(gathered.errors)
         host.store.delete(NETWORKS, record.name)
+        gathered.attempt(lambda: _remove_lease_folder(host, record))
         foreign_bridges.forget(host)
     return [*gathered.notes, *(str(error) for error in gathered.errors)]
+
+
+def _remove_lease_folder(host: Host, record: NetworkRecord) -> None:
+    """Where the addresses of a network are recorded. It stays if there are leases: another program wrote them."""
+    pool = ipam.configure(record.name, spec_of(record).ipam, None, host) if record.ipam_type == "host-local" else None
+    if isinstance(pool, HostLocal):
+        pool.leases.remove_folder()

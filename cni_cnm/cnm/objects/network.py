@@ -167,7 +167,8 @@ class Network:
         """Delete the network.
 
         Args:
-            force: delete the record even if a Docker plugin that has a part in the network does not answer.
+            force: delete the record even if a Docker plugin that has a part in the network does not answer, or if
+                Docker has lost the networks of its own that use this one.
 
         Returns:
             Sequence[str]: what plugins refused, one sentence each.
@@ -176,4 +177,10 @@ class Network:
             ActiveEndpoints: it has endpoints, of any frontend, or Docker uses it; the message names them.
             NoSuchNetwork: it was deleted already.
         """
+        if force and self.record.docker_networks:
+            from cni_cnm.cnm.docker import docker_networks
+
+            docker_networks.forget(self._host, self.name)
+            if load_network(self._host.store, self.name) is None:
+                return ()
         return delete_network.delete_network(self._host, self.name, force=force)

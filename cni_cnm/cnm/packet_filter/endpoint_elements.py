@@ -69,7 +69,8 @@ def put(
     PortTaken if another endpoint that is `alive` (by the first 12 digits of its id) has published one of the ports.
     """
     if transaction.claim:
-        replaced = port_conflicts.commit(nft, transaction, alive, declare=declare)
+        strict = bool(record.docker_network)
+        replaced = port_conflicts.commit(nft, transaction, alive, declare=declare, one_owner_per_port=strict)
         _end_streams(nft, record.ports, portmap.targets(replaced))
     else:
         nft.commit(transaction, declare=declare)
