@@ -135,6 +135,7 @@ class BridgeDriver(Driver[BridgeOptions]):
                 mac=mac,
                 peer_mac=plan.mac,
                 master=bridge.ifindex,
+                up=True,
             )
         except KernelError as error:
             raise _explain(error, options.bridge, place) from error
@@ -144,7 +145,6 @@ class BridgeDriver(Driver[BridgeOptions]):
             # A router takes no advice from its containers: SLAAC on the host's ends would give the host their prefixes.
             host.set_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], tolerate=True)
             _set_port(options, plan, port, host)
-            host.set_link(port.ifindex, up=True)
         except BaseException:
             host.delete_link(port.ifindex)
             raise

@@ -14,6 +14,7 @@ from typing import Any
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.coalesce import Coalesce
+from cni_cnm.kernel.netlink import encoding
 from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER
 from cni_cnm.kernel.netlink.messages import nla, nlmsg
 from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
@@ -184,7 +185,7 @@ def _delete(sock: NetlinkSocket, entry: Any) -> bool:
 def _entries(sock: NetlinkSocket, deletions: Sequence[_Deletion], *, few: bool) -> Iterator[Any]:
     """Entries that may have to be deleted; all entries if the table has `few`."""
     if few:
-        yield from sock.dump(_message(0, []), _GET, "listing the tracked connections")
+        yield from sock.dump(_message(0, []), _GET, "listing the tracked connections", _read)
         return
     ports: dict[tuple[int, int], list[range]] = {}
     for deletion in deletions:
@@ -206,17 +207,20 @@ def _filtered(sock: NetlinkSocket, version: int, protocol: int, ports: Sequence[
         ["CTA_FILTER", {"attrs": [["CTA_FILTER_ORIG_FLAGS", flags], ["CTA_FILTER_REPLY_FLAGS", 0]]}],
     ]
     try:
-        return sock.dump(_message(version, wanted), _GET, "listing the tracked connections of some ports")
+        return sock.dump(_message(version, wanted), _GET, "listing the tracked connections of some ports", _read)
     except KernelError as error:
         if error.errno != EINVAL:
             raise
-        return sock.dump(_message(version, []), _GET, "listing the tracked connections")
+        return sock.dump(_message(version, []), _GET, "listing the tracked connections", _read)
 
 
-def _message(version: int, attributes: list[Any]) -> Any:
+_read = encoding.reader(Entry)
+
+
+def _message(version: int, attributes: list[Any]) -> bytes:
     message = Entry()
     message.update({"nfgen_family": _FAMILIES[version], "version": 0, "res_id": 0, "attrs": attributes})
-    return message
+    return encoding.body(message)
 
 
 def _protocol(side: Any) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, EOPNOTSUPP, ERANGE
-from typing import Any
+from typing import TypeVar
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import sysctl
-from cni_cnm.kernel.netlink import messages
 from cni_cnm.kernel.netlink.header import APPEND, CREATE_NEW
 from cni_cnm.kernel.rtnetlink import addresses, link_deletion, links, routes
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.route import RouteEntry
     from cni_cnm.kernel.contract.stack import Stack
     from cni_cnm.model import IPAddress, IPInterface
+
+T = TypeVar("T")
 
 VLAN_FILTERING = "bridge VLAN filtering"
 _UNREACHABLE = (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, EOPNOTSUPP)
@@ -69,7 +70,7 @@ class KernelStack:
             return None
         try:
             found = self.connection.socket.ask(
-                links.query(name=name), messages.RTM_GETLINK, f"looking for {name}{self.place}"
+                links.query(name=name), links.RTM_GETLINK, f"looking for {name}{self.place}"
             )
         except KernelError as error:
             if error.errno != ERANGE:
@@ -83,7 +84,7 @@ class KernelStack:
     def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         query = links.query(master=master, kind=kind)
         listed: list[Link] = self.connection.socket.dump(
-            query, messages.RTM_GETLINK, f"listing the links{self.place}", links.read
+            query, links.RTM_GETLINK, f"listing the links{self.place}", links.read
         )
         self.connection.names.update((link.ifindex, link.name) for link in listed)
         if kind:  # a kernel that does not have the kind sends all
@@ -115,14 +116,16 @@ class KernelStack:
         mac: str = "",
         peer_mac: str = "",
         master: int = 0,
+        up: bool = False,
     ) -> Link | None:
         # After a failure (EXFULL: the bridge is full) the kernel has removed both ends.
         other = _kernel_stack(peer_stack)
-        request = links.veth(name, mac, mtu, master, peer=peer, peer_mac=peer_mac, peer_namespace=other.connection.fd)
+        there = other.connection.fd
+        request = links.veth(name, mac, mtu, master, peer=peer, peer_mac=peer_mac, peer_namespace=there, up=up)
         port = f" on {self.connection.name(master)}" if master else ""
         sentence = f"adding the veth {name}{port} with its peer {peer}{other.place}{self.place}"
         made = self.connection.socket.make(
-            request, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="veth driver"
+            request, links.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="veth driver"
         )
         link = self.connection.read(made)
         return link._replace(master=master) if link is not None else None  # the kernel echoes before it enslaves
@@ -136,12 +139,12 @@ class KernelStack:
         self._add_on_parent("ipvlan", links.ipvlan(mode, flag), name, parent, to=to, mtu=mtu)
 
     def add_vlan_link(self, name: str, parent: int, vid: int, *, mtu: int = 0) -> None:
-        self._add_on_parent("vlan", [("IFLA_VLAN_ID", vid)], name, parent, mtu=mtu)
+        self._add_on_parent("vlan", links.vlan(vid), name, parent, mtu=mtu)
 
     def _add_on_parent(
         self,
         kind: str,
-        data: list[tuple[str, Any]],
+        data: bytes,
         name: str,
         parent: int,
         *,
@@ -177,31 +180,21 @@ class KernelStack:
         group: int | None = None,
         alias: str | None = None,
     ) -> None:
-        attributes = (
-            ("IFLA_IFNAME", name),
-            ("IFLA_ADDRESS", mac),
-            ("IFLA_MTU", mtu),
-            ("IFLA_MASTER", master),
-            ("IFLA_TXQLEN", txqlen),
-            ("IFLA_GROUP", group),
-            ("IFLA_IFALIAS", alias),
+        given = (
+            *(("name", name), ("mac", mac), ("mtu", mtu), ("master", master), ("txqlen", txqlen), ("group", group)),
+            *(("alias", alias), ("up", up), ("promisc", promisc), ("allmulti", allmulti)),
         )
-        change = links.change(index, up=up, promisc=promisc, allmulti=allmulti, attributes=attributes)
-        what = {"up": up, **dict(attributes), "promisc": promisc, "allmulti": allmulti}
-        given = ", ".join(
-            f"{key.removeprefix('IFLA_').lower()} {value}" for key, value in what.items() if value is not None
-        )
-        self.connection.write(change, messages.RTM_SETLINK, f"setting {given} of {self.connection.name(index)}")
+        changes = {key: value for key, value in given if value is not None}
+        said = ", ".join([f"{key} {value}" for key, value in changes.items()])
+        sentence = f"setting {said} of {self.connection.name(index)}"
+        self.connection.write(links.change(index, changes), links.RTM_SETLINK, sentence)
 
     def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
         other = _kernel_stack(to)
-        attributes: list[tuple[str, Any]] = [("IFLA_NET_NS_FD", other.connection.fd)]
-        if name:
-            attributes.append(("IFLA_IFNAME", name))
         before = self.link_at(index)
         sentence = f"moving {self.connection.name(index)} to {to.path or 'the host'}"
         try:
-            self.connection.control(links.message(index, attributes), messages.RTM_SETLINK, sentence)
+            self.connection.control(links.moved(index, other.connection.fd, name), links.RTM_SETLINK, sentence)
         except KernelError:
             # The kernel moves, then renames (do_setlink): refused for its name, the link is there with the old one.
             moved = other.link(before.name) if before is not None and self.link_at(index) is None else None
@@ -235,7 +228,7 @@ class KernelStack:
 
     def port_state(self, name: str) -> PortState | None:
         sentence = f"looking for the state of the bridge port {name}{self.place}"
-        found = self.connection.socket.ask(links.query(name=name), messages.RTM_GETLINK, sentence)
+        found = self.connection.socket.ask(links.query(name=name), links.RTM_GETLINK, sentence)
         return links.port_state(*found) if found is not None else None
 
     def vlans(self, index: int) -> Sequence[Vlan]:
@@ -257,9 +250,7 @@ class KernelStack:
     def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
         sentence = f"adding the ifb {name}{self.place}"
         request = links.ifb(name, mtu)
-        made = self.connection.socket.make(
-            request, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="ifb driver"
-        )
+        made = self.connection.socket.make(request, links.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="ifb driver")
         return self.connection.read(made)
 
     def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
@@ -298,18 +289,18 @@ class KernelStack:
         return self._dump_addresses(index, addresses.read)
 
     def tentative(self, index: int) -> bool:
-        return any(addresses.tentative(found) for found in self._dump_addresses(index))
+        return any(self._dump_addresses(index, addresses.tentative))
 
     def add_address(self, index: int, address: IPInterface, *, dad: bool = False, prefix_route: bool = True) -> None:
         flags = addresses.NODAD if address.version == 6 and not dad else 0
         flags |= 0 if prefix_route else addresses.NOPREFIXROUTE
         request = addresses.message(index, address, flags=flags)
         sentence = f"adding the address {address} to {self.connection.name(index)}"
-        self.connection.write(request, messages.RTM_NEWADDR, sentence, flags=CREATE_NEW)
+        self.connection.write(request, addresses.RTM_NEWADDR, sentence, flags=CREATE_NEW)
 
     def delete_address(self, index: int, address: IPInterface) -> None:
         sentence = f"deleting the address {address} of {self.connection.name(index)}"
-        self.connection.write(addresses.message(index, address), messages.RTM_DELADDR, sentence)
+        self.connection.write(addresses.message(index, address), addresses.RTM_DELADDR, sentence)
 
     def routes(
         self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
@@ -319,7 +310,7 @@ class KernelStack:
             query = routes.query(version, link=link, table=table)
             try:
                 sentence = f"listing the routes{self.place}"
-                listed = self.connection.socket.dump(query, messages.RTM_GETROUTE, sentence, routes.read)
+                listed = self.connection.socket.dump(query, routes.RTM_GETROUTE, sentence, routes.read)
             except KernelError as error:
                 if error.errno in (ENOENT, EOPNOTSUPP):  # no such table; no such family
                     continue
@@ -331,7 +322,7 @@ class KernelStack:
     def route_link(self, address: IPAddress) -> int:
         try:
             found = self.connection.socket.ask(
-                routes.lookup(address), messages.RTM_GETROUTE, f"looking for a route to {address}{self.place}"
+                routes.lookup(address), routes.RTM_GETROUTE, f"looking for a route to {address}{self.place}"
             )
         except KernelError as error:
             if error.errno in _UNREACHABLE:
@@ -343,11 +334,11 @@ class KernelStack:
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         sentence = f"adding {self._route_name(route)}"
         flags = APPEND if append else CREATE_NEW
-        self.connection.write(routes.message(route), messages.RTM_NEWROUTE, sentence, flags=flags)
+        self.connection.write(routes.message(route), routes.RTM_NEWROUTE, sentence, flags=flags)
 
     def delete_route(self, route: RouteEntry) -> None:
         request = routes.message(route, delete=True)
-        self.connection.write(request, messages.RTM_DELROUTE, f"deleting {self._route_name(route)}")
+        self.connection.write(request, routes.RTM_DELROUTE, f"deleting {self._route_name(route)}")
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:
@@ -357,17 +348,12 @@ class KernelStack:
         if values:
             self.connection.inside(lambda: sysctl.write_differing(values, tolerate=tolerate))
 
-    def _add_link(self, message: Any, sentence: str, feature: str) -> None:
-        self.connection.write(message, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature=feature)
+    def _add_link(self, request: bytes, sentence: str, feature: str) -> None:
+        self.connection.write(request, links.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature=feature)
 
-    def _make_link(self, message: Any, sentence: str, feature: str) -> Link | None:
-        """The link that was added, where the kernel echoes it."""
-        made = self.connection.socket.make(message, messages.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature=feature)
-        return self.connection.read(made)
-
-    def _dump_addresses(self, index: int, read: Callable[[bytes, int], Any] | None = None) -> list[Any]:
+    def _dump_addresses(self, index: int, read: Callable[[bytes, int], T]) -> list[T]:
         sentence = f"listing the addresses of {self.connection.name(index)}{self.place}"
-        return self.connection.socket.dump(addresses.query(index), messages.RTM_GETADDR, sentence, read)
+        return self.connection.socket.dump(addresses.query(index), addresses.RTM_GETADDR, sentence, read)
 
     def _route_name(self, route: RouteEntry) -> str:
         via = f" via {' and '.join(map(str, (route.gw, *route.also_via)))}" if route.gw is not None else ""

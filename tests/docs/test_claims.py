@@ -66,10 +66,10 @@ FEATURES = {
     "NETLINK_GET_STRICT_CHK": ("kernel/netlink/netlink_socket.py", r"_GET_STRICT_CHK = .*\b12$"),
     "family `inet`": ("firewall/masquerade.py", r"add chain \{INET\} source_nat \{\{ type nat hook"),
     "ranges in concatenations": ("firewall/portmap.py", r"ranges\{name\} \{\{ type \{key\} : .*flags interval"),
-    "IFLA_BRPORT_ISOLATED": ("kernel/rtnetlink/links.py", r"IFLA_BRPORT_ISOLATED"),
+    "IFLA_BRPORT_ISOLATED": ("kernel/rtnetlink/links.py", r"pack_number\(_BRPORT_ISOLATED"),
     "CTA_FILTER": ("kernel/conntrack.py", r'"CTA_FILTER"'),
     "SO_NETNS_COOKIE": ("kernel/netlink/netlink_socket.py", r"_SO_NETNS_COOKIE = .*\b71$"),
-    "IFLA_MACVLAN_BC_QUEUE_LEN": ("kernel/rtnetlink/links.py", r"IFLA_MACVLAN_BC_QUEUE_LEN"),
+    "IFLA_MACVLAN_BC_QUEUE_LEN": ("kernel/rtnetlink/links.py", r"pack_number\(_BC_QUEUE"),
 }
 """What a row about versions names, the file of the code that needs it, and where it is used there."""
 

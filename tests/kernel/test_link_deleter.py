@@ -12,7 +12,6 @@ import pytest
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import DELETION_GROUP
-from cni_cnm.kernel.netlink import messages
 from cni_cnm.kernel.rtnetlink import link_deletion, links
 from cni_cnm.kernel.rtnetlink.connection import Connection
 from cni_cnm.kernel.rtnetlink.link_monitor import LinkMonitor
@@ -31,9 +30,9 @@ class Counting(Connection):
 
     waits = 0
 
-    def control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
-        Counting.waits += kind == messages.RTM_DELLINK
-        super().control(message, kind, sentence, **more)
+    def control(self, body: bytes, kind: int, sentence: str, **more: Any) -> None:
+        Counting.waits += kind == links.RTM_DELLINK
+        super().control(body, kind, sentence, **more)
 
 
 def counting(fd: int, path: str) -> KernelStack:
@@ -140,10 +139,10 @@ def test_links_that_cannot_be_grouped_go_one_by_one(host: KernelStack) -> None:
     """The kernel refuses the group, not the deletion: they are gone all the same."""
 
     class Ungrouped(Connection):
-        def control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
-            if kind == messages.RTM_SETLINK:
+        def control(self, body: bytes, kind: int, sentence: str, **more: Any) -> None:
+            if kind == links.RTM_SETLINK:
                 raise KernelError(f"{sentence} failed", errno.ENOBUFS)
-            super().control(message, kind, sentence, **more)
+            super().control(body, kind, sentence, **more)
 
     fd = os.dup(host.fd)
     stack = KernelStack(fd, "", Ungrouped(fd, ""))
@@ -190,7 +189,7 @@ def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack,
     wire = first.connection.socket
     wire.begin()
     first.set_link(1, mtu=1400)
-    wire._send(wire._encode(links.query(1), messages.RTM_GETLINK, 1, "asking").data, "asking")
+    wire._send(wire._encode(links.query(1), links.RTM_GETLINK, 1, "asking").data, "asking")
     first.close()
     second = HostStack(os.dup(host.fd), deleter, kept)
     found = second.link("lo")
@@ -309,10 +308,10 @@ def test_a_group_that_another_program_deletes_is_done(host: KernelStack) -> None
     ours, theirs = make_links(host, 2), KernelStack(os.dup(host.fd), "")
 
     class Overtaken(Connection):
-        def control(self, message: Any, kind: int, sentence: str, **more: Any) -> None:
-            if kind == messages.RTM_DELLINK:
+        def control(self, body: bytes, kind: int, sentence: str, **more: Any) -> None:
+            if kind == links.RTM_DELLINK:
                 link_deletion.delete_group(theirs.connection, DELETION_GROUP)
-            super().control(message, kind, sentence, **more)
+            super().control(body, kind, sentence, **more)
 
     fd = os.dup(host.fd)
     stack = KernelStack(fd, "", Overtaken(fd, ""))

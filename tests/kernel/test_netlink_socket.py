@@ -11,10 +11,11 @@ from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import Link
-from cni_cnm.kernel.netlink import header, messages, netlink_socket
+from cni_cnm.kernel.netlink import header, netlink_socket
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.stack import KernelStack
@@ -51,29 +52,33 @@ assert {loaded} == (pyroute2.netlink.logging is logging)
 
 
 def test_import_stays_small() -> None:
-    """The kernel's modules load pyroute2's message classes and nothing that costs a pod time."""
+    """The kernel's modules load nothing that costs a pod time, and nothing of pyroute2."""
     loaded = _fresh("import sys, cni_cnm.kernel.stack, cni_cnm.kernel.netns; print(*sys.modules, sep='\\n')").split()
-    assert "pyroute2.netlink.rtnl.rtmsg" in loaded
-    costly = "asyncio multiprocessing platform dataclasses hashlib pathlib subprocess netaddr json ssl"
-    assert not {*costly.split(), "pyroute2.iproute"} & set(loaded)
+    costly = "asyncio multiprocessing platform dataclasses hashlib pathlib subprocess netaddr json ssl pyroute2"
+    assert not {*costly.split()} & set(loaded)
+
+
+def test_tc_loads_message_classes_alone() -> None:
+    """Of pyroute2 the base classes of messages, without its sockets."""
+    loaded = _fresh("import sys, cni_cnm.kernel.rtnetlink.tc; print(*sys.modules, sep='\\n')").split()
+    assert {name for name in loaded if name.startswith("pyroute2")} == {
+        "pyroute2", "pyroute2.common", "pyroute2.config", "pyroute2.netlink", "pyroute2.netlink.exceptions",
+    }  # fmt: skip
 
 
 def test_stand_ins_are_for_pyroute2_alone() -> None:
     """A program that imports socket and threading afterwards gets the real modules, and pyroute2 still encodes."""
     code = """
 import sys
-from cni_cnm.kernel.netlink.messages import rtmsg
+from cni_cnm.kernel.rtnetlink import tc
 assert not {"socket", "threading", "selectors"} & set(sys.modules), "loaded"
 import socket, threading
 assert socket.create_server and threading.Thread
-message = rtmsg()
-message.update(family=2, dst_len=24, attrs=[["RTA_DST", "10.0.0.0"]])
-message.encode()
-again = rtmsg(bytes(message.data))
-again.decode()
-print(again.get_attr("RTA_DST"))
+body = tc.redirect(7, 9, "matchall")
+again = tc.read((16 + len(body)).to_bytes(4, sys.byteorder) + bytes(12) + body, 0)
+print(tc.target(again))
 """
-    assert _fresh(code) == "10.0.0.0\n"
+    assert _fresh(code) == "9\n"
 
 
 def test_other_message_classes_load_beside() -> None:
@@ -142,18 +147,18 @@ def test_an_interrupted_dump_is_done_again(host: KernelStack, monkeypatch: pytes
     def marking(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         nonlocal marked
         for offset, end, kind, flags, sequence in header.messages(data):
-            torn = kind == messages.RTM_NEWLINK and marked > 0
+            torn = kind == links.RTM_NEWLINK and marked > 0
             marked -= torn
             yield offset, end, kind, flags | (header.INTERRUPTED if torn else 0), sequence
 
     monkeypatch.setattr(netlink_socket, "messages", marking)
     for times in (0, 1, netlink_socket.DUMP_TRIES - 1):
         marked = times
-        found = socket.dump(links.query(), messages.RTM_GETLINK, "listing", links.read)
+        found = socket.dump(links.query(), links.RTM_GETLINK, "listing", links.read)
         assert [link.name for link in found] == ["lo"]
     marked = netlink_socket.DUMP_TRIES
     with pytest.raises(KernelError) as error:
-        socket.dump(links.query(), messages.RTM_GETLINK, "listing")
+        socket.dump(links.query(), links.RTM_GETLINK, "listing", links.read)
     assert error.value.errno == errno.EINTR
     socket.close()
 
@@ -185,8 +190,10 @@ def test_a_link_is_read_as_pyroute2_decodes_it(host: KernelStack, make_netns: Ca
     host.add_ifb("ifb9")
     socket = netlink_socket.NetlinkSocket()
     for link in host.links():
-        decoded = socket.get(links.query(link.ifindex), messages.RTM_GETLINK, "looking")
-        assert decoded is not None
+        found = socket.ask(links.query(link.ifindex), links.RTM_GETLINK, "looking")
+        assert found is not None
+        decoded = ifinfmsg(found[0], offset=found[1])
+        decoded.decode()
         info = decoded.get_attr("IFLA_LINKINFO")
         data = info.get_attr("IFLA_INFO_DATA") if info else None
         mode = data.get_attr("IFLA_MACVLAN_MODE") if data and link.kind == "macvlan" else ""

@@ -85,6 +85,7 @@ class MemoryStack:
         mac: str = "",
         peer_mac: str = "",
         master: int = 0,
+        up: bool = False,
     ) -> Link | None:
         there = _memory_stack(peer_stack).space
 
@@ -99,6 +100,8 @@ class MemoryStack:
             other = there.add(peer, mac=peer_mac or fresh(), mtu=mtu or 1500, kind="veth")
             this = self.space.add(name, mac=mac or fresh(), mtu=mtu or 1500, kind="veth")
             this.other_end, other.other_end = other, this
+            if up:
+                self.space.up(this)
             if master:
                 try:
                     self.space.enslave(this, master)

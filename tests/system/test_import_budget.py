@@ -33,8 +33,7 @@ VERSION = {"__future__", "cni_cnm", "cni_cnm.__main__", "cni_cnm.cni", "cni_cnm.
 """Answered from a table."""
 
 POD = set((ROOT / "tests/system/import_budget.txt").read_text(encoding="utf-8").split())
-"""A bridge network with addresses of its own and masquerade. Of pyroute2 only message classes; what they bring is the
-larger half of the standard library's part (threading, re)."""
+"""A bridge network with addresses of its own and masquerade."""
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11),

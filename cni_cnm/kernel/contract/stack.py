@@ -58,8 +58,9 @@ class Stack(Protocol):
         mac: str = "",
         peer_mac: str = "",
         master: int = 0,
+        up: bool = False,
     ) -> Link | None:
-        """Add a veth pair in one request: `name` here and `peer` in `peer_stack`, both down.
+        """Add a veth pair in one request: `name` here, which may be `up` at once, and `peer` in `peer_stack`, down.
 
         `mac` and `master` (index of its bridge) are of the end here, `peer_mac` of the peer. EEXIST if a name is taken.
         Returns the end here, as `link` does; None in a batch, and on kernels before 6.2, which do not report it.

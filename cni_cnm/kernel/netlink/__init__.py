@@ -1,1 +1,1 @@
-"""Netlink itself (netlink(7)): sockets, headers, attributes, and pyroute2's classes that encode and decode messages."""
+"""Netlink itself (netlink(7)): sockets, headers and attributes; pyroute2's classes for what is nested deeply."""

@@ -1,4 +1,4 @@
-"""pyroute2's message classes, which encode and decode attributes, and the numbers of rtnetlink's requests.
+"""pyroute2's base classes of messages, which encode and decode nested attributes (kernel/netlink/encoding.py).
 
 This is the only module that imports pyroute2. Its sockets and its `__init__` (170 ms) are not loaded: an empty package
 of that name takes their place. A module with the few constants that the classes read replaces `pyroute2.config` (5 ms
@@ -82,47 +82,12 @@ _light = {
 _light = {name: module for name, module in _light.items() if name not in sys.modules}
 sys.modules.update(_light)
 try:
-    from pyroute2.netlink import nla, nlmsg, nlmsgerr
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+    from pyroute2.netlink import nla, nlmsg
 finally:
     for _name in _light:
         del sys.modules[_name]
 
-__all__ = ["AF_BRIDGE", "Message", "Refusal", "ifaddrmsg", "ifinfmsg", "nla", "nlmsg", "rtmsg"]
-
-
-class _Macvlan(ifinfmsg.ifinfo.macvlan_data):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """With an attribute that pyroute2 lacks: IFLA_MACVLAN_BC_QUEUE_LEN (7)."""
-
-    nla_map = (*ifinfmsg.ifinfo.macvlan_data.nla_map, ("IFLA_MACVLAN_BC_QUEUE_LEN", "uint32"))
-
-
-class _Ipvlan(nla):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """pyroute2's own class has no flags."""
-
-    prefix = "IFLA_"
-    nla_map = (
-        ("IFLA_IPVLAN_UNSPEC", "none"),
-        ("IFLA_IPVLAN_MODE", "uint16"),
-        ("IFLA_IPVLAN_FLAGS", "uint16"),
-    )
-
-
-ifinfmsg.ifinfo.register_link_kind(module={"macvlan": _Macvlan, "ipvlan": _Ipvlan})
+__all__ = ["Message", "nla", "nlmsg"]
 
 Message = Any
 """A message of pyroute2: a mapping of header fields, with `get_attr(name)`. It has no type information."""
-
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-
-
-class Refusal(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
-    """A negative acknowledgement under NETLINK_CAP_ACK: errno, request header, the kernel's message."""
-
-    prefix = nlmsgerr.prefix
-    nla_map = nlmsgerr.nla_map
-    fields = (("error", "i"), ("len", "I"), ("kind", "H"), ("mode", "H"), ("seq", "I"), ("port", "I"))

@@ -1,13 +1,16 @@
-"""Netlink attributes (struct nlattr), packed and read in place: for the messages that every pod needs.
+"""Netlink attributes (struct nlattr): packed, and read in place in a datagram.
 
-pyroute2 creates an object for each attribute (20 µs). A link has fifty of them, a bridge fifty more. Where a few are
-needed often, they are read from the datagram; pyroute2 decodes everything else.
+A number or a text that does not fit raises KernelError with EINVAL, which names the value.
 """
 
 from __future__ import annotations
 
 import sys
+from errno import EINVAL
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - a class
+
+from cni_cnm.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     """Attribute type to the begin and end of its value; of several of one type the last."""
 
 HEADER = Struct("=HH")
+_NUMBERS = {1: Struct("=HHBxxx"), 2: Struct("=HHHxx"), 4: Struct("=HHI"), 8: Struct("=HHQ")}
+"""An attribute with a number, by the number's size in bytes."""
+_U32 = _NUMBERS[4].pack
+_U32_BYTES = HEADER.size + 4
 _TYPE = 0x3FFF
 """Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 
@@ -26,15 +33,42 @@ def pack(kind: int, value: bytes) -> bytes:
     return HEADER.pack(HEADER.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
+def pack_number(kind: int, value: int, size: int = 4) -> bytes:
+    """An unsigned number of `size` bytes in the host's order."""
+    try:
+        return _U32(_U32_BYTES, kind, value) if size == 4 else _NUMBERS[size].pack(HEADER.size + size, kind, value)
+    except StructError:
+        raise KernelError(f"{value} is no number of {size * 8} bits", EINVAL) from None
+
+
+def pack_text(kind: int, value: str) -> bytes:
+    """A string that ends in NUL. Bytes that are no UTF-8 stay as they are (PEP 383)."""
+    try:
+        return pack(kind, value.encode(errors="surrogateescape") + b"\0")
+    except UnicodeEncodeError:
+        raise KernelError(f"{value!a} is no text for the kernel", EINVAL) from None
+
+
+def pack_mac(kind: int, value: str) -> bytes:
+    """Six pairs of hexadecimal digits."""
+    try:
+        octets = bytes.fromhex(value.replace(":", ""))
+    except ValueError:
+        octets = b""
+    if len(octets) != 6:
+        raise KernelError(f"{value!a} is no MAC", EINVAL)
+    return pack(kind, octets)
+
+
 def places(data: bytes, begin: int, end: int) -> Places:
     """The attributes between two offsets. An attribute that is cut off ends them."""
     found: Places = {}
-    unpack, size = HEADER.unpack_from, HEADER.size
-    while begin + size <= end:
+    unpack = HEADER.unpack_from
+    while begin + 4 <= end:
         length, kind = unpack(data, begin)
-        if length < size or begin + length > end:
+        if length < 4 or begin + length > end:
             break
-        found[kind & _TYPE] = begin + size, begin + length
+        found[kind & _TYPE] = begin + 4, begin + length
         begin += (length + 3) & ~3
     return found
 
@@ -51,13 +85,13 @@ def each(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 def find(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int] | None:
     """The first attribute of one type, for a long list of which nothing else is needed."""
-    unpack, size = HEADER.unpack_from, HEADER.size
-    while begin + size <= end:
+    unpack = HEADER.unpack_from
+    while begin + 4 <= end:
         length, kind = unpack(data, begin)
-        if length < size or begin + length > end:
+        if length < 4 or begin + length > end:
             break
         if kind & _TYPE == wanted:
-            return begin + size, begin + length
+            return begin + 4, begin + length
         begin += (length + 3) & ~3
     return None
 
@@ -69,9 +103,9 @@ def raw(data: bytes, place: tuple[int, int] | None) -> bytes:
 
 def number(data: bytes, place: tuple[int, int] | None, order: Literal["little", "big"] = sys.byteorder) -> int:
     """The value as an unsigned integer of any size; 0 if there is none."""
-    return int.from_bytes(raw(data, place), order)
+    return int.from_bytes(data[place[0] : place[1]], order) if place is not None else 0
 
 
 def text(data: bytes, place: tuple[int, int] | None) -> str:
     """The value as a string that ends in NUL; "" if there is none. Names of links may be no UTF-8 (PEP 383)."""
-    return raw(data, place).partition(b"\0")[0].decode(errors="surrogateescape")
+    return data[place[0] : place[1]].partition(b"\0")[0].decode(errors="surrogateescape") if place is not None else ""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
-from cni_cnm.kernel.netlink.messages import RTM_GETLINK
 from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
 from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.setns import entered
@@ -60,11 +59,11 @@ class Connection:
             os.close(self.fd)
             self.fd = -1
 
-    def write(self, message: Any, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
+    def write(self, body: bytes, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
         """Send, or queue inside a batch. `sentence` names the action: "adding the address 10.0.0.2/24 to eth0"."""
-        self.socket.write(message, kind, f"{sentence}{self.place}", flags=flags, feature=feature)
+        self.socket.write(body, kind, f"{sentence}{self.place}", flags=flags, feature=feature)
 
-    def control(self, message: Any, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
+    def control(self, body: bytes, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
         """Send at once, after what is queued.
 
         The kernel answers ENOENT for a kind of discipline or filter that it lacks. Sent alone, the request can be told
@@ -72,7 +71,7 @@ class Connection:
         """
         self.socket.flush()
         try:
-            self.write(message, kind, sentence, flags=flags, feature=feature)
+            self.write(body, kind, sentence, flags=flags, feature=feature)
             self.socket.flush()
         except KernelError as error:
             if not feature or error.errno != ENOENT:
@@ -83,7 +82,7 @@ class Connection:
         if index <= 0:
             return None
         sentence = f"looking for {self.name(index)}{self.place}"
-        return self.read(self.socket.ask(links.query(index), RTM_GETLINK, sentence))
+        return self.read(self.socket.ask(links.query(index), links.RTM_GETLINK, sentence))
 
     def read(self, found: tuple[bytes, int] | None) -> Link | None:
         """The link of an answer; its name is remembered."""

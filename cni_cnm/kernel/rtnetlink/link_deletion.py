@@ -9,7 +9,6 @@ from errno import ENODEV
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.contract.link import DELETION_GROUP
-from cni_cnm.kernel.netlink.messages import RTM_DELLINK, RTM_SETLINK
 from cni_cnm.kernel.rtnetlink import links
 
 TYPE_CHECKING = False
@@ -30,8 +29,8 @@ def delete(connection: Connection, indexes: Sequence[int]) -> None:
 
 def delete_group(connection: Connection, group: int) -> None:
     """Delete all links of a link group; ENODEV if it has none."""
-    request = links.message(0, [("IFLA_GROUP", group)])
-    connection.control(request, RTM_DELLINK, f"deleting the link group {group:#x}")
+    request = links.grouped(0, group)
+    connection.control(request, links.RTM_DELLINK, f"deleting the link group {group:#x}")
 
 
 def _delete_as_group(connection: Connection, indexes: Sequence[int]) -> bool:
@@ -50,9 +49,9 @@ def _put_in_group(connection: Connection, indexes: Sequence[int], group: int) ->
     """All are tried, absent links are skipped; False if a link is there and cannot be put into the group."""
     grouped = True
     for index in indexes:
-        request = links.message(index, [("IFLA_GROUP", group)])
+        request = links.grouped(index, group)
         try:
-            connection.control(request, RTM_SETLINK, f"setting group of {connection.name(index)}")
+            connection.control(request, links.RTM_SETLINK, f"setting group of {connection.name(index)}")
         except KernelError as error:
             grouped = grouped and error.errno == ENODEV
     return grouped
@@ -60,7 +59,7 @@ def _put_in_group(connection: Connection, indexes: Sequence[int], group: int) ->
 
 def _attempt(connection: Connection, index: int) -> KernelError | None:
     try:
-        connection.control(links.message(index), RTM_DELLINK, f"deleting {connection.name(index)}")
+        connection.control(links.message(index), links.RTM_DELLINK, f"deleting {connection.name(index)}")
     except KernelError as error:
         return error if error.errno != ENODEV else None
     return None

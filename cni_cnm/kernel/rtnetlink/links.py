@@ -1,24 +1,37 @@
-"""Messages about links: values to messages, messages to values. Opens no socket."""
+"""Messages about links: values to the bytes of requests, the kernel's bytes to values. Opens no socket."""
 
 from __future__ import annotations
 
+from _socket import AF_BRIDGE
 from struct import Struct
-from typing import Any
 
 from cni_cnm.kernel.contract.link import Link, Port, Vlan
-from cni_cnm.kernel.netlink.encoding import Tail
-from cni_cnm.kernel.netlink.messages import AF_BRIDGE, Message, ifinfmsg
-from cni_cnm.kernel.netlink.nlattr import find, number, places, text
+from cni_cnm.kernel.netlink.nlattr import (
+    each,
+    find,
+    number,
+    pack,
+    pack_mac,
+    pack_number,
+    pack_text,
+    places,
+    text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from typing import Any
 
     from cni_cnm.kernel.contract.link import PortState
 
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+
 IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 _BRVLAN, _SKIP_STATS = 0x2, 0x8
+"""RTEXT_FILTER_BRVLAN, RTEXT_FILTER_SKIP_STATS."""
 _SELF = 2
+"""BRIDGE_FLAGS_SELF."""
 _PVID, _UNTAGGED = 0x2, 0x4
 _HEADER_BYTES, _LENGTH = 16, Struct("=I")
 """Of struct nlmsghdr the size, and the first field."""
@@ -27,120 +40,145 @@ _FIXED = Struct("=Ii2I")
 _ETHERNET_BYTES = 6
 """Tunnels have link addresses of other lengths."""
 
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _TXQLEN = 1, 3, 4, 5, 10, 13
+_LINKINFO, _IFALIAS, _AF_SPEC, _GROUP, _NET_NS_FD, _EXT_MASK = 18, 20, 26, 27, 28, 29
+"""IFLA_… of linux/if_link.h."""
+_KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
+"""Of IFLA_LINKINFO."""
+_MODE, _FLAGS, _BC_QUEUE = 1, 2, 7
+"""Of the data of a macvlan and of an ipvlan."""
+_VLAN_ID = 1
+_VLAN_FILTERING = 7
+_PEER = 1
+"""Of the data of a VLAN, of a bridge, of a veth."""
+_BRPORT_STATE, _BRPORT_MODE, _BRPORT_ISOLATED = 1, 4, 33
+_BRIDGE_FLAGS, _BRIDGE_VLAN_INFO = 0, 2
+"""Of IFLA_AF_SPEC in the family AF_BRIDGE."""
+_VLAN_INFO = Struct("=HH")
+"""struct bridge_vlan_info: flags and VLAN."""
+_U32, _U16, _U8 = 4, 2, 1
+
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
-Attributes = list[tuple[str, Any]]
+_CHANGED = {
+    "name": lambda value: pack_text(_IFNAME, value),
+    "mac": lambda value: pack_mac(_ADDRESS, value),
+    "mtu": lambda value: pack_number(_MTU, value),
+    "master": lambda value: pack_number(_MASTER, value),
+    "txqlen": lambda value: pack_number(_TXQLEN, value),
+    "group": lambda value: pack_number(_GROUP, value),
+    "alias": lambda value: pack_text(_IFALIAS, value),
+}
+_CHANGED_FLAGS = {"up": IFF_UP, "promisc": IFF_PROMISC, "allmulti": IFF_ALLMULTI}
 
 
-def message(index: int = 0, attributes: Attributes | None = None, *, family: int = 0) -> Message:
-    result = ifinfmsg()
-    result["family"] = family
-    result["index"] = index
-    result["attrs"] = attributes or []
-    return result
+def message(index: int = 0, attributes: bytes = b"", *, family: int = 0, flags: int = 0, changed: int = 0) -> bytes:
+    """Of `flags` those in `changed` count."""
+    return _FIXED.pack(family, index, flags, changed) + attributes
 
 
-def query(index: int = 0, *, name: str = "", master: int = 0, kind: str = "") -> Message:
+_QUERY = pack_number(_EXT_MASK, _SKIP_STATS)
+
+
+def query(index: int = 0, *, name: str = "", master: int = 0, kind: str = "") -> bytes:
     """The request for one link, or for a dump of those with a master or of a kind, without the statistics."""
-    attributes: Attributes = [("IFLA_EXT_MASK", _SKIP_STATS)]
+    attributes = _QUERY
     if name:
-        attributes.append(("IFLA_IFNAME", name))
+        attributes += pack_text(_IFNAME, name)
     if master:
-        attributes.append(("IFLA_MASTER", master))
+        attributes += pack_number(_MASTER, master)
     if kind:
-        attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind)]}))
+        attributes += _info(kind)
     return message(index, attributes)
 
 
-def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> Message:
-    info: Attributes = [("IFLA_INFO_KIND", "bridge")]
-    if vlan_filtering:
-        info.append(("IFLA_INFO_DATA", {"attrs": [("IFLA_BR_VLAN_FILTERING", 1)]}))
-    return message(attributes=[*_created(name, mac, mtu), ("IFLA_LINKINFO", {"attrs": info})])
+def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> bytes:
+    data = pack_number(_VLAN_FILTERING, 1, _U8) if vlan_filtering else b""
+    return message(attributes=_created(name, mac, mtu) + _info("bridge", data))
 
 
-def veth(name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int) -> Message:
-    """Both ends in one request; `peer_namespace` is a descriptor."""
-    other = Tail(attrs=[*_created(peer, peer_mac, mtu), ("IFLA_NET_NS_FD", peer_namespace)])
-    data = {"attrs": [("VETH_INFO_PEER", other)]}
+def veth(
+    name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int, up: bool = False
+) -> bytes:
+    """Both ends in one request; `peer_namespace` is a descriptor. `up`: this end, not the peer."""
+    other = message(attributes=_created(peer, peer_mac, mtu) + pack_number(_NET_NS_FD, peer_namespace))
     attributes = _created(name, mac, mtu)
     if master:
-        attributes.append(("IFLA_MASTER", master))
-    attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}))
-    return message(attributes=attributes)
+        attributes += pack_number(_MASTER, master)
+    attributes += _info("veth", pack(_PEER, other))
+    return message(attributes=attributes, flags=IFF_UP if up else 0, changed=IFF_UP if up else 0)
 
 
-def ifb(name: str, mtu: int) -> Message:
-    result = message(attributes=[*_created(name, "", mtu), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "ifb")]})])
-    result["flags"] = result["change"] = IFF_UP
-    return result
+def ifb(name: str, mtu: int) -> bytes:
+    return message(attributes=_created(name, "", mtu) + _info("ifb"), flags=IFF_UP, changed=IFF_UP)
 
 
-def macvlan(mode: str, bc_queue: int) -> Attributes:
+def macvlan(mode: str, bc_queue: int) -> bytes:
     """The data of a macvlan, for `on_parent`."""
-    data: Attributes = [("IFLA_MACVLAN_MODE", MACVLAN_MODES[mode])]
-    if bc_queue:
-        data.append(("IFLA_MACVLAN_BC_QUEUE_LEN", bc_queue))
-    return data
+    data = pack_number(_MODE, MACVLAN_MODES[mode])
+    return data + pack_number(_BC_QUEUE, bc_queue) if bc_queue else data
 
 
-def ipvlan(mode: str, flag: str) -> Attributes:
-    return [("IFLA_IPVLAN_MODE", IPVLAN_MODES[mode]), ("IFLA_IPVLAN_FLAGS", IPVLAN_FLAGS[flag])]
+def ipvlan(mode: str, flag: str) -> bytes:
+    return pack_number(_MODE, IPVLAN_MODES[mode], _U16) + pack_number(_FLAGS, IPVLAN_FLAGS[flag], _U16)
+
+
+def vlan(vid: int) -> bytes:
+    return pack_number(_VLAN_ID, vid, _U16)
 
 
 def on_parent(
-    kind: str, data: Attributes, name: str, parent: int, *, mac: str = "", mtu: int = 0, namespace: int = -1
-) -> Message:
+    kind: str, data: bytes, name: str, parent: int, *, mac: str = "", mtu: int = 0, namespace: int = -1
+) -> bytes:
     """A link on a parent link. `namespace`: descriptor of where it is created, if that is not the parent's own."""
-    attributes = [*_created(name, mac, mtu), ("IFLA_LINK", parent)]
+    attributes = _created(name, mac, mtu) + pack_number(_LINK, parent)
     if namespace >= 0:
-        attributes.append(("IFLA_NET_NS_FD", namespace))
-    info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
-    return message(attributes=[*attributes, ("IFLA_LINKINFO", info)])
+        attributes += pack_number(_NET_NS_FD, namespace)
+    return message(attributes=attributes + _info(kind, data))
 
 
-def change(
-    index: int,
-    *,
-    up: bool | None,
-    promisc: bool | None,
-    allmulti: bool | None,
-    attributes: Sequence[tuple[str, Any]],
-) -> Message:
-    """The request that changes flags and those attributes that are not None."""
-    result = message(index, [(key, value) for key, value in attributes if value is not None])
-    for flag, wanted in ((IFF_UP, up), (IFF_PROMISC, promisc), (IFF_ALLMULTI, allmulti)):
-        if wanted is not None:
-            result["change"] |= flag
-            result["flags"] |= flag if wanted else 0
-    return result
+def change(index: int, changes: Mapping[str, Any]) -> bytes:
+    """The request that changes what is named as in `Stack.set_link`."""
+    flags = changed = 0
+    attributes = b""
+    for name, value in changes.items():
+        if name in _CHANGED:
+            attributes += _CHANGED[name](value)
+        else:
+            changed |= _CHANGED_FLAGS[name]
+            flags |= _CHANGED_FLAGS[name] if value else 0
+    return message(index, attributes, flags=flags, changed=changed)
 
 
-def port_change(index: int, port: Port) -> Message:
-    data = {
-        "attrs": [("IFLA_BRPORT_MODE", int(port.hairpin)), ("IFLA_BRPORT_ISOLATED", int(port.isolated))],
-    }
-    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]}
-    return message(index, [("IFLA_LINKINFO", info)])
+def moved(index: int, namespace: int, name: str) -> bytes:
+    """The request that moves a link to the namespace of a descriptor, and renames it there unless `name` is ""."""
+    renamed = pack_text(_IFNAME, name) if name else b""
+    return message(index, pack_number(_NET_NS_FD, namespace) + renamed)
 
 
-def vlan_change(index: int, vlan: Vlan, *, on_bridge: bool) -> Message:
+def grouped(index: int, group: int) -> bytes:
+    """About a link and the group that it is put into, or with index 0 about all links of a group."""
+    return message(index, pack_number(_GROUP, group))
+
+
+def port_change(index: int, port: Port) -> bytes:
+    data = pack_number(_BRPORT_MODE, port.hairpin, _U8) + pack_number(_BRPORT_ISOLATED, port.isolated, _U8)
+    info = pack_text(_SLAVE_KIND, "bridge") + pack(_SLAVE_DATA, data)
+    return message(index, pack(_LINKINFO, info))
+
+
+def vlan_change(index: int, vlan: Vlan, *, on_bridge: bool) -> bytes:
     """`on_bridge`: the VLAN of the bridge itself, not of a port."""
     flags = (_PVID if vlan.pvid else 0) | (_UNTAGGED if vlan.untagged else 0)
-    spec: Attributes = [("IFLA_BRIDGE_VLAN_FLAGS", _SELF)] if on_bridge else []
-    spec.append(("IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vlan.vid}))
-    return message(index, [("IFLA_AF_SPEC", {"attrs": spec})], family=AF_BRIDGE)
+    spec = pack_number(_BRIDGE_FLAGS, _SELF, _U16) if on_bridge else b""
+    spec += pack(_BRIDGE_VLAN_INFO, _VLAN_INFO.pack(flags, vlan.vid))
+    return message(index, pack(_AF_SPEC, spec), family=AF_BRIDGE)
 
 
-def vlan_query() -> Message:
-    return message(attributes=[("IFLA_EXT_MASK", _BRVLAN)], family=AF_BRIDGE)
-
-
-_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _TXQLEN, _LINKINFO, _IFALIAS, _GROUP = 1, 3, 4, 5, 10, 13, 18, 20, 27
-_KIND, _DATA, _MODE, _FLAGS, _VLAN_FILTERING = 1, 2, 1, 2, 7
-"""Of IFLA_LINKINFO; and of its data, as macvlan, ipvlan and bridge number it."""
+def vlan_query() -> bytes:
+    return message(attributes=pack_number(_EXT_MASK, _BRVLAN), family=AF_BRIDGE)
 
 
 def read(data: bytes, offset: int) -> Link:
@@ -182,41 +220,48 @@ def _named(names: Mapping[str, Mapping[str, int]], kind: str, wanted: int) -> st
     return next((name for name, known in names.get(kind, {}).items() if known == wanted), "")
 
 
-def port(found: Message) -> Port | None:
-    """None if the link is no port of a bridge."""
-    info = found.get_attr("IFLA_LINKINFO")
-    if info is None or info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
+def port(data: bytes, offset: int) -> Port | None:
+    """None if the link of the message at `offset` is no port of a bridge."""
+    found = places(data, *_inside(data, offset, _LINKINFO))
+    if text(data, found.get(_SLAVE_KIND)) != "bridge":
         return None
-    data = info.get_attr("IFLA_INFO_SLAVE_DATA")
-    return Port(hairpin=bool(data.get_attr("IFLA_BRPORT_MODE")), isolated=bool(data.get_attr("IFLA_BRPORT_ISOLATED")))
+    flags = places(data, *found.get(_SLAVE_DATA, (0, 0)))
+    return Port(bool(number(data, flags.get(_BRPORT_MODE))), bool(number(data, flags.get(_BRPORT_ISOLATED))))
 
 
 PORT_STATES: tuple[PortState, ...] = ("disabled", "listening", "learning", "forwarding", "blocking")
-_SLAVE_DATA, _BRPORT_STATE = 5, 1
-"""IFLA_INFO_SLAVE_DATA of IFLA_LINKINFO, and IFLA_BRPORT_STATE in it."""
 
 
 def port_state(data: bytes, offset: int) -> PortState | None:
     """Of a link's message, as the kernel sent it; None if it is no port of a bridge."""
+    slave = find(data, *_inside(data, offset, _LINKINFO), _SLAVE_DATA)
+    state = find(data, *slave, _BRPORT_STATE) if slave is not None else None
+    return PORT_STATES[number(data, state)] if state is not None else None
+
+
+def vlans(data: bytes, offset: int) -> tuple[int, list[Vlan]]:
+    """Of the message at `offset`: the link's index, and its VLANs."""
+    found = []
+    for kind, begin, end in each(data, *_inside(data, offset, _AF_SPEC)):
+        if kind == _BRIDGE_VLAN_INFO:
+            flags, vid = _VLAN_INFO.unpack(data[begin:end])
+            found.append(Vlan(vid, bool(flags & _PVID), bool(flags & _UNTAGGED)))
+    return _FIXED.unpack_from(data, offset + _HEADER_BYTES)[1], found
+
+
+def _inside(data: bytes, offset: int, wanted: int) -> tuple[int, int]:
+    """Where the value of an attribute of the message at `offset` is; an empty place if there is none."""
     length = _LENGTH.unpack_from(data, offset)[0]
-    place: tuple[int, int] | None = offset + _HEADER_BYTES + _FIXED.size, offset + length
-    for kind in (_LINKINFO, _SLAVE_DATA, _BRPORT_STATE):
-        if place is None:
-            return None
-        place = find(data, *place, kind)
-    return PORT_STATES[number(data, place)] if place is not None else None
+    return find(data, offset + _HEADER_BYTES + _FIXED.size, offset + length, wanted) or (0, 0)
 
 
-def vlans(found: Message) -> list[Vlan]:
-    spec = found.get_attr("IFLA_AF_SPEC")
-    entries = spec.get_attrs("IFLA_BRIDGE_VLAN_INFO") if spec is not None else []
-    return [Vlan(e["vid"], bool(e["flags"] & _PVID), bool(e["flags"] & _UNTAGGED)) for e in entries]
+def _info(kind: str, data: bytes = b"") -> bytes:
+    """IFLA_LINKINFO. Data without attributes is left out."""
+    return pack(_LINKINFO, pack_text(_KIND, kind) + (pack(_DATA, data) if data else b""))
 
 
-def _created(name: str, mac: str, mtu: int) -> Attributes:
-    attributes: Attributes = [("IFLA_IFNAME", name)]
+def _created(name: str, mac: str, mtu: int) -> bytes:
+    attributes = pack_text(_IFNAME, name)
     if mac:
-        attributes.append(("IFLA_ADDRESS", mac))
-    if mtu:
-        attributes.append(("IFLA_MTU", mtu))
-    return attributes
+        attributes += pack_mac(_ADDRESS, mac)
+    return attributes + pack_number(_MTU, mtu) if mtu else attributes

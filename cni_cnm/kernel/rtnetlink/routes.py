@@ -1,20 +1,20 @@
-"""Messages about unicast routes: values to messages, messages to values. Opens no socket."""
+"""Messages about unicast routes: values to the bytes of requests, the kernel's bytes to values. Opens no socket."""
 
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from struct import Struct
-from typing import Any
 
 from cni_cnm.kernel.contract.route import MAIN, RouteEntry, completed, implied_scope
-from cni_cnm.kernel.netlink.messages import Message, rtmsg
-from cni_cnm.kernel.netlink.nlattr import number, places, raw
+from cni_cnm.kernel.netlink.nlattr import number, pack, pack_number, places, raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.kernel.netlink.nlattr import Places
     from cni_cnm.model import IPAddress, IPNetwork
+
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 _NOWHERE = 255
 _BOOT, _ADVERTISED, _UNICAST = 3, 9, 1
@@ -23,62 +23,59 @@ _COMPAT = 252
 _HEAD = Struct("=I12xBBxxBBBB")
 """struct nlmsghdr, and of struct rtmsg family, length of the destination, table, protocol, scope and type."""
 _FIXED_BYTES = 16 + 12
+_FIXED = Struct("=BBBBBBBBI")
+"""struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
 _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _MULTIPATH, _TABLE, _VIA = 1, 4, 5, 6, 7, 8, 9, 15, 18
 _MTU, _ADVMSS = 2, 8
 """Of RTA_METRICS."""
 _NEXT_HOP = Struct("=HxxI")
-"""struct rtnexthop: length and link."""
+"""struct rtnexthop: length and link; flags and number of hops are 0."""
 _VIA_FAMILY = Struct("=H")
 
 
-def message(route: RouteEntry, *, delete: bool = False) -> Message:
-    result = query(route.dst.version, link=0 if route.also_via else route.link, table=route.table)
-    result["dst_len"] = route.dst.prefixlen
+def message(route: RouteEntry, *, delete: bool = False) -> bytes:
+    dst, gw = route.dst, route.gw
     # RT_SCOPE_NOWHERE: the route is deleted whatever its scope is.
-    scope = _NOWHERE if delete else implied_scope(route.dst, route.gw)
-    result["scope"] = scope if route.scope is None else route.scope
-    result["proto"] = 0 if delete else _BOOT
-    attributes = result["attrs"]
-    if route.dst.prefixlen:
-        attributes.append(("RTA_DST", str(route.dst.network_address)))
+    scope = _NOWHERE if delete else implied_scope(dst, gw)
+    attributes = _of_table(route.table)
+    if route.link and not route.also_via:
+        attributes += pack_number(_OIF, route.link)
+    if dst.prefixlen:
+        attributes += pack(_DST, dst.network_address.packed)
     if route.also_via:
-        hops = [{"oif": route.link, "attrs": [_gateway(route, gw)]} for gw in (route.gw, *route.also_via) if gw]
-        attributes.append(("RTA_MULTIPATH", hops))
-    elif route.gw is not None:
-        attributes.append(_gateway(route, route.gw))
+        gateways = [_gateway(route, one) for one in (gw, *route.also_via) if one]
+        hops = [_NEXT_HOP.pack(_NEXT_HOP.size + len(one), route.link) + one for one in gateways]
+        attributes += pack(_MULTIPATH, b"".join(hops))
+    elif gw is not None:
+        attributes += _gateway(route, gw)
     if route.priority:
-        attributes.append(("RTA_PRIORITY", route.priority))
+        attributes += pack_number(_PRIORITY, route.priority)
     if route.src is not None:
-        attributes.append(("RTA_PREFSRC", str(route.src)))
-    metrics = [(name, value) for name, value in (("RTAX_MTU", route.mtu), ("RTAX_ADVMSS", route.advmss)) if value]
+        attributes += pack(_PREFSRC, route.src.packed)
+    metrics = b"".join(
+        pack_number(kind, value) for kind, value in ((_MTU, route.mtu), (_ADVMSS, route.advmss)) if value
+    )
     if metrics:
-        attributes.append(("RTA_METRICS", {"attrs": metrics}))
-    return result
+        attributes += pack(_METRICS, metrics)
+    return _header(
+        dst.version,
+        route.table,
+        length=dst.prefixlen,
+        protocol=0 if delete else _BOOT,
+        scope=scope if route.scope is None else route.scope,
+    ) + attributes  # fmt: skip
 
 
-def query(version: int, *, link: int = 0, table: int | None = None) -> Message:
+def query(version: int, *, link: int = 0, table: int | None = None) -> bytes:
     """The request for a dump of one table's unicast routes of one IP version (4 or 6)."""
-    table = table or MAIN
-    result = rtmsg()
-    result["family"] = _family(version)
-    result["table"] = table if table < 256 else _COMPAT
-    result["type"] = _UNICAST
-    attributes: list[tuple[str, Any]] = []
-    if table > 255:
-        attributes.append(("RTA_TABLE", table))
-    if link:
-        attributes.append(("RTA_OIF", link))
-    result["attrs"] = attributes
-    return result
+    attributes = _of_table(table)
+    return _header(version, table) + (attributes + pack_number(_OIF, link) if link else attributes)
 
 
-def lookup(address: IPAddress) -> Message:
+def lookup(address: IPAddress) -> bytes:
     """The request for the route that packets to an address take."""
-    result = rtmsg()
-    result["family"] = _family(address.version)
-    result["dst_len"] = address.max_prefixlen
-    result["attrs"] = [("RTA_DST", str(address))]
-    return result
+    fixed = _FIXED.pack(_family(address.version), address.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    return fixed + pack(_DST, address.packed)
 
 
 def read(data: bytes, offset: int) -> RouteEntry | None:
@@ -136,10 +133,21 @@ def _next_hops(data: bytes, begin: int, end: int, address: type[IPAddress]) -> t
     return link, gateways
 
 
-def _gateway(route: RouteEntry, gateway: IPAddress) -> tuple[str, Any]:
+def _header(version: int, table: int | None, *, length: int = 0, protocol: int = 0, scope: int = 0) -> bytes:
+    table = table or MAIN
+    short = table if table < 256 else _COMPAT
+    return _FIXED.pack(_family(version), length, 0, 0, short, protocol, scope, _UNICAST, 0)
+
+
+def _of_table(table: int | None) -> bytes:
+    """The attribute of a table whose number has no room in the header."""
+    return pack_number(_TABLE, table) if table is not None and table > 255 else b""
+
+
+def _gateway(route: RouteEntry, gateway: IPAddress) -> bytes:
     if gateway.version == route.dst.version:
-        return "RTA_GATEWAY", str(gateway)
-    return "RTA_VIA", {"family": _family(gateway.version), "addr": str(gateway)}
+        return pack(_GATEWAY, gateway.packed)
+    return pack(_VIA, _VIA_FAMILY.pack(_family(gateway.version)) + gateway.packed)
 
 
 def _family(version: int) -> int:

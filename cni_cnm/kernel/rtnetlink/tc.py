@@ -9,7 +9,7 @@ from __future__ import annotations
 from _socket import htons
 from typing import Any
 
-from cni_cnm.kernel.netlink.encoding import cached_whole
+from cni_cnm.kernel.netlink import encoding
 from cni_cnm.kernel.netlink.messages import Message, nla, nlmsg
 from cni_cnm.kernel.token_bucket import U32, Bucket
 
@@ -32,7 +32,6 @@ FILTERS = ("u32", "matchall")
 """u32 as in the reference plugin, matchall where the kernel has no u32."""
 
 
-@cached_whole
 class Traffic(nlmsg):  # type: ignore[misc,unused-ignore] # pyroute2 is untyped
     """struct tcmsg, with the attributes of disciplines and filters that are used here."""
 
@@ -93,19 +92,20 @@ _OPTIONS = {"tbf": _Tbf, "u32": _U32, "matchall": _Matchall}
 _ACTIONS = {"u32": "TCA_U32_ACT", "matchall": "TCA_MATCHALL_ACT"}
 
 
-def message(
-    index: int, *, parent: int = 0, handle: int = 0, info: int = 0, kind: str = "", options: Any = ()
-) -> Message:
+def message(index: int, *, parent: int = 0, handle: int = 0, info: int = 0, kind: str = "", options: Any = ()) -> bytes:
     result = Traffic()
     result.update(index=index, parent=parent, handle=handle, info=info)
     attributes: list[tuple[str, Any]] = [("TCA_KIND", kind)] if kind else []
     if options:
         attributes.append(("TCA_OPTIONS", {"attrs": list(options)}))
     result["attrs"] = attributes
-    return result
+    return encoding.body(result)
 
 
-def place(index: int, parent: int) -> Message:
+read = encoding.reader(Traffic)
+
+
+def place(index: int, parent: int) -> bytes:
     """ROOT or INGRESS of a link, to delete what is there.
 
     It has no handle and no kind: with one the kernel says EINVAL, not ENOENT, where there is nothing.
@@ -113,7 +113,7 @@ def place(index: int, parent: int) -> Message:
     return message(index, parent=parent)
 
 
-def root(index: int, wanted: Bucket) -> Message:
+def root(index: int, wanted: Bucket) -> bytes:
     parameters = {"rate": min(wanted.rate, U32), "limit": wanted.limit, "buffer": wanted.ticks}
     options: list[tuple[str, Any]] = [("TCA_TBF_PARMS", parameters)]
     if wanted.rate >= U32:
@@ -131,11 +131,11 @@ def bucket(found: Message, index: int) -> Bucket | None:
     return Bucket(rate, parameters["buffer"], parameters["limit"])
 
 
-def ingress(index: int) -> Message:
+def ingress(index: int) -> bytes:
     return message(index, parent=INGRESS, handle=_INGRESS_HANDLE, kind="ingress")
 
 
-def redirect(index: int, to: int, kind: str) -> Message:
+def redirect(index: int, to: int, kind: str) -> bytes:
     """The filter that sends all that arrives at `index` out of `to`; `kind` is one of FILTERS."""
     mirred = {"attrs": [("TCA_MIRRED_PARMS", {"action": _STOLEN, "eaction": _EGRESS_REDIRECT, "ifindex": to})]}
     action = {"attrs": [("TCA_ACT_KIND", "mirred"), ("TCA_ACT_OPTIONS", mirred)]}
@@ -146,7 +146,7 @@ def redirect(index: int, to: int, kind: str) -> Message:
     return message(index, parent=_INGRESS_HANDLE, handle=handle, info=info, kind=kind, options=options)
 
 
-def filters(index: int) -> Message:
+def filters(index: int) -> bytes:
     """The request that lists the filters of arriving packets."""
     return message(index, parent=_INGRESS_HANDLE)
 

@@ -29,7 +29,7 @@ def remove_limit(connection: Connection, index: int) -> None:
 def rate(connection: Connection, index: int) -> Rate | None:
     """The kernel lists the disciplines of all links: it has no filter by link for them."""
     sentence = f"looking for the rate limit of {connection.name(index)}{connection.place}"
-    found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence)
+    found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence, tc.read)
     buckets = (tc.bucket(one, index) for one in found)
     return next((token_bucket.rate(bucket) for bucket in buckets if bucket is not None), None)
 
@@ -59,5 +59,5 @@ def remove_redirection(connection: Connection, index: int) -> None:
 def redirected(connection: Connection, index: int) -> int:
     """Index of the target, 0 if there is none."""
     sentence = f"looking for the redirection of {connection.name(index)}{connection.place}"
-    found = connection.socket.dump(tc.filters(index), tc.RTM_GETTFILTER, sentence)
+    found = connection.socket.dump(tc.filters(index), tc.RTM_GETTFILTER, sentence, tc.read)
     return next((to for to in map(tc.target, found) if to), 0)
