@@ -8,7 +8,19 @@ from typing import TypeVar
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import sysctl
-from cni_cnm.kernel.netlink.header import APPEND, CREATE_NEW
+from cni_cnm.kernel.netlink.header import (
+    APPEND,
+    CREATE_NEW,
+    RTM_DELADDR,
+    RTM_DELROUTE,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETROUTE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    RTM_SETLINK,
+)
 from cni_cnm.kernel.rtnetlink import addresses, link_deletion, links, routes
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
 from cni_cnm.kernel.rtnetlink.connection import Connection
@@ -69,9 +81,7 @@ class KernelStack:
         if not name:
             return None
         try:
-            found = self.connection.socket.ask(
-                links.query(name=name), links.RTM_GETLINK, f"looking for {name}{self.place}"
-            )
+            found = self.connection.socket.ask(links.query(name=name), RTM_GETLINK, f"looking for {name}{self.place}")
         except KernelError as error:
             if error.errno != ERANGE:
                 raise
@@ -84,7 +94,7 @@ class KernelStack:
     def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         query = links.query(master=master, kind=kind)
         listed: list[Link] = self.connection.socket.dump(
-            query, links.RTM_GETLINK, f"listing the links{self.place}", links.read
+            query, RTM_GETLINK, f"listing the links{self.place}", links.read
         )
         self.connection.names.update((link.ifindex, link.name) for link in listed)
         if kind:  # a kernel that does not have the kind sends all
@@ -124,9 +134,7 @@ class KernelStack:
         request = links.veth(name, mac, mtu, master, peer=peer, peer_mac=peer_mac, peer_namespace=there, up=up)
         port = f" on {self.connection.name(master)}" if master else ""
         sentence = f"adding the veth {name}{port} with its peer {peer}{other.place}{self.place}"
-        made = self.connection.socket.make(
-            request, links.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="veth driver"
-        )
+        made = self.connection.socket.make(request, RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="veth driver")
         link = self.connection.read(made)
         return link._replace(master=master) if link is not None else None  # the kernel echoes before it enslaves
 
@@ -187,14 +195,14 @@ class KernelStack:
         changes = {key: value for key, value in given if value is not None}
         said = ", ".join([f"{key} {value}" for key, value in changes.items()])
         sentence = f"setting {said} of {self.connection.name(index)}"
-        self.connection.write(links.change(index, changes), links.RTM_SETLINK, sentence)
+        self.connection.write(links.change(index, changes), RTM_SETLINK, sentence)
 
     def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
         other = _kernel_stack(to)
         before = self.link_at(index)
         sentence = f"moving {self.connection.name(index)} to {to.path or 'the host'}"
         try:
-            self.connection.control(links.moved(index, other.connection.fd, name), links.RTM_SETLINK, sentence)
+            self.connection.control(links.moved(index, other.connection.fd, name), RTM_SETLINK, sentence)
         except KernelError:
             # The kernel moves, then renames (do_setlink): refused for its name, the link is there with the old one.
             moved = other.link(before.name) if before is not None and self.link_at(index) is None else None
@@ -228,7 +236,7 @@ class KernelStack:
 
     def port_state(self, name: str) -> PortState | None:
         sentence = f"looking for the state of the bridge port {name}{self.place}"
-        found = self.connection.socket.ask(links.query(name=name), links.RTM_GETLINK, sentence)
+        found = self.connection.socket.ask(links.query(name=name), RTM_GETLINK, sentence)
         return links.port_state(*found) if found is not None else None
 
     def vlans(self, index: int) -> Sequence[Vlan]:
@@ -250,7 +258,7 @@ class KernelStack:
     def add_ifb(self, name: str, *, mtu: int = 0) -> Link | None:
         sentence = f"adding the ifb {name}{self.place}"
         request = links.ifb(name, mtu)
-        made = self.connection.socket.make(request, links.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="ifb driver")
+        made = self.connection.socket.make(request, RTM_NEWLINK, sentence, flags=CREATE_NEW, feature="ifb driver")
         return self.connection.read(made)
 
     def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
@@ -296,11 +304,11 @@ class KernelStack:
         flags |= 0 if prefix_route else addresses.NOPREFIXROUTE
         request = addresses.message(index, address, flags=flags)
         sentence = f"adding the address {address} to {self.connection.name(index)}"
-        self.connection.write(request, addresses.RTM_NEWADDR, sentence, flags=CREATE_NEW)
+        self.connection.write(request, RTM_NEWADDR, sentence, flags=CREATE_NEW)
 
     def delete_address(self, index: int, address: IPInterface) -> None:
         sentence = f"deleting the address {address} of {self.connection.name(index)}"
-        self.connection.write(addresses.message(index, address), addresses.RTM_DELADDR, sentence)
+        self.connection.write(addresses.message(index, address), RTM_DELADDR, sentence)
 
     def routes(
         self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
@@ -310,7 +318,7 @@ class KernelStack:
             query = routes.query(version, link=link, table=table)
             try:
                 sentence = f"listing the routes{self.place}"
-                listed = self.connection.socket.dump(query, routes.RTM_GETROUTE, sentence, routes.read)
+                listed = self.connection.socket.dump(query, RTM_GETROUTE, sentence, routes.read)
             except KernelError as error:
                 if error.errno in (ENOENT, EOPNOTSUPP):  # no such table; no such family
                     continue
@@ -322,7 +330,7 @@ class KernelStack:
     def route_link(self, address: IPAddress) -> int:
         try:
             found = self.connection.socket.ask(
-                routes.lookup(address), routes.RTM_GETROUTE, f"looking for a route to {address}{self.place}"
+                routes.lookup(address), RTM_GETROUTE, f"looking for a route to {address}{self.place}"
             )
         except KernelError as error:
             if error.errno in _UNREACHABLE:
@@ -334,11 +342,11 @@ class KernelStack:
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
         sentence = f"adding {self._route_name(route)}"
         flags = APPEND if append else CREATE_NEW
-        self.connection.write(routes.message(route), routes.RTM_NEWROUTE, sentence, flags=flags)
+        self.connection.write(routes.message(route), RTM_NEWROUTE, sentence, flags=flags)
 
     def delete_route(self, route: RouteEntry) -> None:
         request = routes.message(route, delete=True)
-        self.connection.write(request, routes.RTM_DELROUTE, f"deleting {self._route_name(route)}")
+        self.connection.write(request, RTM_DELROUTE, f"deleting {self._route_name(route)}")
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:
@@ -349,11 +357,11 @@ class KernelStack:
             self.connection.inside(lambda: sysctl.write_differing(values, tolerate=tolerate))
 
     def _add_link(self, request: bytes, sentence: str, feature: str) -> None:
-        self.connection.write(request, links.RTM_NEWLINK, sentence, flags=CREATE_NEW, feature=feature)
+        self.connection.write(request, RTM_NEWLINK, sentence, flags=CREATE_NEW, feature=feature)
 
     def _dump_addresses(self, index: int, read: Callable[[bytes, int], T]) -> list[T]:
         sentence = f"listing the addresses of {self.connection.name(index)}{self.place}"
-        return self.connection.socket.dump(addresses.query(index), addresses.RTM_GETADDR, sentence, read)
+        return self.connection.socket.dump(addresses.query(index), RTM_GETADDR, sentence, read)
 
     def _route_name(self, route: RouteEntry) -> str:
         via = f" via {' and '.join(map(str, (route.gw, *route.also_via)))}" if route.gw is not None else ""

@@ -12,6 +12,7 @@ import pytest
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import DELETION_GROUP
+from cni_cnm.kernel.netlink.header import RTM_DELLINK, RTM_GETLINK, RTM_SETLINK
 from cni_cnm.kernel.rtnetlink import link_deletion, links
 from cni_cnm.kernel.rtnetlink.connection import Connection
 from cni_cnm.kernel.rtnetlink.link_monitor import LinkMonitor
@@ -31,7 +32,7 @@ class Counting(Connection):
     waits = 0
 
     def control(self, body: bytes, kind: int, sentence: str, **more: Any) -> None:
-        Counting.waits += kind == links.RTM_DELLINK
+        Counting.waits += kind == RTM_DELLINK
         super().control(body, kind, sentence, **more)
 
 
@@ -140,7 +141,7 @@ def test_links_that_cannot_be_grouped_go_one_by_one(host: KernelStack) -> None:
 
     class Ungrouped(Connection):
         def control(self, body: bytes, kind: int, sentence: str, **more: Any) -> None:
-            if kind == links.RTM_SETLINK:
+            if kind == RTM_SETLINK:
                 raise KernelError(f"{sentence} failed", errno.ENOBUFS)
             super().control(body, kind, sentence, **more)
 
@@ -189,7 +190,7 @@ def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack,
     wire = first.connection.socket
     wire.begin()
     first.set_link(1, mtu=1400)
-    wire._send(wire._encode(links.query(1), links.RTM_GETLINK, 1, "asking").data, "asking")
+    wire._send(wire._encode(links.query(1), RTM_GETLINK, 1, "asking").data, "asking")
     first.close()
     second = HostStack(os.dup(host.fd), deleter, kept)
     found = second.link("lo")
@@ -309,7 +310,7 @@ def test_a_group_that_another_program_deletes_is_done(host: KernelStack) -> None
 
     class Overtaken(Connection):
         def control(self, body: bytes, kind: int, sentence: str, **more: Any) -> None:
-            if kind == links.RTM_DELLINK:
+            if kind == RTM_DELLINK:
                 link_deletion.delete_group(theirs.connection, DELETION_GROUP)
             super().control(body, kind, sentence, **more)
 

@@ -16,6 +16,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel import Link
 from cni_cnm.kernel.netlink import header, netlink_socket
+from cni_cnm.kernel.netlink.header import RTM_GETLINK, RTM_NEWLINK
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.stack import KernelStack
@@ -147,18 +148,18 @@ def test_an_interrupted_dump_is_done_again(host: KernelStack, monkeypatch: pytes
     def marking(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         nonlocal marked
         for offset, end, kind, flags, sequence in header.messages(data):
-            torn = kind == links.RTM_NEWLINK and marked > 0
+            torn = kind == RTM_NEWLINK and marked > 0
             marked -= torn
             yield offset, end, kind, flags | (header.INTERRUPTED if torn else 0), sequence
 
     monkeypatch.setattr(netlink_socket, "messages", marking)
     for times in (0, 1, netlink_socket.DUMP_TRIES - 1):
         marked = times
-        found = socket.dump(links.query(), links.RTM_GETLINK, "listing", links.read)
+        found = socket.dump(links.query(), RTM_GETLINK, "listing", links.read)
         assert [link.name for link in found] == ["lo"]
     marked = netlink_socket.DUMP_TRIES
     with pytest.raises(KernelError) as error:
-        socket.dump(links.query(), links.RTM_GETLINK, "listing", links.read)
+        socket.dump(links.query(), RTM_GETLINK, "listing", links.read)
     assert error.value.errno == errno.EINTR
     socket.close()
 
@@ -190,7 +191,7 @@ def test_a_link_is_read_as_pyroute2_decodes_it(host: KernelStack, make_netns: Ca
     host.add_ifb("ifb9")
     socket = netlink_socket.NetlinkSocket()
     for link in host.links():
-        found = socket.ask(links.query(link.ifindex), links.RTM_GETLINK, "looking")
+        found = socket.ask(links.query(link.ifindex), RTM_GETLINK, "looking")
         assert found is not None
         decoded = ifinfmsg(found[0], offset=found[1])
         decoded.decode()

@@ -18,9 +18,8 @@ import sys
 
 from cni_cnm.kernel.contract.changes import NO_LINKS, LinkChange
 from cni_cnm.kernel.netlink import nlattr
-from cni_cnm.kernel.netlink.header import messages
+from cni_cnm.kernel.netlink.header import RTM_DELLINK, RTM_NEWLINK, messages
 from cni_cnm.kernel.netlink.notifications import Notifications
-from cni_cnm.kernel.rtnetlink.links import RTM_DELLINK, RTM_NEWLINK
 
 _GROUPS = (1, 5, 7, 9, 11)
 """RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""

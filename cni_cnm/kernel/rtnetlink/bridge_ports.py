@@ -6,6 +6,7 @@ from errno import ENODEV, EOPNOTSUPP
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.contract.link import Port, Vlan
+from cni_cnm.kernel.netlink.header import RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK
 from cni_cnm.kernel.rtnetlink import links
 
 TYPE_CHECKING = False
@@ -16,15 +17,13 @@ VLAN_FILTERING = "bridge VLAN filtering"
 
 
 def set_port(connection: Connection, index: int, port: Port) -> None:
-    connection.write(
-        links.port_change(index, port), links.RTM_NEWLINK, f"setting the bridge port {connection.name(index)}"
-    )
+    connection.write(links.port_change(index, port), RTM_NEWLINK, f"setting the bridge port {connection.name(index)}")
 
 
 def port(connection: Connection, index: int) -> Port:
     """KernelError with ENODEV if there is no such link, with EOPNOTSUPP if it is no port of a bridge."""
     name = connection.name(index)
-    found = connection.socket.ask(links.query(index), links.RTM_GETLINK, f"looking for {name}{connection.place}")
+    found = connection.socket.ask(links.query(index), RTM_GETLINK, f"looking for {name}{connection.place}")
     if found is None:
         raise KernelError(f"there is no {name}", ENODEV)
     flags = links.port(*found)
@@ -36,16 +35,16 @@ def port(connection: Connection, index: int) -> Port:
 def vlans(connection: Connection, index: int) -> list[Vlan]:
     """The kernel lists those of all links: it has no filter by link for them."""
     sentence = f"listing the VLANs of {connection.name(index)}"
-    listed = connection.socket.dump(links.vlan_query(), links.RTM_GETLINK, sentence, links.vlans)
+    listed = connection.socket.dump(links.vlan_query(), RTM_GETLINK, sentence, links.vlans)
     return [vlan for link, vlans in listed if link == index for vlan in vlans]
 
 
 def add_vlan(connection: Connection, index: int, vlan: Vlan) -> None:
-    _change(connection, index, vlan, links.RTM_SETLINK, f"adding the VLAN {vlan.vid} to {connection.name(index)}")
+    _change(connection, index, vlan, RTM_SETLINK, f"adding the VLAN {vlan.vid} to {connection.name(index)}")
 
 
 def delete_vlan(connection: Connection, index: int, vid: int) -> None:
-    _change(connection, index, Vlan(vid), links.RTM_DELLINK, f"deleting the VLAN {vid} of {connection.name(index)}")
+    _change(connection, index, Vlan(vid), RTM_DELLINK, f"deleting the VLAN {vid} of {connection.name(index)}")
 
 
 def _change(connection: Connection, index: int, vlan: Vlan, kind: int, sentence: str) -> None:

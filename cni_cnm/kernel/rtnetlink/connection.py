@@ -7,6 +7,7 @@ from errno import ENOENT
 from typing import TypeVar
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
+from cni_cnm.kernel.netlink.header import RTM_GETLINK
 from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
 from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.setns import entered
@@ -82,7 +83,7 @@ class Connection:
         if index <= 0:
             return None
         sentence = f"looking for {self.name(index)}{self.place}"
-        return self.read(self.socket.ask(links.query(index), links.RTM_GETLINK, sentence))
+        return self.read(self.socket.ask(links.query(index), RTM_GETLINK, sentence))
 
     def read(self, found: tuple[bytes, int] | None) -> Link | None:
         """The link of an answer; its name is remembered."""

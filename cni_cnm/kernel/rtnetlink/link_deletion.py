@@ -9,6 +9,7 @@ from errno import ENODEV
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.contract.link import DELETION_GROUP
+from cni_cnm.kernel.netlink.header import RTM_DELLINK, RTM_SETLINK
 from cni_cnm.kernel.rtnetlink import links
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ def delete(connection: Connection, indexes: Sequence[int]) -> None:
 def delete_group(connection: Connection, group: int) -> None:
     """Delete all links of a link group; ENODEV if it has none."""
     request = links.grouped(0, group)
-    connection.control(request, links.RTM_DELLINK, f"deleting the link group {group:#x}")
+    connection.control(request, RTM_DELLINK, f"deleting the link group {group:#x}")
 
 
 def _delete_as_group(connection: Connection, indexes: Sequence[int]) -> bool:
@@ -51,7 +52,7 @@ def _put_in_group(connection: Connection, indexes: Sequence[int], group: int) ->
     for index in indexes:
         request = links.grouped(index, group)
         try:
-            connection.control(request, links.RTM_SETLINK, f"setting group of {connection.name(index)}")
+            connection.control(request, RTM_SETLINK, f"setting group of {connection.name(index)}")
         except KernelError as error:
             grouped = grouped and error.errno == ENODEV
     return grouped
@@ -59,7 +60,7 @@ def _put_in_group(connection: Connection, indexes: Sequence[int], group: int) ->
 
 def _attempt(connection: Connection, index: int) -> KernelError | None:
     try:
-        connection.control(links.message(index), links.RTM_DELLINK, f"deleting {connection.name(index)}")
+        connection.control(links.message(index), RTM_DELLINK, f"deleting {connection.name(index)}")
     except KernelError as error:
         return error if error.errno != ENODEV else None
     return None

@@ -11,9 +11,8 @@ from __future__ import annotations
 from _socket import AF_UNSPEC, NETLINK_ROUTE
 from struct import Struct
 
-from cni_cnm.kernel.netlink.header import HEADER, messages
+from cni_cnm.kernel.netlink.header import HEADER, RTM_DELLINK, messages
 from cni_cnm.kernel.netlink.notifications import Notifications
-from cni_cnm.kernel.rtnetlink.links import RTM_DELLINK
 
 _RTNLGRP_LINK = 1
 _FAMILY_INDEX = Struct("=B3xi")

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.netlink.nlattr import Places
     from cni_cnm.model import IPAddress, IPNetwork
 
-RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-
 _NOWHERE = 255
 _BOOT, _ADVERTISED, _UNICAST = 3, 9, 1
 """RTPROT_BOOT, RTPROT_RA; RTN_UNICAST."""

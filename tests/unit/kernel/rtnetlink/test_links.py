@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.kernel import Link
-from cni_cnm.kernel.netlink.header import HEADER
+from cni_cnm.kernel.netlink.header import HEADER, RTM_NEWLINK
 from cni_cnm.kernel.rtnetlink import links
 
 IF_LINK = Path("/usr/include/linux/if_link.h")
@@ -25,7 +25,7 @@ def enum(name: str) -> list[str]:
 
 def link_of(body: bytes) -> Link:
     """What a link of these attributes shows."""
-    return links.read(HEADER.pack(HEADER.size + len(body), links.RTM_NEWLINK, 0, 1, 0) + body, 0)
+    return links.read(HEADER.pack(HEADER.size + len(body), RTM_NEWLINK, 0, 1, 0) + body, 0)
 
 
 @pytest.mark.parametrize("mode", links.IPVLAN_MODES)
