@@ -40,7 +40,11 @@ def masquerade_except(raw: Fields) -> tuple[str, ...]:
     from cni_cnm import validate
 
     given = dict.fromkeys(validate.require(validate.network, text, raw.name("masqueradeExcept")) for text in texts)
-    return tuple(str(one) for one in given if not any(one != other and _holds(other, one) for other in given))
+    kept: list[IPNetwork] = []
+    for one in sorted(given, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
+        if not kept or not _holds(kept[-1], one):
+            kept.append(one)
+    return tuple(map(str, filter(set(kept).__contains__, given)))
 
 
 def without_unset(options: dict[str, Json]) -> Mapping[str, Json]:

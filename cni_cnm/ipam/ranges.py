@@ -5,6 +5,7 @@ Addresses are whole numbers here. Both ends of a range are included; its gateway
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias
 
 from cni_cnm import validate
@@ -102,10 +103,10 @@ def parse(ipam: Fields, requested: Sequence[Json] = ()) -> tuple[RangeSet, ...]:
     named += [_range_set(ipam.name(f"ranges[{n}]"), raw) for n, raw in enumerate(ipam.items("ranges"))]
     if not named:
         raise InvalidConfig("the ipam has no addresses", hint='give it "subnet" or "ranges"')
-    for index, (where, range_set) in enumerate(named):
-        for other_place, other in named[index + 1 :]:
-            if any(one.overlaps(two) for one in range_set for two in other):
-                raise InvalidConfig(f"{where} ({shown(range_set)}) overlaps with {other_place} ({shown(other)})")
+    clash = _overlap([(member, index) for index, (_, range_set) in enumerate(named) for member in range_set])
+    if clash:
+        (where, range_set), (other_place, other) = (named[index] for index in sorted(clash))
+        raise InvalidConfig(f"{where} ({shown(range_set)}) overlaps with {other_place} ({shown(other)})")
     return tuple(range_set for _, range_set in named)
 
 
@@ -119,11 +120,20 @@ def _range_set(where: str, raw: Json) -> tuple[str, RangeSet]:
         raise InvalidConfig(
             f"{where} mixes IPv4 and IPv6", hint="use two range sets: an endpoint gets one address from each"
         )
-    for index, member in enumerate(found):
-        clash = next((other for other in found[index + 1 :] if member.overlaps(other)), None)
-        if clash:
-            raise InvalidConfig(f"in {where} the ranges {member} and {clash} overlap")
+    clash = _overlap([(member, index) for index, member in enumerate(found)])
+    if clash:
+        one, other = (found[index] for index in sorted(clash))
+        raise InvalidConfig(f"in {where} the ranges {one} and {other} overlap")
     return where, found
+
+
+def _overlap(members: list[tuple[Range, int]]) -> tuple[int, int] | None:
+    """The numbers of two ranges that overlap; None if no two do. Of thousands, only neighbours are compared."""
+    members.sort(key=lambda each: (each[0].version, each[0].start))
+    for (one, number), (other, other_number) in pairwise(members):
+        if one.overlaps(other):
+            return number, other_number
+    return None
 
 
 def _range(fields: Fields) -> Range:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.drivers import firewall_options
 from cni_cnm.drivers.bridge_options import BridgeOptions, bridge_name, parse
 from cni_cnm.drivers.bridge_vlan import wanted
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.kernel import Vlan
-from cni_cnm.model import IpamSpec, NetworkSpec
+from cni_cnm.model import IpamSpec, IPNetwork, NetworkSpec
 
 
 def parsed(
@@ -128,3 +129,19 @@ def test_refusals(keys: dict[str, Any], sentence: str) -> None:
 def test_vlans_of_a_port(keys: dict[str, Any], vlans: list[Vlan]) -> None:
     """Which VLANs an endpoint's port carries, as the reference sets them."""
     assert wanted(parsed(**keys)) == vlans
+
+
+def test_thousands_of_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is compared with one that may hold it, not with all others."""
+    compared: list[object] = []
+    holds = firewall_options._holds
+
+    def count(outer: IPNetwork, inner: IPNetwork) -> bool:
+        compared.append(inner)
+        return holds(outer, inner)
+
+    monkeypatch.setattr(firewall_options, "_holds", count)
+    each = [f"11.{number >> 8}.{number & 255}.0/24" for number in range(3000)]
+    assert len(parsed(profile="cnm", masqueradeExcept=each).masquerade_except) == 3000
+    assert len(parsed(profile="cnm", masqueradeExcept=["11.0.0.0/8", *each, "fd00::/8"]).masquerade_except) == 2
+    assert len(compared) < 3 * 3000

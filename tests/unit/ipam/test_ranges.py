@@ -133,3 +133,43 @@ def test_gateway_of_the_other_ip_version() -> None:
     """It could not be put on the bridge beside its subnet."""
     with pytest.raises(InvalidConfig, match=r"ipam\.gateway is fd00::1, which is not of the IP version"):
         parse({"subnet": "10.1.0.0/24", "gateway": "fd00::1"})
+
+
+@pytest.mark.parametrize("sets", [True, False])
+def test_thousands_of_ranges_are_compared_with_neighbours_only(sets: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing each with each would take a minute for a configuration that a runtime may send."""
+    compared: list[object] = []
+    overlaps = ranges.Range.overlaps
+
+    def count(one: ranges.Range, other: ranges.Range) -> bool:
+        compared.append(one)
+        return overlaps(one, other)
+
+    monkeypatch.setattr(ranges.Range, "overlaps", count)
+    each = [{"subnet": f"10.{number >> 8}.{number & 255}.0/24"} for number in range(3000)]
+    found = parse({"ranges": [[one] for one in each] if sets else [each]})
+    assert sum(map(len, found)) == 3000
+    assert len(compared) < 2 * 3000
+    clash = [*each, {"subnet": "10.5.0.0/16"}]
+    with pytest.raises(InvalidConfig, match=r"10\.5\.0\.1-10\.5\.0\.254.*10\.5\.0\.1-10\.5\.255\.254"):
+        parse({"ranges": [[one] for one in clash] if sets else [clash]})
+
+
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(0, 6)), min_size=2, max_size=6))
+def test_overlaps_are_found(spans: list[tuple[int, int]]) -> None:
+    """As by comparing each with each."""
+    parts = [
+        {"subnet": "10.0.0.0/24", "rangeStart": f"10.0.0.{start + 1}", "rangeEnd": f"10.0.0.{start + size + 1}"}
+        for start, size in spans
+    ]
+    apart = all(
+        one[0] > other[0] + other[1] or other[0] > one[0] + one[1]
+        for index, one in enumerate(spans)
+        for other in spans[index + 1 :]
+    )
+    try:
+        parse({"ranges": [parts]})
+    except InvalidConfig:
+        assert not apart
+    else:
+        assert apart
