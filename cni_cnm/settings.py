@@ -75,17 +75,25 @@ def load(path: str = "") -> Settings:
     if not path and not os.path.exists(PATH):
         return Settings()
     path = path or PATH
-    import tomllib
-
     from cni_cnm import text_file
 
     try:
-        raw = tomllib.loads(text_file.read(path).decode())
+        text = text_file.read(path).decode()
+        if not _has_values(text):
+            return Settings()
+        import tomllib
+
+        raw = tomllib.loads(text)
     except OSError as error:
         raise IoFailed(f"the settings file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidConfig(f"the settings file {path} is not TOML: {error}") from error
     return _parse(path, raw)
+
+
+def _has_values(text: str) -> bool:
+    """False for comments alone, as packages install the file: a pod then does not pay for the parser."""
+    return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
 
 
 def _parse(path: str, raw: Mapping[str, Json]) -> Settings:

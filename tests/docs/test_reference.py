@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,16 @@ def test_built_in_names_and_versions_are_documented() -> None:
     names = {name for name in (*drivers, *ipam.ipams) if name not in ("", "pools")}
     assert not undocumented(names)
     assert all(version in CONFIGURATION for version in versions.SUPPORTED)
+
+
+def test_the_settings_file_of_packages() -> None:
+    """conf/config.toml is comments, among them every key with its default; the pools are an example."""
+    text = (ROOT / "conf/config.toml").read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
+    shown = tomllib.loads("\n".join(re.findall(r"^# (\w+ = .*)$", text, re.MULTILINE)))
+    defaults = settings_module.Settings()._asdict()
+    assert set(shown) == set(defaults)
+    assert {key: value for key, value in shown.items() if value != defaults[key]}.keys() == {"default_address_pools"}
 
 
 def test_settings_are_documented() -> None:

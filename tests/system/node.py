@@ -1,6 +1,7 @@
 """A machine of its own for a test or the demo: network, mount and process namespaces around one init.
 
     Node()      a first process holds the namespaces; ending it ends containerd, its shims and every pod
+    Node(tree=FOLDER)   the same with the root file system in that folder, which is not changed
     FRESH       folders that start empty (tmpfs), like /run
     COPIED      folders that start as the machine's, with every change kept in memory (overlay)
 
@@ -33,15 +34,26 @@ import os, signal, subprocess, sys
 def mount(kind, options, folder):
     os.makedirs(folder, exist_ok=True)
     subprocess.run(["mount", "-t", kind, "-o", options, "node", folder], check=True)
-copied, fresh = (argument.split() for argument in sys.argv[1:])
+copied, fresh = (argument.split() for argument in sys.argv[1:3])
 mount("tmpfs", "mode=0755", "/run")
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+if tree := sys.argv[3]:
+    root = "/run/node/root"
+    copied, fresh = [], []
+    upper, work = "/run/node/upper", "/run/node/work"
+    os.makedirs(upper), os.makedirs(work)
+    mount("overlay", f"lowerdir={tree},upperdir={upper},workdir={work}", root)
+    for kind, folder in (("proc", "proc"), ("sysfs", "sys"), ("tmpfs", "run")):
+        mount(kind, "mode=0755" if kind == "tmpfs" else "rw", f"{root}/{folder}")
+    subprocess.run(["mount", "--rbind", "/dev", f"{root}/dev"], check=True)
+    os.chroot(root)
+    os.chdir("/")
 for folder in copied:
     upper, work = "/run/node" + folder + "/upper", "/run/node" + folder + "/work"
     os.makedirs(upper), os.makedirs(work)
     mount("overlay", f"lowerdir={folder},upperdir={upper},workdir={work}", folder)
 for folder in fresh:
     mount("tmpfs", "mode=0755", folder)
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
 os.write(1, b"ready\n")
 os.close(1)
@@ -69,9 +81,9 @@ class Done(NamedTuple):
 class Node:
     """Namespaces held by one init process, with commands run in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, copied: tuple[str, ...] = COPIED, tree: Path | None = None) -> None:
         self._init = subprocess.Popen(
-            [*UNSHARE, sys.executable, "-ISc", INIT, " ".join(COPIED), " ".join(FRESH)],
+            [*UNSHARE, sys.executable, "-ISc", INIT, " ".join(copied), " ".join(FRESH), str(tree or "")],
             stdout=subprocess.PIPE,
         )
         stdout = self._init.stdout

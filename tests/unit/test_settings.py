@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CNI_CNM_CONFIG", str(tmp_path / "other.toml"))
     with pytest.raises(IoFailed, match=r"other\.toml cannot be read"):
         load()
+
+
+def test_comments_are_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of comments, as packages install it: the defaults, and the parser is not loaded."""
+    config = tmp_path / "config.toml"
+    config.write_text("# port_wait = 7\n\n  # run_dir\n", encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "tomllib", None)
+    assert load(str(config)) == Settings()
 
 
 def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
