@@ -168,6 +168,8 @@ class Attachment(NamedTuple):
     """Which of `interfaces` is the container's; None: there is none."""
     warnings: tuple[str, ...] = ()
     """Sentences for the caller, although the attach succeeded."""
+    network_made: bool = False
+    """This attach has made the network."""
 
 
 ANY_ADDRESS: Mapping[int, IPAddress] = {4: IPv4Address("0.0.0.0"), 6: IPv6Address("::")}  # noqa: S104 - a mapping's value

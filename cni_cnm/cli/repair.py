@@ -28,6 +28,6 @@ def repair(arguments: argparse.Namespace) -> int:
         return 0
     failed = False
     for outcome in reconcile(host):
-        failed = failed or not outcome.repaired
-        print(outcome.sentence, file=sys.stdout if outcome.repaired else sys.stderr)
+        failed = failed or outcome.result == "failed"
+        print(outcome.sentence, file=sys.stderr if outcome.result == "failed" else sys.stdout)
     return int(failed)

@@ -90,6 +90,12 @@ class Invocation:
         self.warnings += found
         self.logged += found
 
+    def log_profile(self) -> None:
+        """Into the log: the profile that the network was made in, and what decided it."""
+        sentence = request.profile_sentence(self.document, self.config)
+        if sentence:
+            self.logged.append(sentence)
+
     @property
     def summary(self) -> str:
         call = self.call

@@ -110,6 +110,8 @@ def _add(invocation: Invocation) -> bytes:
     invocation.refuse_own_namespace(engine)
     attachment = engine.attach(network, endpoint)
     invocation.warn(attachment.warnings)
+    if attachment.network_made:
+        invocation.log_profile()
     try:
         document = result.encode(attachment, invocation.version)
     except CnmError as error:

@@ -273,6 +273,20 @@ def profile_of(config: Fields, driver: Driver[Any]) -> str:
     return stated or (REFERENCE if any(key in config for key in driver.configuration.reference_keys) else CNM)
 
 
+def profile_sentence(document: Mapping[str, Json], config: Fields) -> str:
+    """Which profile the configuration has, and the key that decided it; "" for a driver that has no profiles."""
+    driver = driver_of(config)
+    keys = driver.configuration.reference_keys
+    if not keys:
+        return ""
+    if config.text("profile"):
+        reason = "as profile says"
+    else:
+        decided = next((key for key, value in document.items() if value is not None and key.lower() in keys), "")
+        reason = f"because of {decided}" if decided else f"as there is no key of the reference {driver.name} plugin"
+    return f"the network is made in the profile {profile_of(config, driver)}, {reason}"
+
+
 def _options(document: Mapping[str, Json], config: Fields, profile: str) -> dict[str, Json]:
     """The keys that are not this frontend's, for the driver to parse. CNM labels are in `labels`, as written."""
     options = {

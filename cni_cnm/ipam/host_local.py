@@ -34,7 +34,7 @@ def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host:
     """Keys of `spec.config`: subnet, rangeStart, rangeEnd, gateway, ranges, routes, dataDir, resolvConf."""
     ipam = Fields(spec.config, "ipam.")
     return HostLocal(
-        Leases(network, _folder(network, ipam, host), host),
+        Leases(network, folder_of(network, ipam, host), host),
         ranges.parse(ipam, endpoint.ranges if endpoint else ()),
         routes.read(ipam),
         ipam.text("resolvConf"),
@@ -59,7 +59,7 @@ def release_unrecorded(
 ) -> None:
     """Release the leases of an endpoint without a record. Fast if there are none: runtimes send DEL before ADD."""
     try:
-        folder = _folder(network, Fields(spec.config, "ipam."), host)
+        folder = folder_of(network, Fields(spec.config, "ipam."), host)
     except InvalidConfig:
         before_release(frozenset())  # no address can have been reserved with such a configuration
         return
@@ -265,7 +265,8 @@ def _dns(resolv_conf: str) -> Dns:
     return dns.read_file(resolv_conf)
 
 
-def _folder(network: str, ipam: Fields, host: IpamHost) -> str:
+def folder_of(network: str, ipam: Fields, host: IpamHost) -> str:
+    """Where the leases of a network are. InvalidConfig if its `dataDir` is no absolute path."""
     validate.require(validate.network_name, network, "the network's name")
     data_dir = ipam.text("dataDir")
     if not data_dir:

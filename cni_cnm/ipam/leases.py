@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress
 
 _OWNER_BYTES = 4096
-OF_STORE = ("host-local", "given")
+HOST_LOCAL = "host-local"
+OF_STORE = (HOST_LOCAL, "given")
 """IPAM types of endpoint records whose addresses are leases in this store; `given` is Docker's."""
 
 DOCKER = "docker"

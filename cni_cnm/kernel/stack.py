@@ -296,6 +296,10 @@ class KernelStack:
     def addresses(self, index: int) -> Sequence[IPInterface]:
         return self._dump_addresses(index, addresses.read)
 
+    def all_addresses(self) -> Sequence[tuple[int, IPInterface]]:
+        sentence = f"listing the addresses{self.place}"
+        return self.connection.socket.dump(addresses.query(0), RTM_GETADDR, sentence, addresses.read_with_link)
+
     def tentative(self, index: int) -> bool:
         return any(self._dump_addresses(index, addresses.tentative))
 

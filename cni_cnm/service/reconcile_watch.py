@@ -40,7 +40,9 @@ QUIET_MS = 100
 LIMIT_S = 2.0
 """The look begins at the latest when this time has passed since the first change."""
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-"""Before the next look, if the same was repaired twice in a row: another program removes it each time. Then doubled."""
+"""From a repair to the next look, if the repair is the same as the one before: another program undoes it. Doubled."""
+AGAIN_S = 10.0
+"""A repair that is the same as the one before, but comes later than this after the pause, is a new one."""
 
 
 class Monitors:
@@ -111,7 +113,8 @@ class _Rounds:
         self._engine = engine
         self._note = note
         self._last: list[str] = []
-        self._failures: set[str] = set()
+        self._said: set[str] = set()
+        self._repaired = 0.0
         self._pause_s = 0.0
 
     def run(self, change: tuple[FilterChange, LinkChange] | None) -> None:
@@ -128,27 +131,24 @@ class _Rounds:
             _say(f"the host could not be compared with the records: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
             _say(f"the host could not be compared with the records: {type(error).__name__}: {error}")
-        repaired = [outcome.sentence for outcome in outcomes if outcome.repaired]
+        repaired = [outcome.sentence for outcome in outcomes if outcome.result == "repaired"]
         if repaired:
-            again = repaired == self._last
+            again = repaired == self._last and begin - self._repaired < self._pause_s + AGAIN_S
             self._pause_s = min(max(self._pause_s * 2, PAUSE_S), LONGEST_PAUSE_S) if again else 0.0
-            self._last = repaired
+            self._last, self._repaired = repaired, monotonic()
 
     def pause(self, wake: int) -> bool:
         """Leave another program that removes the same each time alone for a while. True when `wake` is readable."""
-        if not self._pause_s:
-            return False
-        poll = select.poll()
-        poll.register(wake, select.POLLIN)
-        return bool(poll.poll(self._pause_s * 1000))
+        left = self._repaired + self._pause_s - monotonic()
+        return left > 0 and _sleep(wake, left)
 
     def _say(self, outcome: Outcome, duration_ms: float) -> None:
-        """Each repair, and each failure once."""
-        if outcome.repaired:
-            self._note(f"REPAIR {one_line(outcome.sentence)}", duration_ms)
-        elif outcome.sentence not in self._failures:
-            self._failures.add(outcome.sentence)
-            _say(outcome.sentence)
+        """Each repair; anything else once."""
+        if outcome.result == "repaired":
+            self._note(f"REPAIR {outcome.sentence}", duration_ms)
+        elif outcome.sentence not in self._said:
+            self._said.add(outcome.sentence)
+            self._note(f"{'NOTICE' if outcome.result == 'noted' else 'REPAIR failed'} {outcome.sentence}", duration_ms)
 
 
 class ReconcileWatch:
@@ -187,6 +187,13 @@ class ReconcileWatch:
     def _run(self) -> None:
         if self._monitors is not None:
             watch(self._engine, self._note, self._monitors, self._wake)
+
+
+def _sleep(wake: int, seconds: float) -> bool:
+    """True when `wake` became readable."""
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _take_name() -> None:

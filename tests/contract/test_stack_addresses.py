@@ -36,6 +36,8 @@ def test_addresses_read_back(world: World) -> None:
     """Addresses of both families come back with their prefix, usable at once; equal ones are EEXIST."""
     far = _addressed(world)
     assert _given(world.container, far) == [V4, V6]
+    everything = world.container.all_addresses()
+    assert [one for index, one in everything if index == far.ifindex and not one.ip.is_link_local] == [V4, V6]
     with pytest.raises(KernelError, match=str(V4)) as error:
         world.container.add_address(far.ifindex, V4)
     assert error.value.errno == errno.EEXIST

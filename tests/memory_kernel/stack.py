@@ -317,6 +317,10 @@ class MemoryStack:
         self.flush()
         return list(self.space.device(index).addresses)
 
+    def all_addresses(self) -> Sequence[tuple[int, IPInterface]]:
+        self.flush()
+        return [(index, address) for index, device in self.space.devices.items() for address in device.addresses]
+
     def tentative(self, index: int) -> bool:
         self.flush()
         return self.space.device(index).tentative

@@ -134,6 +134,20 @@ def test_repair_on_demand(side: Side) -> None:
     assert works(side)
 
 
+def test_an_overlap_is_said_once(side: Side) -> None:
+    """A VPN that comes up with a network's subnet: one line in the log, also if it comes again. The network goes on."""
+    with serving(side):
+        for _ in range(2):
+            ip(side, "link add vpn0 type bridge")
+            ip(side, "link set vpn0 up")
+            ip(side, "addr add 10.61.0.77/24 dev vpn0")
+            until(lambda: "NOTICE" in side.node.path(LOG).read_text(encoding="utf-8"), "the notice")
+            ip(side, "link del vpn0")
+        assert works(side)
+    [line] = [one for one in side.node.path(LOG).read_text(encoding="utf-8").splitlines() if "NOTICE" in one]
+    assert "NOTICE the subnet 10.61.0.0/24 of the network net is also that of vpn0" in line
+
+
 def test_what_cannot_be_put_right_is_an_error(side: Side) -> None:
     """Another program's address stays where it is; exit code 1 and the sentence."""
     ip(side, "addr del 10.61.0.1/24 dev br-net")

@@ -133,14 +133,15 @@ def test_two_lists_on_one_bridge(side: Side) -> None:
 
 
 def test_a_network_that_exists_goes_on(side: Side) -> None:
-    """What comes up later is a warning of STATUS, and no ADD fails of it."""
+    """What comes up later is a warning of STATUS and CHECK, and no ADD fails of it."""
     config = net(FOUR)
     side.add(config).ok()
     side.node.run("ip", "link", "add", "vpn0", "type", "bridge").ok()
     side.node.run("ip", "address", "add", "10.60.0.77/24", "dev", "vpn0").ok()
-    side.add(config, "c2").ok()
-    status = side.call("STATUS", config).ok()
-    assert "vpn0" in status.err
+    made = side.add(config, "c2").ok().json
+    for answer in (side.call("STATUS", config), side.check(config, made, "c2")):
+        assert "vpn0, which has the address 10.60.0.77/24" in answer.ok().err
+    assert "vpn0" not in side.check({**config, "allowOverlap": True}, made, "c2").ok().err
 
 
 @pytest.mark.parametrize("profile", [net, reference])

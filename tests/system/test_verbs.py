@@ -42,8 +42,8 @@ BREAKAGES = {
 @pytest.mark.parametrize(("where", "command", "sentence"), BREAKAGES.values(), ids=BREAKAGES.keys())
 def test_check_names_what_is_wrong(side: Side, where: str, command: str, sentence: str) -> None:
     """Whatever is broken by hand, CHECK says it, and repairs nothing."""
-    if form() == "service" and "nft" in command:
-        pytest.skip("the service puts elements back before CHECK can miss them")
+    if form() == "service" and ("nft" in command or "cni0" in command):
+        pytest.skip("the service puts it back before CHECK can miss it")
     result = side.add(conf()).ok().json
     assert side.check(conf(), result).ok().json is None
     veth = next(link["name"] for link in result["interfaces"] if link["name"].startswith("veth"))
@@ -325,6 +325,28 @@ def test_log_line(side: Side) -> None:
     assert "failed, code 104" in lines[1]
     assert "DEL net c1/eth0" in lines[2]
     assert all(line.endswith(" ms") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (conf(), "in the profile reference, because of bridge"),
+        (
+            {"cniVersion": "1.1.0", "name": "net", "mtu": 1400},
+            "in the profile cnm, as there is no key of the reference",
+        ),
+        ({"cniVersion": "1.1.0", "name": "net", "profile": "cnm"}, "in the profile cnm, as profile says"),
+    ],
+    ids=["reference", "cnm", "stated"],
+)
+def test_the_first_add_of_a_network_logs_its_profile(side: Side, config: dict[str, Any], sentence: str) -> None:
+    """And the key that decided it; the second ADD does not."""
+    side.node.write("/etc/cni-cnm/config.toml", 'log = "/run/cni.log"\n')
+    side.add(config).ok()
+    side.add(config, "c2").ok()
+    first, second = side.node.path("/run/cni.log").read_text().splitlines()
+    assert f"; the network is made {sentence}" in first
+    assert "profile" not in second
 
 
 def test_records_of_an_earlier_boot_are_void(side: Side) -> None:

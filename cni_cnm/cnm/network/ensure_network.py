@@ -5,6 +5,7 @@ from __future__ import annotations
 from cni_cnm.cnm.network import delete_network, network_description
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.records import load_network
+from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,30 +15,36 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.rollback import Rollback
 
 
-def ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> tuple[str, ...]:
+class Ensured(NamedTuple):
+    warnings: tuple[str, ...] = ()
+    """What its subnets overlap, a sentence each."""
+    made: bool = False
+
+
+def ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> Ensured:
     """Make the network, or change it as its configuration says now. InvalidConfig if its endpoints do not allow that.
 
     A network of a Docker plugin is only removed here if it has to change: the next call makes it again. `undo` gets
-    what takes the change back if the attach fails later. Returns what its subnets overlap, a sentence each.
+    what takes the change back if the attach fails later.
     """
     with host.store.lock(f"network/{network.name}"):
         old = load_network(host.store, network.name)
         if old is None:
             undo.push(lambda: delete_network.delete_if_unused(host, network.name))
-            return create_network(host, network).warnings
+            return Ensured(create_network(host, network).warnings, made=True)
         if network_description.is_current(old, network):
-            return ()
+            return Ensured()
         new = network_description.describe_again(network, old)
         endpoints = list(delete_network.endpoints_of(host, old))
         merged = network_description.update(old, new, in_use=bool(endpoints))
         if not endpoints and (network_description.is_of_plugin(old) or network_description.is_of_plugin(new)):
             delete_network.remove_network(host, old)
-            return ()
+            return Ensured()
         from cni_cnm.cnm.network.edit_network import edit_network
 
         warnings = edit_network(host, old, merged, network.spec, endpoints)
         undo.push(lambda: _change_back(host, old, network))
-        return warnings
+        return Ensured(warnings)
 
 
 def _change_back(host: Host, old: NetworkRecord, network: ConfiguredNetwork) -> None:

@@ -156,12 +156,12 @@ def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[
         own: names of links that belong to the network, such as its bridge. They claim nothing.
     """
     names = {link.ifindex: link.name for link in stack.links()}
-    for index, name in names.items():
-        if name in own:
+    for index, address in stack.all_addresses():
+        name = names.get(index)
+        if name is None or name in own:
             continue
-        for address in stack.addresses(index):
-            if any(address.version == subnet.version and address.ip in subnet for subnet in subnets):
-                yield Claim(address.network, f"{name}, which has the address {address}")
+        if any(address.version == subnet.version and address.ip in subnet for subnet in subnets):
+            yield Claim(address.network, f"{name}, which has the address {address}")
     for route in stack.routes():
         if names.get(route.link) in own:
             continue

@@ -45,7 +45,7 @@ class State(NamedTuple):
     obstacles: Mapping[str, Json] = {}
     """By the same ids: what other firewalls drop, or may drop, all the same (firewall/foreign_drops.py)."""
     rules: int = RULES
-    """`RULES` of the program that wrote the rules; 0.1.0 records none."""
+    """`RULES` of the program that wrote the rules; 0 for 0.1.0, which records none."""
     bridges: Json = ()
     """What the bridges of this host were when `foreign` was found (foreign_bridges.py)."""
     foreign: tuple[str, ...] = ()
@@ -61,8 +61,10 @@ def lock(host: Host, *, shared: bool = False) -> AbstractContextManager[None]:
 def load(host: Host) -> State:
     """An empty state if none was recorded in this epoch, or if 0.1.0 recorded it: its rules are others."""
     raw = host.store.get(FIREWALL, _STATE)
-    if not raw or raw.get("epoch") != host.epoch or "rules" not in raw:
+    if not raw or raw.get("epoch") != host.epoch:
         return State()
+    if "rules" not in raw:
+        return State(rules=0)
     chains, declared, watched = (tuple(raw[field]) for field in ("chains", "declared", "watched"))
     return State(
         raw["epoch"],

@@ -13,6 +13,7 @@ A part is a module with two functions. It is in `reconcile.PARTS`.
     endpoints       the host's ends of endpoints: on their bridge, up, with their addresses and routes
     leases          lease files of addresses that are on record
     packet_filter   rules and elements of our tables, and the accepts in other programs' firewalls
+    overlaps        subnets that the host has, too: only said
 
 Only what is shown to be ours is changed: what a record names, and what the program itself makes under that name.
 """

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 
 from cni_cnm.cnm.reconcile.difference import Difference
-from cni_cnm.cnm.records import endpoint_records
-from cni_cnm.ipam.leases import OF_STORE, Leases
+from cni_cnm.cnm.records import endpoint_records, network_records
+from cni_cnm.fields import Fields
+from cni_cnm.ipam import host_local
+from cni_cnm.ipam.leases import HOST_LOCAL, OF_STORE, Leases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +25,15 @@ def compare(host: Host, changed: Changed) -> Iterator[Difference]:
     if not changed.everything:
         return
     lost: dict[tuple[str, str], list[str]] = {}
+    folders = {
+        record.name: host_local.folder_of(record.name, Fields(record.ipam, "ipam."), host)
+        for record in network_records(host.store)
+        if record.ipam_type == HOST_LOCAL
+    }
     for record in endpoint_records(host.store):
-        if record.epoch == host.epoch and record.ipam_type in OF_STORE:
-            folder = record.ipam.get("folder") or f"{host.settings.leases_dir}/{record.network}"
+        # An endpoint of Docker does not say where its address is from: another IPAM driver keeps no lease here.
+        folder = record.ipam.get("folder") or folders.get(record.network)
+        if folder and record.epoch == host.epoch and record.ipam_type in OF_STORE:
             names = [name for name in record.ipam.get("addresses") or () if not os.path.lexists(f"{folder}/{name}")]
             if names:
                 lost.setdefault((record.network, folder), []).extend(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cni_cnm.cnm.reconcile import endpoints, leases, networks, packet_filter
+from cni_cnm.cnm.reconcile import endpoints, leases, networks, overlaps, packet_filter
 from cni_cnm.cnm.reconcile.changed import EVERYTHING
 from cni_cnm.cnm.reconcile.difference import Outcome
 from cni_cnm.errors import CnmError
@@ -31,7 +31,7 @@ class Part(Protocol):
         """
 
 
-PARTS: tuple[Part, ...] = (networks, endpoints, leases, packet_filter)
+PARTS: tuple[Part, ...] = (networks, endpoints, leases, packet_filter, overlaps)
 """In this order: an endpoint's link needs its bridge."""
 
 
@@ -53,12 +53,14 @@ def reconcile(host: Host, changed: Changed = EVERYTHING) -> Iterator[Outcome]:
                 if outcome is not None:
                     yield outcome
         except CnmError as error:
-            yield Outcome(f"what differs from the records is not known: {error}", repaired=False)
+            yield Outcome(f"what differs from the records is not known: {error}", "failed")
 
 
 def _repair(host: Host, part: Part, difference: Difference) -> Outcome | None:
+    if difference.stays:
+        return Outcome(difference.sentence, "noted")
     try:
         done = part.repair(host, difference)
     except CnmError as error:
-        return Outcome(f"{difference.sentence}; this was not repaired: {error}", repaired=False)
-    return Outcome(f"{difference.sentence}; {done}", repaired=True) if done else None
+        return Outcome(f"{difference.sentence}; this was not repaired: {error}", "failed")
+    return Outcome(f"{difference.sentence}; {done}", "repaired") if done else None

@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
+    from cni_cnm.cnm.network.ensure_network import Ensured
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
@@ -58,7 +59,7 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
             )
             configured = configured._replace(options=existing.network)
         with Rollback() as undo:
-            endpoint, pool, warnings = _write_pending(host, configured, key, spec, stack, pool, undo)
+            endpoint, pool, ensured = _write_pending(host, configured, key, spec, stack, pool, undo)
             if existing is not None:
                 endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
             later = pool.needs_interface and configured.role.interface == "made"
@@ -69,7 +70,10 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
             if not later:
                 reserve()
             attachment = connect_endpoint.connect(endpoint, stack, undo, reserve if later else None)
-            return attachment._replace(warnings=(*warnings, *attachment.warnings)) if warnings else attachment
+            if ensured is None:
+                return attachment
+            warnings = (*ensured.warnings, *attachment.warnings)
+            return attachment._replace(warnings=warnings, network_made=ensured.made)
 
 
 def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Stack) -> Attachment | None:
@@ -121,12 +125,12 @@ def _write_pending(
     stack: Stack,
     pool: Ipam | None,
     undo: Rollback,
-) -> tuple[LockedEndpoint, Ipam, tuple[str, ...]]:
+) -> tuple[LockedEndpoint, Ipam, Ensured | None]:
     """The endpoint's pending record, written while the network exists: from then on the network cannot be deleted.
 
-    Returns the endpoint, its IPAM, and warnings about the network if this call made or changed it.
+    Returns the endpoint, its IPAM, and what became of the network if this call made or changed it.
     """
-    warnings: tuple[str, ...] = ()
+    ensured: Ensured | None = None
     while True:
         with host.store.lock(f"network/{network.name}", shared=True):
             found = load_network(host.store, network.name)
@@ -149,15 +153,19 @@ def _write_pending(
                     netns_cookie=stack.cookie(),
                     ipam=pool.record(),
                 )
-                return endpoint, pool, warnings
-        warnings = _ensure_network(host, network, undo) or warnings
+                return endpoint, pool, ensured
+        ensured = _ensure_network(host, network, undo, ensured)
 
 
-def _ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> tuple[str, ...]:
-    """Imported here: only the first pod of a network, and one after an edit of its configuration, needs it."""
-    from cni_cnm.cnm.network.ensure_network import ensure_network
+def _ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback, before: Ensured | None) -> Ensured:
+    """Imported here: only the first pod of a network, and one after an edit of its configuration, needs it.
 
-    return ensure_network(host, network, undo)
+    `before`: what this call has done of it already, if another request has undone that.
+    """
+    from cni_cnm.cnm.network.ensure_network import Ensured, ensure_network
+
+    now = ensure_network(host, network, undo)
+    return Ensured(now.warnings or before.warnings, before.made or now.made) if before else now
 
 
 def _pool(host: Host, network: NetworkSpec, spec: IpamSpec, endpoint: EndpointSpec) -> Ipam:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.endpoint import check_endpoint
-from cni_cnm.cnm.records import load_endpoint
+from cni_cnm.cnm.network import subnet_conflicts
+from cni_cnm.cnm.records import load_endpoint, load_network
 from cni_cnm.errors import CheckFailed
 from cni_cnm.model import EndpointKey
 
@@ -24,4 +25,6 @@ def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attach
             hint="was it made before a reboot, or by another plugin? DEL and ADD it again",
         )
     with host.namespaces.open(spec.netns) as stack:
-        return check_endpoint.check(host, record, stack, previous, spec.environ)
+        warnings = check_endpoint.check(host, record, stack, previous, spec.environ)
+    made = None if network.allow_overlap else load_network(host.store, network.name)
+    return [*warnings, *(subnet_conflicts.warnings(host, made) if made else ())]

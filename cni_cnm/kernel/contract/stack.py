@@ -163,6 +163,9 @@ class Stack(Protocol):
 
     # addresses and routes --------------------------------------------------
     def addresses(self, index: int) -> Sequence[IPInterface]: ...
+    def all_addresses(self) -> Sequence[tuple[int, IPInterface]]:
+        """Those of all links, each with its link's index."""
+
     def tentative(self, index: int) -> bool:
         """Whether duplicate address detection runs for any IPv6 address of the link."""
 

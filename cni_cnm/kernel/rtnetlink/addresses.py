@@ -38,7 +38,7 @@ def message(index: int, address: IPInterface, *, flags: int = 0) -> bytes:
 
 
 def query(index: int) -> bytes:
-    """The request for a dump of one link's addresses, both families."""
+    """The request for a dump of one link's addresses, both families. 0: those of all links."""
     return _FIXED.pack(0, 0, 0, 0, index)
 
 
@@ -48,6 +48,11 @@ def read(data: bytes, offset: int) -> IPInterface:
     found = places(data, offset + _HEAD.size, offset + length)
     both = raw(data, found.get(_LOCAL) or found.get(_ADDRESS)), prefix
     return IPv6Interface(both) if family == AF_INET6 else IPv4Interface(both)
+
+
+def read_with_link(data: bytes, offset: int) -> tuple[int, IPInterface]:
+    """The same, with the index of its link."""
+    return _HEAD.unpack_from(data, offset)[6], read(data, offset)
 
 
 def tentative(data: bytes, offset: int) -> bool:

@@ -58,5 +58,6 @@ def test_keys_on_disk_are_those_of_0_1_0(tmp_path: Path, nft: MemoryNft) -> None
     of_0_1_0 = {"epoch", "tables", "chains", "declared", "others", "watched", "accepted"}
     assert set(raw) == of_0_1_0 | {"obstacles", "rules", "bridges", "foreign", "rule_counts"}
     host.store.put(FIREWALL, "state", {key: raw[key] for key in of_0_1_0})
-    assert firewall_state.load(host) == firewall_state.State(), "what 0.1.0 left is restored as a whole"
+    assert firewall_state.load(host) == firewall_state.State(rules=0), "what 0.1.0 left is restored as a whole"
+    assert firewall_state.load(host).rules != firewall_state.RULES, "until then CHECK does not compare rules"
     assert not firewall_state.is_intact(host, firewall_state.load(host))

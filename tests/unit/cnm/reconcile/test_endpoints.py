@@ -65,7 +65,7 @@ def test_what_the_hosts_end_lost_is_put_back(
     [difference] = compare(world.engine)
     assert difference.object == "the endpoint net/a/eth0"
     assert sentence in difference.found
-    assert [outcome.repaired for outcome in reconcile(world.engine)] == [True]
+    assert [outcome.result for outcome in reconcile(world.engine)] == ["repaired"]
     assert list(reconcile(world.engine)) == []
     world.check(SPECS[driver])
 

@@ -24,7 +24,7 @@ def test_leases_of_living_containers_come_back(tmp_path: Path) -> None:
         f"the network net: 10.9.0.2 have no lease in {tmp_path}/leases/net"
     ]
     [outcome] = reconcile(world.engine)
-    assert outcome.repaired
+    assert outcome.result == "repaired"
     assert outcome.sentence.endswith("leased again: 10.9.0.2")
     assert (tmp_path / "leases/net/10.9.0.2").read_bytes() == before
     assert list(reconcile(world.engine)) == []

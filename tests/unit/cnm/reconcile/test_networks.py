@@ -44,7 +44,7 @@ def found(world: World, changed: Changed = EVERYTHING) -> list[str]:
 
 def repaired(world: World) -> list[str]:
     outcomes = list(reconcile(world.engine))
-    assert all(outcome.repaired for outcome in outcomes), outcomes
+    assert all(outcome.result == "repaired" for outcome in outcomes), outcomes
     return [outcome.sentence for outcome in outcomes]
 
 
@@ -183,7 +183,7 @@ def test_another_programs_address_stays(tmp_path: Path) -> None:
     world.host.delete_address(index, GATEWAYS[0])
     world.host.add_address(index, ip_interface("10.77.0.1/24"))
     [outcome] = reconcile(world.engine)
-    assert not outcome.repaired
+    assert outcome.result == "failed"
     assert "this was not repaired: br9 already has the address 10.77.0.1/24" in outcome.sentence
     assert list(world.host.addresses(index)) == [ip_interface("10.77.0.1/24")]
     with pytest.raises(Conflict):

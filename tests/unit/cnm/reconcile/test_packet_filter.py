@@ -33,7 +33,7 @@ def test_a_deleted_table(world: World) -> None:
     world.nft.delete_table(INET)
     assert next(compare(world.engine)).sentence == "the packet filter: tables or rules are missing"
     [outcome] = reconcile(world.engine)
-    assert outcome.repaired
+    assert outcome.result == "repaired"
     assert {name: dict(sets) for name, sets in world.nft.sets.items()} == before
     assert list(reconcile(world.engine)) == []
 
@@ -46,7 +46,7 @@ def test_removed_elements(world: World) -> None:
     assert [one.sentence for one in compare(world.engine, owner)] == [
         "the packet filter: 1 elements are missing, of net/a/eth0"
     ]
-    assert [outcome.repaired for outcome in reconcile(world.engine, owner)] == [True]
+    assert [outcome.result for outcome in reconcile(world.engine, owner)] == ["repaired"]
     assert world.nft.elements(INET, "ports4") == [port]
 
 
@@ -65,7 +65,7 @@ def test_elements_without_owner_go(world: World) -> None:
     world.nft.commit(masquerade.add("d" * 64, "net/dead/eth0", [ip_interface("10.9.0.7/24")]))
     added = Changed(packet_filter=FilterChange(added=True))
     [outcome] = reconcile(world.engine, added)
-    assert outcome.repaired
+    assert outcome.result == "repaired"
     assert "net/dead/eth0" in outcome.sentence
     assert list(reconcile(world.engine, added)) == []
 

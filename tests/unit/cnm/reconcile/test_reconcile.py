@@ -44,10 +44,10 @@ def test_every_part_has_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "PARTS", parts)
     host = memory_host(tmp_path)
     assert list(module.reconcile(host)) == [
-        Outcome("the thing a: it is down; put right", repaired=True),
-        Outcome("the thing b: it is down; this was not repaired: the kernel refuses", repaired=False),
-        Outcome("what differs from the records is not known: the kernel refuses", repaired=False),
-        Outcome("the thing d: it is down; made again", repaired=True),
+        Outcome("the thing a: it is down; put right", "repaired"),
+        Outcome("the thing b: it is down; this was not repaired: the kernel refuses", "failed"),
+        Outcome("what differs from the records is not known: the kernel refuses", "failed"),
+        Outcome("the thing d: it is down; made again", "repaired"),
     ]
     monkeypatch.setattr(module, "PARTS", (Scripted({"a": "", "unknown": ""}),))
     assert [one.key for one in module.compare(host)] == ["a"]
