@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -105,6 +106,35 @@ def test_the_service_puts_right_what_it_is_told_of(side: Side) -> None:
         assert len(said(side)) == len(LOSSES) + 1
     assert side.state() == before
     assert side.node.run(str(side.executable), "repair", "--dry-run").ok().out == ""
+
+
+LISTEN = """
+import os, sys
+from cni_cnm.service.reconcile_watch import Monitors
+monitors, wake = Monitors(), os.eventfd(0)
+print("ready", flush=True)
+while True:
+    filters, links = monitors.wait(wake)
+    print(*sorted(links.links), "addresses", len(links.addressed), "lost", len(links.stripped), flush=True)
+"""
+
+
+def test_a_pod_that_comes_and_goes_is_no_change(side: Side) -> None:
+    """The watch sleeps through ADD and DEL on a network that has a container; a change of its bridge wakes it."""
+    told = side.node.path("/run/told")
+    listener = Daemon(side.node, sys.executable, "-c", LISTEN, log="/run/told")
+    try:
+        listener.wait(lambda: told.exists() and "ready" in told.read_text(encoding="utf-8"))
+        for number in range(4, 8):
+            side.container(f"c{number}")
+            side.add(NET, f"c{number}").ok()
+        for number in range(4, 8):
+            side.delete(NET, f"c{number}").ok()
+        ip(side, "link set br-net mtu 1399")
+        until(lambda: told.read_text(encoding="utf-8").count("\n") > 1, "the change of the bridge")
+        assert told.read_text(encoding="utf-8").splitlines()[1:] == ["br-net addresses 0 lost 0"]
+    finally:
+        listener.stop(signal.SIGKILL)
 
 
 def test_the_service_looks_when_it_starts(side: Side) -> None:
