@@ -6,6 +6,7 @@
     ├── UnknownContainer                3
     ├── InvalidEnvironment              4
     ├── IoFailed                        5
+    │   └── DamagedRecord                  a record is not as this program writes it
     ├── DecodeFailed                    6
     ├── InvalidConfig                   7  CNM: InvalidParameter
     ├── InvalidNamespace                8
@@ -111,6 +112,10 @@ class IoFailed(CnmError):
     """A file cannot be read or written."""
 
     code = 5
+
+
+class DamagedRecord(IoFailed):
+    """A record is not as this program writes it; the message names the file."""
 
 
 class DecodeFailed(CnmError):

@@ -29,6 +29,9 @@ class MemoryStore:
     def has(self, kind: str, name: str) -> bool:
         return name in self._records[kind]
 
+    def place(self, kind: str, name: str) -> str:
+        return f"{kind}/{name}"
+
     def put(self, kind: str, name: str, value: Json) -> None:
         self._records[kind][name] = json.dumps(value)
 

@@ -26,6 +26,7 @@ from cni_cnm.cnm.record_json import (
 from cni_cnm.drivers import EndpointPlan, drivers
 from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.record_reader import read
 from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
 TYPE_CHECKING = False
@@ -128,7 +129,14 @@ class SandboxRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> SandboxRecord:
-        return cls(raw["id"], raw["container_id"], raw["netns"], raw["epoch"], tuple(raw["endpoints"]), raw["gateways"])
+        return cls(
+            raw["id"],
+            raw["container_id"],
+            raw["netns"],
+            raw["epoch"],
+            tuple(raw["endpoints"]),
+            _gateways(raw["gateways"]),
+        )
 
 
 class EndpointRecord(NamedTuple):
@@ -242,7 +250,7 @@ class EndpointRecord(NamedTuple):
                 "lease": lease_from_json(raw.get("lease")),
                 "device": device_from_json(raw.get("device")),
                 "default_routes": tuple(route_from_json(route) for route in raw.get("default_routes", ())),
-                "holder": tuple(raw["holder"]),
+                "holder": _holder(*raw["holder"]),
                 "aliases": tuple(raw.get("aliases", ())),
                 "ports": tuple(port_from_json(*port) for port in raw.get("ports", ())),
                 "requested_ports": tuple(port_from_json(*port) for port in raw.get("wanted", ())),
@@ -253,6 +261,14 @@ class EndpointRecord(NamedTuple):
                 "tuning_before": tuning_from_json(raw.get("before")),
             }
         )
+
+
+def _holder(container_id: str, ifname: str) -> tuple[str, str]:
+    return container_id, ifname
+
+
+def _gateways(raw: Json) -> dict[str, str]:
+    return {version: raw[version] for version in ("4", "6") if version in raw}
 
 
 _KEY = {
@@ -275,59 +291,49 @@ def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[s
     return {field: raw[key] for key, field in zip(keys, fields, strict=True) if key in raw}
 
 
-# loading and listing; a record that cannot be read as JSON counts as none ---------------------------------------------
+# loading and listing; an empty record counts as none ----------------------------------------------------------------
 
 
 def load_network(store: Store, name: str) -> NetworkRecord | None:
-    raw = store.get(NETWORKS, name)
-    return NetworkRecord.from_json(raw) if raw else None
+    return read(store, NETWORKS, name, NetworkRecord.from_json)
 
 
 def network_records(store: Store) -> Iterator[NetworkRecord]:
     """By name."""
-    for name in store.names(NETWORKS):
-        if raw := store.get(NETWORKS, name):
-            yield NetworkRecord.from_json(raw)
+    return filter(None, (load_network(store, name) for name in store.names(NETWORKS)))
 
 
 def load_endpoint(store: Store, endpoint_id: str) -> EndpointRecord | None:
-    raw = store.get(ENDPOINTS, endpoint_id)
-    return EndpointRecord.from_json(raw) if raw else None
+    return read(store, ENDPOINTS, endpoint_id, EndpointRecord.from_json)
 
 
 def endpoint_records(store: Store) -> Iterator[EndpointRecord]:
     """By id."""
-    for name in store.names(ENDPOINTS):
-        if raw := store.get(ENDPOINTS, name):
-            yield EndpointRecord.from_json(raw)
+    return filter(None, (load_endpoint(store, name) for name in store.names(ENDPOINTS)))
 
 
 def publishing_endpoints(store: Store, netns: str) -> Iterator[EndpointRecord]:
     """Endpoints in the sandbox at a path that have published ports. Other records are not parsed."""
-    for name in store.names(ENDPOINTS):
-        raw = store.get(ENDPOINTS, name)
-        if raw and raw.get("ports") and raw.get("netns") == netns:
-            yield EndpointRecord.from_json(raw)
+
+    def parse(raw: Json) -> EndpointRecord | None:
+        return EndpointRecord.from_json(raw) if raw.get("ports") and raw.get("netns") == netns else None
+
+    return filter(None, (read(store, ENDPOINTS, name, parse) for name in store.names(ENDPOINTS)))
 
 
 def load_sandbox(store: Store, sandbox_id: str, epoch: str) -> SandboxRecord | None:
     """None also for a record of another epoch."""
-    raw = store.get(SANDBOXES, sandbox_id)
-    return SandboxRecord.from_json(raw) if raw and raw["epoch"] == epoch else None
+    found = read(store, SANDBOXES, sandbox_id, SandboxRecord.from_json)
+    return found if found and found.epoch == epoch else None
 
 
 def sandbox_records(store: Store, epoch: str) -> Iterator[SandboxRecord]:
-    for name in store.names(SANDBOXES):
-        if record := load_sandbox(store, name, epoch):
-            yield record
+    return filter(None, (load_sandbox(store, name, epoch) for name in store.names(SANDBOXES)))
 
 
 def load_pool(store: Store, pool_id: str) -> PoolRecord | None:
-    raw = store.get(POOLS, pool_id)
-    return PoolRecord.from_json(raw) if raw else None
+    return read(store, POOLS, pool_id, PoolRecord.from_json)
 
 
 def pool_records(store: Store) -> Iterator[PoolRecord]:
-    for name in store.names(POOLS):
-        if raw := store.get(POOLS, name):
-            yield PoolRecord.from_json(raw)
+    return filter(None, (load_pool(store, name) for name in store.names(POOLS)))

@@ -17,6 +17,7 @@ from cni_cnm.ipam import ranges, routes
 from cni_cnm.ipam.contract import LOCAL_SPACE, PoolStatus
 from cni_cnm.ipam.leases import Leases
 from cni_cnm.model import Address, Dns, Lease, Subnet, ip_address, ip_interface
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def release_unrecorded(
         before_release(frozenset())
         return
     with leases:
-        _release(leases, leases.unrecorded(key), before_release)
+        # There may be a record that cannot be read, whose leases the index leaves out.
+        found = leases.search(key) if host.store.has(ENDPOINTS, key.id) else leases.unrecorded(key)
+        _release(leases, found, before_release)
 
 
 class HostLocal:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import os
 
-from cni_cnm.model import EndpointKey, digest
+from cni_cnm.model import EndpointKey, digest, ip_address
 from cni_cnm.state import small_files
 from cni_cnm.state.store import ENDPOINTS
 
@@ -58,9 +58,9 @@ class LeaseIndex:
             if not any(json.dumps(owner).encode() in content for owner in owners):
                 return {}  # decoding thousands of entries costs more than the rest of a DEL
             known = json.loads(content)
-        except (OSError, ValueError):
+            return {owner: [str(ip_address(name)) for name in known[owner]] for owner in owners if owner in known}
+        except (OSError, ValueError, TypeError):
             return None
-        return {owner: known[owner] for owner in owners if owner in known}
 
     def valid(self) -> bool:
         try:
@@ -102,4 +102,5 @@ class LeaseIndex:
         container_id, _, ifname = owner.partition(SEPARATOR)
         endpoint_id = EndpointKey(self._network, container_id, ifname).id
         record = self._store.get(ENDPOINTS, endpoint_id) if endpoint_id in recorded else None
-        return isinstance(record, dict) and name in (record.get("ipam") or {}).get("addresses", ())
+        allocated = record.get("ipam") if isinstance(record, dict) else None
+        return isinstance(allocated, dict) and name in (allocated.get("addresses") or ())

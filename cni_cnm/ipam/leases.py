@@ -21,6 +21,7 @@ from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
 from cni_cnm.model import EndpointKey, ip_address
 from cni_cnm.state import small_files
+from cni_cnm.state.record_reader import read
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cni_cnm.ipam.contract import IpamHost
-    from cni_cnm.model import IPAddress
+    from cni_cnm.model import IPAddress, Json
 
 _OWNER_BYTES = 4096
 HOST_LOCAL = "host-local"
@@ -245,22 +246,26 @@ class Leases:
         there = set(self.names())
         written: list[str] = []
         for endpoint_id in self._host.store.names(ENDPOINTS):
-            record = self._host.store.get(ENDPOINTS, endpoint_id)
-            if not record or (record.get("network"), record.get("epoch")) != (self._network, self._host.epoch):
-                continue
-            allocated = record.get("ipam") or {}
-            if record.get("ipam_type") not in OF_STORE or allocated.get("folder", self.folder) != self.folder:
-                continue
-            owner = EndpointKey(self._network, *record["holder"])
-            lost = (name for name in allocated.get("addresses") or () if name not in there)
-            written.extend(name for name in lost if self.reserve(ip_address(name), owner))
+            for name, address, owner in read(self._host.store, ENDPOINTS, endpoint_id, self._recorded) or ():
+                if name not in there and self.reserve(address, owner):
+                    written.append(name)
         return written
+
+    def _recorded(self, raw: Json) -> list[tuple[str, IPAddress, EndpointKey]]:
+        """The leases in this folder that a record of this epoch names, and whose they are."""
+        if (raw.get("network"), raw.get("epoch")) != (self._network, self._host.epoch):
+            return []
+        allocated = raw.get("ipam") or {}
+        if raw.get("ipam_type") not in OF_STORE or allocated.get("folder", self.folder) != self.folder:
+            return []
+        owner = EndpointKey(self._network, *raw["holder"])
+        return [(name, ip_address(name), owner) for name in allocated.get("addresses") or ()]
 
     def has_none(self, key: EndpointKey) -> bool:
         """Whether a valid index says that `unrecorded` would find nothing. Takes no lock and writes nothing."""
         if not os.path.isdir(self.folder):
             return True
-        return self._index.lookup((owner_text(key), key.container_id)) == {}
+        return self._index.lookup((owner_text(key), key.container_id)) == {} and not self._index.leaves_out(key)
 
     def search(self, key: EndpointKey) -> list[IPAddress]:
         """The endpoint's leases, found by reading every lease file."""

@@ -10,6 +10,7 @@ from ipaddress import ip_interface
 
 from cni_cnm.errors import TryAgain
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.record_reader import read
 from cni_cnm.state.store import ENDPOINTS, LEASED, REAPED
 
 TYPE_CHECKING = False
@@ -49,8 +50,7 @@ class RemoteLeases:
         self._epoch = host.epoch
 
     def of(self, key: EndpointKey) -> RemoteLease | None:
-        raw = self._store.get(LEASED, key.id)
-        return RemoteLease.from_json(raw) if raw else None
+        return read(self._store, LEASED, key.id, RemoteLease.from_json)
 
     def new(self, key: EndpointKey, plugin: str) -> RemoteLease:
         """One without addresses, not recorded yet."""
@@ -64,9 +64,9 @@ class RemoteLeases:
 
     def all(self) -> Iterator[RemoteLease]:
         for name in self._store.names(LEASED):
-            raw = self._store.get(LEASED, name)
-            if raw and raw["network"] == self._network:
-                yield RemoteLease.from_json(raw)
+            found = read(self._store, LEASED, name, RemoteLease.from_json)
+            if found and found.network == self._network:
+                yield found
 
     def stale(self) -> Iterator[RemoteLease]:
         """Leases of earlier epochs whose endpoint has no record. Each is locked until the next one is asked for.

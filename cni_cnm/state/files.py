@@ -16,10 +16,10 @@ from __future__ import annotations
 import json
 import os
 
-from cni_cnm.errors import IoFailed, root_hint
+from cni_cnm.errors import DamagedRecord, IoFailed, root_hint
 from cni_cnm.state import small_files
 from cni_cnm.state.lock import Lock
-from cni_cnm.state.store import DURABLE
+from cni_cnm.state.store import DURABLE, hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,13 +49,18 @@ class FileStore:
             return None
         except OSError as error:
             raise IoFailed(f"the record {path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+        if not content.strip(b"\0 \n"):
+            return None  # a power cut may leave this: the rename was on the disk, the data was not
         try:
             return json.loads(content)
-        except ValueError:
-            return None  # only a power cut leaves this: the rename was on the disk, the data was not
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(f"the record {path} is not JSON: {error}", hint=hint(kind)) from error
 
     def has(self, kind: str, name: str) -> bool:
         return os.path.exists(self._path(kind, name))
+
+    def place(self, kind: str, name: str) -> str:
+        return self._path(kind, name)
 
     def put(self, kind: str, name: str, value: Json) -> None:
         path = self._path(kind, name)

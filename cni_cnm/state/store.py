@@ -25,6 +25,17 @@ POOLS = "pools"
 LEASED = "leased"
 REAPED = "reaped"
 
+_HINTS = {
+    ENDPOINTS: "delete the container: a DEL finds its addresses and links without the record",
+    NETWORKS: "move the file away: the next ADD records the network again",
+}
+
+
+def hint(kind: str) -> str:
+    """What an operator does about a damaged record."""
+    return _HINTS.get(kind, "move the file away")
+
+
 DURABLE = frozenset((NETWORKS, ALLOWED, POOLS, LEASED))
 """Kinds that are kept over reboots. The others describe kernel objects, or are of one epoch."""
 
@@ -33,10 +44,13 @@ class Store(Protocol):
     """Names are safe as file names: every frontend validates them. Methods raise IoFailed if the store fails."""
 
     def get(self, kind: str, name: str) -> Json | None:
-        """The record; None if there is none, or if it is empty or broken."""
+        """The record; None if there is none, or if it is empty. DamagedRecord if it is no JSON."""
 
     def has(self, kind: str, name: str) -> bool:
         """Whether there is a record, without reading it."""
+
+    def place(self, kind: str, name: str) -> str:
+        """Where an operator finds the record, for messages."""
 
     def put(self, kind: str, name: str, value: Json) -> None:
         """Write the record. A reader sees the old one or the new one, also after a kill."""

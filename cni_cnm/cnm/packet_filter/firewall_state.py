@@ -9,8 +9,10 @@ a record that is being removed.
 
 from __future__ import annotations
 
+from cni_cnm.errors import DamagedRecord
 from cni_cnm.model import digest
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.record_reader import read
 from cni_cnm.state.store import FIREWALL
 
 TYPE_CHECKING = False
@@ -60,8 +62,14 @@ def lock(host: Host, *, shared: bool = False) -> AbstractContextManager[None]:
 
 def load(host: Host) -> State:
     """An empty state if none was recorded in this epoch, or if 0.1.0 recorded it: its rules are others."""
-    raw = host.store.get(FIREWALL, _STATE)
-    if not raw or raw.get("epoch") != host.epoch:
+    try:
+        return read(host.store, FIREWALL, _STATE, lambda raw: _from_json(raw, host.epoch)) or State()
+    except DamagedRecord:
+        return State()  # everything is looked at again
+
+
+def _from_json(raw: Json, epoch: str) -> State:
+    if raw.get("epoch") != epoch:
         return State()
     if "rules" not in raw:
         return State(rules=0)

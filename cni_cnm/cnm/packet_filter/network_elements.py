@@ -9,11 +9,13 @@ from cni_cnm.cnm.packet_filter import endpoint_elements
 from cni_cnm.cnm.records import endpoint_records, load_network, network_records
 from cni_cnm.firewall import isolation, masquerade
 from cni_cnm.kernel import Transaction, merge
+from cni_cnm.state.record_reader import read
 from cni_cnm.state.store import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Any
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
@@ -77,7 +79,11 @@ def shares_side(host: Host, network: NetworkRecord) -> bool:
 
 
 def allowed_pairs(host: Host) -> list[list[str]]:
-    return list(host.store.get(ALLOWED, _PAIRS) or ())
+    return read(host.store, ALLOWED, _PAIRS, _pairs) or []
+
+
+def _pairs(raw: Any) -> list[list[str]]:
+    return [[one + "", other + ""] for one, other in raw]
 
 
 def record_pair(host: Host, one: str, other: str) -> None:

@@ -6,7 +6,8 @@ from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.cnm.requests import delete_without_record
-from cni_cnm.errors import raise_gathered
+from cni_cnm.errors import DamagedRecord, raise_gathered
+from cni_cnm.firewall import TABLES
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
 def detach(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: IpamSpec | None) -> Sequence[str]:
     """No error if there is nothing to remove. Returns what plugins refused and what is left, one sentence each."""
     with locked_endpoint.lock(host, key.id):
-        record = load_endpoint(host.store, key.id)
+        damage: list[str] = []
+        try:
+            record = load_endpoint(host.store, key.id)
+        except DamagedRecord as error:
+            record, damage = None, [error.msg]
         if record is not None:
             gathered = take_down(locked_endpoint.LockedEndpoint(host, record), spec.environ if spec else {})
             raise_gathered(gathered.errors)
             return gathered.notes
-        host.store.delete(ENDPOINTS, key.id)  # one that is no JSON
-        return delete_without_record.delete(host, key, spec, ipam_spec)
+        notes = delete_without_record.delete(host, key, spec, ipam_spec)
+        if damage:
+            host.nft.remove_owned(TABLES, (key.id[:12],))
+        host.store.delete(ENDPOINTS, key.id)
+        return [*damage, *notes]

@@ -1,0 +1,89 @@
+"""Reads a record as a typed value. What is not as this program writes it is an error that names the file.
+
+A person may have edited the file, or a disk may have changed it. The types of all fields are compared, not their
+values: who can write records is root.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+
+from cni_cnm.errors import DamagedRecord
+from cni_cnm.state.store import hint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
+    from cni_cnm.model import Json
+    from cni_cnm.state.store import Store
+
+    T = TypeVar("T")
+
+_WRONG = (TypeError, ValueError, LookupError, AttributeError)
+"""What reading a value of another shape raises."""
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "bool": (bool,), "float": (float, int), "tuple": (tuple,), "Mapping": (dict,),
+}  # fmt: skip
+_INSIDE: dict[str, tuple[type, ...]] = {
+    "str, ...]": (str,), "int, ...]": (int,), "str, str]": (str,), "str, int]": (int,),
+}  # fmt: skip
+"""By what stands in the brackets of an annotation."""
+_annotated: dict[Any, list[tuple[str, tuple[type, ...], tuple[type, ...], bool]]] = {}
+
+
+def read(store: Store, kind: str, name: str, parse: Callable[[Json], T]) -> T | None:
+    """What `parse` makes of the record; None if there is none, or if it is empty. DamagedRecord names the file."""
+    raw = store.get(kind, name)
+    if not raw:
+        return None
+    try:
+        return checked(parse(raw))
+    except _WRONG as error:
+        raise DamagedRecord(
+            f"the record {store.place(kind, name)} is not as cni-cnm writes it: {type(error).__name__}: {error}",
+            hint=hint(kind),
+        ) from error
+
+
+def checked(value: T) -> T:
+    """The value. TypeError if it is a named tuple with a field of another type than its annotation has.
+
+    A field that was parsed into another type is right if it is none of JSON's containers.
+    """
+    cls: Any = type(value)
+    if not hasattr(cls, "_fields"):
+        return value
+    known = _annotated.get(cls)
+    if known is None:
+        known = _annotated[cls] = [(field, *_expected(cls.__annotations__[field])) for field in cls._fields]
+    named: Any = value
+    for (field, kinds, inner, optional), found in zip(known, named, strict=True):
+        if found is None and optional:
+            continue
+        kind = type(found)
+        if kind not in kinds if kinds else kind in (dict, list, NoneType):
+            raise TypeError(f"{field} is {found!r:.40}")
+        if kind is tuple:
+            _check_all(field, found, inner)
+        elif kind is dict and inner:
+            _check_all(field, found.values(), inner)
+        elif not kinds:
+            checked(found)
+    return value
+
+
+def _expected(annotation: str) -> tuple[tuple[type, ...], tuple[type, ...], bool]:
+    """Types of the value and of what is inside it, both () for any but JSON's; and whether there may be no value."""
+    optional = annotation.endswith(" | None") or annotation == "Json"
+    name, _, inside = annotation.removesuffix(" | None").partition("[")
+    kinds = (dict, list, str, int, bool, float) if name == "Json" else _KINDS.get(name, ())
+    return kinds, _INSIDE.get(inside, ()), optional
+
+
+def _check_all(field: str, elements: Iterable[object], kinds: tuple[type, ...]) -> None:
+    for element in elements:
+        if type(element) not in kinds if kinds else element is None or isinstance(element, dict | list):
+            raise TypeError(f"{field} has {element!r:.40}")
+        checked(element)
