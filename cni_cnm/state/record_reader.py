@@ -50,16 +50,18 @@ def read(store: Store, kind: str, name: str, parse: Callable[[Json], T]) -> T | 
 def checked(value: T) -> T:
     """The value. TypeError if it is a named tuple with a field of another type than its annotation has.
 
-    A field that was parsed into another type is right if it is none of JSON's containers.
+    `Json` may be anything. A field that was parsed into a type of ours is right if it is none of JSON's containers.
     """
     cls: Any = type(value)
     if not hasattr(cls, "_fields"):
         return value
     known = _annotated.get(cls)
     if known is None:
-        known = _annotated[cls] = [(field, *_expected(cls.__annotations__[field])) for field in cls._fields]
+        annotations = {field: cls.__annotations__[field] for field in cls._fields}
+        known = _annotated[cls] = [(field, *_expected(of)) for field, of in annotations.items() if of != "Json"]
     named: Any = value
-    for (field, kinds, inner, optional), found in zip(known, named, strict=True):
+    for field, kinds, inner, optional in known:
+        found = getattr(named, field)
         if found is None and optional:
             continue
         kind = type(found)
@@ -76,10 +78,8 @@ def checked(value: T) -> T:
 
 def _expected(annotation: str) -> tuple[tuple[type, ...], tuple[type, ...], bool]:
     """Types of the value and of what is inside it, both () for any but JSON's; and whether there may be no value."""
-    optional = annotation.endswith(" | None") or annotation == "Json"
     name, _, inside = annotation.removesuffix(" | None").partition("[")
-    kinds = (dict, list, str, int, bool, float) if name == "Json" else _KINDS.get(name, ())
-    return kinds, _INSIDE.get(inside, ()), optional
+    return _KINDS.get(name, ()), _INSIDE.get(inside, ()), annotation.endswith(" | None")
 
 
 def _check_all(field: str, elements: Iterable[object], kinds: tuple[type, ...]) -> None:
