@@ -195,6 +195,17 @@ class PortMapping(NamedTuple):
         where = f"{self.host_ip} " if self.host_ip is not None else ""
         return f"{where}{self.host_port}{last}/{self.protocol}"
 
+    def published(self) -> str:
+        """In words, as Docker shows it: `192.0.2.1:8080->80/tcp`, `8000-8009->9000-9009/udp`."""
+        where = (
+            "" if self.host_ip is None else f"[{self.host_ip}]:" if self.host_ip.version == 6 else f"{self.host_ip}:"
+        )
+        host, container = (
+            f"{first}-{first + self.size - 1}" if self.size > 1 else str(first)
+            for first in (self.host_port, self.container_port)
+        )
+        return f"{where}{host}->{container}/{self.protocol}"
+
 
 class PortmapOptions(NamedTuple):
     """How a network publishes ports (the reference `portmap` plugin's keys).

@@ -2,7 +2,8 @@
 
 A verb's parser names its function: `set_defaults(verb=…)`. The function gets the parsed arguments.
 Results go to stdout, as a table or with --json; errors are one sentence on stderr and exit code 1, or 11 if the same
-command may work later. CNI_CNM_DEBUG=1 shows a traceback instead.
+command may work later. CNI_CNM_DEBUG=1 shows a traceback instead. Of several names, each that is wrong has its
+sentence, and the others are still served.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ def run_command(argv: list[str]) -> int:
         sys.stderr.write(f"CNI {name} plugin v{__version__}\nCNI protocol versions supported: {', '.join(SUPPORTED)}\n")
         return 0
     parser = _parser()
-    arguments = parser.parse_args(argv[1:])
+    arguments, unknown = parser.parse_known_args(argv[1:])
+    if unknown:
+        getattr(arguments, "parser", parser).error(f"unknown arguments: {' '.join(unknown)}")
     if not hasattr(arguments, "verb"):
-        parser.print_help()
+        parser.print_help(sys.stderr)
         return 2
     try:
         code = int(arguments.verb(arguments) or 0)
@@ -57,8 +60,17 @@ def _parser() -> argparse.ArgumentParser:
         "is a CNI plugin; otherwise it is this command line.",
         epilog="Configuration: /etc/cni-cnm/config.toml. Full documentation: cni-cnm(8).",
     )
-    parser.add_argument("--version", action="version", version=f"cni-cnm {__version__}")
+    parser.add_argument("-v", "--version", action="version", version=f"cni-cnm {__version__}")
     nouns = parser.add_subparsers(title="what", metavar="NOUN")
     for noun in NOUNS:
         import_module(f"cni_cnm.cli.{noun}").configure(nouns)
+    _name_parsers(parser)
     return parser
+
+
+def _name_parsers(parser: argparse.ArgumentParser) -> None:
+    """The parsed arguments have the parser of their verb as `parser`: its usage is shown where they are wrong."""
+    for action in parser._actions:  # noqa: SLF001
+        for child in action.choices.values() if isinstance(action.choices, dict) else ():
+            child.set_defaults(parser=child)
+            _name_parsers(child)

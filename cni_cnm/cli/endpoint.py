@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from cni_cnm.cli.names import each
 from cni_cnm.cli.table import table
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import endpoint_records
@@ -25,7 +26,7 @@ def configure(nouns: Any) -> None:
     verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
 
     ls = verbs.add_parser("ls", help="list endpoints")
-    ls.add_argument("--network", default="", help="of this network only")
+    ls.add_argument("--network", help="of this network only")
     ls.set_defaults(verb=list_endpoints)
 
     inspect = verbs.add_parser("inspect", help="show an endpoint's record as JSON")
@@ -47,15 +48,16 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
             record.container_id[:12] or record.name,
             record.ifname or "-",
             ", ".join(str(address.interface) for address in record.addresses) or "-",
+            ", ".join(port.published() for port in record.ports) or "-",
             record.owner,
             record.state,
         )
         for record in endpoint_records(controller.host.store)
-        if arguments.network in ("", record.network)
+        if arguments.network in (None, record.network)
     ]
-    if arguments.network and not rows:
+    if arguments.network is not None and not rows:
         controller.network(arguments.network)  # there is none, or it has none
-    print(table(("ENDPOINT ID", "NETWORK", "CONTAINER", "IFNAME", "ADDRESSES", "OWNER", "STATE"), rows))
+    print(table(("ENDPOINT ID", "NETWORK", "CONTAINER", "IFNAME", "ADDRESSES", "PUBLISHED", "OWNER", "STATE"), rows))
 
 
 def inspect_endpoint(arguments: argparse.Namespace) -> None:
@@ -64,9 +66,10 @@ def inspect_endpoint(arguments: argparse.Namespace) -> None:
     print(json.dumps([_shown(endpoint) for endpoint in found], indent=4))
 
 
-def remove_endpoints(arguments: argparse.Namespace) -> None:
+def remove_endpoints(arguments: argparse.Namespace) -> int:
     controller = open_controller()
-    for wanted in arguments.endpoint:
+
+    def remove(wanted: str) -> None:
         records = _records(controller, wanted)
         if len(records) > 1 and any(record.container_id != wanted for record in records):
             raise InvalidConfig(f"{wanted!r} is the beginning of {len(records)} endpoint ids", hint="give more of it")
@@ -74,6 +77,8 @@ def remove_endpoints(arguments: argparse.Namespace) -> None:
             for note in Endpoint(controller.host, record).delete(force=True, unanswered=arguments.force):
                 print(f"cni-cnm: {note}", file=sys.stderr)
             print(record.label)
+
+    return each(arguments.endpoint, remove)
 
 
 def _records(controller: Controller, wanted: str) -> list[EndpointRecord]:

@@ -7,9 +7,10 @@ import sys
 from typing import Any
 
 from cni_cnm import validate
+from cni_cnm.cli.names import each
 from cni_cnm.cli.table import table
 from cni_cnm.drivers import DEFAULT
-from cni_cnm.errors import InvalidConfig
+from cni_cnm.errors import CnmError, InvalidConfig
 from cni_cnm.ipam import BUILT_IN
 from cni_cnm.wiring import open_controller
 
@@ -101,6 +102,7 @@ def inspect_network(arguments: argparse.Namespace) -> None:
             "state": endpoint.record.state,
             "mac": endpoint.mac,
             "addresses": [str(address.interface) for address in endpoint.addresses],
+            "published": [port.published() for port in endpoint.record.ports],
         }
         for endpoint in network.endpoints()
     }
@@ -121,26 +123,36 @@ def create_network(arguments: argparse.Namespace) -> None:
     config: dict[str, Any] = {"ranges": ranges} if ranges else {}
     if arguments.ipam_opt:
         config["options"] = _pairs(arguments.ipam_opt, "--ipam-opt")
-    network = open_controller().new_network(
-        arguments.name,
-        driver=arguments.driver,
-        ipam_type=arguments.ipam,
-        options={"profile": "cnm", "labels": _pairs(arguments.opt, "--opt"), "enableipv6": arguments.ipv6},
-        ipam_config=config,
-        internal=arguments.internal,
-        labels=_pairs(arguments.label, "--label"),
-        allow_overlap=arguments.allow_overlap,
-    )
+    options: dict[str, Any] = {"profile": "cnm", "labels": _pairs(arguments.opt, "--opt")}
+    if arguments.ipv6:
+        options["enableipv6"] = True
+    try:
+        network = open_controller().new_network(
+            arguments.name,
+            driver=arguments.driver,
+            ipam_type=arguments.ipam,
+            options=options,
+            ipam_config=config,
+            internal=arguments.internal,
+            labels=_pairs(arguments.label, "--label"),
+            allow_overlap=arguments.allow_overlap,
+        )
+    except CnmError as error:
+        error.msg, error.hint = (_as_typed(text, arguments) for text in (error.msg, error.hint))
+        raise
     print(network.id)
 
 
-def remove_networks(arguments: argparse.Namespace) -> None:
+def remove_networks(arguments: argparse.Namespace) -> int:
     controller = open_controller()
-    for name in arguments.network:
+
+    def remove(name: str) -> None:
         network = controller.network(name)
         for note in network.delete(force=arguments.force):
             print(f"cni-cnm: {note}", file=sys.stderr)
         print(network.name)
+
+    return each(arguments.network, remove)
 
 
 def _summary(network: Network) -> dict[str, Any]:
@@ -174,6 +186,15 @@ def _ranges(subnets: list[str], gateways: list[str]) -> list[list[dict[str, str]
                 raise InvalidConfig(f"--gateway {gateway} is not in --subnet {subnet}")
             ranges[-1][0]["gateway"] = str(gateway)
     return ranges
+
+
+def _as_typed(text: str, arguments: argparse.Namespace) -> str:
+    """A sentence with the words of the command line in place of those of a configuration."""
+    import re
+
+    given = " and ".join(flag for flag in ("--subnet", "--gateway", "--ipam") if getattr(arguments, flag[2:]))
+    text = re.sub(r"ipam\.ranges\[\d+\]\[0\]\.(gateway|subnet)", r"--\1", text)
+    return text.replace("leave out ipam", f"leave out {given}") if given else text
 
 
 def _pairs(texts: list[str], flag: str) -> dict[str, str]:

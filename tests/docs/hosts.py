@@ -105,7 +105,9 @@ def _pods(host: Host, ends: ExitStack) -> None:
     for container in (FRONT, DATABASE, "cccc"):
         node.add_netns(container[:4])
     host.cni("ADD", REFNET, DATABASE).ok()
-    host.cni("ADD", PODNET, FRONT, CNI_ARGS="K8S_POD_NAMESPACE=web;K8S_POD_NAME=front-0").ok()
+    ports = [{"hostPort": 8080, "containerPort": 80}]
+    published = {**PODNET, "runtimeConfig": {"portMappings": ports}}
+    host.cni("ADD", published, FRONT, CNI_ARGS="K8S_POD_NAMESPACE=web;K8S_POD_NAME=front-0").ok()
     host.cni("ADD", REFNET, FRONT, "net1").ok()
     assert host.cni("ADD", {**REFNET, "bridge": "cni9"}, "cccc").code == 1
     host.words.update(CONTAINER=FRONT, NAMESPACE=FRONT[:4], NAME="podnet", NETWORK="podnet", PARENT="eth0")

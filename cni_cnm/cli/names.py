@@ -1,0 +1,26 @@
+"""Several names in one command: one that is wrong does not stop the others."""
+
+from __future__ import annotations
+
+import sys
+
+from cni_cnm.errors import CnmError, TryAgain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def each(names: Iterable[str], act: Callable[[str], None]) -> int:
+    """Call `act` with each name; an error is a sentence on stderr.
+
+    Returns the exit code: 0, 1 for an error, 11 if all errors are of the kind that may succeed later.
+    """
+    codes = set()
+    for name in names:
+        try:
+            act(name)
+        except CnmError as error:
+            print(f"cni-cnm: {error}", file=sys.stderr)
+            codes.add(TryAgain.code if isinstance(error, TryAgain) else 1)
+    return min(codes, default=0)
