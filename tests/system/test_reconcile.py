@@ -149,6 +149,46 @@ def test_the_service_looks_when_it_starts(side: Side) -> None:
     assert side.add(NET, "c4").ok().json["ips"][0]["address"] == "10.61.0.4/24"
 
 
+@pytest.mark.parametrize("by", ["repair", "service"])
+def test_a_bridge_of_0_1_0_keeps_its_mtu(side: Side, by: str) -> None:
+    """It was made with the uplink's MTU, and the kernel gives it 1500 with its last port: the next pod had that."""
+    node, config = side.node, {"cniVersion": "1.0.0", "name": "wide", "ipam": {"subnet": "10.63.0.0/24"}}
+    for command in (
+        "link add up0 mtu 1400 type veth peer name far0 mtu 1400",
+        "addr add 192.0.2.1/24 dev up0",
+        "link set up0 up",
+        "route add default via 192.0.2.9",
+    ):
+        ip(side, command)
+    side.container("c4")
+    bridge = side.add(config, "c4").ok().json["interfaces"][0]
+    side.delete(config, "c4").ok()
+    ip(side, f"link del {bridge['name']}")
+    ip(side, f"link add {bridge['name']} mtu 1400 address {bridge['mac']} type bridge")
+    side.add(config, "c4").ok()
+
+    def mtu(name: str, netns: str = "") -> int:
+        return int(node.ip("link", "show", "dev", name, netns=netns)[0]["mtu"])
+
+    def leaves() -> None:
+        side.delete(config, "c4").ok()
+        if by == "repair":
+            assert mtu(bridge["name"]) == 1500
+            assert f"{bridge['name']} has the MTU 1500 instead of 1400" in node.run(str(side.executable), by).ok().out
+        until(lambda: mtu(bridge["name"]) == 1400, "its MTU")
+
+    if by == "service":
+        with serving(side):
+            leaves()
+    else:
+        leaves()
+    for _ in range(2):
+        side.add(config, "c4").ok()
+        assert mtu("eth0", "/run/netns/c4") == 1400
+        side.delete(config, "c4").ok()
+    assert mtu(bridge["name"]) == 1400
+
+
 def test_repair_on_demand(side: Side) -> None:
     """`repair` prints what it has put right, `--dry-run` what it would. The second time there is nothing to say."""
     program = str(side.executable)
