@@ -65,7 +65,7 @@ def test_no_ping_to_the_gateway_is_lost_while_others_come_and_go(side: Side, ver
     side.container("c1")
     side.add(config).ok()
     ping = side.node.command(
-        "ping", "-n", "-q", "-c", "100", "-i", "0.05", "-W", "1", GATEWAYS[version], netns="/run/netns/c1"
+        "ping", "-n", "-q", "-c", "60", "-i", "0.05", "-W", "1", GATEWAYS[version], netns="/run/netns/c1"
     )
     running = subprocess.Popen(ping, stdout=subprocess.PIPE, text=True)
     others = [f"d{number}" for number in range(6)]

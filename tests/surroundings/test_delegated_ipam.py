@@ -64,7 +64,14 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("keys", KINDS.values(), ids=KINDS.keys())
+REPEATED = ("bridge", "cnm")
+"""Kinds that differ from another one in the configuration only."""
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [pytest.param(keys, marks=pytest.mark.long if kind in REPEATED else (), id=kind) for kind, keys in KINDS.items()],
+)
 def test_dhcp(side: Side, dhcp: subprocess.Popen[str], keys: dict[str, Any]) -> None:
     """The lease is for the interface's own MAC, the address is on it, and all goes with DEL."""
     side.container("c1")
