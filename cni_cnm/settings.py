@@ -6,6 +6,9 @@ leases_dir = "/var/lib/cni/networks"       host-local's leases, shared with the 
 log = "syslog"                             or the path of a file, or "none"
 default_address_pools = [{base = "10.200.0.0/16", size = 24}]
 port_wait = 5                              seconds, 0 to 30
+plugin_wait = 20                           seconds, 1 to 100
+hold_ports = "docker"                      or "none"
+docker_api = "auto"                        or "off", or the path of dockerd's socket
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ PATH = "/etc/cni-cnm/config.toml"
 ENVIRONMENT = "CNI_CNM_CONFIG"
 _PORT_WAIT_MAX = 30
 """Less than a runtime waits for a plugin."""
+_PLUGIN_WAIT_MAX = 100
 
 
 class AddressPool(NamedTuple):
@@ -52,6 +56,16 @@ class Settings(NamedTuple):
     """In order of preference. Empty: the built-in ones (ipam/pools.py)."""
     port_wait: int = 5
     """Seconds that an ADD waits for a host port whose holder is leaving (cnm/endpoint/leaving_holder.py)."""
+    plugin_wait: int = 20
+    """Seconds that a call to a Docker plugin may take (docker_protocol/http.py)."""
+    hold_ports: str = "docker"
+    """`docker`: published ports of Docker's containers are refused to processes of the host; `none`: they are not."""
+    docker_api: str = "auto"
+    """Where Docker is asked which networks and containers it has: `auto` is /run/docker.sock, `off` nowhere."""
+
+
+in_force = Settings()
+"""Those of the controller that this process opened last, for code that is handed no controller."""
 
 
 def resolve(settings: object) -> Settings:
@@ -105,8 +119,12 @@ def _parse(path: str, raw: Mapping[str, Json]) -> Settings:
     if "default_address_pools" in fields and not pools:
         raise fields.wrong("default_address_pools", "a list of at least one {base, size}")
     texts = {key: fields.required(key, parse) for key, parse in _TEXTS.items() if key in fields}
-    wait = fields.whole("port_wait", Settings().port_wait, 0, _PORT_WAIT_MAX)
-    return Settings()._replace(**texts, default_address_pools=tuple(map(_pool, pools)), port_wait=wait)
+    return Settings()._replace(
+        **texts,
+        default_address_pools=tuple(map(_pool, pools)),
+        port_wait=fields.whole("port_wait", Settings().port_wait, 0, _PORT_WAIT_MAX),
+        plugin_wait=fields.whole("plugin_wait", Settings().plugin_wait, 1, _PLUGIN_WAIT_MAX),
+    )
 
 
 def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:
@@ -121,13 +139,32 @@ def _absolute(text: str) -> str:
     return text
 
 
+def _docker_api(text: str) -> str:
+    if text not in ("auto", "off") and not os.path.isabs(text):
+        raise ValueError("an absolute path, 'auto' or 'off'")
+    return text
+
+
+def _hold_ports(text: str) -> str:
+    if text not in ("docker", "none"):
+        raise ValueError("'docker' or 'none'")
+    return text
+
+
 def _log(text: str) -> str:
     if text not in ("syslog", "none") and not os.path.isabs(text):
         raise ValueError("an absolute path, 'syslog' or 'none'")
     return text
 
 
-_TEXTS = {"run_dir": _absolute, "state_dir": _absolute, "leases_dir": _absolute, "log": _log}
+_TEXTS = {
+    "run_dir": _absolute,
+    "state_dir": _absolute,
+    "leases_dir": _absolute,
+    "log": _log,
+    "docker_api": _docker_api,
+    "hold_ports": _hold_ports,
+}
 
 
 def _pool(fields: Fields) -> AddressPool:

@@ -16,6 +16,7 @@ from cni_cnm.wiring import open_controller
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.records import EndpointRecord
@@ -41,19 +42,20 @@ def configure(nouns: Any) -> None:
 
 def list_endpoints(arguments: argparse.Namespace) -> None:
     controller = open_controller()
+    records = [one for one in endpoint_records(controller.host.store) if arguments.network in (None, one.network)]
+    names = _names_of_docker(controller, records)
     rows = [
         (
             record.id[:12],
             record.network,
-            record.container_id[:12] or record.name,
+            record.container_id[:12] or names.get(record.id) or record.name,
             record.ifname or "-",
             ", ".join(str(address.interface) for address in record.addresses) or "-",
             ", ".join(port.published() for port in record.ports) or "-",
             record.owner,
             record.state,
         )
-        for record in endpoint_records(controller.host.store)
-        if arguments.network in (None, record.network)
+        for record in records
     ]
     if arguments.network is not None and not rows:
         controller.network(arguments.network)  # there is none, or it has none
@@ -79,6 +81,17 @@ def remove_endpoints(arguments: argparse.Namespace) -> int:
             print(record.label)
 
     return each(arguments.endpoint, remove)
+
+
+def _names_of_docker(controller: Controller, records: Sequence[EndpointRecord]) -> Mapping[str, str]:
+    """Names of Docker's containers by the endpoint's id; none where Docker does not answer."""
+    networks = {record.docker_network for record in records if record.docker_network}
+    if not networks:
+        return {}
+    from cni_cnm.docker_server.docker_api import DockerApi
+
+    api = DockerApi(controller.host.settings, networks)
+    return {one: name for network in networks for one, name in (api.containers(network) or {}).items()}
 
 
 def _records(controller: Controller, wanted: str) -> list[EndpointRecord]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cni_cnm.kernel import ForeignFirewalls, Namespaces, Nft, Stack
+    from cni_cnm.kernel.contract.held_ports import HeldPorts
     from cni_cnm.settings import Settings
     from cni_cnm.state.store import Store
 
@@ -41,6 +42,8 @@ class Host:
         """Other programs' firewalls; None: there are none."""
         self.watches_bridges = False
         """A thread of this process is told of every change of bridges, so that no call has to look."""
+        self.held_ports: HeldPorts | None = None
+        """Where ports of Docker's endpoints are kept from processes of the host; None: nowhere."""
         self._open_nft = open_nft
         self._close_nft = close_nft
         self._nft: Nft | None = None

@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import Any
 
+from cni_cnm import settings
 from cni_cnm.docker_protocol.body import failure_of
 from cni_cnm.errors import DriverFailed, PluginAnswerLost, PluginFailed, PluginUnreachable
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from cni_cnm.docker_protocol.discovery import Location, Tls
     from cni_cnm.model import Json
 
-LIMIT_S = 20.0
 RETRY_S = 3.0
 _FIRST_WAIT_S = 0.05
 _ANSWER_MAX = 4 * 1024 * 1024
@@ -31,8 +31,10 @@ _REASON_MAX = 300
 _HEADERS = {"Host": "plugin", "Accept": "application/vnd.docker.plugins.v1.2+json", "User-Agent": "cni-cnm"}
 
 
-def post(name: str, location: Location, call: str, body: Json | None = None, limit_s: float = LIMIT_S) -> Json:
+def post(name: str, location: Location, call: str, body: Json | None = None, limit_s: float | None = None) -> Json:
     """The decoded response. `body` None: an empty body. Connecting is tried for at most half of the limit.
+
+    `limit_s` None: the setting `plugin_wait`.
 
     PluginFailed: the plugin answered with an error, which is in the message. DriverFailed: its answer is no JSON, or
     too long. PluginAnswerLost: the connection ended within the answer. PluginUnreachable: there is no answer.
@@ -40,6 +42,7 @@ def post(name: str, location: Location, call: str, body: Json | None = None, lim
     from http.client import HTTPException, IncompleteRead
     from threading import Event, Timer
 
+    limit_s = settings.in_force.plugin_wait if limit_s is None else limit_s
     data = b"" if body is None else json.dumps(body).encode()
     connection = _connect(name, location, limit_s)
     late = Event()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from cni_cnm.docker_protocol import ACTIVATE, discovery
-from cni_cnm.docker_protocol.http import LIMIT_S, post
+from cni_cnm.docker_protocol.http import post
 from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
 from cni_cnm.errors import (
     CnmError,
@@ -53,11 +53,11 @@ class Plugin:
         self.implements: tuple[str, ...] = ()
         self._responses: dict[str, Json] = {}
 
-    def send(self, message: Message, limit_s: float = LIMIT_S) -> Json:
-        """The decoded response. Errors as `http.post`."""
+    def send(self, message: Message, limit_s: float | None = None) -> Json:
+        """The decoded response. Errors as `http.post`. `limit_s` None: the setting `plugin_wait`, here and below."""
         return self.call(message.call, message.to_json(), limit_s)
 
-    def call(self, call: str, body: Json | None = None, limit_s: float = LIMIT_S) -> Json:
+    def call(self, call: str, body: Json | None = None, limit_s: float | None = None) -> Json:
         """As `send`. `body` None: an empty body, as Docker sends it where a call has no arguments."""
         try:
             return post(self.name, self.location, call, body, limit_s)
@@ -75,7 +75,7 @@ class Plugin:
 _activated: dict[str, Plugin] = {}
 
 
-def open_plugin(name: str, subsystem: str, limit_s: float = LIMIT_S) -> Plugin:
+def open_plugin(name: str, subsystem: str, limit_s: float | None = None) -> Plugin:
     """The plugin of that name, activated.
 
     NoSuchDriver if there is none or it does not implement `subsystem`; PluginUnreachable if it does not answer.
@@ -97,7 +97,7 @@ def open_plugin(name: str, subsystem: str, limit_s: float = LIMIT_S) -> Plugin:
 
 
 def send_removal(
-    name: str, subsystem: str, message: Message, *, optional: bool = False, limit_s: float = LIMIT_S
+    name: str, subsystem: str, message: Message, *, optional: bool = False, limit_s: float | None = None
 ) -> None:
     """Send a call that removes something.
 
@@ -128,7 +128,8 @@ def had_no_effect(error: CnmError) -> bool:
 def undo(plugin: Plugin, error: CnmError, *messages: Message) -> None:
     """Send the calls that undo what the call that failed with `error` may have done.
 
-    Unfinished if the plugin does not answer one of them: what it has done is not known.
+    Unfinished if the plugin does not answer one of them, or did not answer the call in time: it may be at work on it
+    still, and complete it after it has answered the others. So what it has done is not known.
     """
     for message in messages:
         try:
@@ -139,6 +140,8 @@ def undo(plugin: Plugin, error: CnmError, *messages: Message) -> None:
             raise unfinished from error
         except CnmError as second:
             error.add_note(f"while undoing: {second}")
+    if isinstance(error, PluginUnreachable) and error.sent:
+        raise Unfinished(error.msg, hint=error.hint) from error
 
 
 def require_answer(name: str, subsystem: str, call: str) -> None:

@@ -7,6 +7,10 @@
     network_spec     CreateNetwork as a network of the engine
     ipam_driver      IpamDriver's calls as steps of the engine
 
-It sends Docker no requests. Docker repeats no call, so what it has requested is recorded (cnm/docker/), and both sides
+    docker_watch     every 30 s: what Docker removed without a call that arrived
+    port_holder      keeps the host ports of containers from processes of the host
+    docker_api       asks Docker, for docker_watch and the command line only
+
+Docker repeats no call, so what it has requested is recorded (cnm/docker/), and both sides
 may be restarted at any time.
 """

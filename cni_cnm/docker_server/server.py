@@ -17,18 +17,22 @@ import select
 import socket
 import struct
 import sys
+from contextlib import contextmanager
 from threading import Condition, Thread
 from time import monotonic, perf_counter
 
 from cni_cnm.docker_protocol.body import failure
 from cni_cnm.docker_server.calls import Reply, answer
+from cni_cnm.docker_server.docker_watch import DockerWatch
+from cni_cnm.docker_server.port_holder import PortHolder
 from cni_cnm.docker_server.request import Reader, Refused
 from cni_cnm.frontend.one_line import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from cni_cnm.cnm.controller import Controller
     from cni_cnm.docker_server.calls import Engine
 
     Note = Callable[[str, float], None]
@@ -51,7 +55,10 @@ _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 4
 
 
 class Server:
-    """Accepts connections on `listener` in its own thread, from `start` to `stop`. `note` logs a line for each call."""
+    """Accepts connections on `listener` in its own thread, from `start` to `stop`. `note` logs a line for each call.
+
+    Beside it a DockerWatch looks for what no call says.
+    """
 
     def __init__(
         self, listener: socket.socket, engine: Engine, note: Callable[[str, float], None] | None = None
@@ -69,10 +76,18 @@ class Server:
         self._stopping = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._accept, name="docker", daemon=True)
+        self._holder: PortHolder | None = None
+        self._watch = DockerWatch(self._holding, self._note)
 
     def start(self) -> None:
+        """Ports are held before the first request is answered. The calling process must have no other thread yet."""
         self._listener.setblocking(False)
+        with self._engine() as controller:
+            if controller.host.settings.hold_ports == "docker":
+                self._holder = PortHolder(self._note)
+                self._holder.start(controller.host)
         self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Accept no more connections, close the idle ones, and answer the requests that have arrived."""
@@ -84,10 +99,20 @@ class Server:
         os.eventfd_write(self._wake, 1)  # the listener stays open: it may be systemd's, for the next service
         self._thread.join()
         os.close(self._wake)
+        self._watch.stop()
         for connection in idle:
             _end(connection)
         for thread in threads:
             thread.join()
+        if self._holder is not None:
+            self._holder.close()
+
+    @contextmanager
+    def _holding(self) -> Iterator[Controller]:
+        """A controller whose published ports are held."""
+        with self._engine() as controller:
+            controller.host.held_ports = self._holder
+            yield controller
 
     def _note(self, line: str, duration_ms: float = 0.0) -> None:
         """Log one line. What the request has is escaped."""
@@ -157,7 +182,10 @@ class Server:
             while self._wait(connection, reader):
                 request = reader.request()
                 started = perf_counter()
-                reply, keep = answer(self._engine, request.call, request.body), request.keep_open and not self._stopping
+                reply, keep = (
+                    answer(self._holding, request.call, request.body),
+                    request.keep_open and not self._stopping,
+                )
                 self._note(f"docker: {reply.summary}", (perf_counter() - started) * 1000)
                 _send(connection, reply, keep=keep)
                 if not keep:

@@ -50,7 +50,7 @@ LIMITS = [
     ("docs/operations.md", r"waits (\d+) s for a lock", LOCK_S),
     ("docs/operations.md", r"for a lock at most \(leases: (\d+) s\)", lease_lock.TIMEOUT_S),
     ("docs/operations.md", r"a bridge is full \(([\d,]+) ports\)", bridge.PORTS_MAX),
-    ("docs/plugins.md", r"Every call ends after (\d+) s", http.LIMIT_S),
+    ("docs/plugins.md", r"Every call ends after (\d+) s", Settings().plugin_wait),
     ("docs/plugins.md", r"refused connection is tried for (\d+) s", http.RETRY_S),
     (
         "docs/configuration.md",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.docker_host import OURS, DockerHost, docker_host
+from tests.system.docker_host import OURS, PLUGIN_SOCKET, DockerHost, docker_host
 from tests.system.dockerd import EVERY_RELEASE
 
 if TYPE_CHECKING:
@@ -345,3 +347,54 @@ def test_steps_that_come_twice_are_the_same_step(clean: DockerHost) -> None:
     assert "com.docker.network.portmap" not in clean.call("NetworkDriver.EndpointOperInfo", where)["Value"]
     clean.call("NetworkDriver.DeleteEndpoint", where)
     clean.call("NetworkDriver.DeleteNetwork", {"NetworkID": network})
+
+
+def test_a_published_port_is_held(clean: DockerHost) -> None:
+    """A process of the host that wants it is refused, also after the service was killed, until the container ends."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.23.0/24", "mynet")
+    docker.start("web", "--net=mynet", "-p", "8080:80", "-p", "5353:53/udp", command=("httpd", "-f", "-p", "80"))
+
+    def bound(*options: str) -> bool:
+        code = "import socket, sys; s = socket.socket(type=int(sys.argv[1])); s.bind(('', int(sys.argv[2])))"
+        return clean.node.run(sys.executable, "-c", code, *options).code == 0
+
+    for _ in range(2):
+        assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+        assert not bound("1", "8080")
+        assert not bound("2", "5353")
+        assert bound("2", "8080")
+        clean.stop_service(signal.SIGKILL)
+        clean.node.path(PLUGIN_SOCKET).unlink()
+        clean.serve()
+        clean.call("NetworkDriver.GetCapabilities", {})
+    docker.remove("web")
+    assert bound("1", "8080")
+    assert bound("2", "5353")
+
+
+def test_a_port_stays_with_a_container_that_is_connected_to_another_network(clean: DockerHost) -> None:
+    """Whichever of the two networks Docker makes the gateway; and when it is disconnected again."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.24.0/24", "middle")
+    docker("network", "create", *OURS, "--subnet", "172.30.25.0/24", "another")
+    docker("network", "create", *OURS, "--subnet", "172.30.26.0/24", "zone")
+    docker.start("web", "--net=middle", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
+    for network in ("zone", "another"):
+        docker("network", "connect", network, "web")
+        assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+        docker("network", "disconnect", network, "web")
+        assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+
+
+@pytest.mark.long
+def test_a_container_whose_sandbox_ended_while_the_service_was_down(clean: DockerHost) -> None:
+    """Docker told the service nothing. Its address and its port are given again."""
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "172.30.27.0/24", "mynet")
+    docker.start("web", "--net=mynet", "--ip", "172.30.27.50", "-p", "8080:80")
+    clean.stop_service(signal.SIGKILL)
+    docker.try_("rm", "-f", "web", timeout=180)
+    clean.serve()
+    docker.start("web", "--net=mynet", "--ip", "172.30.27.50", "-p", "8080:80")
+    assert docker.address("web", "mynet") == "172.30.27.50"

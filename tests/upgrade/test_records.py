@@ -20,7 +20,7 @@ KINDS: dict[str, Any] = {
 NEW: dict[str, set[str]] = {
     "networks": {"published_only"},
     "pools": {"requested"},
-    "endpoints": {"netns_cookie", "pod", "published_only"},
+    "endpoints": {"docker_since", "netns_cookie", "pod", "published_only"},
     "sandboxes": set(),
 }
 """Keys that this version writes and a release before it did not: what is listed here, a release must not need."""

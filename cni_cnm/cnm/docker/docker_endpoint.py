@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from cni_cnm import ipam, validate
-from cni_cnm.cnm.docker import published_ports
+from cni_cnm.cnm.docker import lost_endpoints, published_ports
 from cni_cnm.cnm.endpoint import endpoint_record, locked_endpoint, take_down_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint, locked
 from cni_cnm.cnm.network.network_description import spec_of
@@ -71,6 +71,7 @@ def create_endpoint(
                 ipam={"addresses": [str(address.ip) for address in addresses]},
                 lease=_lease(addresses, pool.gateways()),
                 docker_network=docker_network,
+                docker_since=lost_endpoints.now(),
             )
         if isinstance(pool, HostLocal):
             for address in addresses:
@@ -108,7 +109,13 @@ class DockerEndpoint:
                 _withdraw(endpoint, state=PENDING, device=None, ports=())
             undo.push(lambda: endpoint.write(state=CREATED, device=None, ifname="", netns="", requested_ports=()))
             name = f"tmp{endpoint.record.id[:12]}"
-            endpoint.write(state=PENDING, ifname=name, netns=sandbox_key, requested_ports=requested)
+            endpoint.write(
+                state=PENDING,
+                ifname=name,
+                netns=sandbox_key,
+                requested_ports=requested,
+                docker_since=lost_endpoints.now(),
+            )
             record = endpoint.record
             device = driver.create_endpoint(record.options, record.plan, host.stack, Place(host.stack, name))
             undo.push(lambda: driver.delete_endpoint(record.options, record.plan, host.stack))
@@ -121,7 +128,9 @@ class DockerEndpoint:
     def leave(self) -> None:
         """Unpublish, and record that it is not joined. Docker moves the link back later; `delete` removes it."""
         with locked(self._host, self.record) as endpoint:
-            _withdraw(endpoint, state=CREATED, ports=(), requested_ports=(), netns="")
+            _withdraw(
+                endpoint, state=CREATED, ports=(), requested_ports=(), netns="", docker_since=lost_endpoints.now()
+            )
 
     def publish(self, requested: tuple[PortMapping, ...], *, ipv6_elsewhere: bool = False) -> tuple[PortMapping, ...]:
         """As published_ports.publish."""
@@ -155,6 +164,7 @@ class DockerEndpoint:
         """Remove the device, the addresses and the record, joined or not."""
         with locked(self._host, self.record) as endpoint:
             raise_gathered(take_down_endpoint.take_down(endpoint, {}).errors)
+        published_ports.keep_held(self._host, self.record.id, ())
 
 
 def _lease(addresses: Sequence[IPInterface], gateways: Sequence[IPInterface]) -> Lease:
@@ -168,3 +178,4 @@ def _withdraw(endpoint: LockedEndpoint, **changes: Any) -> None:
     with firewall_state.lock(host, shared=True):
         endpoint_elements.withdraw(lambda: host.nft, endpoint.record, endpoint.policy, None)
         endpoint.write(**changes)
+    published_ports.keep_held(host, endpoint.record.id, endpoint.record.ports)

@@ -183,7 +183,7 @@ def _take_from_lost_holder(host: Host, pool: PoolRecord, leases: DockerLeases, a
         return False
     record = load_endpoint(host.store, endpoint_id)
     if record is not None:
-        return lost_endpoints.remove_if_gone(host, record)
+        return lost_endpoints.remove_if_lost(host, record)
     # Docker names the endpoint at once, on a network of this plugin. With another driver it never does.
     if pool.docker_network and leases.age(address) > _REQUEST_S:
         leases.release(address)

@@ -28,7 +28,7 @@ from cni_cnm.model import ANY_ADDRESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
@@ -68,6 +68,18 @@ def unpublish(endpoint: LockedEndpoint) -> None:
     with firewall_state.lock(host, shared=True):
         endpoint_elements.unpublish(lambda: host.nft, endpoint.record)
         endpoint.write(ports=())
+    keep_held(host, endpoint.record.id, ())
+
+
+def keep_held(host: Host, endpoint_id: str, ports: Sequence[PortMapping]) -> None:
+    """Of the ports that are held for the endpoint hold these only."""
+    if host.held_ports is not None:
+        host.held_ports.keep(endpoint_id, ports)
+
+
+def _claim(host: Host, endpoint_id: str) -> Callable[[PortMapping], bool] | None:
+    held = host.held_ports
+    return (lambda port: held.hold(endpoint_id, port)) if held is not None else None
 
 
 def _publish(
@@ -82,7 +94,10 @@ def _publish(
         versions = _versions_to_publish(host, before, [other.record for other in others], ipv6_elsewhere=ipv6_elsewhere)
         kept = [port for one in (endpoint, *others) for _, port in _by_version(one.record)]
         owners = [one.record.id[:12] for one in (endpoint, *others)]
-        ports = port_allocator.choose(requested, [*before.ports, *kept], versions, host.nft, host.stack, owners)
+        undo.push(lambda: keep_held(host, before.id, before.ports))
+        ports = port_allocator.choose(
+            requested, [*before.ports, *kept], versions, host.nft, host.stack, owners, _claim(host, before.id)
+        )
         for other in others if requested else ():
             _hand_over(other, versions, undo)
         removed = tuple(port for port in before.ports if port not in ports)
@@ -95,6 +110,7 @@ def _publish(
         if ports and before.device.host:
             host.stack.set_sysctls(portmap.sysctls(before.device.host[0].name, before.portmap))
         enforce_endpoint(host, endpoint.record, endpoint.policy)
+        keep_held(host, before.id, ports)
     return ports
 
 
@@ -180,9 +196,13 @@ def _take_out(endpoint: LockedEndpoint, ports: Sequence[PortMapping], left: Sequ
     with firewall_state.lock(host, shared=True):
         endpoint_elements.unpublish(lambda: host.nft, endpoint.record._replace(ports=tuple(ports)))
         endpoint.write(ports=tuple(left))
+    keep_held(host, endpoint.record.id, left)
 
 
 def _put(endpoint: LockedEndpoint, record: EndpointRecord) -> None:
+    if (claim := _claim(endpoint.host, record.id)) is not None:
+        for port in record.ports:
+            claim(port)
     endpoint.write(ports=record.ports, requested_ports=record.requested_ports)
     enforce_endpoint(endpoint.host, endpoint.record, endpoint.policy)
 

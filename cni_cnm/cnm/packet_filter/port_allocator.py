@@ -16,7 +16,7 @@ from cni_cnm.model import ANY_ADDRESS, PortMapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cni_cnm.kernel import Nft, Stack
     from cni_cnm.model import IPAddress
@@ -33,6 +33,7 @@ def choose(
     nft: Nft,
     host_stack: Stack,
     owners: Collection[str] = (),
+    claim: Callable[[PortMapping], bool] | None = None,
 ) -> tuple[PortMapping, ...]:
     """One mapping for each requested one, for these IP versions.
 
@@ -43,15 +44,17 @@ def choose(
         nft: the host's packet filter.
         host_stack: the host's network namespace.
         owners: beginnings of ids of the endpoints that have the `kept` ones, whose elements are replaced.
+        claim: takes a port from the processes of the host, and tells whether it was free. None: only looks.
 
     Raises:
         PortTaken: no port is free, or two mappings request the same one. A fixed port of another endpoint is refused
             later, when its element is put in.
     """
     published = [one for one, owner in _published(nft) if owner not in owners]
+    free = claim or _is_free
     chosen: list[PortMapping] = []
     for mapping in [single for one in requested for single in _of_families(one, families)]:
-        chosen.append(_free(mapping, kept, chosen, published, host_stack))
+        chosen.append(_choose(mapping, kept, chosen, published, host_stack, free))
     return tuple(chosen)
 
 
@@ -66,12 +69,17 @@ def _of_families(mapping: PortMapping, families: Sequence[int]) -> Iterator[Port
         yield from (mapping._replace(host_ip=ANY_ADDRESS[version]) for version in families)
 
 
-def _free(
+def _is_free(port: PortMapping) -> bool:
+    return not port_listeners.warnings((port,))
+
+
+def _choose(
     mapping: PortMapping,
     kept: Sequence[PortMapping],
     chosen: Sequence[PortMapping],
     published: Sequence[PortMapping],
     host_stack: Stack,
+    free: Callable[[PortMapping], bool],
 ) -> PortMapping:
     fixed = mapping.host_port != 0 and mapping.size == 1
     before = [port for port in kept if _serves(port, mapping)]
@@ -85,10 +93,11 @@ def _free(
                 )
             continue
         if one in before:
+            free(one)  # held again, if it was not
             return one
         if not fixed and any(_clash(one, other) for other in published):
             continue
-        if not port_listeners.warnings((one,)):
+        if free(one):
             return one
     last = f"-{mapping.host_port + mapping.size - 1}" if mapping.size > 1 else ""
     raise PortTaken(

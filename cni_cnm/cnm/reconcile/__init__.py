@@ -9,11 +9,12 @@ A part is a module with two functions. It is in `reconcile.PARTS`.
     compare(host, changed)      what differs: takes no lock and writes nothing
     repair(host, difference)    takes the locks that a request takes, looks again, puts it right, and says what was done
 
-    networks        the links of networks: bridges, with their addresses, routes, state and MTU
-    endpoints       the host's ends of endpoints: on their bridge, up, with their addresses and routes
-    leases          lease files of addresses that are on record
-    packet_filter   rules and elements of our tables, and the accepts in other programs' firewalls
-    overlaps        subnets that the host has, too: only said
+    docker_endpoints   Docker's endpoints whose container is gone
+    networks           the links of networks: bridges, with their addresses, routes, state and MTU
+    endpoints          the host's ends of endpoints: on their bridge, up, with their addresses and routes
+    leases             lease files of addresses that are on record
+    packet_filter      rules and elements of our tables, and the accepts in other programs' firewalls
+    overlaps           subnets that the host has, too: only said
 
 Only what is shown to be ours is changed: what a record names, and what the program itself makes under that name.
 """

@@ -10,7 +10,7 @@ docker.program(one, port(8080))                        ProgramExternalConnectivi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from ipaddress import ip_interface, ip_network
@@ -21,6 +21,7 @@ from cni_cnm.cnm.controller import Controller
 from cni_cnm.docker_server import calls
 from cni_cnm.errors import NamespaceGone
 from cni_cnm.kernel.contract.route import RouteEntry
+from cni_cnm.model import PortMapping
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
@@ -39,6 +40,24 @@ def port(first: int, last: int = 0, *, address: str = "", container: int = 80) -
     }  # fmt: skip
 
 
+class Held:
+    """Ports that are held, by endpoint. Those of `listening` are a process's of the host."""
+
+    def __init__(self, *listening: int) -> None:
+        self.listening = listening
+        self.ports: dict[str, set[int]] = {}
+
+    def hold(self, owner: str, port: PortMapping) -> bool:
+        if port.host_port in self.listening:
+            return False
+        self.ports.setdefault(owner, set()).add(port.host_port)
+        return True
+
+    def keep(self, owner: str, ports: Collection[PortMapping]) -> None:
+        kept = self.ports.pop(owner, set()) & {port.host_port for port in ports}
+        self.ports.update({owner: kept} if kept else {})
+
+
 class Dockerd:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,6 +66,7 @@ class Dockerd:
         self.host = memory_host(folder, self.namespaces, self.nft)
         self.pools: dict[str, str] = {}
         """Subnet to the pool's id."""
+        self.held: Held | None = None
 
     # calls ----------------------------------------------------------------------
 
@@ -62,7 +82,9 @@ class Dockerd:
     def answer(self, name: str, **body: Any) -> dict[str, Any]:
         @contextmanager
         def engine() -> Iterator[Controller]:
-            yield Controller(memory_host(self.folder, self.namespaces, self.nft))
+            host = memory_host(self.folder, self.namespaces, self.nft)
+            host.held_ports = self.held
+            yield Controller(host)
 
         found: dict[str, Any] = json.loads(calls.answer(engine, name, json.dumps(body).encode()).body)
         return found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cni_cnm.cnm.controller import Controller
-from cni_cnm.cnm.docker.lost_endpoints import PATIENCE_S, LostEndpoints
+from cni_cnm.cnm.docker import lost_endpoints
+from cni_cnm.cnm.docker.lost_endpoints import PATIENCE_S
+from cni_cnm.cnm.reconcile.reconcile import reconcile
 from cni_cnm.cnm.records import endpoint_records, load_pool, pool_records
 from cni_cnm.errors import ActiveEndpoints
 from cni_cnm.state.store import POOLS
@@ -34,11 +38,19 @@ def endpoint(docker: Dockerd) -> dict[str, str]:
     return made
 
 
-class Clock:
-    now = 0.0
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`later(30)`: that many seconds have passed since the calls before."""
 
-    def __call__(self) -> float:
-        return self.now
+    def pass_by(seconds: float) -> None:
+        then = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+        monkeypatch.setattr(lost_endpoints, "now", lambda: then)
+
+    return pass_by
+
+
+def remove_all(docker: Dockerd, *known: str) -> list[str]:
+    return list(lost_endpoints.remove_all(docker.host, lambda record: record.id in known))
 
 
 def records(docker: Dockerd) -> list[str]:
@@ -119,42 +131,50 @@ def test_the_release_of_all_addresses_deletes_an_endpoint_that_has_not_joined(do
     assert not records(docker)
 
 
-def test_a_container_that_is_gone_is_found_without_being_asked(docker: Dockerd, endpoint: dict[str, str]) -> None:
-    """At once: a link that is gone does not come back. A container that Docker knows stays."""
-    lost = LostEndpoints(Clock())
-    assert not list(lost.look(docker.host))
+def test_the_service_finds_it_when_it_starts(docker: Dockerd, endpoint: dict[str, str]) -> None:
     docker.end_sandbox("box")
-    assert not list(lost.look(docker.host, lambda endpoint_id: endpoint_id == endpoint["EndpointID"]))
-    [said] = lost.look(docker.host)
-    assert "its container is gone" in said
+    [outcome] = [one for one in reconcile(docker.host) if "container" in one.sentence]
+    assert outcome.result == "repaired"
+    assert "its link veth" in outcome.sentence
     assert not records(docker)
     assert not leases(docker)
 
 
-def test_a_link_on_the_host_counts_after_a_while(docker: Dockerd, endpoint: dict[str, str]) -> None:
+def test_a_container_that_is_gone_is_found_without_being_asked(docker: Dockerd, endpoint: dict[str, str]) -> None:
+    """At once: a link that is gone does not come back. A container that Docker knows stays."""
+    assert not remove_all(docker)
+    docker.end_sandbox("box")
+    assert not remove_all(docker, endpoint["EndpointID"])
+    [said] = remove_all(docker)
+    assert "its link veth" in said
+    assert not records(docker)
+    assert not leases(docker)
+
+
+def test_a_link_on_the_host_counts_after_a_while(
+    docker: Dockerd, endpoint: dict[str, str], later: Callable[[float], None]
+) -> None:
     """Docker has taken it out of the sandbox. Before a container starts it is on the host, too."""
     sandbox = docker.namespaces.open("/run/docker/netns/box")
-    clock = Clock()
-    lost = LostEndpoints(clock)
+    later(PATIENCE_S + 1)
+    assert not remove_all(docker)
     [link] = [one for one in sandbox.links() if one.name.startswith("eth")]
     sandbox.move_link(link.ifindex, docker.host.stack, name=f"tmp{endpoint['EndpointID'][:12]}")
-    assert not list(lost.look(docker.host))
-    clock.now = PATIENCE_S - 1
-    assert not list(lost.look(docker.host))
-    clock.now = PATIENCE_S
-    assert len(list(lost.look(docker.host))) == 1
+    later(PATIENCE_S - 1)
+    assert not remove_all(docker)
+    assert "is leased to docker" in docker.request("10.1.0.2/24")["Err"]
+    later(PATIENCE_S + 1)
+    assert docker.request("10.1.0.2/24")["Address"] == "10.1.0.2/24"
     assert not records(docker)
 
 
-def test_an_endpoint_that_never_joined_goes_after_a_while(docker: Dockerd) -> None:
-    """One that joins meanwhile is counted from then on."""
+def test_an_endpoint_that_never_joined_goes_after_a_while(docker: Dockerd, later: Callable[[float], None]) -> None:
     made, other = docker.endpoint("red", "one", "10.1.0.2/24"), docker.endpoint("red", "two", "10.1.0.3/24")
-    clock = Clock()
-    lost = LostEndpoints(clock)
-    assert not list(lost.look(docker.host))
+    later(PATIENCE_S - 1)
+    assert not remove_all(docker)
     docker.join(other, "box")
-    clock.now = PATIENCE_S
-    assert len(list(lost.look(docker.host))) == 1
+    later(PATIENCE_S + 1)
+    assert len(remove_all(docker)) == 1
     assert records(docker) == [other["EndpointID"]] != [made["EndpointID"]]
 
 

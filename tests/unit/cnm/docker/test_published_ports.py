@@ -10,7 +10,7 @@ import pytest
 
 from cni_cnm.firewall import portmap
 from cni_cnm.model import PortMapping
-from tests.unit.cnm.docker.dockerd import Dockerd, port
+from tests.unit.cnm.docker.dockerd import Dockerd, Held, port
 
 V4, V6 = "10.1.0.0/24", "fd01::/64"
 
@@ -116,6 +116,21 @@ def test_one_address_and_every_address_overlap(docker: Dockerd, dual: dict[str, 
     assert "8080/tcp is already published" in docker.program(other, port(8080, address=second))["Err"]
     assert docker.program(other, port(8081, address="127.0.0.1")) == {}
     assert docker.program(dual, port(8080, address="127.0.0.2"), port(8081, address="::")) == {}
+
+
+def test_ports_are_held_while_they_are_published(docker: Dockerd, dual: dict[str, str], front: dict[str, str]) -> None:
+    """Of a range one is chosen that no process has; the next owner of a port holds it before the first one releases."""
+    docker.held = held = Held(8080)
+    assert docker.program(dual, port(8080, 8081)) == {}
+    assert held.ports == {dual["EndpointID"]: {8081}}
+    assert docker.program(front, port(8081), ipv6_elsewhere=True) == {}
+    assert held.ports == {dual["EndpointID"]: {8081}, front["EndpointID"]: {8081}}
+    assert "is in use by a process" in docker.program(front, port(8082), port(8080), ipv6_elsewhere=True)["Err"]
+    assert held.ports[front["EndpointID"]] == {8081}
+    docker.leave(dual)
+    assert held.ports == {front["EndpointID"]: {8081}}
+    docker.leave(front)
+    assert held.ports == {}
 
 
 def test_a_port_requested_twice_is_refused(docker: Dockerd, dual: dict[str, str]) -> None:

@@ -1,0 +1,77 @@
+"""What dockerd says of its networks, asked over its API: whether it has one, and which containers are on it.
+
+Only GET, each answered within `LIMIT_S` or not known. Never asked within a call of the plugin: dockerd holds locks
+while it waits for our answer. An answer counts only if that dockerd has a network of ours, since a host may have two.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from cni_cnm.model import Json
+    from cni_cnm.settings import Settings
+
+LIMIT_S = 2.0
+SOCKET = "/run/docker.sock"
+"""Where the setting `docker_api = "auto"` looks."""
+_ANSWER_MAX = 16 << 20
+
+
+class DockerApi:
+    """`ours`: Docker's ids of the networks that are on record here."""
+
+    def __init__(self, settings: Settings, ours: Collection[str]) -> None:
+        self._path = {"off": "", "auto": SOCKET}.get(settings.docker_api, settings.docker_api)
+        self._ours = frozenset(ours)
+        self._listed: frozenset[str] | None = None
+        self._containers: dict[str, Mapping[str, str] | None] = {}
+
+    def networks(self) -> frozenset[str] | None:
+        """The ids of our networks that Docker has. None if it does not answer, or has none of them."""
+        if self._listed is None and self._ours and self._path and os.path.exists(self._path):
+            answer = _get(self._path, "/networks")
+            listed = {str(one.get("Id")) for one in answer or () if isinstance(one, dict)}
+            self._listed = self._ours & listed
+        return self._listed or None
+
+    def containers(self, network: str) -> Mapping[str, str] | None:
+        """Names of containers by the id of their endpoint on one network. None if it is not known."""
+        if network not in self._containers:
+            there = network in (self.networks() or ())
+            self._containers[network] = _containers(_get(self._path, f"/networks/{network}")) if there else None
+        return self._containers[network]
+
+
+def _containers(answer: Json | None) -> Mapping[str, str] | None:
+    found = answer.get("Containers") if isinstance(answer, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return {str(one.get("EndpointID")): str(one.get("Name")) for one in found.values() if isinstance(one, dict)}
+
+
+def _get(path: str, what: str) -> Json | None:
+    """The decoded answer; None if there is none in time, or none that is JSON."""
+    end = monotonic() + LIMIT_S
+    answer = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(LIMIT_S)
+            connection.connect(path)
+            connection.sendall(f"GET {what} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+            while part := connection.recv(1 << 16):
+                answer += part
+                left = end - monotonic()
+                if left <= 0 or len(answer) > _ANSWER_MAX:
+                    return None
+                connection.settimeout(left)
+        head, _, body = bytes(answer).partition(b"\r\n\r\n")
+        return json.loads(body) if head.split(b" ")[1:2] == [b"200"] else None
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,79 @@
+"""Looks every 30 s for what Docker has removed without the service being told: containers, and networks.
+
+Evidence is the kernel's (cnm/docker/lost_endpoints.py, lost_networks.py). What Docker's API says can keep an endpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from threading import Thread
+
+from cni_cnm.cnm.docker import lost_endpoints
+from cni_cnm.cnm.docker.lost_networks import LostNetworks
+from cni_cnm.cnm.records import network_records
+from cni_cnm.docker_server.docker_api import DockerApi
+from cni_cnm.docker_server.port_holder import PortHolder
+from cni_cnm.errors import CnmError
+from cni_cnm.frontend.one_line import one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.docker_server.calls import Engine
+
+INTERVAL_S = 30.0
+
+
+class DockerWatch:
+    """A thread, from `start` to `stop`. `engine` gives a controller for one look; `say` writes a line to the log."""
+
+    def __init__(self, engine: Engine, say: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._say = say
+        self._networks = LostNetworks()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = Thread(target=self._run, name="docker-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the look in progress, if any."""
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        os.close(self._wake)
+
+    def look(self, controller: Controller) -> None:
+        """One look: what seems lost is remembered, and removed by a later one."""
+        host = controller.host
+        api = DockerApi(
+            host.settings, [one for record in network_records(host.store) for one in record.docker_networks]
+        )
+
+        def known(record: EndpointRecord) -> bool:
+            return record.id in (api.containers(record.docker_network) or ())
+
+        for sentence in lost_endpoints.remove_all(host, known):
+            self._say(one_line(f"docker: {sentence}"))
+        for sentence in self._networks.look(host, api.networks):
+            self._say(one_line(f"docker: {sentence}"))
+        if isinstance(host.held_ports, PortHolder):  # another process may have removed an endpoint
+            host.held_ports.compare(host)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            try:
+                with self._engine() as controller:
+                    self.look(controller)
+            except CnmError as error:
+                self._say(one_line(f"docker: what was removed meanwhile is not known: {error}"))
+            except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
+                self._say(one_line(f"docker: what was removed meanwhile is not known: {type(error).__name__}: {error}"))
+            if poll.poll(INTERVAL_S * 1000):
+                return

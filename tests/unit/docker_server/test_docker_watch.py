@@ -1,0 +1,89 @@
+"""What Docker removed without a call that arrived is found, and what Docker still knows stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.docker import lost_endpoints, lost_networks
+from cni_cnm.cnm.host import Host
+from cni_cnm.cnm.records import endpoint_records, network_records
+from cni_cnm.docker_server.docker_watch import DockerWatch
+from tests.unit.cnm.docker.dockerd import Dockerd, docker_id
+from tests.unit.docker_server.scripted_dockerd import ScriptedDockerd
+
+RED, BLUE = docker_id("red"), docker_id("blue")
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dockerd:
+    """Two looks are enough, whatever time is between."""
+    monkeypatch.setattr(lost_networks, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(lost_endpoints, "PATIENCE_S", 0.0)
+    made = Dockerd(tmp_path)
+    made.network("red", "10.1.0.0/24")
+    made.network("blue", "10.2.0.0/24")
+    return made
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[ScriptedDockerd]:
+    made = ScriptedDockerd(tmp_path / "docker.sock", {"/networks": [{"Id": RED}, {"Id": BLUE}]})
+    yield made
+    made.close()
+
+
+def look(docker: Dockerd, *, asks: bool = True) -> list[str]:
+    """One look of a watch."""
+    host = docker.host
+    settings = host.settings._replace(docker_api=f"{docker.folder}/docker.sock" if asks else "off")
+    said: list[str] = []
+
+    @contextmanager
+    def engine() -> Iterator[Controller]:
+        yield Controller(host)
+
+    watch = DockerWatch(engine, said.append)
+    watch.look(Controller(Host(settings, host.store, docker.namespaces, lambda: docker.nft, host.epoch)))
+    return said
+
+
+def networks(docker: Dockerd) -> set[Any]:
+    return {one for record in network_records(docker.host.store) for one in record.docker_networks}
+
+
+def test_a_network_that_docker_does_not_have(docker: Dockerd, api: ScriptedDockerd) -> None:
+    """It goes with its pool, once Docker says that it has other networks of ours."""
+    assert not look(docker)
+    api.answers["/networks"] = [{"Id": BLUE}]
+    assert not look(docker, asks=False)
+    [said] = look(docker)
+    assert said == f"docker: removed Docker's network {RED[:12]}, which Docker does not have any more"
+    assert networks(docker) == {BLUE}
+    api.answers["/networks"] = []
+    assert not look(docker)
+    assert networks(docker) == {BLUE}
+
+
+def test_a_network_with_a_container_stays(docker: Dockerd, api: ScriptedDockerd) -> None:
+    docker.join(docker.endpoint("red", "one", "10.1.0.2/24"), "box")
+    api.answers["/networks"] = [{"Id": BLUE}]
+    assert not look(docker)
+    assert networks(docker) == {RED, BLUE}
+
+
+def test_a_container_that_docker_knows_stays(docker: Dockerd, api: ScriptedDockerd) -> None:
+    """Also if its link was deleted by hand."""
+    made = docker.endpoint("red", "one", "10.1.0.2/24")
+    docker.join(made, "box")
+    docker.end_sandbox("box")
+    api.answers[f"/networks/{RED}"] = {"Containers": {"1": {"EndpointID": made["EndpointID"], "Name": "one"}}}
+    assert not look(docker)
+    api.answers[f"/networks/{RED}"] = {"Containers": {}}
+    assert len(look(docker)) == 1
+    assert not list(endpoint_records(docker.host.store))
