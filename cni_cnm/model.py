@@ -21,6 +21,11 @@ from typing import Any, TypeAlias
 
 from cni_cnm.named_tuple import NamedTuple
 
+try:
+    from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore] # hashlib loads libcrypto: 10 ms a pod
+except ImportError:
+    from hashlib import sha256  # noqa: TID251
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,12 +43,9 @@ ip_network = lru_cache(PARSED_MAX)(ipaddress.ip_network)
 """Python's parsers of text. A request has the same gateway, subnet and default route in many places."""
 
 
+@lru_cache(PARSED_MAX)
 def digest(*parts: str) -> str:
     """64 hex digits of SHA-256 over the parts, joined by NUL (no part can contain one, so no two lists collide)."""
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore] # hashlib loads libcrypto: 10 ms a pod
-    except ImportError:
-        from hashlib import sha256  # noqa: TID251
     return str(sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest())
 
 

@@ -25,6 +25,8 @@ RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "dns", "aliases", "portmappi
 }
 """`cgroupPath` and the annotations are facts about the pod, not requests."""
 
+_POD = ("K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID")
+"""Of CNI_ARGS, in the order of `Pod`."""
 _ALIAS_BYTES = 253
 
 
@@ -67,8 +69,6 @@ def pod(args: str) -> str:
 def requested(config: Fields, args: str) -> Requested:
     """`args` is CNI_ARGS. InvalidConfig or InvalidEnvironment names the value that is wrong."""
     environment = cni_args(args)
-    common = config.object("args").object("cni")
-    runtime = config.object("runtimeConfig")
     configured = config.mac("mac")
     argued = environment.get("MAC", "")
     if argued:
@@ -78,19 +78,28 @@ def requested(config: Fields, args: str) -> Requested:
         runtime_mac=argued,
         addresses=_addresses(_listed(environment.get("IP", "")), "CNI_ARGS IP", InvalidEnvironment),
         gateways=_gateways(environment.get("GATEWAY", "")),
-        ranges=_ranges(runtime),
-        dns=_dns(runtime.object("dns")),
-        aliases=_aliases(runtime, config.text("name")),
-        ports=_ports(runtime),
-        pod=Pod(*(environment.get(f"K8S_POD_{key}", "") for key in ("NAME", "NAMESPACE", "UID"))),
+        pod=Pod(*[environment.get(key, "") for key in _POD]),
     )
-    for source in (common, runtime):
-        mac = source.mac("mac")
-        addresses = _addresses(source.texts("ips"), source.name("ips"), InvalidConfig)
-        given = given._replace(mac=mac or given.mac, runtime_mac=mac or given.runtime_mac)
-        if addresses:
-            given = given._replace(addresses=addresses, addresses_replace=True)
+    if "args" in config:
+        given = _with_interface(given, config.object("args").object("cni"))
+    if "runtimeConfig" in config:
+        runtime = config.object("runtimeConfig")
+        given = given._replace(
+            ranges=_ranges(runtime),
+            dns=_dns(runtime.object("dns")),
+            aliases=_aliases(runtime, config.text("name")),
+            ports=_ports(runtime),
+        )
+        given = _with_interface(given, runtime)
     return given
+
+
+def _with_interface(given: Requested, source: Fields) -> Requested:
+    """With the MAC and the addresses of a later source, where it has some."""
+    mac = source.mac("mac")
+    addresses = _addresses(source.texts("ips"), source.name("ips"), InvalidConfig)
+    given = given._replace(mac=mac or given.mac, runtime_mac=mac or given.runtime_mac)
+    return given._replace(addresses=addresses, addresses_replace=True) if addresses else given
 
 
 def _listed(text: str) -> Iterable[str]:

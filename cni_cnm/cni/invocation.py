@@ -48,13 +48,14 @@ class Invocation:
         return stated or request.owned(self._caller())
 
     def network(self) -> NetworkSpec:
-        network = request.network_of(self.document, self.config, self.call)
-        from cni_cnm.cni import unused_keys  # not for a DEL
+        from cni_cnm.cni import shared_part, unused_keys  # not for a DEL
 
-        unknown = unused_keys.unknown(self.document, self.config, network.ipam.type)
+        network, unknown, notes = shared_part.read(self.document, self.config, self.call)
+        rest = {key: value for key, value in self.document.items() if key.lower() in shared_part.OF_A_POD}
+        unknown = [*unknown, *unused_keys.unknown_in(rest)]
         if unknown:
             self.warn([f"ignored, because unknown: {', '.join(unknown)}"])
-        self.warn([*unused_keys.notes(self.config, network.ipam.type), *request.portmap_of(self.config)[1]])
+        self.warn(notes)
         return network
 
     def endpoint(self) -> EndpointSpec:

@@ -148,7 +148,8 @@ def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
 
 
 def _bandwidth(config: Fields) -> Bandwidth | None:
-    block, runtime = config.raw("bandwidth"), config.object("runtimeConfig").raw("bandwidth")
+    block = config.raw("bandwidth")
+    runtime = config.object("runtimeConfig").raw("bandwidth") if "runtimeConfig" in config else None
     if block is None and runtime is None:
         return None
     from cni_cnm.cnm.interface import shaping

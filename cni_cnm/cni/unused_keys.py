@@ -61,10 +61,16 @@ def unknown(document: Mapping[str, Json], config: Fields, ipam: str) -> Sequence
     """Keys that are not read, as they were written, each with where it stands. `ipam`: the type that is in effect."""
     read = request.driver_of(config).configuration.keys
     top = [key for key in document if read is not None and not request.is_ours(key.lower()) and key.lower() not in read]
+    return [*top, *unknown_in(document, ipam)]
+
+
+def unknown_in(document: Mapping[str, Json], ipam: str = "") -> Sequence[str]:
+    """The same of the objects in a configuration, without its own keys."""
+    found: list[str] = []
     for key, value in document.items():
         shape = _IPAMS.get(ipam) if key.lower() == "ipam" else _SHAPES.get(key.lower())
-        top += _unknown(value, shape, key)
-    return top
+        found += _unknown(value, shape, key)
+    return found
 
 
 def notes(config: Fields, ipam: str) -> Sequence[str]:

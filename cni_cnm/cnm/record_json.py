@@ -5,7 +5,10 @@ The forms are those on disk since 0.1.0. A value that later versions add is opti
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cni_cnm.model import (
+    PARSED_MAX,
     Address,
     Device,
     Dns,
@@ -23,9 +26,12 @@ from cni_cnm.model import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from cni_cnm.model import Json
 
+
+_ROUTE_NUMBERS = Route._fields[2:]
 
 LATER_OPTIONS = frozenset(("gateway_modes", "masquerade_except"))
 """Options of drivers that 0.1.0 does not know. It would fail on them, so a record has them under a key of their own."""
@@ -39,6 +45,21 @@ def options_to_json(options: Mapping[str, Json]) -> dict[str, Json]:
     return {"options": {key: options[key] for key in options if key not in later}, "later_options": later}
 
 
+def endpoint_options_to_json(options: Any) -> dict[str, Json]:
+    """The same for the record of an endpoint, without texts, numbers and flags that have their default."""
+    try:
+        return _endpoint_options_to_json(options)
+    except TypeError:  # options that have objects in them, which cannot be looked up
+        return _endpoint_options_to_json.__wrapped__(options)
+
+
+@lru_cache(64)
+def _endpoint_options_to_json(options: Any) -> dict[str, Json]:
+    raw, defaults = options.to_json(), getattr(options, "_field_defaults", {})
+    kept = {key for key, value in raw.items() if isinstance(value, list | dict) or value != defaults.get(key, raw)}
+    return options_to_json({key: value for key, value in raw.items() if key in kept})
+
+
 def options_from_json(raw: Mapping[str, Json]) -> Mapping[str, Json]:
     """The options that a record has."""
     return {**raw["options"], **raw["later_options"]} if "later_options" in raw else raw["options"]
@@ -49,7 +70,7 @@ def lease_to_json(lease: Lease | None) -> Json:
         return None
     return {
         "addresses": [[str(a.interface), str(a.gateway) if a.gateway else None] for a in lease.addresses],
-        "routes": [route_to_json(route) for route in lease.routes],
+        "routes": routes_to_json(lease.routes),
         "dns": lease.dns,
     }
 
@@ -60,25 +81,39 @@ def lease_from_json(raw: Json) -> Lease | None:
     nameservers, domain, search, options = raw["dns"]
     return Lease(
         tuple(Address(ip_interface(text), ip_address(gw) if gw else None) for text, gw in raw["addresses"]),
-        tuple(route_from_json(route) for route in raw["routes"]),
+        routes_from_json(raw["routes"]),
         Dns(tuple(nameservers), domain, tuple(search), tuple(options)),
     )
 
 
-def route_to_json(route: Route) -> Json:
-    return {**route._asdict(), "dst": str(route.dst), "gw": str(route.gw) if route.gw else None}
+def routes_to_json(routes: Sequence[Route]) -> Json:
+    return [_route_to_json(route) for route in routes]
 
 
-def route_from_json(raw: Json) -> Route:
-    return Route(**{**raw, "dst": ip_network(raw["dst"]), "gw": ip_address(raw["gw"]) if raw["gw"] else None})
+@lru_cache(PARSED_MAX)
+def _route_to_json(route: Route) -> Json:
+    """Without numbers that are not given."""
+    raw: dict[str, Json] = {"dst": str(route.dst), "gw": str(route.gw) if route.gw else None}
+    raw.update((key, value) for key, value in zip(_ROUTE_NUMBERS, route[2:], strict=True) if value is not None)
+    return raw
 
 
-def port_to_json(port: PortMapping) -> Json:
-    return (*port[:3], str(port.host_ip) if port.host_ip else None, port.size)
+def routes_from_json(raw: Json) -> tuple[Route, ...]:
+    return tuple(
+        Route(**{**one, "dst": ip_network(one["dst"]), "gw": ip_address(one["gw"]) if one["gw"] else None})
+        for one in raw
+    )
 
 
-def port_from_json(protocol: str, host_port: int, container_port: int, host_ip: str | None, size: int) -> PortMapping:
-    return PortMapping(protocol, host_port, container_port, ip_address(host_ip) if host_ip else None, size)
+def ports_to_json(ports: Sequence[PortMapping]) -> Json:
+    return [(*port[:3], str(port.host_ip) if port.host_ip else None, port.size) for port in ports]
+
+
+def ports_from_json(raw: Json) -> tuple[PortMapping, ...]:
+    return tuple(
+        PortMapping(protocol, host_port, container_port, ip_address(host_ip) if host_ip else None, size)
+        for protocol, host_port, container_port, host_ip, size in raw
+    )
 
 
 def portmap_from_json(

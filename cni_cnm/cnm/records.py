@@ -12,18 +12,20 @@ from cni_cnm.cnm.interface import default_routes
 from cni_cnm.cnm.record_json import (
     device_from_json,
     device_to_json,
+    endpoint_options_to_json,
     lease_from_json,
     lease_to_json,
     options_from_json,
     options_to_json,
-    port_from_json,
-    port_to_json,
     portmap_from_json,
-    route_from_json,
-    route_to_json,
+    ports_from_json,
+    ports_to_json,
+    routes_from_json,
+    routes_to_json,
     tuning_from_json,
 )
 from cni_cnm.drivers import EndpointPlan, drivers
+from cni_cnm.memo import Memo
 from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.record_reader import read
@@ -31,7 +33,8 @@ from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from cni_cnm.drivers import Options, Role
     from cni_cnm.firewall import Policy
@@ -232,37 +235,24 @@ class EndpointRecord(NamedTuple):
         return f"{self.network}/{self.container_id[:12] or self.name}/{self.ifname or '-'}"
 
     def to_json(self) -> Json:
-        return {
-            "schema": SCHEMA,
-            **dict(zip(_ENDPOINT_KEYS, self, strict=True)),
-            **options_to_json(self.options.to_json()),
-            "lease": lease_to_json(self.lease),
-            "device": device_to_json(self.device),
-            "ports": [port_to_json(port) for port in self.ports],
-            "wanted": [port_to_json(port) for port in self.requested_ports],
-            "default_routes": [route_to_json(route) for route in self.default_routes],
-        }
+        """Without fields that have their default. Readers of every release take the default for what is not there."""
+        fields = zip(_ENDPOINT_KEYS, self, _ENDPOINT_DEFAULTS, strict=True)
+        raw: dict[str, Json] = {key: value for key, value, default in fields if value is not default}
+        raw["schema"] = SCHEMA
+        for key, (convert, _) in _CONVERTED.items():
+            if key in raw:
+                raw[key] = convert(raw[key])
+        raw.update(endpoint_options_to_json(self.options))
+        return raw
 
     @classmethod
     def from_json(cls, raw: Json) -> EndpointRecord:
-        return cls(
-            **{
-                **_fields(raw, _ENDPOINT_KEYS, cls._fields),
-                "options": drivers.get(raw["driver"]).restore(options_from_json(raw)),
-                "lease": lease_from_json(raw.get("lease")),
-                "device": device_from_json(raw.get("device")),
-                "default_routes": tuple(route_from_json(route) for route in raw.get("default_routes", ())),
-                "holder": _holder(*raw["holder"]),
-                "aliases": tuple(raw.get("aliases", ())),
-                "ports": tuple(port_from_json(*port) for port in raw.get("ports", ())),
-                "requested_ports": tuple(port_from_json(*port) for port in raw.get("wanted", ())),
-                "portmap": portmap_from_json(*raw.get("portmap", ())),
-                "bandwidth": Bandwidth(*raw["bandwidth"]) if raw.get("bandwidth") else None,
-                "pod": Pod(*raw.get("pod", ())),
-                "tuning": tuning_from_json(raw.get("tuning")),
-                "tuning_before": tuning_from_json(raw.get("before")),
-            }
-        )
+        fields = _fields(raw, _ENDPOINT_KEYS, cls._fields)
+        for key, (_, convert) in _CONVERTED.items():
+            if key in raw:
+                fields[_FIELD.get(key, key)] = convert(raw[key])
+        fields["options"] = drivers.get(raw["driver"]).restore(options_from_json(raw))
+        return cls(**fields)
 
 
 def _holder(container_id: str, ifname: str) -> tuple[str, str]:
@@ -283,9 +273,27 @@ _KEY = {
     "requested_ports": "wanted",
 }
 """Fields whose JSON key has another name: the key is the one that 0.1.0 writes and reads."""
+_FIELD = {key: field for field, key in _KEY.items()}
 _NETWORK_KEYS = tuple(_KEY.get(field, field) for field in NetworkRecord._fields)
 _POOL_KEYS = tuple(_KEY.get(field, field) for field in PoolRecord._fields)
 _ENDPOINT_KEYS = tuple(_KEY.get(field, field) for field in EndpointRecord._fields)
+_ENDPOINT_DEFAULTS = tuple(EndpointRecord._field_defaults.get(field, _KEY) for field in EndpointRecord._fields)
+"""A field without a default has what no field is equal to."""
+_CONVERTED: Mapping[str, tuple[Callable[[Any], Json], Callable[[Json], Any]]] = {
+    "lease": (lease_to_json, lease_from_json),
+    "device": (device_to_json, device_from_json),
+    "default_routes": (routes_to_json, routes_from_json),
+    "holder": (tuple, lambda raw: _holder(*raw)),
+    "aliases": (tuple, tuple),
+    "ports": (ports_to_json, ports_from_json),
+    "wanted": (ports_to_json, ports_from_json),
+    "portmap": (tuple, lambda raw: portmap_from_json(*raw)),
+    "bandwidth": (tuple, lambda raw: Bandwidth(*raw) if raw else None),
+    "pod": (tuple, lambda raw: Pod(*raw)),
+    "tuning": (tuple, tuning_from_json),
+    "before": (tuple, tuning_from_json),
+}
+"""Of an endpoint's record, by JSON key: values that JSON does not have as they are, to JSON and back."""
 
 
 def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Json]:
@@ -296,8 +304,14 @@ def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[s
 # loading and listing; an empty record counts as none ----------------------------------------------------------------
 
 
+_networks: Memo[NetworkRecord] = Memo()
+
+
 def load_network(store: Store, name: str) -> NetworkRecord | None:
-    return read(store, NETWORKS, name, NetworkRecord.from_json)
+    def make(raw: Json) -> NetworkRecord:
+        return _networks.get(name, (raw,), lambda: NetworkRecord.from_json(raw))
+
+    return read(store, NETWORKS, name, make)
 
 
 def network_records(store: Store) -> Iterator[NetworkRecord]:

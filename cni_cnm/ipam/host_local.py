@@ -16,6 +16,7 @@ from cni_cnm.fields import Fields
 from cni_cnm.ipam import ranges, routes
 from cni_cnm.ipam.contract import LOCAL_SPACE, PoolStatus
 from cni_cnm.ipam.leases import Leases
+from cni_cnm.memo import Memo
 from cni_cnm.model import Address, Dns, Lease, Subnet, ip_address, ip_interface
 from cni_cnm.state.store import ENDPOINTS
 
@@ -27,19 +28,23 @@ if TYPE_CHECKING:
     from cni_cnm.ipam.ranges import RangeSet
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json, Route
 
+_parsed: Memo[tuple[str, tuple[RangeSet, ...], tuple[Route, ...], str]] = Memo()
 _TRIES = 64
 """Addresses that are tried one by one before the folder is listed."""
 
 
 def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> HostLocal:
     """Keys of `spec.config`: subnet, rangeStart, rangeEnd, gateway, ranges, routes, dataDir, resolvConf."""
-    ipam = Fields(spec.config, "ipam.")
-    return HostLocal(
-        Leases(network, folder_of(network, ipam, host), host),
-        ranges.parse(ipam, endpoint.ranges if endpoint else ()),
-        routes.read(ipam),
-        ipam.text("resolvConf"),
-    )
+    requested = endpoint.ranges if endpoint else ()
+
+    def parse() -> tuple[str, tuple[RangeSet, ...], tuple[Route, ...], str]:
+        ipam = Fields(spec.config, "ipam.")
+        folder = folder_of(network, ipam, host)
+        return folder, ranges.parse(ipam, requested), routes.read(ipam), ipam.text("resolvConf")
+
+    given = spec.config, tuple(requested), host.settings.leases_dir
+    folder, sets, listed, resolv_conf = _parsed.get(network, given, parse)
+    return HostLocal(Leases(network, folder, host), sets, listed, resolv_conf)
 
 
 def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> HostLocal:

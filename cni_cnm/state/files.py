@@ -17,6 +17,7 @@ import json
 import os
 
 from cni_cnm.errors import DamagedRecord, IoFailed, root_hint
+from cni_cnm.memo import Memo
 from cni_cnm.state import small_files
 from cni_cnm.state.lock import Lock
 from cni_cnm.state.store import DURABLE, hint
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
 
 _SUFFIX = ".json"
+_decoded: Memo[Json] = Memo()
+"""Of records that many requests read. They are read from the disk each time, and decoded when they have changed."""
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class FileStore:
@@ -52,6 +56,8 @@ class FileStore:
         if not content.strip(b"\0 \n"):
             return None  # a power cut may leave this: the rename was on the disk, the data was not
         try:
+            if kind in DURABLE:
+                return _decoded.get(path, (content,), lambda: json.loads(content))
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise DamagedRecord(f"the record {path} is not JSON: {error}", hint=hint(kind)) from error
@@ -64,7 +70,7 @@ class FileStore:
 
     def put(self, kind: str, name: str, value: Json) -> None:
         path = self._path(kind, name)
-        data = json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+        data = _ENCODE(value).encode()
         try:
             small_files.replace(path, data, durable=kind in DURABLE)
         except OSError as error:

@@ -44,7 +44,10 @@ class Store(Protocol):
     """Names are safe as file names: every frontend validates them. Methods raise IoFailed if the store fails."""
 
     def get(self, kind: str, name: str) -> Json | None:
-        """The record; None if there is none, or if it is empty. DamagedRecord if it is no JSON."""
+        """The record; None if there is none, or if it is empty. The caller does not change what it gets.
+
+        DamagedRecord if it is no JSON.
+        """
 
     def has(self, kind: str, name: str) -> bool:
         """Whether there is a record, without reading it."""

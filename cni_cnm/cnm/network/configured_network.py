@@ -6,6 +6,7 @@ from typing import Any
 
 from cni_cnm import ipam
 from cni_cnm.drivers import drivers
+from cni_cnm.memo import Memo
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -54,11 +55,19 @@ class ConfiguredNetwork(NamedTuple):
         return self.spec.name
 
 
+_options: Memo[tuple[Driver[Any], Options, Role]] = Memo()
+
+
 def read(spec: NetworkSpec) -> ConfiguredNetwork:
     """InvalidConfig for options that the driver refuses."""
     driver = drivers.get(spec.driver)
-    options = driver.options(spec)
-    return ConfiguredNetwork(spec, driver, options, driver.role(options), addressing_of(spec))
+
+    def parse() -> tuple[Driver[Any], Options, Role]:
+        options = driver.options(spec)
+        return driver, options, driver.role(options)
+
+    given = spec.driver, id(driver), spec.options, spec.internal, spec.ipam.type, spec.ipam.config
+    return ConfiguredNetwork(spec, *_options.get(spec.name, given, parse), addressing_of(spec))
 
 
 def addressing_of(spec: NetworkSpec) -> Addressing:

@@ -108,8 +108,10 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
 
 def is_current(record: NetworkRecord, network: ConfiguredNetwork) -> bool:
     """True if the network was made completely, from the same configuration."""
-    requested = describe_again(network, record)
-    return not record.pending and same_configuration(record, requested)
+    ipam_config = network.addressing.with_recorded_subnets(record).config
+    spec = network.spec
+    requested = (spec.name, spec.driver, network.options, spec.ipam.type, ipam_config, spec.internal)
+    return not record.pending and _configured(record) == requested
 
 
 def same_configuration(old: NetworkRecord, new: NetworkRecord) -> bool:
@@ -130,14 +132,6 @@ def _shown(record: NetworkRecord) -> str:
     return ", ".join(str(subnet) for subnet in subnets_of(record)) or "none"
 
 
-def _configured(record: NetworkRecord) -> NetworkRecord:
-    """The record with only what follows from the configuration."""
-    return record._replace(
-        created=0.0,
-        labels={},
-        owns_data_path=True,
-        docker_networks=(),
-        owner="",
-        pending=False,
-        published_only=False,
-    )
+def _configured(record: NetworkRecord) -> tuple[object, ...]:
+    """Of the record what follows from the configuration."""
+    return record.name, record.driver, record.options, record.ipam_type, record.ipam, record.internal
