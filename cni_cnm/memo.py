@@ -1,7 +1,7 @@
 """What was made from the same input before: every pod of a network brings the same configuration.
 
 The whole input is compared, byte by byte, so a value is never older than what it was made from. Values are shared by
-all requests of the process: nobody changes them.
+all requests of the process: none of them changes one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FORMAT = 2
 
 
 class Memo(Generic[V]):
-    """The last value for each name. Of more than NAMES_MAX names none is kept longer than until the next one comes."""
+    """The last value for each name. With NAMES_MAX names it is full, and begins anew."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[bytes, V]] = {}
