@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
 
+_REPAIR = "`cni-cnm repair` puts it right, unless another program made the bridge"
 PORTS_MAX = 1023
 """BR_MAX_PORTS less the reserved port 0 (net/bridge/br_private.h)."""
 
@@ -226,11 +227,11 @@ class BridgeDriver(Driver[BridgeOptions]):
     def check_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> None:
         bridge = host.link(options.bridge)
         if bridge is None or bridge.kind != "bridge" or bridge.name != options.bridge:
-            raise CheckFailed(f"the bridge {options.bridge} is missing")
+            raise CheckFailed(f"the bridge {options.bridge} is missing", hint=_REPAIR)
         if not bridge.up:
-            raise CheckFailed(f"the bridge {options.bridge} is down")
+            raise CheckFailed(f"the bridge {options.bridge} is down", hint=_REPAIR)
         if options.promisc and not bridge.promisc:
-            raise CheckFailed(f"the bridge {options.bridge} is not promiscuous")
+            raise CheckFailed(f"the bridge {options.bridge} is not promiscuous", hint=_REPAIR)
         if options.is_gateway:
             gateway.check(options, bridge, gateway.of(plan.addresses), host)
         port = host.link(plan.host_ifname)

@@ -89,7 +89,9 @@ def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], h
     if link is None:
         raise CheckFailed(f"the gateway's link {vlans.gateway_port(options)} is missing")
     for address in _lacking(wanted, host.addresses(link.ifindex)):
-        raise CheckFailed(f"{link.name} does not have the gateway address {address}")
+        raise CheckFailed(
+            f"{link.name} does not have the gateway address {address}", hint="`cni-cnm repair` puts it back"
+        )
     host_routing.check_forwarding((address.version for address in wanted), host)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Nft
 
-_HINT = "was the ruleset flushed? The next ADD puts it back"
+_HINT = "was the ruleset flushed? `cni-cnm repair` puts it back"
 
 
 def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
@@ -40,9 +40,9 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
     key = foreign_accepts.key_of(record, policy)
     missing = foreign_accepts.missing(host, key, policy)
     if missing:
-        raise CheckFailed(missing, hint="the next ADD puts it back")
+        raise CheckFailed(missing, hint="`cni-cnm repair` puts it back")
     if policy.isolates and (unisolated := foreign_bridges.missing(host)):
-        raise CheckFailed(unisolated, hint="the next ADD puts it back")
+        raise CheckFailed(unisolated, hint="`cni-cnm repair` puts it back")
     obstacles = foreign_accepts.of_addresses(foreign_accepts.look_for_obstacles(host, key, policy), record.addresses)
     for obstacle in obstacles:
         if obstacle.certain:
