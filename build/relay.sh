@@ -1,5 +1,6 @@
 #!/bin/sh
 # Compile the relay: build/relay.sh OUTPUT [FLAG…]. PYTHON and CC choose the tools; flags given replace -O2 -static -s.
+# SOURCE is another file that includes relay.c, for tests.
 set -eu
 output=$1
 shift
@@ -15,4 +16,4 @@ print('-DVERSION=' + dumps(__version__), '-DVERSION_REPLY=' + dumps(answer()), s
 " "$root")
 IFS='
 '
-exec "${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror $line "$@" -o "$output" "$root/build/relay.c"
+exec "${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror $line "$@" -o "$output" "${SOURCE:-$root/build/relay.c}"

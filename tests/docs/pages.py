@@ -23,6 +23,7 @@ PAGES = tuple(
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
         ROOT / "conf" / "README.md",
         *sorted((ROOT / "docs").rglob("*.md")),
     )

@@ -87,7 +87,11 @@ def test_docstrings_are_short(folder: str) -> None:
 
 def files(folder: str) -> list[Path]:
     found = sorted(path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return [path for path in found if path.suffix not in (".svg", ".md", ".json", ".typed") and path != Path(__file__)]
+    return [
+        path
+        for path in found
+        if path.suffix not in (".svg", ".md", ".json", ".typed", ".bin") and path != Path(__file__)
+    ]
 
 
 def texts(path: Path) -> Iterator[str]:

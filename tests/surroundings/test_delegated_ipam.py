@@ -13,6 +13,8 @@ import pytest
 from tests.program import ROOT
 from tests.side import REFERENCE, Side
 from tests.surroundings.configs import network
+from tests.system.daemon import Daemon
+from tests.system.relay import compile_relay
 
 
 def program(side: Side, name: str, script: str) -> str:
@@ -161,3 +163,41 @@ def test_a_gateway_that_cannot_be_put_on_the_bridge(side: Side) -> None:
     assert side.node.links("/run/netns/c1") == {"lo"}
     assert Path(side.node.path("/run/cni-cnm/endpoints")).exists()
     assert not side.node.files("/run/cni-cnm/endpoints")
+
+
+# what one is allowed --------------------------------------------------------
+
+SHOWS = """
+cat >/dev/null
+{
+    grep -E '^(Cap|NoNewPrivs|Seccomp|Uid|Groups)' /proc/self/status
+    umask
+    ulimit -a
+    env | sort
+    ls /proc/self/fd | wc -l
+} >/run/allowed
+tr '\\0' ' ' </proc/$PPID/cmdline >/run/parent
+echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.0.2/24"}]}'
+"""
+
+
+def test_it_is_allowed_the_same_with_the_service(side: Side, tmp_path: Path) -> None:
+    """Capabilities, umask, limits, environment and descriptors are those that it has without one."""
+    side.container("c1")
+    relay = compile_relay(tmp_path / "relay")
+    environ = {"CNI_PATH": program(side, "shows", SHOWS), "CNI_CNM_PROGRAM": str(side.executable)}
+    service: Daemon | None = None
+    seen = []
+    for serving in (False, True):
+        if serving:
+            service = Daemon(side.node, str(side.executable), "serve")
+            service.wait(side.node.path("/run/cni-cnm/service.sock").exists)
+        conf = network(ipam={"type": "shows"})
+        side.add(conf, executable=relay, env=environ).ok()
+        lines = side.node.path("/run/allowed").read_text().splitlines()
+        seen.append([line for line in lines if not line.startswith("CNI_CNM_REQUEST=")])
+        assert ("serve" in side.node.path("/run/parent").read_text()) is serving
+        side.delete(conf, executable=relay, env=environ).ok()
+    assert service is not None
+    service.stop()
+    assert seen[0] == seen[1]
