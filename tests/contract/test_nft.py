@@ -159,6 +159,24 @@ def test_elements(nft: Nft) -> None:
     assert set(nft.elements(TABLE)) == {ONE, SIX, PORT, MEMBER}
 
 
+def test_any_label(nft: Nft) -> None:
+    """The comment of an element is what `comment` makes of a text, and comes back as it was put."""
+
+    @settings(max_examples=50)
+    @given(labels=st.lists(st.text() | st.text("\"'\\\n\t,{}:$*;# ", max_size=200), min_size=1, max_size=10))
+    def check(labels: list[str]) -> None:
+        put = tuple(
+            ONE._replace(key=f"10.0.1.{number}", comment=comment("id", label)) for number, label in enumerate(labels)
+        )
+        assert max(len(element.comment.encode()) for element in put) <= 128
+        nft.commit(Transaction(DECLARE, put))
+        assert set(nft.elements(TABLE, "m")) == set(put)
+        assert nft.find(put) == list(put)
+        nft.commit(Transaction(remove=put))
+
+    check()
+
+
 def test_find(nft: Nft) -> None:
     """Of each key what is there, with its own value and comment; another key, set or table holds nothing."""
     some = Element(TABLE, "ranges", "6 . 8000-8100", "10.0.0.5", "who, {else}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cni_cnm.errors import CnmError, DamagedRecord
-from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortMapping
+from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, Json, NetworkSpec, PortMapping
+from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.record_reader import checked
 from tests.unit.drivers.world import World
 
 NETWORK = NetworkSpec(
@@ -135,3 +137,64 @@ def test_a_container_whose_record_is_damaged(wrong: bytes, tmp_path: Path) -> No
     if wrong:
         assert not any(element.owner == KEY.id[:12] for element in made.nft.elements("inet cni_cnm"))
     made.attach(NETWORK)
+
+
+class Part(NamedTuple):
+    name: str
+
+
+class Whole(NamedTuple):
+    """A field of each annotation that records have."""
+
+    text: str = ""
+    number: int = 0
+    flag: bool = False
+    time: float = 0.0
+    texts: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    pair: tuple[str, str] = ("", "")
+    parts: tuple[Part, ...] = ()
+    mapping: Mapping[str, str] = {}
+    numbered: Mapping[str, int] = {}
+    json: Json = None
+    part: Part | None = None
+    parsed: object = ()
+    maybe: str | None = None
+
+
+GOOD: list[tuple[str, Any]] = [
+    ("text", "a"), ("number", 7), ("flag", True), ("time", 1.5), ("time", 1), ("texts", ("a", "b")), ("numbers", (1,)),
+    ("pair", ("a", "b")), ("parts", (Part("a"),)), ("mapping", {"a": "b"}), ("numbered", {"a": 1}), ("json", [{}]),
+    ("json", None), ("part", Part("a")), ("part", None), ("parsed", object()), ("maybe", "a"), ("maybe", None),
+]  # fmt: skip
+BAD: list[tuple[str, Any]] = [
+    ("text", 7), ("text", None), ("text", ["a"]), ("number", "7"), ("number", True), ("number", 1.5), ("flag", 1),
+    ("flag", "yes"), ("time", "now"), ("time", True), ("texts", ["a"]), ("texts", ("a", 7)), ("texts", "a"),
+    ("numbers", ("a",)), ("numbers", (True,)), ("pair", ("a", None)), ("parts", (Part(7),)),  # type: ignore[arg-type]
+    ("parts", (None,)), ("parts", ({},)), ("parts", ([],)), ("mapping", {"a": 1}), ("mapping", {"a": None}),
+    ("mapping", ()), ("numbered", {"a": "b"}), ("part", Part(None)), ("part", {}),  # type: ignore[arg-type]
+    ("part", []), ("parsed", None), ("parsed", []), ("parsed", {}), ("maybe", 7), ("maybe", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), GOOD)
+def test_a_field_of_its_annotation(field: str, value: Any) -> None:
+    """The value comes back as it is; so does one that is no named tuple."""
+    whole = Whole(**{field: value})
+    assert checked(whole) is whole
+    assert checked(value) is value
+
+
+@pytest.mark.parametrize(("field", "value"), BAD)
+def test_a_field_of_another_type(field: str, value: Any) -> None:
+    """The error names the field and shows the value, cut."""
+    with pytest.raises(TypeError) as refused:
+        checked(Whole(**{field: value}))
+    assert str(refused.value).split()[0] in (field, "name")
+
+
+def test_a_long_value_is_cut() -> None:
+    """The error stays a sentence."""
+    with pytest.raises(TypeError) as refused:
+        checked(Whole(text=["x" * 100]))  # type: ignore[arg-type]
+    assert str(refused.value) == f"text is ['{'x' * 38}"
