@@ -26,6 +26,24 @@ if not os.environ.get("CI"):  # there hypothesis has a profile of its own: no de
     settings.register_profile("patient", deadline=None, max_examples=int(os.environ.get("CNI_CNM_EXAMPLES", "100")))
     settings.load_profile("patient")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `long` the cases of a test that its mark `quick` does not name. UsageError for a name of no case."""
+    cases: dict[str, set[str]] = {}
+    for item in items:
+        mark = item.get_closest_marker("quick")
+        if mark is not None and isinstance(item, pytest.Function):
+            cases.setdefault(item.nodeid.partition("[")[0], set()).add(item.callspec.id)
+            if item.callspec.id not in mark.args:
+                item.add_marker("long")
+    for item in items:
+        known = cases.get(item.nodeid.partition("[")[0], set())
+        mark = item.get_closest_marker("quick")
+        if mark is not None and len(known) > 1 and not known >= set(mark.args):
+            raise pytest.UsageError(f"{item.nodeid}: no case is called {sorted(set(mark.args) - known)}")
+
+
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _MNT_DETACH = 2

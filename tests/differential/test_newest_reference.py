@@ -57,6 +57,7 @@ KEYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("keys", KEYS.values(), ids=KEYS)
 @pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+@pytest.mark.quick("1.1.0-dual", "1.0.0-masquerade in nftables", "1.1.0-isolated ports")
 def test_bridge(mine: Side, reference: Side, version: str, keys: dict[str, Any]) -> None:
     """The same result, links, addresses, routes, sysctls and leases."""
     config = bridge(version, **keys)

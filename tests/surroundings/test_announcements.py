@@ -70,11 +70,8 @@ def listening(side: Side, container: str) -> Iterator[set[str]]:
     heard.update(listener.communicate(timeout=20)[0].splitlines())
 
 
-LOADS = [pytest.param(0, marks=pytest.mark.long), 3]
-"""Busy processes. On a machine that does nothing else, less can go wrong."""
-
-
-@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("load", [0, 3])
+@pytest.mark.quick("3")
 def test_each_new_holder_is_heard(side: Side, load: int) -> None:
     """A neighbour hears every container that comes to an address, in both families, also on a busy machine."""
     side.container("listener")
@@ -89,7 +86,8 @@ def test_each_new_holder_is_heard(side: Side, load: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("load", [0, 3])
+@pytest.mark.quick("3-4", "3-6")
 def test_a_reused_address_answers_at_once(side: Side, version: int, load: int) -> None:
     """Neighbour and host knew the address by another MAC, and their first packet to the new holder is answered."""
     for name in ("neighbour", "old", "new"):

@@ -22,6 +22,7 @@ def foreign_bridge(side: Side, name: str = "br-net") -> None:
 
 
 @pytest.mark.parametrize("gateway", [True, False])
+@pytest.mark.quick("True")
 def test_a_bridge_made_by_others_keeps_its_mac(side: Side, gateway: bool) -> None:
     """Containers come and go; the bridge's MAC stays, and each result says it."""
     foreign_bridge(side)
@@ -121,6 +122,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
+@pytest.mark.quick("bridge", "cnm")
 def test_an_mtu_too_small_for_ipv6_is_refused(side: Side, config: dict[str, object]) -> None:
     """With a sentence that names both, before anything is made."""
     side.container("c1")

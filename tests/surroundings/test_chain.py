@@ -27,6 +27,7 @@ LOOPBACK: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("previous", LOOPBACK.values(), ids=LOOPBACK.keys())
+@pytest.mark.quick("1.0", "0.2")
 def test_behind_loopback_the_interface_is_ours(side: Side, previous: dict[str, Any]) -> None:
     """A list that begins with loopback, as Nomad's: with addresses, and as a network without."""
     side.container("c1")
@@ -83,6 +84,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
+@pytest.mark.quick("portmap", "with an ipam")
 def test_a_list_in_which_every_entry_is_ours(side: Side, entry: dict[str, Any]) -> None:
     """Every `type` was changed: refused with the sentence that says how to write it; DEL of all leaves nothing."""
     side.container("c1")
@@ -134,6 +136,7 @@ AGAIN = {
 
 
 @pytest.mark.parametrize(("command", "sentence"), AGAIN.values(), ids=AGAIN.keys())
+@pytest.mark.quick("mac", "own route", "added address")
 def test_check_finds_what_prevresult_promises(side: Side, command: str, sentence: str) -> None:
     """What the list's result says and the container does not have is named, also of other plugins."""
     side.container("c1")

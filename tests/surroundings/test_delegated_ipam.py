@@ -66,14 +66,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-REPEATED = ("bridge", "cnm")
-"""Kinds that differ from another one in the configuration only."""
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [pytest.param(keys, marks=pytest.mark.long if kind in REPEATED else (), id=kind) for kind, keys in KINDS.items()],
-)
+@pytest.mark.parametrize("keys", KINDS.values(), ids=KINDS.keys())
+@pytest.mark.quick("bridge as gateway", "macvlan")
 def test_dhcp(side: Side, dhcp: subprocess.Popen[str], keys: dict[str, Any]) -> None:
     """The lease is for the interface's own MAC, the address is on it, and all goes with DEL."""
     side.container("c1")
@@ -136,6 +130,7 @@ NO_ADDRESS = {
 
 
 @pytest.mark.parametrize("answer", NO_ADDRESS.values(), ids=NO_ADDRESS.keys())
+@pytest.mark.quick("empty list", "nothing")
 def test_an_answer_without_addresses_is_an_error(side: Side, answer: str) -> None:
     """As in the reference. The executable hears a DEL, and nothing is left."""
     script = f"cat >/dev/null; echo $CNI_COMMAND >>/run/ipam/log; [ $CNI_COMMAND = ADD ] && echo '{answer}'; exit 0"

@@ -140,6 +140,7 @@ def test_a_destination_that_another_plugin_has(side: Side, version: int) -> None
     ("metric", "key"),
     [("", "routes"), ("500", "isDefaultGateway"), pytest.param("500", "routes", marks=pytest.mark.long)],
 )
+@pytest.mark.quick("500-isDefaultGateway-6", "-routes-4")
 def test_another_plugins_default_route_stays(side: Side, version: int, metric: str, key: str) -> None:
     """Whatever its metric; ours is not added, the result does not list it, and DEL takes nothing away."""
     side.container("c1")

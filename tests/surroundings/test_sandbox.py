@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.side import Side
@@ -58,13 +56,8 @@ BREAKAGES = {
 }
 
 
-def breakages(*quick: str) -> list[Any]:
-    """All of them; those that are not `quick` in a long run only."""
-    marked = {name: () if name in quick else pytest.mark.long for name in BREAKAGES}
-    return [pytest.param(command, marks=marked[name], id=name) for name, command in BREAKAGES.items()]
-
-
-@pytest.mark.parametrize("command", breakages("gone", "down"))
+@pytest.mark.parametrize("command", BREAKAGES.values(), ids=BREAKAGES.keys())
+@pytest.mark.quick("gone", "down")
 def test_del_beside_a_broken_sibling(both: Side, command: str) -> None:
     """The first network's DEL succeeds, and no interface gets a default route that it cannot have."""
     both.node.run("ip", *command.split(), netns="/run/netns/c1").ok()
@@ -75,7 +68,8 @@ def test_del_beside_a_broken_sibling(both: Side, command: str) -> None:
     assert not both.node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes")
 
 
-@pytest.mark.parametrize("command", breakages("unaddressed"))
+@pytest.mark.parametrize("command", BREAKAGES.values(), ids=BREAKAGES.keys())
+@pytest.mark.quick("unaddressed")
 def test_add_beside_a_broken_sibling(both: Side, command: str) -> None:
     """A third network's ADD succeeds; if the broken one had the default route, the newcomer has it."""
     both.node.run("ip", *command.replace("eth1", "eth0").split(), netns="/run/netns/c1").ok()

@@ -32,6 +32,7 @@ FULL = {"blocks": "size=16k", "inodes": "size=256k,nr_inodes=3"}
 
 @pytest.mark.parametrize("options", FULL.values(), ids=FULL.keys())
 @pytest.mark.parametrize("folder", ["/run/cni-cnm", "/var/lib/cni-cnm", "/var/lib/cni/networks"])
+@pytest.mark.quick("/run/cni-cnm-inodes", "/var/lib/cni-cnm-blocks", "/var/lib/cni/networks-inodes")
 def test_a_folder_that_is_full(side: Side, folder: str, options: str) -> None:
     """No space or no inode is left in one of the folders that an ADD writes to."""
     if form() == "service" and folder == "/run/cni-cnm":

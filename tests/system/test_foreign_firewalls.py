@@ -76,6 +76,7 @@ def ping(side: Side, address: str, container: str) -> bool:
     ["{family} saddr @bad drop", "{family} saddr @bad counter log drop", "{family} saddr @bad jump logdrop"],
     ids=["set", "statements", "shared"],
 )
+@pytest.mark.quick("set-ACCEPT-ip6", "statements-DROP-ip", "shared-ACCEPT-ip")
 def test_a_block_list_counts(side: Side, policy: str, rule: str, family: str) -> None:
     """A native rule in iptables' chain blocks a client of a published port as it did without a network of ours."""
     client, bad = ("192.0.2.1", "192.0.2.9") if family == "ip" else ("2001:db8::1", "2001:db8::9")
@@ -129,6 +130,7 @@ def test_a_table_that_iptables_cannot_print(side: Side, rule: str) -> None:
 
 @pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
+@pytest.mark.quick("nft-ACCEPT", "legacy-DROP")
 def test_the_administrators_chain(side: Side, policy: str, backend: str) -> None:
     """It is entered first, whatever FORWARD's policy is and whatever else FORWARD accepts, and from when it exists."""
     config = conf(firewall={"iptablesAdminChainName": "ADMIN"})
@@ -149,6 +151,7 @@ def test_the_administrators_chain(side: Side, policy: str, backend: str) -> None
 
 
 @pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.quick("mangle", "bridge")
 def test_a_chain_that_is_not_changed_is_told(side: Side, chain: str) -> None:
     """ADD and STATUS warn, CHECK fails, nothing is put there; with the chain it all ends."""
     nft(side, *CHAINS[chain])
@@ -302,6 +305,7 @@ def foreign(side: Side) -> str:
     ],
 )
 @pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
+@pytest.mark.quick("DROP-keys0-False", "ACCEPT-keys1-True", "ACCEPT-keys5-False", "DROP-keys6-True")
 def test_the_lan(side: Side, keys: dict[str, Any], reached: bool, policy: str) -> None:
     """Another host reaches a pod by its address where the network says so; by a published port always."""
     run(side, f"iptables-nft -P FORWARD {policy}")
@@ -393,6 +397,7 @@ add rule ip docker-bridges raw-PREROUTING ip daddr {address} iifname != "docker0
 
 
 @pytest.mark.parametrize("rules", ["28, iptables", "29, nftables"])
+@pytest.mark.quick("29, nftables")
 def test_newer_dockers_rules(side: Side, rules: str) -> None:
     """Beside them our pods go out and are reached by published ports; of Docker's containers the same, no more."""
     foreign(side)

@@ -72,6 +72,7 @@ def test_a_subnet_that_has_an_owner_on_the_command_line(side: Side) -> None:
 
 @pytest.mark.parametrize("profile", [net, reference], ids=["cnm", "reference"])
 @pytest.mark.parametrize("follow", ["remove", "widen"])
+@pytest.mark.quick("remove-cnm", "widen-reference")
 def test_exhausted_addresses(side: Side, profile: Callable[..., Conf], follow: str) -> None:
     """A container less, or a wider range; the folder named in the hint has the leases."""
     config = profile("10.60.0.0/30")
@@ -112,6 +113,7 @@ EDITS = [
 
 @pytest.mark.parametrize("follow", ["remove", "name"])
 @pytest.mark.parametrize(("before", "after"), EDITS)
+@pytest.mark.quick("before0-after0-name", "before3-after3-remove", "before5-after5-remove")
 def test_an_edit_of_a_network_in_use(side: Side, before: Conf, after: Conf, follow: str) -> None:
     """Every alternative of the hint, for every edit that is refused."""
     side.add(before).ok()
@@ -216,6 +218,7 @@ def test_a_bridge_with_another_gateway_in_the_cnm_profile(side: Side) -> None:
 
 @pytest.mark.parametrize("profile", [net, reference], ids=["cnm", "reference"])
 @pytest.mark.parametrize("follow", ["mtu", "subnet"])
+@pytest.mark.quick("mtu-cnm", "subnet-reference")
 def test_an_mtu_too_small_for_ipv6(side: Side, profile: Callable[..., Conf], follow: str) -> None:
     """A greater mtu, or no IPv6 subnet."""
     hinted(side.add(profile(FOUR, SIX, mtu=1279)), 7, "set mtu to 1280 or more, or leave out the IPv6 subnet")
@@ -237,6 +240,7 @@ def test_a_gateway_outside_its_subnet(side: Side, follow: str) -> None:
 
 @pytest.mark.parametrize("subnet", ["0.0.0.0/0", "127.1.0.0/24"])
 @pytest.mark.parametrize("followed", ["10.200.0.0/16", "fd00:200::/64"])
+@pytest.mark.quick("10.200.0.0/16-127.1.0.0/24")
 def test_a_special_subnet(side: Side, subnet: str, followed: str) -> None:
     """Each subnet that the hint proposes."""
     hinted(side.add(net(subnet)), 7, followed)

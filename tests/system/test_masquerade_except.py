@@ -69,6 +69,7 @@ def elements(side: Side) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.quick("cnm", "reference ptp")
 def test_where_pods_keep_their_address(side: Side, kind: str) -> None:
     """Of both families; elsewhere they have the host's. It decides no profile."""
     config = conf(**NETWORKS[kind], masqueradeExcept=EXCEPT)

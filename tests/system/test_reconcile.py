@@ -150,6 +150,7 @@ def test_the_service_looks_when_it_starts(side: Side) -> None:
 
 
 @pytest.mark.parametrize("by", ["repair", "service"])
+@pytest.mark.quick("service")
 def test_a_bridge_of_0_1_0_keeps_its_mtu(side: Side, by: str) -> None:
     """It was made with the uplink's MTU, and the kernel gives it 1500 with its last port: the next pod had that."""
     node, config = side.node, {"cniVersion": "1.0.0", "name": "wide", "ipam": {"subnet": "10.63.0.0/24"}}

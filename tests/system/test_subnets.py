@@ -43,6 +43,7 @@ def refused(side: Side, config: dict[str, Any], code: int, *words: str) -> None:
     [(FOUR, FOUR), (SIX, SIX), ("10.60.0.0/16", FOUR), (FOUR, "10.60.0.0/16")],
     ids=["same", "same IPv6", "wider", "narrower"],
 )
+@pytest.mark.quick("same IPv6", "narrower")
 def test_a_subnet_of_another_network(side: Side, mine: str, theirs: str) -> None:
     """Refused with the names of both networks; `allowOverlap` makes it a warning."""
     side.add(net(theirs, name="first")).ok()
@@ -218,6 +219,7 @@ def test_narrowing_under_containers_is_refused_by_what_stands_outside(side: Side
     ],
     ids=["subnet", "bridge", "mtu", "all", "CNM subnet", "internal", "to CNM", "to reference"],
 )
+@pytest.mark.quick("all", "to CNM")
 def test_an_edit_without_containers(side: Side, before: dict[str, Any], after: dict[str, Any]) -> None:
     """The next ADD makes the network as it is configured now, and leaves nothing of the old one."""
     side.add(before).ok()
