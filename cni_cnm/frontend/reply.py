@@ -64,8 +64,9 @@ def _scarcity(error: BaseException | None) -> str | None:
         number = ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
         if number is None and isinstance(error, ImportError | OSError):  # the loader of libraries gives only text
             number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)
-        if number in _SCARCE:
-            return _SCARCE[number]
+        hint = _SCARCE.get(number or 0)
+        if hint is not None:
+            return hint
         error = error.__cause__ or error.__context__
     return None
 
