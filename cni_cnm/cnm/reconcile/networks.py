@@ -28,7 +28,8 @@ _LOCK_S = 10.0
 def compare(host: Host, changed: Changed) -> Iterator[Difference]:
     records = list(network_records(host.store))
     for record in records:
-        if changed.everything or record.policy.bridge in changed.links:
+        bridge = record.policy.bridge  # others have no link of their own on the host
+        if bridge and (changed.everything or bridge in changed.links):
             found = _differences(host, record, records)
             if found:
                 yield Difference(f"the network {record.name}", ", ".join(found), record.name)
@@ -50,10 +51,15 @@ def repair(host: Host, difference: Difference) -> str:
 
 
 def _differences(host: Host, record: NetworkRecord, records: Sequence[NetworkRecord]) -> Sequence[str]:
-    """Endpoints' records are read only if something seems to differ: there may be a thousand."""
+    """Endpoints' records are read only if something seems to differ: there may be a thousand.
+
+    Or if the gateways are theirs alone: an executable of CNI_PATH keeps the subnets to itself.
+    """
     driver = drivers.get(record.driver)
-    if not driver.compare_network(record.options, _plan(host, record, records, None), host.stack):
-        return ()
+    living = None if network_subnets(host, record) else _living(host, record)
+    found = driver.compare_network(record.options, _plan(host, record, records, living), host.stack)
+    if not found or living is not None:
+        return found
     return driver.compare_network(record.options, _plan(host, record, records, _living(host, record)), host.stack)
 
 

@@ -197,6 +197,20 @@ def test_a_link_of_that_name_that_is_no_bridge_stays(world: World) -> None:
     assert world.link("br9").kind == "ifb"
 
 
+def test_gateways_that_only_endpoints_know(tmp_path: Path) -> None:
+    """An executable of CNI_PATH tells no subnets: the gateway is the endpoint's."""
+    world = World(tmp_path)
+    giver = tmp_path / "giver"
+    answer = '{"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.5/24", "gateway": "10.9.0.1"}]}'
+    giver.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{answer}'\n", encoding="ascii")
+    giver.chmod(0o755)
+    spec = network("net", isgateway=True)._replace(ipam=IpamSpec("giver", {"type": "giver"}, cni_path=str(tmp_path)))
+    world.attach(spec)
+    assert found(world) == []
+    world.host.delete_address(world.link("br9").ifindex, GATEWAYS[0])
+    assert repaired(world) == ["the network net: br9 does not have the address 10.9.0.1/24; put right"]
+
+
 def test_only_what_has_changed_is_compared(world: World) -> None:
     """A change of another link says nothing of this bridge."""
     world.host.set_link(world.link("br9").ifindex, up=False)
