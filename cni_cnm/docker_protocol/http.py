@@ -15,6 +15,7 @@ from typing import Any
 from cni_cnm import settings
 from cni_cnm.docker_protocol.body import failure_of
 from cni_cnm.errors import DriverFailed, PluginAnswerLost, PluginFailed, PluginUnreachable
+from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +40,20 @@ def post(name: str, location: Location, call: str, body: Json | None = None, lim
     PluginFailed: the plugin answered with an error, which is in the message. DriverFailed: its answer is no JSON, or
     too long. PluginAnswerLost: the connection ended within the answer. PluginUnreachable: there is no answer.
     """
+    limit_s = settings.in_force.plugin_wait if limit_s is None else limit_s
+    data = b"" if body is None else json.dumps(body).encode()
+    with waiting():
+        status, answer = _exchange(name, location, call, data, limit_s)
+    if len(answer) > _ANSWER_MAX:
+        raise DriverFailed(f"the plugin {name} answered {call} with more than {_ANSWER_MAX} bytes")
+    return _decoded(name, call, status, answer)
+
+
+def _exchange(name: str, location: Location, call: str, data: bytes, limit_s: float) -> tuple[int, bytes]:
+    """Status and body of the response."""
     from http.client import HTTPException, IncompleteRead
     from threading import Event, Timer
 
-    limit_s = settings.in_force.plugin_wait if limit_s is None else limit_s
-    data = b"" if body is None else json.dumps(body).encode()
     connection = _connect(name, location, limit_s)
     late = Event()
     timer = Timer(limit_s, _cut, (connection, late))
@@ -69,9 +79,7 @@ def post(name: str, location: Location, call: str, body: Json | None = None, lim
     finally:
         timer.cancel()
         connection.close()
-    if len(answer) > _ANSWER_MAX:
-        raise DriverFailed(f"the plugin {name} answered {call} with more than {_ANSWER_MAX} bytes")
-    return _decoded(name, call, response.status, answer)
+    return response.status, answer
 
 
 def _decoded(name: str, call: str, status: int, answer: bytes) -> Json:

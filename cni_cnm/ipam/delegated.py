@@ -21,6 +21,7 @@ from cni_cnm.fields import Fields
 from cni_cnm.ipam import dns, routes
 from cni_cnm.ipam.contract import PoolStatus
 from cni_cnm.model import Address, Lease
+from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
             if error.errno != errno.ETXTBSY or run == _BUSY_RUNS - 1:
                 raise DriverFailed(f"the ipam executable {path} cannot be run: {error.strerror}") from error
             sleep(_BUSY_PAUSE_S)
-    with child:
+    with waiting(), child:
         try:
             output, _ = child.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired:

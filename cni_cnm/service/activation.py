@@ -35,11 +35,11 @@ class Listener:
     def __init__(self, path: str, environ: Mapping[str, str], *, docker: bool = False) -> None:
         """IoFailed if the socket cannot be made, Conflict if another service listens there."""
         self._path = os.path.abspath(path)
-        self._lock = -1
+        self.lock = -1
+        """Descriptor of the lock file, which no child may keep."""
         descriptor = passed(environ, docker=docker)
         self.passed = descriptor is not None
         self.socket = self._listen() if descriptor is None else socket.socket(fileno=descriptor)
-        self.socket.setblocking(False)
         os.set_inheritable(self.socket.fileno(), False)
 
     def close(self) -> None:
@@ -50,21 +50,21 @@ class Listener:
             except FileNotFoundError:
                 pass
         self.socket.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
 
     def _listen(self) -> socket.socket:
         folder = os.path.dirname(self._path)
         try:
             make_folder(folder, 0o700)
-            self._lock = os.open(
+            self.lock = os.open(
                 f"{self._path.removesuffix('.sock')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(self._lock)
+                os.close(self.lock)
                 raise Conflict(
                     f"another service listens on {self._path}",
                     hint="systemctl status cni-cnm.service shows it",

@@ -18,7 +18,6 @@ from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.setns import own_fd
 from cni_cnm.service.host_stack import HostStack
-from cni_cnm.service.link_deleter import LinkDeleter
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.request_namespaces import RequestNamespaces
 from cni_cnm.service.server import Answer
@@ -27,31 +26,40 @@ from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.service.deletions import Deletions
     from cni_cnm.service.server import Call
+    from cni_cnm.service.shared_page import SharedPage
     from cni_cnm.settings import Settings
 
 
 class Handler:
-    """`Server` calls it for each request, on any thread."""
+    """`Server` calls it for each request, on any thread.
 
-    def __init__(self, *, trace: bool = False) -> None:
+    Made before the processes of the service are forked, so it opens no socket. Without a `deleter` each request deletes
+    its links itself.
+    """
+
+    def __init__(
+        self, deleter: Deletions | None = None, page: SharedPage | None = None, *, trace: bool = False
+    ) -> None:
         self._trace = trace
         self._own = own_fd()
         self._identity = _identity(self._own)
         self._nft = KernelNft()
-        self._deleter = LinkDeleter(os.dup(self._own))
+        self._deleter = deleter
+        self._page = page
         self._kept = _local()
         self._settings: tuple[object, Settings] | None = None
-        self.watches_bridges: Callable[[], bool] = bool
-        """Whether a thread corrects the packet filter when bridges change (reconcile_watch.py)."""
 
     def __call__(self, call: Call) -> Answer:
         """Refused for a caller in another network namespace."""
         if _identity(call.descriptors[0]) != self._identity:
             raise Refused("the caller is in another network namespace")
+        if self._page is not None:
+            self._page.called()
         environ = call.request.environ
         started = perf_counter()
         opened = 0.0
@@ -64,7 +72,7 @@ class Handler:
             opened = perf_counter()
             nft = traced.view(self._nft, "nft-") if traced else self._nft
             made = open_controller(self._read_settings(environ), namespaces, lambda: nft)
-            made.host.watches_bridges = self.watches_bridges()
+            made.host.watches_bridges = self._watches_bridges()
             if traced:
                 made.host.store = traced.view(made.host.store, "record-")
             return made
@@ -77,18 +85,18 @@ class Handler:
                 os.path.basename(call.request.argv[0]) if call.request.argv else "cni-cnm",
                 lambda: owner_of_caller(parent_of(call.pid)),
             )
-        finally:
+        except BaseException:
             namespaces.close()
+            raise
         ended = perf_counter()
-        self.note(reply.summary, (ended - started) * 1000)
+
+        def after() -> None:
+            namespaces.close()
+            self.note(reply.summary, (ended - started) * 1000)
+
         parsed = opened or ended
-        steps = (
-            ("parse", parsed - started),
-            ("engine", ended - parsed),
-            *(traced.taken() if traced else ()),
-            ("log", perf_counter() - ended),
-        )
-        return Answer(reply.code, reply.out, reply.err.encode(errors="backslashreplace"), steps)
+        steps = (("parse", parsed - started), ("engine", ended - parsed), *(traced.taken() if traced else ()))
+        return Answer(reply.code, reply.out, reply.err.encode(errors="backslashreplace"), steps, after)
 
     @contextmanager
     def engine(self) -> Iterator[Controller]:
@@ -96,10 +104,13 @@ class Handler:
         namespaces = RequestNamespaces(self._own, {}, self._host_stack, None)
         try:
             made = open_controller(self._read_settings(os.environ), namespaces, lambda: self._nft)
-            made.host.watches_bridges = self.watches_bridges()
+            made.host.watches_bridges = self._watches_bridges()
             yield made
         finally:
             namespaces.close()
+
+    def _watches_bridges(self) -> bool:
+        return self._page is not None and self._page.watching
 
     def note(self, line: str, duration_ms: float) -> None:
         """Write the log line of a request."""

@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from _thread import _local
     from collections.abc import Callable, Sequence
 
-    from cni_cnm.service.link_deleter import LinkDeleter
+    from cni_cnm.service.deletions import Deletions
 
 T = TypeVar("T")
 
 
 class HostStack(KernelStack):
-    """Links are deleted by the service's `deleter`, together with those of other requests."""
+    """Links are deleted by `deleter`, if there is one, together with those of other requests."""
 
-    def __init__(self, fd: int, deleter: LinkDeleter, kept: _local) -> None:
+    def __init__(self, fd: int, deleter: Deletions | None, kept: _local) -> None:
         super().__init__(fd, "", HostConnection(fd, kept))
         self._deleter = deleter
 
     def delete_links(self, indexes: Sequence[int]) -> None:
         self.connection.flush()
-        self._deleter.delete(indexes)
+        if self._deleter is None or not self._deleter.delete(indexes):
+            super().delete_links(indexes)
 
 
 class HostConnection(Connection):

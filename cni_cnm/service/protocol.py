@@ -51,8 +51,10 @@ class Request(NamedTuple):
 class Incoming:
     """A connection whose request is being received. Owns the descriptors that came with it until `close`."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, pid: int = 0) -> None:
+        """`pid`: of the relay; 0 if it is not known."""
         self.connection = connection
+        self.pid = pid
         self.descriptors: list[int] = []
         self._bytes = bytearray()
         self._lengths: tuple[int, int, int] = (0, 0, 0)

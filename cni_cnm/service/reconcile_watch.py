@@ -1,7 +1,7 @@
 """Keeps the host as the records say: asleep until the kernel reports a change, then only that is compared.
 
-    watch               the loop: whatever runs it, such as a thread, returns from it when `wake` is readable
-    ReconcileWatch      a thread that runs it
+    watch    the loop: it returns when `wake` is readable
+    run      the process of the service that runs it
 
 A change is compared when no more follow for a moment (cnm/reconcile). Our own changes of nftables are not reported, and
 pods' own links neither. The kernel does not report changes by legacy iptables: the next ADD finds those.
@@ -9,10 +9,8 @@ pods' own links neither. The kernel does not report changes by legacy iptables: 
 
 from __future__ import annotations
 
-import os
 import select
 import sys
-from threading import Thread
 from time import monotonic
 
 from cni_cnm.cnm.reconcile.changed import EVERYTHING, changed_by
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
 
 NAME = "cni-cnm"
-"""Name of the program. A service started as `python -m cni_cnm` gives it to its threads."""
+"""Name of the program. A service started as `python -m cni_cnm` gives it to its processes."""
 QUIET_MS = 100
 """Another program makes many changes when it starts. The look begins when there was none for this time."""
 LIMIT_S = 2.0
@@ -49,7 +47,6 @@ class Monitors:
     """What the kernel reports of the namespace of the calling thread. OSError where it cannot."""
 
     def __init__(self) -> None:
-        _take_name()
         self.packet_filter = NftMonitor(TABLES, NAME)
         try:
             self.links = BridgeMonitor()
@@ -151,42 +148,26 @@ class _Rounds:
             self._note(f"{'NOTICE' if outcome.result == 'noted' else 'REPAIR failed'} {outcome.sentence}", duration_ms)
 
 
-class ReconcileWatch:
-    """A thread that keeps the host as the records say. `engine` and `note` as for `watch`."""
+def run(
+    engine: Callable[[], AbstractContextManager[Controller]],
+    note: Callable[[str, float], None],
+    seen: Callable[[bool], None],
+    stop: int,
+) -> None:
+    """The process for the watch: until `stop` is readable. `seen` is called with whether changes are seen from now on.
 
-    def __init__(
-        self, engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None]
-    ) -> None:
-        self._engine = engine
-        self._note = note
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._monitors: Monitors | None = None
-        self._thread = Thread(target=self._run, name="reconcile-watch", daemon=True)
-
-    def start(self) -> None:
-        """Watch the calling thread's namespace. Everything is compared at once."""
-        try:
-            self._monitors = Monitors()
-        except OSError as error:
-            _say(f"changes of the host are not seen: {error.strerror}; each ADD checks by itself")
-            return
-        self._thread.start()
-
-    def is_alive(self) -> bool:
-        """True while changes are seen."""
-        return self._thread.is_alive()
-
-    def stop(self) -> None:
-        """Finish the look in progress, if any."""
-        os.eventfd_write(self._wake, 1)
-        if self._monitors is not None:
-            self._thread.join()
-            self._monitors.close()
-        os.close(self._wake)
-
-    def _run(self) -> None:
-        if self._monitors is not None:
-            watch(self._engine, self._note, self._monitors, self._wake)
+    Without notifications of the kernel it waits for its end: to be started again would not help.
+    """
+    try:
+        monitors = Monitors()
+    except OSError as error:
+        _say(f"changes of the host are not seen: {error.strerror}; each ADD checks by itself")
+    else:
+        seen(True)
+        watch(engine, note, monitors, stop)
+        seen(False)
+        monitors.close()
+    select.select([stop], [], [])
 
 
 def _sleep(wake: int, seconds: float) -> bool:
@@ -196,8 +177,8 @@ def _sleep(wake: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _take_name() -> None:
-    """Threads started from now on inherit it."""
+def take_name() -> None:
+    """Give this process the program's name, for the kernel's notifications. Children and threads inherit it."""
     with open("/proc/self/comm", "r+", encoding="ascii", errors="replace") as file:
         if not file.read().startswith(NAME):
             file.seek(0)

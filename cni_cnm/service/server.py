@@ -1,39 +1,36 @@
-"""Accepts connections of relays, reads their requests, runs them on threads, sends the answers.
+"""One worker: accepts connections of relays, reads their requests, answers them.
 
-One thread waits in epoll for connections and requests. A request gets a thread when it is complete, so a slow runtime
-occupies none (a relay connects before it reads its stdin). Two threads serve STATUS only: it must be answered while
-all others are busy with ADDs.
+Several workers accept from one listening socket. A thread waits in accept(2) itself, reads the request and answers it,
+so no request is handed from one thread to another. places.py says how many threads do so at once. STATUS is answered
+also while every thread has a request that waits.
 
-On `stop` nothing new is accepted, connections without a complete request are closed (their relays execute the full
-program), and requests in progress are finished.
+On `stop` connections are closed as they come (their relays execute the full program), and requests in progress are
+finished.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import selectors
 import socket
 import struct
 import sys
 from threading import current_thread
 from time import perf_counter, sleep
 
+from cni_cnm import waiting
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.named_tuple import NamedTuple
-from cni_cnm.service.keyed_executor import KeyedExecutor
+from cni_cnm.service.places import PLACES, THREADS_MAX, Places
 from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
+from cni_cnm.service.slow_requests import SlowRequests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cni_cnm.service.activation import Listener
-
-WIDTH = 16
-"""Threads for requests other than STATUS."""
-_STATUS_WIDTH = 2
-_CONNECTIONS_MAX = 1024
+_FIRST_BYTES_MS = 5
+"""A relay sends its request directly after it has connected."""
 _SEND_TIMEOUT_S = 5.0
 _PAUSE_S = 0.1
 """Without free descriptors, the connection in the kernel's queue would wake the thread again at once."""
@@ -55,112 +52,100 @@ class Answer(NamedTuple):
     err: bytes = b""
     steps: tuple[tuple[str, float], ...] = ()
     """Names and seconds, for --trace."""
+    after: Callable[[], None] = lambda: None
+    """What is left to do when the answer is sent: closing, and the line of the log."""
 
 
 class Server:
     """`answer` is called on many threads. If it raises Refused, the relay executes the full program."""
 
     def __init__(
-        self, listener: Listener, answer: Callable[[Call], Answer], *, width: int = WIDTH, trace: bool = False
-    ) -> None:
+        self, listener: socket.socket, answer: Callable[[Call], Answer], *,
+        places: int = PLACES, threads: int = THREADS_MAX, trace: bool = False,
+    ) -> None:  # fmt: skip
         self._listener = listener
         self._answer = answer
         self._trace = trace
-        self._executor = KeyedExecutor("request", width)
-        self._status_executor = KeyedExecutor("status", _STATUS_WIDTH)
-        self._selector = selectors.DefaultSelector()
-        self._incoming: set[Incoming] = set()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._places = Places(self._next, self._serve_status, places, threads)
+        self._slow = SlowRequests(lambda *request: self._places.submit(lambda: self._serve(*request)), self._refuse)
+        self._stopping = False
 
-    def stop(self) -> None:
-        """Make `serve` return; from any thread or signal handler."""
-        os.eventfd_write(self._wake, 1)
+    def serve(self, stop: int) -> None:
+        """Serve until the descriptor `stop` is readable, then finish the requests in progress."""
+        self._listener.setblocking(True)
+        self._places.start()
+        select.select([stop], [], [])
+        self._stopping = True
+        self._places.drain()
 
-    def serve(self) -> None:
-        """Serve until `stop`, then finish the requests in progress."""
-        self._selector.register(self._listener.socket, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-        stopping = False
-        while not stopping:
-            for key, _ in self._selector.select():
-                if isinstance(key.data, Incoming):
-                    self._receive(key.data)
-                elif key.fd == self._wake:
-                    stopping = True
-                else:
-                    self._accept()
-        self._selector.close()
-        self._listener.close()
-        for incoming in self._incoming:
-            incoming.close()
-        self._executor.drain()
-        self._status_executor.drain()
-        os.close(self._wake)
+    def _next(self) -> Callable[[], None]:
+        incoming, request = self._receive()
+        return lambda: self._serve(incoming, request)
 
-    def _accept(self) -> None:
+    def _serve_status(self) -> None:
+        """Answer one request for STATUS. Another one is left for the first thread that has time."""
+        incoming, request = self._receive()
+        if request.environ.get("CNI_COMMAND") == "STATUS":
+            self._serve(incoming, request)
+        else:
+            self._places.submit(lambda: self._serve(incoming, request))
+
+    def _receive(self) -> tuple[Incoming, Request]:
+        """The next connection with a request."""
+        while True:
+            incoming = self._accept()
+            if incoming is None:
+                continue
+            try:
+                request = incoming.receive()
+                if request is None and _ready(incoming.connection, _FIRST_BYTES_MS):
+                    request = incoming.receive()
+                if request is not None:
+                    return incoming, request
+                self._slow.add(incoming)
+            except Refused as reason:
+                self._refuse(incoming, reason)
+
+    def _accept(self) -> Incoming | None:
         try:
-            connection, _ = self._listener.socket.accept()
+            connection, _ = self._listener.accept()
         except OSError as error:  # the relay has closed it, or no descriptor is free
-            if not isinstance(error, BlockingIOError):
-                _say(f"a connection cannot be accepted: {error.strerror}")
-                sleep(_PAUSE_S)
-            return
+            _say(f"a connection cannot be accepted: {error.strerror}")
+            sleep(_PAUSE_S)
+            return None
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _, uid, _ = _CREDENTIALS.unpack(credentials)
-        if uid != 0 or len(self._incoming) >= _CONNECTIONS_MAX:
-            _say(f"a connection of uid {uid} is refused" if uid else "too many connections without a complete request")
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid != 0 or self._stopping:
+            if uid:
+                _say(f"a connection of uid {uid} is refused")
             connection.close()
-            return
-        incoming = Incoming(connection)
-        self._incoming.add(incoming)
-        self._selector.register(connection, selectors.EVENT_READ, incoming)
+            return None
+        return Incoming(connection, pid)
 
-    def _receive(self, incoming: Incoming) -> None:
-        try:
-            request = incoming.receive()
-        except Refused as reason:
-            self._release(incoming)
-            incoming.close()
-            if self._trace:
-                _say(f"refused: {reason}")
-            return
-        if request is None:
-            return
-        self._release(incoming)
-        environ = request.environ
-        arrived = perf_counter()
-        executor = self._status_executor if environ.get("CNI_COMMAND") == "STATUS" else self._executor
-        try:
-            executor.submit(_order_key(request), lambda: self._serve(incoming, request, arrived))
-        except RuntimeError as error:  # no thread: the relay executes the full program
-            _say(f"a request cannot be served: {error}")
-            incoming.close()
+    def _refuse(self, incoming: Incoming, reason: Refused) -> None:
+        incoming.close()
+        if self._trace:
+            _say(f"refused: {reason}")
 
-    def _release(self, incoming: Incoming) -> None:
-        self._selector.unregister(incoming.connection)
-        self._incoming.discard(incoming)
-
-    def _serve(self, incoming: Incoming, request: Request, arrived: float) -> None:
+    def _serve(self, incoming: Incoming, request: Request) -> None:
         """Answer one request. Never raises: without an answer the relay executes the full program."""
         started = perf_counter()
         connection = incoming.connection
+        answer = None
         try:
-            if _closed(connection):
+            if not _wanted(connection):
                 _say(f"{_title(request)}: the relay has closed the connection; the request is not run")
                 return
-            pid, _, _ = _CREDENTIALS.unpack(
-                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            )
-            answer = self._answer(Call(request, tuple(incoming.descriptors), pid))
+            waiting.use(_Place(self._places, connection))
+            answer = self._answer(Call(request, tuple(incoming.descriptors), incoming.pid))
             answered = perf_counter()
-            connection.settimeout(_SEND_TIMEOUT_S)
-            connection.sendall(encode_reply(answer.code, answer.out, answer.err))
+            _send(connection, encode_reply(answer.code, answer.out, answer.err))
+            sent = perf_counter()
             if self._trace:
-                steps = (("queue", started - arrived), *answer.steps, ("send", perf_counter() - answered))
-                total = (perf_counter() - arrived) * 1000
+                steps = (*answer.steps, ("send", sent - answered))
                 times = " ".join(f"{name}={seconds * 1000:.2f}" for name, seconds in steps)
-                where = current_thread().name
-                _say(f"{_title(request)} code={answer.code} total={total:.2f} ms: {times} {where}")
+                where = f"{os.getpid()}/{current_thread().name}"
+                _say(f"{_title(request)} code={answer.code} total={(sent - started) * 1000:.2f} ms: {times} {where}")
         except Refused as reason:
             if self._trace:
                 _say(f"{_title(request)}: declined: {reason}")
@@ -169,21 +154,46 @@ class Server:
         except Exception as error:  # noqa: BLE001 - a defect in one request must not end the thread
             _say(f"{_title(request)}: {type(error).__name__}: {error}")
         finally:
+            waiting.use(None)
+            if answer is not None:
+                answer.after()
             incoming.close()
 
 
-def _order_key(request: Request) -> object:
-    """The key of calls that must run in order: container and interface. None: no order is needed."""
-    environ = request.environ
-    container = environ.get("CNI_CONTAINERID")
-    return (container, environ.get("CNI_IFNAME")) if container else None
+class _Place:
+    """Of the thread that serves a connection (cni_cnm/waiting.py)."""
+
+    def __init__(self, places: Places, connection: socket.socket) -> None:
+        self.leave = places.leave
+        self.enter = places.enter
+        self._connection = connection
+
+    def wanted(self) -> bool:
+        return _wanted(self._connection)
 
 
-def _closed(connection: socket.socket) -> bool:
-    """Whether the relay has closed the connection: its time ran out, or the runtime killed it."""
+def _wanted(connection: socket.socket) -> bool:
+    """False if the relay has closed the connection: its time ran out, or the runtime killed it."""
     poll = select.poll()
     poll.register(connection, select.POLLHUP)
-    return bool(poll.poll(0))
+    return not poll.poll(0)
+
+
+def _ready(connection: socket.socket, limit_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(limit_ms))
+
+
+def _send(connection: socket.socket, reply: bytes) -> None:
+    """In one system call, if the socket has room for it."""
+    try:
+        sent = connection.send(reply, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        sent = 0
+    if sent < len(reply):
+        connection.settimeout(_SEND_TIMEOUT_S)
+        connection.sendall(memoryview(reply)[sent:])
 
 
 def _title(request: Request) -> str:

@@ -16,30 +16,49 @@ from time import monotonic, sleep
 from cni_cnm.errors import IoFailed, TryAgain, root_hint
 from cni_cnm.model import digest
 from cni_cnm.state.small_files import make_folder
+from cni_cnm.waiting import place, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cni_cnm.waiting import Place
+
 _FLOCK = struct.Struct("hhqqi4x")
 _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.02
+_BRIEF_S = 0.003
+"""A longer wait gives the thread's place in the service to another request (waiting.py)."""
 
 
 def wait_for(take: Callable[[], object], timeout_s: float) -> bool:
-    """Call `take` until it no longer raises BlockingIOError. False if that takes longer than `timeout_s` seconds."""
+    """Call `take` until it no longer raises BlockingIOError. False if that takes longer than `timeout_s` seconds.
+
+    TryAgain if the caller of a request to the service ends meanwhile: what it requested must not be done any more.
+    """
+    if _taken_within(take, min(timeout_s, _BRIEF_S)):
+        return True
+    if timeout_s <= _BRIEF_S:
+        return False
+    caller = place()
+    with waiting():
+        return _taken_within(take, timeout_s - _BRIEF_S, caller)
+
+
+def _taken_within(take: Callable[[], object], timeout_s: float, caller: Place | None = None) -> bool:
     deadline = monotonic() + timeout_s
     pause = _FIRST_PAUSE_S
     while True:
         try:
             take()
+            return True
         except BlockingIOError:
             if monotonic() >= deadline:
                 return False
-            sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-        else:
-            return True
+        if caller is not None and not caller.wanted():
+            raise TryAgain("the caller has ended while its request waited for another one")
+        sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 class Lock:

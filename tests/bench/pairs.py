@@ -11,8 +11,8 @@ import os
 import sys
 from typing import Any
 
-from cni_cnm.cli.serve import WARM
 from cni_cnm.service.handler import Handler
+from cni_cnm.service.processes import WARM
 from cni_cnm.service.protocol import Request
 from cni_cnm.service.server import Call
 
@@ -71,6 +71,7 @@ def main(name: str) -> None:
             answer = handler(Call(Request(environ(verb, number), ["cni-cnm"], stdin), (own, netns), os.getpid()))
             if answer.code:
                 sys.exit(f"{verb} ended with {answer.code}: {answer.out!r} {answer.err!r}")
+            answer.after()
         os.close(netns)
     mark()
     os._exit(0)  # threads that wait for the kernel's acknowledgements are not counted

@@ -1,11 +1,13 @@
-"""Deletions gathered, against the real kernel."""
+"""Deletions by the service's link deleter, against the real kernel."""
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +19,12 @@ from cni_cnm.kernel.rtnetlink import link_deletion, links
 from cni_cnm.kernel.rtnetlink.connection import Connection
 from cni_cnm.kernel.rtnetlink.link_monitor import LinkMonitor
 from cni_cnm.kernel.stack import KernelStack
+from cni_cnm.service.deletions import Deletions
 from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.link_deleter import LinkDeleter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
 
@@ -40,20 +43,75 @@ def counting(fd: int, path: str) -> KernelStack:
     return KernelStack(fd, path, Counting(fd, path))
 
 
+class CountingSocket(socket.socket):
+    """Counts the messages sent."""
+
+    sent = 0
+
+    def sendmsg(self, *args: Any) -> int:
+        sent = super().sendmsg(*args)
+        self.sent += 1
+        return sent
+
+
+class Running:
+    """A link deleter on a thread of the host's namespace, and a deleter that asks it."""
+
+    def __init__(self, host: KernelStack, stack: Callable[[int, str], KernelStack] = KernelStack) -> None:
+        requests, self._served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._requests = CountingSocket(fileno=requests.detach())
+        self.client = Deletions(self._requests)
+        self._stop = os.eventfd(0)
+        self._fd = os.dup(host.fd)
+        self._deleter = LinkDeleter(self._fd, self._served, stack)
+        self._thread = threading.Thread(target=self._deleter.serve, args=(self._stop,))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def delete_together(self, indexes: Sequence[int]) -> list[bool]:
+        """What is said of each of so many deletions that have come before the link deleter looks."""
+        gone = [False] * len(indexes)
+
+        def delete(number: int) -> None:
+            gone[number] = self.client.delete([indexes[number]])
+
+        threads = [threading.Thread(target=delete, args=(number,)) for number in range(len(indexes))]
+        before = self._requests.sent
+        for thread in threads:
+            thread.start()
+        while self._requests.sent < before + len(indexes):
+            time.sleep(0.001)
+        if not self._thread.is_alive():
+            self.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        return gone
+
+    def close(self) -> None:
+        os.eventfd_write(self._stop, 1)
+        self._thread.join(timeout=60)
+        for one in (self._served, self._requests):
+            one.close()
+        os.close(self._stop)
+        os.close(self._fd)
+
+
 @pytest.fixture
-def deleter(host: KernelStack) -> Iterator[LinkDeleter]:
-    """Of the host, counting."""
+def deleter(host: KernelStack) -> Iterator[Running]:
+    """Of the host, counting, not started yet."""
     Counting.waits = 0
-    made = LinkDeleter(os.dup(host.fd), counting)
+    made = Running(host, counting)
     yield made
     made.close()
 
 
 @pytest.fixture
-def request_stack(host: KernelStack, deleter: LinkDeleter) -> Iterator[HostStack]:
+def request_stack(host: KernelStack, deleter: Running) -> Iterator[HostStack]:
     """Of a request; what its thread keeps for the next one is closed, too."""
+    deleter.start()
     kept = threading.local()
-    made = HostStack(os.dup(host.fd), deleter, kept)
+    made = HostStack(os.dup(host.fd), deleter.client, kept)
     yield made
     made.close()
     kept.socket.close()
@@ -66,73 +124,56 @@ def make_links(host: KernelStack, count: int) -> list[int]:
     return [link.ifindex for link in found if link is not None]
 
 
-def delete_together(deleter: LinkDeleter, indexes: Sequence[int]) -> list[BaseException | None]:
-    """What each of so many simultaneous deletions raised."""
-    raised: list[BaseException | None] = [None] * len(indexes)
-
-    def delete(number: int) -> None:
-        try:
-            deleter.delete([indexes[number]])
-        except (KernelError, OSError) as error:
-            raised[number] = error
-
-    threads = [threading.Thread(target=delete, args=(number,)) for number in range(len(indexes))]
-    with deleter._coalesce._turn:  # as if a deletion were in the kernel: these come meanwhile
-        for thread in threads:
-            thread.start()
-        while len(deleter._coalesce._waiting) < len(indexes):
-            time.sleep(0.001)
-    for thread in threads:
-        thread.join(timeout=60)
-    return raised
-
-
-def test_deletions_that_come_while_one_is_in_the_kernel_are_one(host: KernelStack, deleter: LinkDeleter) -> None:
+def test_deletions_that_come_together_are_one(host: KernelStack, deleter: Running) -> None:
     """Thirty threads, thirty links: all gone when each returns, after a single wait."""
     indexes = make_links(host, 30)
-    assert delete_together(deleter, indexes) == [None] * 30
+    assert deleter.delete_together(indexes) == [True] * 30
     assert [link.name for link in host.links()] == ["lo"]
     assert Counting.waits == 1
 
 
-def test_one_alone_is_an_ordinary_deletion(host: KernelStack, deleter: LinkDeleter) -> None:
-    """No group, no detour."""
+def test_one_alone_is_an_ordinary_deletion(host: KernelStack, deleter: Running) -> None:
+    """It is not put into a group."""
     (index,) = make_links(host, 1)
-    deleter.delete([index])
+    deleter.start()
+    assert deleter.client.delete([index])
     assert (host.link("a0"), Counting.waits) == (None, 1)
 
 
-def test_one_that_is_gone_is_done(host: KernelStack, deleter: LinkDeleter) -> None:
+def test_one_that_is_gone_is_done(host: KernelStack, deleter: Running) -> None:
     """A link that went meanwhile is no error, and does not keep others."""
     indexes = make_links(host, 12)
     host.delete_link(indexes[3])
-    assert delete_together(deleter, indexes) == [None] * 12
+    assert deleter.delete_together(indexes) == [True] * 12
     assert [link.name for link in host.links()] == ["lo"]
 
 
-def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, deleter: LinkDeleter) -> None:
+def test_a_link_that_cannot_go_does_not_keep_others(host: KernelStack, deleter: Running) -> None:
     """The loopback cannot be deleted, alone or in a group: the others are, and it is in its own group again."""
     indexes = [*make_links(host, 8), 1]
-    raised = delete_together(deleter, indexes)
-    assert [error is not None for error in raised] == [*[False] * 8, True]
-    assert isinstance(raised[8], KernelError)
-    assert raised[8].errno == errno.EOPNOTSUPP
+    assert deleter.delete_together(indexes) == [*[True] * 8, False]
     (loopback,) = host.links()
     assert (loopback.name, loopback.group) == ("lo", 0)
 
 
-def test_a_failure_that_is_no_answer_of_the_kernel_reaches_everybody(host: KernelStack) -> None:
-    """Out of descriptors when the socket is opened: no thread takes its link for deleted. Later it goes."""
+def test_the_request_says_why_a_link_cannot_go(request_stack: HostStack) -> None:
+    """What the link deleter cannot delete, the request tries itself: the kernel's answer is the error."""
+    with pytest.raises(KernelError) as raised:
+        request_stack.delete_links([1])
+    assert raised.value.errno == errno.EOPNOTSUPP
+
+
+def test_a_failure_that_is_no_answer_of_the_kernel(host: KernelStack) -> None:
+    """Out of descriptors when the socket is opened: no thread takes its link for deleted."""
 
     class Exhausted(Connection):
         def open_socket(self) -> NetlinkSocket:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     indexes = make_links(host, 4)
-    deleter = LinkDeleter(os.dup(host.fd), lambda fd, path: KernelStack(fd, path, Exhausted(fd, path)))
-    raised = delete_together(deleter, indexes)
+    deleter = Running(host, lambda fd, path: KernelStack(fd, path, Exhausted(fd, path)))
+    assert deleter.delete_together(indexes) == [False] * 4
     deleter.close()
-    assert [getattr(error, "errno", None) for error in raised] == [errno.EMFILE] * 4
     assert {link.name for link in host.links()} >= {f"a{number}" for number in range(4)}
 
 
@@ -162,17 +203,17 @@ def test_inside_a_batch_a_link_that_is_gone_keeps_no_other(host: KernelStack) ->
     assert [link.name for link in host.links()] == ["lo"]
 
 
-def test_foreign_links_are_not_touched(host: KernelStack, deleter: LinkDeleter) -> None:
+def test_foreign_links_are_not_touched(host: KernelStack, deleter: Running) -> None:
     """Links beside the deleted ones stay, also those made meanwhile."""
     indexes = make_links(host, 10)
     keep = [host.link("a7"), host.link("b7")]
     assert all(keep)
-    delete_together(deleter, [*indexes[:7], *indexes[8:]])
+    deleter.delete_together([*indexes[:7], *indexes[8:]])
     assert {link.name for link in host.links()} == {"lo", "a7", "b7"}
     assert all(link.group != DELETION_GROUP for link in host.links())
 
 
-def test_the_host_stack_of_a_request_uses_the_deleter(host: KernelStack, request_stack: HostStack) -> None:
+def test_the_host_stack_of_a_request_uses_the_link_deleter(host: KernelStack, request_stack: HostStack) -> None:
     """What was queued before, in a batch, happens before."""
     (index,) = make_links(host, 1)
     with request_stack.batch():
@@ -182,17 +223,17 @@ def test_the_host_stack_of_a_request_uses_the_deleter(host: KernelStack, request
     assert Counting.waits == 1
 
 
-def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack, deleter: LinkDeleter) -> None:
+def test_the_next_request_begins_with_nothing_of_the_last_one(host: KernelStack) -> None:
     """Its socket is the thread's; what was queued and not sent, or sent and not answered, is not the next one's."""
     kept = threading.local()
-    first = HostStack(os.dup(host.fd), deleter, kept)
+    first = HostStack(os.dup(host.fd), None, kept)
     assert first.link("lo") is not None
     wire = first.connection.socket
     wire.begin()
     first.set_link(1, mtu=1400)
     wire._send(wire._encode(links.query(1), RTM_GETLINK, 1, "asking").data, "asking")
     first.close()
-    second = HostStack(os.dup(host.fd), deleter, kept)
+    second = HostStack(os.dup(host.fd), None, kept)
     found = second.link("lo")
     assert found is not None
     assert (second.connection.socket, found.mtu) == (wire, 65536)
@@ -226,17 +267,18 @@ def test_nobody_waits_for_the_acknowledgement(host: KernelStack) -> None:
             super().delete_links(indexes)
             assert acknowledged.wait(60)
 
-    deleter = LinkDeleter(os.dup(host.fd), Late)
+    deleter = Running(host, Late)
+    deleter.start()
     for _ in range(3):
         indexes = make_links(host, 2)
-        deleter.delete(indexes)
+        assert deleter.client.delete(indexes)
         assert [link.name for link in host.links()] == ["lo"]
     acknowledged.set()
     deleter.close()
 
 
 def test_a_notification_that_is_lost_is_made_up_for(
-    host: KernelStack, deleter: LinkDeleter, monkeypatch: pytest.MonkeyPatch
+    host: KernelStack, deleter: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel has no room to tell, its acknowledgement counts."""
     real = LinkMonitor.read
@@ -247,25 +289,24 @@ def test_a_notification_that_is_lost_is_made_up_for(
 
     monkeypatch.setattr(LinkMonitor, "read", deaf)
     indexes = make_links(host, 3)
-    deleter.delete(indexes)
+    deleter.start()
+    assert deleter.client.delete(indexes)
     assert [link.name for link in host.links()] == ["lo"]
 
 
-def test_without_descriptors_a_deletion_says_so(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the next one works."""
+def test_without_descriptors(host: KernelStack, deleter: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link deleter says that it has not deleted the link; the next one works."""
 
     def none_left() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    deleter = LinkDeleter(os.dup(host.fd))
+    deleter.start()
     (index,) = make_links(host, 1)
     with monkeypatch.context() as patched:
         patched.setattr("cni_cnm.service.link_deleter.LinkMonitor", none_left)
-        with pytest.raises(KernelError, match="Too many open files"):
-            deleter.delete([index])
-    deleter.delete([index])
+        assert not deleter.client.delete([index])
+    assert deleter.client.delete([index])
     assert host.link("a0") is None
-    deleter.close()
 
 
 class Unstarted(threading.Thread):
@@ -273,17 +314,42 @@ class Unstarted(threading.Thread):
         raise RuntimeError("can't start new thread")
 
 
-def test_without_threads_everybody_s_deletion_says_so(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_threads(host: KernelStack, deleter: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control group's limit: of several at once none takes its link for gone, and later they go."""
-    deleter, indexes = LinkDeleter(os.dup(host.fd)), make_links(host, 4)
+    indexes = make_links(host, 4)
+    deleter.start()
     with monkeypatch.context() as patched:
-        patched.setattr("cni_cnm.service.keyed_executor.Thread", Unstarted)
-        raised = delete_together(deleter, indexes)
-    assert [type(error) for error in raised] == [KernelError] * 4
+        patched.setattr("cni_cnm.service.link_deleter.Thread", Unstarted)
+        assert deleter.delete_together(indexes) == [False] * 4
     assert {f"a{number}" for number in range(4)} <= {link.name for link in host.links()}
-    assert delete_together(deleter, indexes) == [None] * 4
+    assert deleter.delete_together(indexes) == [True] * 4
     assert [link.name for link in host.links()] == ["lo"]
-    deleter.close()
+
+
+def test_a_link_deleter_that_ends_leaves_no_request_waiting(host: KernelStack) -> None:
+    """Killed with the request, or with its queue full: the request deletes its link itself."""
+    asked, served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    deleter = Deletions(asked)
+    kept = threading.local()
+    stack = HostStack(os.dup(host.fd), deleter, kept)
+    first, second = make_links(host, 2)
+
+    def end() -> None:
+        _, pipes, _, _ = socket.recv_fds(served, 100, 1)
+        os.close(pipes[0])
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    stack.delete_links([first])
+    ending.join()
+    with suppress(BlockingIOError):
+        while True:
+            asked.send(bytes(4), socket.MSG_DONTWAIT)
+    stack.delete_links([second])
+    assert [link.name for link in host.links()] == ["lo"]
+    stack.close()
+    for one in (asked, served, kept.socket):
+        one.close()
 
 
 def test_departures_are_those_of_links(host: KernelStack) -> None:

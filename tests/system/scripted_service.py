@@ -1,8 +1,8 @@
-"""The real server around a scripted engine: python -m tests.system.scripted_service SOCKET LOG [--width N].
+"""The real server around a scripted engine: python -m tests.system.scripted_service SOCKET LOG [--threads N].
 
 CNI_ARGS says what the engine does: `until=WORD` waits for the file LOG.WORD, `meet=N` until N requests have begun,
-`sleep=S` waits S seconds, `die` kills the process, `refuse` is "not mine", `raise` is a defect. LOG gets a line
-`queued` for each request that is handed to a thread, and `begin ID` and `end ID`, ID being CNI_ARGS' `id`.
+`sleep=S` works for S seconds, `die` kills the process, `refuse` is "not mine", `raise` is a defect. LOG gets a line
+`queued` for each request that is left for another thread, and `begin ID` and `end ID`, ID being CNI_ARGS' `id`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import time
 
 from cni_cnm.service import server as service_server
 from cni_cnm.service.activation import Listener, notify
-from cni_cnm.service.keyed_executor import KeyedExecutor
+from cni_cnm.service.places import Places
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.server import Answer, Call, Server
+from cni_cnm.service.supervisor import Role, Supervisor
+from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 LIMIT_S = 30.0
 
 
-def main(path: str, log: str, width: int) -> None:
+def main(path: str, log: str, threads: int) -> None:
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def answer(call: Call) -> Answer:
@@ -33,9 +35,11 @@ def main(path: str, log: str, width: int) -> None:
         name = asked.get("id", "?")
         os.write(target, f"begin {name}\n".encode())
         if "until" in asked:
-            _wait(lambda: os.path.exists(f"{log}.{asked['until']}"))
+            with waiting():
+                _wait(lambda: os.path.exists(f"{log}.{asked['until']}"))
         if "meet" in asked:
-            _wait(lambda: _lines(log, "begin") >= int(asked["meet"]))
+            with waiting():
+                _wait(lambda: _lines(log, "begin") >= int(asked["meet"]))
         time.sleep(float(asked.get("sleep", "0")))
         if "die" in asked:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -46,16 +50,18 @@ def main(path: str, log: str, width: int) -> None:
         os.write(target, f"end {name}\n".encode())
         return Answer(0, b"service " + call.request.stdin)
 
-    class Logging(KeyedExecutor):
-        def submit(self, key: object, work: Callable[[], None]) -> None:
+    class Logging(Places):
+        def submit(self, task: Callable[[], None]) -> None:
             os.write(target, b"queued\n")
-            super().submit(key, work)
+            super().submit(task)
 
-    setattr(service_server, "KeyedExecutor", Logging)  # noqa: B010 - mypy lets no class be replaced
-    server = Server(Listener(path, os.environ), answer, width=width)
-    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    setattr(service_server, "Places", Logging)  # noqa: B010 - mypy lets no class be replaced
+    listener = Listener(path, os.environ)
+    server = Server(listener.socket, answer, places=1, threads=threads)
+    supervisor = Supervisor([Role("worker", server.serve)], listener.close, [listener.lock] * (not listener.passed))
+    supervisor.start()
     notify(os.environ, "READY=1")
-    server.serve()
+    supervisor.run()
 
 
 def _wait(happened: Callable[[], bool]) -> None:

@@ -1,6 +1,6 @@
 """Load for a running service, from inside its namespaces: python -m tests.system.soak RELAY PID STEP…
 
-attach N      N pods, 16 at once; prints the service's resident memory in KiB
+attach N      N pods, 16 at once; prints the memory of the service's processes in KiB, what they share counted once
 cycle N       N times ADD and DEL, in rounds of 100 pods, 16 at once; prints it about ten times, last at the end
 detach N      the pods of `attach`
 """
@@ -31,10 +31,10 @@ def main(relay: str, pid: int, steps: list[str]) -> None:
                 burst(contender, "ADD", cycled, 16, SCRATCH)
                 burst(contender, "DEL", cycled, 16, SCRATCH)
                 if number % max(ROUND, count // 10) == 0:
-                    print(resident_kib(pid), flush=True)
+                    print(memory_kib(pid), flush=True)
         else:
             burst(contender, {"attach": "ADD", "detach": "DEL"}[step], pods("pod", count), 16, SCRATCH)
-        print(resident_kib(pid), flush=True)
+        print(memory_kib(pid), flush=True)
 
 
 def pods(name: str, count: int) -> list[Pod]:
@@ -43,9 +43,16 @@ def pods(name: str, count: int) -> list[Pod]:
     return [Pod(f"{name}{number:050d}", f"/run/netns/{name}{number}", number) for number in range(count)]
 
 
-def resident_kib(pid: int) -> int:
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+def memory_kib(supervisor: int) -> int:
+    """Proportional set size of the supervisor and its children."""
+    with open(f"/proc/{supervisor}/task/{supervisor}/children") as children:
+        pids = [supervisor, *map(int, children.read().split())]
+    return sum(map(_pss_kib, pids))
+
+
+def _pss_kib(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":

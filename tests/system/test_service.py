@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from tests.system.relay import Ran, Relay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
-    from pathlib import Path
 
 LIMIT_S = 30.0
 FROM_SERVICE = Ran(0, b"service {}", b"")
@@ -60,11 +60,21 @@ class Resident:
         return self.relay.run(environ=self.relay.environ(CNI_ARGS=args, **changes))
 
     def begin(self, args: str = "", **changes: str) -> Future[Ran]:
-        """A call under way, handed to a thread or waiting for one when this returns."""
-        before = self.lines().count("queued")
+        """A call under way, begun or waiting for a thread when this returns."""
+        before = self._arrived()
         future = self.pool.submit(self.call, args, **changes)
-        self.wait_until(lambda: self.lines().count("queued") > before)
+        self.wait_until(lambda: self._arrived() > before)
         return future
+
+    def _arrived(self) -> int:
+        return sum(line == "queued" or line.startswith("begin") for line in self.lines())
+
+    def worker(self) -> int:
+        """The pid of the process that answers."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        (pid,) = map(int, children.split())
+        return pid
 
     def open(self, gate: str) -> None:
         """Let requests with `until=GATE` go on."""
@@ -89,34 +99,17 @@ def resident(compiled_relay: Path, tmp_path: Path) -> Iterator[Resident]:
     resident.pool.shutdown()
 
 
-def test_endpoints_are_served_side_by_side(resident: Resident) -> None:
-    """Eight requests for eight containers, each of which ends only when all have begun."""
+def test_requests_that_wait_hinder_no_other(resident: Resident) -> None:
+    """Eight requests, each of which waits until all have begun: a worker works on one at a time."""
     resident.start()
     calls = [resident.begin("meet=8", CNI_CONTAINERID=f"c{i}") for i in range(8)]
     assert [call.result() for call in calls] == [FROM_SERVICE] * 8
 
 
-def test_one_endpoint_is_served_in_order(resident: Resident) -> None:
-    """A DEL that comes while an ADD of the same interface is under way begins when that has ended."""
-    resident.start()
-    calls = [
-        resident.begin("id=1;until=go"),
-        resident.begin("id=2", CNI_COMMAND="DEL"),
-        resident.begin("id=3"),
-    ]
-    assert resident.call("id=other", CNI_IFNAME="eth1") == FROM_SERVICE
-    resident.open("go")
-    assert [call.result() for call in calls] == [FROM_SERVICE] * 3
-    lines = [line for line in resident.lines() if line != "queued"]
-    assert [line for line in lines if "other" not in line] == [f"{w} {i}" for i in "123" for w in ("begin", "end")]
-    assert lines.index("end other") < lines.index("end 1")
-
-
-def test_requests_beyond_the_width_wait(resident: Resident) -> None:
+def test_requests_beyond_the_threads_wait(resident: Resident) -> None:
     """Two threads serve four requests two at a time, and none is lost."""
-    resident.start("--width", "2")
+    resident.start("--threads", "2")
     calls = [resident.begin("until=go", CNI_CONTAINERID=f"c{i}") for i in range(4)]
-    resident.wait_until(lambda: resident.lines().count("begin ?") == 2)
     resident.open("go")
     assert [call.result() for call in calls] == [FROM_SERVICE] * 4
     marks = [1 if line == "begin ?" else -1 for line in resident.lines() if line != "queued"]
@@ -124,8 +117,8 @@ def test_requests_beyond_the_width_wait(resident: Resident) -> None:
 
 
 def test_status_does_not_wait_behind_adds(resident: Resident) -> None:
-    """With every thread busy and more ADDs waiting, STATUS answers."""
-    resident.start("--width", "1")
+    """With every thread waiting and more ADDs queued, STATUS answers."""
+    resident.start("--threads", "1")
     busy = [resident.begin("until=go", CNI_CONTAINERID=f"c{i}") for i in range(2)]
     status = resident.call(CNI_COMMAND="STATUS", CNI_CONTAINERID="", CNI_IFNAME="", CNI_NETNS="")
     assert status == FROM_SERVICE
@@ -136,7 +129,7 @@ def test_status_does_not_wait_behind_adds(resident: Resident) -> None:
 
 def test_sigterm_finishes_what_is_under_way(resident: Resident) -> None:
     """The request begun, and the one waiting behind it, are answered; then the process ends with 0."""
-    resident.start("--width", "1")
+    resident.start("--threads", "1")
     calls = [resident.begin("id=1;until=go"), resident.begin("id=2", CNI_IFNAME="eth1")]
     ended = resident.pool.submit(resident.stop)
     resident.wait_until(lambda: not resident.relay.socket.exists())
@@ -166,6 +159,33 @@ def test_killed_in_the_middle_the_relay_goes_on_by_itself(resident: Resident) ->
     assert ran.out.endswith(b"stdin={}")
 
 
+def test_a_killed_worker_is_started_again(resident: Resident) -> None:
+    """The next request is answered by another process, the log says what has happened, and SIGTERM ends the service."""
+    resident.start(stderr=subprocess.PIPE)
+    first = resident.worker()
+    os.kill(first, signal.SIGKILL)
+    resident.wait_until(lambda: resident.relay.run().out == FROM_SERVICE.out)
+    assert resident.worker() != first
+    assert resident.stop() == 0
+    assert resident.process is not None
+    assert resident.process.stderr is not None
+    with resident.process.stderr as said:
+        assert said.read().decode() == f"worker ({first}) was ended by SIGKILL; it is started again\n"
+
+
+def test_a_killed_supervisor_takes_its_worker_with_it(resident: Resident) -> None:
+    """What is under way is finished first: the kernel sends the worker SIGTERM. Another service can start at once."""
+    resident.start()
+    worker = resident.worker()
+    first = resident.begin("until=go")
+    resident.stop(signal.SIGKILL)
+    resident.start()
+    resident.open("go")
+    assert first.result() == FROM_SERVICE
+    resident.wait_until(lambda: not Path(f"/proc/{worker}").exists())
+    assert resident.call() == FROM_SERVICE
+
+
 def test_a_killed_service_starts_again(resident: Resident) -> None:
     """The socket a kill leaves behind does not hinder the next start."""
     resident.start()
@@ -185,7 +205,7 @@ def test_what_the_service_does_not_answer_the_full_program_does(resident: Reside
 
 def test_a_request_whose_relay_gave_up_is_not_begun(resident: Resident) -> None:
     """The runtime was told to try again later, so what still waits for a thread then must not be done."""
-    resident.start("--width", "1")
+    resident.start("--threads", "1")
     first = resident.begin("id=1;until=go")
     gave_up = resident.call("id=2", CNI_CONTAINERID="c2", CNI_CNM_TIMEOUT="1")
     third = resident.begin("id=3", CNI_CONTAINERID="c3")
@@ -281,9 +301,12 @@ WHOLE = WireRequest({"CNI_COMMAND": "ADD"}, ["cni-cnm"], b"{}")
 def test_what_is_no_request_is_closed_without_a_word(resident: Resident) -> None:
     """Another version or protocol, wrong counts, cut off, too long: closed, no descriptor stays behind."""
     resident.start()
-    assert resident.process is not None
     assert exchange(resident.relay.socket, encode_request(WHOLE, 1), 1)
-    open_before = len(os.listdir(f"/proc/{resident.process.pid}/fd"))
+    assert (
+        exchange(resident.relay.socket, encode_request(WHOLE, 1)[:10], 1) == b""
+    )  # the thread for these waits by epoll
+    fds = Path(f"/proc/{resident.worker()}/fd")
+    open_before = len(os.listdir(fds))
     good = encode_request(WHOLE, 1)
     for data, descriptors in (
         (encode_request(WHOLE, 1, version="0.0.9"), 1),
@@ -301,7 +324,7 @@ def test_what_is_no_request_is_closed_without_a_word(resident: Resident) -> None
         assert exchange(resident.relay.socket, data, descriptors) == b"", data
     assert exchange(resident.relay.socket, good, 1)
     time.sleep(0.1)
-    assert len(os.listdir(f"/proc/{resident.process.pid}/fd")) <= open_before
+    assert len(os.listdir(fds)) <= open_before
 
 
 def test_many_that_connect_and_say_nothing_do_not_stop_others(resident: Resident) -> None:
@@ -322,12 +345,13 @@ def test_it_sleeps_while_nobody_calls(resident: Resident) -> None:
     resident.start()
     resident.call()
     assert resident.process is not None
+    pids = [resident.process.pid, resident.worker()]
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(resident.relay.socket))
         time.sleep(0.3)
-        before = switches(resident.process.pid)
+        before = [switches(pid) for pid in pids]
         time.sleep(1)
-        assert switches(resident.process.pid) == before
+        assert [switches(pid) for pid in pids] == before
 
 
 def switches(pid: int) -> int:

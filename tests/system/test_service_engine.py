@@ -37,16 +37,19 @@ class Served:
 
     def start(self) -> None:
         with self.log.open("wb") as log:
-            self.service = subprocess.Popen(self.node.command(str(self.program), "serve", "--trace"), stderr=log)
+            self.service = subprocess.Popen(
+                self.node.command(str(self.program), "serve", "--trace", "--workers", "1"), stderr=log
+            )
         deadline = time.monotonic() + 20
         while b"answering" not in self.log.read_bytes():
             assert self.service.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    def pid(self) -> int:
-        """The service's own, as the node sees it: nsenter and its child are between."""
-        return int(self.node.run("pgrep", "-f", "-n", "serve --trace").ok().out)
+    def pids(self) -> dict[str, int]:
+        """Of the service's processes, as the node sees them, in the order in which they were started."""
+        found = map(int, self.node.run("pgrep", "-f", "serve --trace").ok().out.split())
+        return dict(zip(("supervisor", "worker", "watch", "deleter"), found, strict=True))
 
     def close(self) -> None:
         self.node.close()
@@ -105,10 +108,10 @@ def test_status_while_the_service_hangs(served: Served) -> None:
     assert served.service is not None
     newer = {**CONF, "cniVersion": "1.1.0"}
     missing = {**newer, "ipam": {"type": "nowhere-found"}}
-    served.node.run("kill", "-STOP", str(served.pid())).ok()
+    served.node.run("kill", "-STOP", str(served.pids()["worker"])).ok()
     assert served.call("STATUS", conf=newer).ok().out == ""
     assert json.loads(served.call("STATUS", conf=missing).out)["code"] == 50
-    served.service.send_signal(signal.SIGCONT)  # nsenter stops with what it has started, and continues it
+    served.node.run("kill", "-CONT", str(served.pids()["worker"])).ok()
     served.call("ADD").ok()
     served.call("DEL").ok()
     assert served.traced("ADD c1 eth0 code=0") == 1
@@ -178,12 +181,13 @@ def test_killed_anywhere_in_an_add_nothing_is_lost(served: Served, delay_ms: int
     """kill -9 of the service: the relay's own run finishes the same request, with one address and one link."""
     served.start()
     served.call("ADD", "c2").ok()
-    script = f'(sleep {0.03 + delay_ms / 1000}; kill -9 "$1") & sleep 0.03; "$0"; code=$?; wait; exit $code'
+    pids = " ".join(map(str, served.pids().values()))
+    script = f'(sleep {0.03 + delay_ms / 1000}; kill -9 $1) & sleep 0.03; "$0"; code=$?; wait; exit $code'
     environ = {
         "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/c1",
         "CNI_CNM_PROGRAM": str(served.program), "CNI_CNM_OWNER": "test",
     }  # fmt: skip
-    ran = served.node.run("sh", "-c", script, served.relay, str(served.pid()), stdin=json.dumps(CONF), env=environ)
+    ran = served.node.run("sh", "-c", script, served.relay, pids, stdin=json.dumps(CONF), env=environ)
     (given,) = json.loads(ran.ok().out)["ips"]
     assert served.node.addresses("eth0", netns="/run/netns/c1") == {given["address"]}
     leases = {path.rpartition("/")[2] for path in served.node.files("/var/lib/cni/networks/podnet")}
@@ -199,7 +203,7 @@ def test_sigterm_ends_it(served: Served) -> None:
     """Exit code 0, and the socket's name is gone."""
     served.start()
     served.call("ADD").ok()
-    served.node.run("kill", f"-{signal.SIGTERM.value}", str(served.pid())).ok()
+    served.node.run("kill", f"-{signal.SIGTERM.value}", str(served.pids()["supervisor"])).ok()
     assert served.service is not None
     assert served.service.wait(timeout=20) == 0
     assert not served.node.path(SOCKET).exists()
@@ -209,7 +213,7 @@ def soak(served: Served, *steps: str) -> list[int]:
     """Resident KiB at each point of a load (tests/system/soak.py)."""
     served.start()
     command = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.system.soak"]
-    done = served.node.run(*command, served.relay, str(served.pid()), *steps, timeout=3000)
+    done = served.node.run(*command, served.relay, str(served.pids()["supervisor"]), *steps, timeout=3000)
     return [int(line) for line in done.ok().out.split()]
 
 

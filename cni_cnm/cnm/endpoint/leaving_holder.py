@@ -13,6 +13,7 @@ from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.errors import PortTaken
 from cni_cnm.firewall import TABLES
 from cni_cnm.state.store import ENDPOINTS
+from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def wait(host: Host, record: EndpointRecord, taken: PortTaken, publish: Callable
                     left = deadline - monotonic()
                     if left <= 0 or not _is_leaving(host, record, again.holder):
                         raise
-                    removals.wait(again.holder, left)
+                    with waiting():
+                        removals.wait(again.holder, left)
     finally:
         place.release()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from cni_cnm.cnm.interface import interface_routes
 from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
 from cni_cnm.model import IPV6_MTU
+from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,6 +159,11 @@ def _forwards(port_state: Callable[[], PortState | None]) -> bool:
 
 def _wait_for_dad(stack: Stack, ifname: str, index: int) -> None:
     deadline = monotonic() + DAD_LIMIT_S
+    with waiting():
+        _await_unique(stack, ifname, index, deadline)
+
+
+def _await_unique(stack: Stack, ifname: str, index: int, deadline: float) -> None:
     while stack.tentative(index):
         if monotonic() > deadline:
             raise DriverFailed(

@@ -130,6 +130,14 @@ def runner() -> Runner:
         return Binary()
 
 
+def preload() -> None:
+    """Load the library into this process, if the host has it: processes that are forked later share its memory."""
+    try:
+        _load()
+    except OSError:
+        pass
+
+
 def probe() -> None:
     """KernelFeatureMissing without nfnetlink: libnftables would end the whole process there."""
     try:

@@ -17,7 +17,7 @@ from cni_cnm.kernel.stack import KernelStack
 from cni_cnm.service import handler as module
 from cni_cnm.service.handler import Handler
 from cni_cnm.service.protocol import Refused, Request
-from cni_cnm.service.server import Call
+from cni_cnm.service.server import Answer, Call
 
 NAMESPACE = "/proc/thread-self/ns/net"
 CONF = b'{"cniVersion": "1.0.0", "name": "net", "type": "cni-cnm"}'
@@ -73,6 +73,13 @@ def call(*descriptors: int, argv: tuple[str, ...] = ("/opt/cni/bin/cni-cnm",), c
     return Call(Request(environ, argv, CONF), descriptors, os.getpid())
 
 
+def serve(handler: Handler, request: Call) -> Answer:
+    """The answer, after what is left to do when it is sent."""
+    answer = handler(request)
+    answer.after()
+    return answer
+
+
 def test_a_caller_in_another_namespace_is_declined(lines: list[tuple[str, str]]) -> None:
     """Its relay then executes the full program there. Nothing is logged."""
     other = os.open("/proc/self/ns/mnt", os.O_RDONLY)
@@ -84,7 +91,7 @@ def test_a_caller_in_another_namespace_is_declined(lines: list[tuple[str, str]])
 
 def test_a_request_is_answered_by_the_cni_frontend(lines: list[tuple[str, str]], config: Path, own: int) -> None:
     """A request that is refused before the engine opens has its answer and its log line."""
-    answer = Handler()(call(own, CNI_COMMAND="ADD"))
+    answer = serve(Handler(), call(own, CNI_COMMAND="ADD"))
     assert answer.code == 1
     assert json.loads(answer.out)["code"] == 4
     assert [line.partition(":")[0] for line, _ in lines] == ["failed, code 4"]
@@ -95,11 +102,11 @@ def test_what_the_frontend_gets_and_gives(
 ) -> None:
     monkeypatch.setattr(module, "parent_of", lambda pid: pid + 1)
     monkeypatch.setattr(module, "owner_of_caller", lambda pid: f"owner of {pid - os.getpid()}")
-    answer = Handler()(call(own))
+    answer = serve(Handler(), call(own))
     assert (answer.code, answer.out, answer.err) == (0, b"out", b"err\\ud800")
     assert (engine.stdin, engine.name, engine.owner) == (CONF, "cni-cnm", "owner of 1")
     assert lines == [("ADD net", "none")]
-    Handler()(call(own, argv=()))
+    serve(Handler(), call(own, argv=()))
     assert engine.name == "cni-cnm"
 
 
@@ -109,7 +116,7 @@ def test_the_containers_namespace_is_the_descriptor(
     """Whatever the path means to the service: the runtime may have mounts that the service has not."""
     found = []
     engine.run = lambda controller: found.append(controller.namespaces.open("/nowhere").inode())
-    Handler()(call(own, own, CNI_NETNS="/nowhere"))
+    serve(Handler(), call(own, own, CNI_NETNS="/nowhere"))
     assert found == [os.stat(NAMESPACE).st_ino]
 
 
@@ -131,7 +138,7 @@ def test_everything_a_request_opens_is_closed(
     counts = []
     for _ in range(3):
         try:
-            handler(call(own))
+            serve(handler, call(own))
         except ZeroDivisionError:
             assert fails
         counts.append(len(os.listdir("/proc/self/fd")))
@@ -150,16 +157,16 @@ def test_settings_are_read_again_when_their_file_changes(
 
     monkeypatch.setattr(settings_module, "load", load)
     handler = Handler()
-    handler(call(own))
-    handler(call(own))
+    serve(handler, call(own))
+    serve(handler, call(own))
     assert reads == [str(config)]
     config.write_text(f'log = "{config}.log"\n', encoding="utf-8")
-    handler(call(own))
+    serve(handler, call(own))
     assert reads == [str(config)] * 2
     assert [log for _, log in lines] == ["none", "none", f"{config}.log"]
     other = config.with_name("other.toml")
     other.write_text('log = "syslog"\n', encoding="utf-8")
-    handler(call(own, config=str(other)))
+    serve(handler, call(own, config=str(other)))
     assert (reads[2:], lines[3][1]) == ([str(other)], "syslog")
 
 
@@ -175,9 +182,9 @@ def test_a_traced_request_tells_its_steps(
         list(controller.host.store.names("networks"))
 
     engine.run = run
-    names = [name for name, _ in Handler(trace=True)(call(own)).steps]
-    assert names == ["parse", "engine", "link(2)", "record-names", "close", "log"]
-    assert [name for name, _ in Handler()(call(own)).steps] == ["parse", "engine", "log"]
+    names = [name for name, _ in serve(Handler(trace=True), call(own)).steps]
+    assert names == ["parse", "engine", "link(2)", "record-names"]
+    assert [name for name, _ in serve(Handler(), call(own)).steps] == ["parse", "engine"]
 
 
 def test_the_engine_of_other_calls_has_the_services_settings(config: Path) -> None:
@@ -196,6 +203,6 @@ def test_a_note_goes_where_the_last_settings_say(
 ) -> None:
     handler = Handler()
     handler.note("before any request", 1.0)
-    handler(call(own))
+    serve(handler, call(own))
     handler.note("Docker's call", 1.0)
     assert lines == [("before any request", "unknown"), ("ADD net", "none"), ("Docker's call", "none")]

@@ -1,0 +1,56 @@
+"""What a child of the service may do: capabilities(7), no_new_privs, and its end with the parent; prctl(2).
+
+A child never gets more than the service has: systemd's unit limits that already (conf/cni-cnm.service).
+"""
+
+from __future__ import annotations
+
+import os
+from ctypes import CDLL, byref, c_uint32, c_ulong, get_errno
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER = 0, 1, 2, 3
+NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN = 12, 13, 19, 21
+SERVICE = frozenset((CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN))
+"""Of the processes that run the engine, and of what they execute: those of the unit."""
+LINKS = frozenset((NET_ADMIN,))
+"""For changing links of the own network namespace."""
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_VERSION_3 = 0x20080522
+_libc = CDLL(None, use_errno=True)
+
+
+def end_with_parent(number: int, parent: int) -> None:
+    """Be sent signal `number` when the process `parent`, which has forked this one, ends. OSError if it has ended."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        raise ProcessLookupError("the parent process has ended")
+
+
+def keep(capabilities: Collection[int]) -> None:
+    """Give up all other capabilities for good. no_new_privs holds that for programs that this process executes, too."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    header = (c_uint32 * 2)(_VERSION_3, 0)
+    had = (c_uint32 * 6)()
+    if _libc.capget(byref(header), byref(had)):
+        raise _failure("capget")
+    for word in range(2):
+        wanted = sum(1 << (number - 32 * word) for number in capabilities if number // 32 == word)
+        for place in range(3):  # effective, permitted, inheritable
+            had[3 * word + place] &= wanted
+    if _libc.capset(byref(header), byref(had)):
+        raise _failure("capset")
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, c_ulong(value), c_ulong(0), c_ulong(0), c_ulong(0)):
+        raise _failure("prctl")
+
+
+def _failure(call: str) -> OSError:
+    number = get_errno()
+    return OSError(number, f"{call}: {os.strerror(number)}")

@@ -1,0 +1,110 @@
+"""The processes of the service: what each does, what it may do, and in which order they stop.
+
+supervisor   sockets, starts, restarts          all that the service has
+worker-N     requests of relays                 the engine's capabilities
+docker       Docker's socket, if requested      the engine's
+watch        keeps the host as the records say  the engine's
+deleter      deletes links for the others       CAP_NET_ADMIN
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from importlib import import_module
+
+from cni_cnm.kernel import privileges
+from cni_cnm.kernel.nftables import libnftables
+from cni_cnm.kernel.setns import own_fd
+from cni_cnm.service import reconcile_watch
+from cni_cnm.service.deletions import Deletions
+from cni_cnm.service.handler import Handler
+from cni_cnm.service.link_deleter import LinkDeleter
+from cni_cnm.service.server import Server
+from cni_cnm.service.shared_page import SharedPage
+from cni_cnm.service.supervisor import Role
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.service.activation import Listener
+
+WORKERS_MAX = 4
+"""The kernel changes links of a host one after the other: more workers would only wait for each other."""
+WARM = (
+    "cni_cnm.cni.loopback",
+    "cni_cnm.cni.result",
+    "cni_cnm.cnm.network.ensure_network",
+    "cni_cnm.cnm.packet_filter.firewall_reconcile",
+    "cni_cnm.cnm.packet_filter.port_listeners",
+    "cni_cnm.cnm.requests.attach",
+    "cni_cnm.cnm.requests.check",
+    "cni_cnm.cnm.requests.collect",
+    "cni_cnm.cnm.requests.detach",
+    "cni_cnm.cnm.requests.status",
+    "cni_cnm.drivers.bridge",
+)
+"""Modules that requests import when they need them. Here they are imported once, for all processes."""
+
+
+class Processes:
+    """Made in the supervisor, before anything is forked."""
+
+    def __init__(self, pods: Listener, docker: Listener | None, *, workers: int = 0, trace: bool = False) -> None:
+        self._pods = pods
+        self._docker = docker
+        self._workers = workers or default_workers()
+        self._trace = trace
+        self.page = SharedPage()
+        self._to_deleter, self._from_others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._handler = Handler(Deletions(self._to_deleter), self.page, trace=trace)
+
+    def roles(self) -> Sequence[Role]:
+        roles = [Role(f"worker-{number}", self._work) for number in range(self._workers)]
+        if self._docker is not None:
+            roles.append(Role("docker", self._answer_docker))
+        roles.append(Role("watch", self._watch, ended=self._stopped_watching))
+        roles.append(Role("deleter", self._reap, privileges.LINKS, stage=1))
+        return roles
+
+    def prepare(self) -> None:
+        """Import what the children need, and keep it out of their garbage collections."""
+        for module in WARM:
+            import_module(module)
+        if self._docker is not None:
+            import_module("cni_cnm.docker_server.server")
+        libnftables.preload()
+        reconcile_watch.take_name()
+        gc.collect()
+        gc.freeze()
+
+    def _work(self, stop: int) -> None:
+        Server(self._pods.socket, self._handler, trace=self._trace).serve(stop)
+
+    def _answer_docker(self, stop: int) -> None:
+        from cni_cnm.docker_server.server import Server as DockerServer
+
+        assert self._docker is not None
+        server = DockerServer(self._docker.socket, self._handler.engine, self._handler.note)
+        server.start()
+        os.eventfd_read(stop)
+        server.stop()
+
+    def _watch(self, stop: int) -> None:
+        def seen(watching: bool) -> None:
+            self.page.watching = watching
+
+        reconcile_watch.run(self._handler.engine, self._handler.note, seen, stop)
+
+    def _stopped_watching(self) -> None:
+        self.page.watching = False
+
+    def _reap(self, stop: int) -> None:
+        LinkDeleter(own_fd(), self._from_others).serve(stop)
+
+
+def default_workers() -> int:
+    """One a processor that this process may use, at most `WORKERS_MAX`."""
+    return max(1, min(len(os.sched_getaffinity(0)), WORKERS_MAX))
