@@ -1,4 +1,4 @@
-"""What a child of the service may do: capabilities(7), no_new_privs, and its end with the parent; prctl(2).
+"""What a child of the service may do: capabilities(7) and no_new_privs (prctl(2)).
 
 A child never gets more than the service has: systemd's unit limits that already (conf/cni-cnm.service).
 """
@@ -19,21 +19,15 @@ SERVICE = frozenset((CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, NET_ADMIN, NE
 LINKS = frozenset((NET_ADMIN,))
 """For changing links of the own network namespace."""
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_NO_NEW_PRIVS = 38
 _VERSION_3 = 0x20080522
 _libc = CDLL(None, use_errno=True)
 
 
-def end_with_parent(number: int, parent: int) -> None:
-    """Be sent signal `number` when the process `parent`, which has forked this one, ends. OSError if it has ended."""
-    _prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
-        raise ProcessLookupError("the parent process has ended")
-
-
 def keep(capabilities: Collection[int]) -> None:
     """Give up all other capabilities for good. no_new_privs holds that for programs that this process executes, too."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, c_ulong(1), c_ulong(0), c_ulong(0), c_ulong(0)):
+        raise _failure("prctl")
     header = (c_uint32 * 2)(_VERSION_3, 0)
     had = (c_uint32 * 6)()
     if _libc.capget(byref(header), byref(had)):
@@ -44,11 +38,6 @@ def keep(capabilities: Collection[int]) -> None:
             had[3 * word + place] &= wanted
     if _libc.capset(byref(header), byref(had)):
         raise _failure("capset")
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, c_ulong(value), c_ulong(0), c_ulong(0), c_ulong(0)):
-        raise _failure("prctl")
 
 
 def _failure(call: str) -> OSError:

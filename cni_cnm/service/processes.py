@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import socket
 from importlib import import_module
 
@@ -89,7 +90,7 @@ class Processes:
         assert self._docker is not None
         server = DockerServer(self._docker.socket, self._handler.engine, self._handler.note)
         server.start()
-        os.eventfd_read(stop)
+        select.select([stop], [], [])
         server.stop()
 
     def _watch(self, stop: int) -> None:

@@ -3,9 +3,12 @@
 It runs no request and has no thread, so that a fork copies a process in a known state. Everything is imported before
 the first fork: the children share those pages of memory.
 
-    SIGTERM, SIGINT     the children finish their requests, in the order of `stages`; then this process ends
+    SIGTERM, SIGINT     the children finish their requests, those of a lower stage first; then this process ends
     a child ends        it is started again: at once, or after a pause if it did not run for long
-    SIGKILL             the kernel sends SIGTERM to the children, which finish their requests
+    SIGKILL             the children finish their requests, too
+
+Each child has the read end of a pipe, whose write end only the supervisor has. The pipe ends when the supervisor closes
+it, or is killed. Children do not react to SIGTERM: systemd sends it to all processes at once.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ class _Child:
     def __init__(self, role: Role) -> None:
         self.role = role
         self.pid = 0
+        self.pipe = -1
+        """Write end of its pipe."""
         self.started = 0.0
         self.due = 0.0
         """When it may be started, if it does not run."""
@@ -105,15 +110,19 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         """Start it; if that fails, later."""
-        parent = os.getpid()
+        stop = -1
         try:
+            stop, child.pipe = os.pipe2(os.O_CLOEXEC)
             pid = os.fork()
         except OSError as error:
             _say(f"{child.role.name} cannot be started: {error.strerror}")
+            _close(stop, child.pipe)
+            child.pipe = -1
             self._postpone(child)
             return
         if pid == 0:
-            _become(child.role, parent, (self._wake, *self._closed))
+            _become(child.role, stop, (self._wake, *self._closed, *(one.pipe for one in self._children)))
+        os.close(stop)
         child.pid, child.started = pid, monotonic()
 
     def _reap(self) -> None:
@@ -130,6 +139,8 @@ class Supervisor:
 
     def _ended(self, child: _Child, status: int) -> None:
         pid, child.pid = child.pid, 0
+        _close(child.pipe)
+        child.pipe = -1
         child.role.ended()
         if self._stopping:
             return
@@ -149,8 +160,8 @@ class Supervisor:
         """Stop its children and wait until they have ended."""
         stopped = [child for child in self._children if child.role.stage == stage]
         for child in stopped:
-            if child.pid:
-                os.kill(child.pid, signal.SIGTERM)
+            _close(child.pipe)
+            child.pipe = -1
         while True:
             self._reap()
             if not any(child.pid for child in stopped):
@@ -159,17 +170,14 @@ class Supervisor:
                 os.eventfd_read(self._wake)
 
 
-def _become(role: Role, parent: int, closed: Sequence[int]) -> None:
+def _become(role: Role, stop: int, closed: Sequence[int]) -> None:
     """Runs in a new child. Does not return."""
     code = 1
     try:
-        for descriptor in closed:
-            os.close(descriptor)
-        stop = os.eventfd(0, os.EFD_CLOEXEC)
+        _close(*closed)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all, and the supervisor decides
-        signal.signal(signal.SIGTERM, lambda *_: os.eventfd_write(stop, 1))
-        privileges.end_with_parent(signal.SIGTERM, parent)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)  # not SIG_IGN, which programs that it executes would keep
         privileges.keep(role.capabilities)
         role.run(stop)
         code = 0
@@ -177,6 +185,13 @@ def _become(role: Role, parent: int, closed: Sequence[int]) -> None:
         _say(f"{role.name} failed: {type(error).__name__}: {error}")
     finally:
         os._exit(code)
+
+
+def _close(*descriptors: int) -> None:
+    """-1 is none."""
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _say(line: str) -> None:
