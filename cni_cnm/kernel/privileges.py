@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER = 0, 1, 2, 3
-NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN = 12, 13, 19, 21
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN = 10, 12, 13, 19, 21
 SERVICE = frozenset((CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN))
-"""Of the processes that run the engine, and of what they execute: those of the unit."""
+"""Of the processes that run the engine, and of what they execute."""
+DOCKER = SERVICE | {NET_BIND_SERVICE}
+"""Host ports are held, too."""
 LINKS = frozenset((NET_ADMIN,))
 """For changing links of the own network namespace."""
 

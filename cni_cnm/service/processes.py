@@ -2,7 +2,7 @@
 
 supervisor   sockets, starts, restarts          all that the service has
 worker-N     requests of relays                 the engine's capabilities
-docker       Docker's socket, if requested      the engine's
+docker       Docker's socket, if requested      the engine's, and CAP_NET_BIND_SERVICE
 watch        keeps the host as the records say  the engine's
 deleter      deletes links for the others       CAP_NET_ADMIN
 """
@@ -65,7 +65,7 @@ class Processes:
     def roles(self) -> Sequence[Role]:
         roles = [Role(f"worker-{number}", self._work) for number in range(self._workers)]
         if self._docker is not None:
-            roles.append(Role("docker", self._answer_docker))
+            roles.append(Role("docker", self._answer_docker, privileges.DOCKER))
         roles.append(Role("watch", self._watch, ended=self._stopped_watching))
         roles.append(Role("deleter", self._reap, privileges.LINKS, stage=1))
         return roles
