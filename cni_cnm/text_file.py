@@ -16,10 +16,13 @@ def read(path: str) -> bytes:
     OSError for a pipe, a device or a folder, and for more than SIZE_MAX.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(EINVAL, "it is no regular file")
-        content = file.read(SIZE_MAX + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(SIZE_MAX + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > SIZE_MAX:
         raise OSError(EFBIG, f"it is larger than {SIZE_MAX >> 20} MiB")
     return content

@@ -51,16 +51,18 @@ class LeaseIndex:
         except OSError:
             return None
         try:
-            with open(descriptor, "rb") as file:
+            with open(descriptor, "rb", closefd=False) as file:  # which would leave open that of a folder
                 content = file.read()
-                if os.fstat(descriptor).st_mtime_ns != self._folder_time():
-                    return None
+            if os.fstat(descriptor).st_mtime_ns != self._folder_time():
+                return None
             if not any(json.dumps(owner).encode() in content for owner in owners):
                 return {}  # decoding thousands of entries costs more than the rest of a DEL
             known = json.loads(content)
             return {owner: [str(ip_address(name)) for name in known[owner]] for owner in owners if owner in known}
         except (OSError, ValueError, TypeError):
             return None
+        finally:
+            os.close(descriptor)
 
     def valid(self) -> bool:
         try:

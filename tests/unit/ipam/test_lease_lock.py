@@ -168,3 +168,22 @@ def test_a_link_below_the_data_dir_is_not_followed(tmp_path: Path, place: str) -
     with pytest.raises(IoFailed, match="symbolic link"), LeaseLock(str(folder)):
         pytest.fail("followed")
     assert [path.name for path in elsewhere.iterdir()] == []
+
+
+@pytest.mark.parametrize("content", [None, b'{"c9\\r\\neth0": 7}', b'{"c9\\r\\neth0": ["../x"]}'])
+def test_an_index_that_is_damaged(tmp_path: Path, content: bytes | None) -> None:
+    """It is no index: the leases are read, the descriptor is closed, and the index is written again."""
+    store = LeaseFolder(tmp_path)
+    store.foreign("10.1.0.9", "c9\r\neth0")
+    assert store.delete_unrecorded(CONFIG, "c1") == set()
+    (index,) = (tmp_path / "run/leases").iterdir()
+    stamp = index.stat().st_mtime_ns
+    if content is None:
+        index.unlink()
+        index.mkdir()
+    else:
+        index.write_bytes(content)
+    os.utime(index, ns=(stamp, stamp))
+    before = os.listdir("/proc/self/fd")
+    assert store.delete_unrecorded(CONFIG, "c9") == {"10.1.0.9"}
+    assert os.listdir("/proc/self/fd") == before
