@@ -49,7 +49,7 @@ from cni_cnm.docker_protocol.plugin_messages import (
 from cni_cnm.docker_protocol.ports import bindings
 from cni_cnm.docker_server import network_spec
 from cni_cnm.errors import InvalidConfig, NoSuchEndpoint, NoSuchNetwork
-from cni_cnm.model import PortMapping
+from cni_cnm.model import PortMapping, ip_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
+    from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.docker_protocol.options import EndpointOptions
     from cni_cnm.model import Json
 
@@ -108,14 +109,18 @@ def create_endpoint(controller: Controller, raw: Json) -> CreateEndpointResponse
 
 def join(controller: Controller, raw: Json) -> JoinResponse:
     message = Join.from_json(raw)
-    endpoint = _endpoint(controller, message.network_id, message.endpoint_id)
-    device = endpoint.join(message.sandbox_key, _requested_ports(message.options))
+    network, endpoint = _network_and_endpoint(controller, message.network_id, message.endpoint_id)
+    device = endpoint.join(message.sandbox_key, _requested_ports(message.options, network))
     name = message.options.other.get(IFNAME)
-    interface = InterfaceName(device.container.name, _INTERFACE_PREFIX, name if isinstance(name, str) else "")
+    prefix = network.labels.get(network_spec.IFACE_PREFIX) or _INTERFACE_PREFIX
+    interface = InterfaceName(device.container.name, prefix, name if isinstance(name, str) else "")
     role = endpoint.record.role
     if role.internal or not role.default_route:
         return JoinResponse(interface, disable_gateway_service=True)
     gateways = {a.interface.version: a.gateway for a in endpoint.record.addresses if a.gateway is not None}
+    for version, label in network_spec.DEFAULT_GATEWAYS.items():
+        if version in gateways and label in network.labels:
+            gateways[version] = ip_address(network.labels[label])
     return JoinResponse(interface, gateways.get(4), gateways.get(6), disable_gateway_service=not gateways)
 
 
@@ -132,8 +137,8 @@ def delete_endpoint(controller: Controller, raw: Json) -> None:
 
 def program_external_connectivity(controller: Controller, raw: Json) -> None:
     message = ProgramExternalConnectivity.from_json(raw)
-    endpoint = _endpoint(controller, message.network_id, message.endpoint_id)
-    endpoint.publish(_requested_ports(message.options), ipv6_elsewhere=message.options.no_proxy_6to4)
+    network, endpoint = _network_and_endpoint(controller, message.network_id, message.endpoint_id)
+    endpoint.publish(_requested_ports(message.options, network), ipv6_elsewhere=message.options.no_proxy_6to4)
 
 
 def revoke_external_connectivity(controller: Controller, raw: Json) -> None:
@@ -171,8 +176,14 @@ CALLS = {
 
 
 def _endpoint(controller: Controller, network_id: str, endpoint_id: str) -> DockerEndpoint:
-    host = controller.host
-    return docker_endpoint.find_endpoint(host, docker_networks.find_network(host, network_id), endpoint_id)
+    return _network_and_endpoint(controller, network_id, endpoint_id)[1]
+
+
+def _network_and_endpoint(
+    controller: Controller, network_id: str, endpoint_id: str
+) -> tuple[NetworkRecord, DockerEndpoint]:
+    network = docker_networks.find_network(controller.host, network_id)
+    return network, docker_endpoint.find_endpoint(controller.host, network, endpoint_id)
 
 
 def _ignore_absent(step: Callable[[], object]) -> None:
@@ -182,9 +193,17 @@ def _ignore_absent(step: Callable[[], object]) -> None:
         pass
 
 
-def _requested_ports(options: EndpointOptions) -> tuple[PortMapping, ...]:
+def _requested_ports(options: EndpointOptions, network: NetworkRecord) -> tuple[PortMapping, ...]:
     """From each range of host ports (HostPort to HostPortEnd) one is chosen; 0: any port."""
+    text = network.labels.get(network_spec.HOST_BINDING, "")
+    binding = ip_address(text) if text and text != "0.0.0.0" else None  # noqa: S104 - every address is the default
     return tuple(
-        PortMapping(one.protocol, one.host_port, one.port, one.host_ip, max(one.host_port_end - one.host_port, 0) + 1)
+        PortMapping(
+            one.protocol,
+            one.host_port,
+            one.port,
+            one.host_ip or binding,
+            max(one.host_port_end - one.host_port, 0) + 1,
+        )
         for one in options.ports or ()
     )

@@ -6,6 +6,8 @@ is made of Docker's id.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.model import IpamSpec, NetworkSpec
@@ -22,6 +24,16 @@ NETWORK = "cni-cnm.network"
 """The option that names a network to share, of `-o` and of `--ipam-opt`."""
 SPACE = "cni-cnm"
 """The address space of this plugin's pools. Data of another space is from another IPAM driver."""
+IFACE_PREFIX = "com.docker.network.container_iface_prefix"
+"""An option: the names of interfaces in containers are this and a number."""
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+"""An option: the address of the host for ports that are published without one."""
+DEFAULT_GATEWAYS = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
+"""Names of `--aux-address` for the containers' default gateway, where it is not the bridge's address."""
+_OF_DOCKERD = frozenset(
+    f"com.docker.network.{name}" for name in ("advertise_addr_nmsgs", "advertise_addr_ms", "enable_ipv4", "enable_ipv6")
+)
+"""Options that dockerd applies by itself."""
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 _ID_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz")
 
@@ -71,11 +83,40 @@ def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> Network
         {"profile": "cnm", "labels": _labels(message, shared)},
         IpamSpec("given" if other else "host-local", {"ranges": [[_range(one, pools)] for one in data]}),
         message.options.internal,
+        labels=_kept(message, shared),
     )
 
 
+def _kept(message: CreateNetwork, shared: str) -> dict[str, str]:
+    """What the calls about endpoints need: recorded as labels of the network, under Docker's names."""
+    generic = message.options.generic
+    found = {} if shared else {key: generic[key] for key in (IFACE_PREFIX, HOST_BINDING) if generic.get(key)}
+    if IFACE_PREFIX in found:
+        validate.require(validate.new_interface_name, f"{found[IFACE_PREFIX]}0", IFACE_PREFIX)
+    if HOST_BINDING in found:
+        validate.require(_ipv4, found[HOST_BINDING], HOST_BINDING)
+    for data in (*message.ipv4, *message.ipv6):
+        name = DEFAULT_GATEWAYS[data.pool.version]
+        if name in data.aux_addresses:
+            if shared:
+                raise InvalidConfig(f"{name} cannot be set: the network {shared} has a gateway", hint="leave it out")
+            gateway = validate.require(validate.interface, data.aux_addresses[name], name)
+            if gateway.ip not in data.pool:
+                raise InvalidConfig(f"{name} is {gateway.ip}, which is not in the subnet {data.pool}")
+            found[name] = str(gateway.ip)
+    return found
+
+
+def _ipv4(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        raise ValueError("an IPv4 address") from None
+
+
 def _labels(message: CreateNetwork, shared: str) -> dict[str, str]:
-    labels = {label: text for label, text in message.options.generic.items() if label != NETWORK}
+    ours = {NETWORK, *_OF_DOCKERD, *(() if shared else (IFACE_PREFIX, HOST_BINDING))}
+    labels = {label: text for label, text in message.options.generic.items() if label not in ours}
     for label in labels:
         if not label.startswith("com.docker.network."):
             raise InvalidConfig(

@@ -49,7 +49,8 @@ class BridgeDriver(Driver[BridgeOptions]):
 
     def fixed(self, options: BridgeOptions) -> Mapping[str, Json]:
         modes = {"gateway_mode_ipv4": options.gateway_modes[0], "gateway_mode_ipv6": options.gateway_modes[1]}
-        return {"bridge": options.bridge, "ingressPolicy": options.ingress, **modes}
+        trusted = ":".join(options.trusted)
+        return {"bridge": options.bridge, "ingressPolicy": options.ingress, **modes, "trusted_host_interfaces": trusted}
 
     def policy(self, options: BridgeOptions) -> Policy:
         cnm = options.profile == "cnm"
@@ -65,6 +66,8 @@ class BridgeDriver(Driver[BridgeOptions]):
             routed=firewall_options.routed(options.ingress, options.gateway_modes),
             unmasqueraded=firewall_options.unmasqueraded(options.gateway_modes),
             masquerade_except=tuple(map(ip_network, options.masquerade_except if options.masquerade else ())),
+            sources=options.sources,
+            trusted=options.trusted if not options.internal else (),
         )
 
     def role(self, options: BridgeOptions) -> Role:

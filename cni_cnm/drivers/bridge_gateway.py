@@ -25,6 +25,7 @@ _IP6_PRIORITY = 256
 
 def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> tuple[Interface, ...]:
     """Put the gateways on the bridge (with `vlan`, on a port of their own, returned for the report); forward."""
+    wanted = _on_bridge(options, wanted)
     if not wanted:
         return ()
     link = vlans.ensure_gateway_port(options, bridge, host) if options.vlan else bridge
@@ -46,6 +47,7 @@ def change(
     link = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
         return
+    old, new = _on_bridge(options, old), _on_bridge(options, new)
     present = host.addresses(link.ifindex)
     kept = [address for address in present if address not in old]
     added: list[IPInterface] = []
@@ -78,6 +80,7 @@ def refuse_conflict(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInt
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None or options.force_address:
         return
+    wanted = _on_bridge(options, wanted)
     present = host.addresses(link.ifindex)
     for address in wanted:
         for other in _in_the_way(address, present, wanted):
@@ -85,6 +88,7 @@ def refuse_conflict(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInt
 
 
 def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
+    wanted = _on_bridge(options, wanted)
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
         raise CheckFailed(f"the gateway's link {vlans.gateway_port(options)} is missing")
@@ -97,6 +101,7 @@ def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], h
 
 def compare(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> list[str]:
     """What is missing of the gateways, a phrase each. Changes nothing."""
+    wanted = _on_bridge(options, wanted)
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
         return [f"{vlans.gateway_port(options)} does not exist"]
@@ -111,6 +116,7 @@ def compare(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface],
 
 def repair(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
     """Put it right. Conflict for an address of another program that is in the way, whatever `forceAddress` says."""
+    wanted = _on_bridge(options, wanted)
     careful = options._replace(force_address=False)
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     missing = _lacking(wanted, host.addresses(link.ifindex)) if link is not None else wanted
@@ -129,6 +135,13 @@ def of(addresses: Sequence[Address]) -> list[IPInterface]:
         for address in addresses
         if address.gateway is not None
     ]
+
+
+def _on_bridge(options: BridgeOptions, gateways: Sequence[IPInterface]) -> Sequence[IPInterface]:
+    """Those that the bridge has: for some IP versions it may have no address."""
+    if not options.addressless:
+        return gateways
+    return [one for one in gateways if one.version not in options.addressless]
 
 
 def _lacking(wanted: Sequence[IPInterface], present: Sequence[IPInterface]) -> list[IPInterface]:

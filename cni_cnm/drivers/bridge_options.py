@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from cni_cnm import validate
 from cni_cnm.drivers import firewall_options, options
-from cni_cnm.drivers.firewall_options import DEFAULT_MODES, LABEL_ICC, LABEL_MASQUERADE, LABEL_MODE4, LABEL_MODE6
+from cni_cnm.drivers.firewall_options import (
+    DEFAULT_MODES,
+    LABEL_ICC,
+    LABEL_INHIBIT,
+    LABEL_MASQUERADE,
+    LABEL_MODE4,
+    LABEL_MODE6,
+    LABEL_SOURCE4,
+    LABEL_SOURCE6,
+    LABEL_TRUSTED,
+)
 from cni_cnm.drivers.options import LABEL_MTU
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields
@@ -22,7 +32,10 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json, NetworkSpec
 
 LABEL_NAME = "com.docker.network.bridge.name"
-LABELS = (LABEL_NAME, LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC, LABEL_MODE4, LABEL_MODE6)
+LABELS = (
+    LABEL_NAME, LABEL_MASQUERADE, LABEL_MTU, LABEL_ICC, LABEL_MODE4, LABEL_MODE6, LABEL_INHIBIT, LABEL_SOURCE4,
+    LABEL_SOURCE6, LABEL_TRUSTED,
+)  # fmt: skip
 REFERENCE_ONLY = (
     "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "hairpinMode", "promiscMode",
 )  # fmt: skip
@@ -64,6 +77,12 @@ class BridgeOptions(NamedTuple):
     """Docker's gateway modes of IPv4 and IPv6."""
     masquerade_except: tuple[str, ...] = ()
     """Networks, as text, to which packets are not masqueraded."""
+    addressless: tuple[int, ...] = ()
+    """IP versions for which the bridge gets no address, although the network has a gateway."""
+    sources: tuple[str, ...] = ()
+    """Addresses that masqueraded packets get, at most one of each family; else the kernel chooses."""
+    trusted: tuple[str, ...] = ()
+    """Links of the host from which all ports are reached."""
 
     @property
     def vlan_filtering(self) -> bool:
@@ -80,7 +99,10 @@ class BridgeOptions(NamedTuple):
     def from_json(cls, raw: Mapping[str, Json]) -> BridgeOptions:
         known = {key: value for key, value in raw.items() if key in cls._fields}
         modes = tuple(raw.get("gateway_modes", DEFAULT_MODES))
-        lists = {key: tuple(known.get(key, ())) for key in ("trunk", "masquerade_except")}
+        lists = {
+            key: tuple(known.get(key, ()))
+            for key in ("trunk", "masquerade_except", "addressless", "sources", "trusted")
+        }
         return cls(**{**known, **lists, "gateway_modes": modes})
 
 
@@ -131,6 +153,7 @@ def _reference(network: NetworkSpec) -> BridgeOptions:
 def _cnm(network: NetworkSpec) -> BridgeOptions:
     raw = Fields(network.options, words=True)
     labels = options.labels(raw, "bridge", LABELS, REFERENCE_ONLY)
+    modes = firewall_options.gateway_modes(labels, internal=network.internal)
     return BridgeOptions(
         bridge=labels.parsed(LABEL_NAME, validate.new_bridge_name) or bridge_name(network.name),
         profile="cnm",
@@ -141,7 +164,10 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
         mtu=options.mtu(labels, LABEL_MTU) or options.mtu(raw, "mtu"),
         internal=network.internal,
         ingress=firewall_options.labelled_ingress(raw, labels),
-        gateway_modes=firewall_options.gateway_modes(labels),
+        gateway_modes=modes,
+        addressless=firewall_options.addressless(labels, modes),
+        sources=firewall_options.sources(labels),
+        trusted=firewall_options.trusted(labels),
         **firewall_options.other_firewalls(raw),
         **_port(raw),
     )

@@ -18,8 +18,11 @@ LABEL_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 LABEL_ICC = "com.docker.network.bridge.enable_icc"
 LABEL_MODE4 = "com.docker.network.bridge.gateway_mode_ipv4"
 LABEL_MODE6 = "com.docker.network.bridge.gateway_mode_ipv6"
-NAT, UNPROTECTED, ROUTED = "nat", "nat-unprotected", "routed"
-"""Docker's gateway modes, all but `isolated`."""
+LABEL_INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
+LABEL_SOURCE4, LABEL_SOURCE6 = "com.docker.network.host_ipv4", "com.docker.network.host_ipv6"
+LABEL_TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
+NAT, UNPROTECTED, ROUTED, CLOSED = "nat", "nat-unprotected", "routed", "isolated"
+"""Docker's gateway modes. `isolated` is for internal networks: the bridge has no address."""
 DEFAULT_MODES = (NAT, NAT)
 """Of IPv4 and IPv6."""
 
@@ -47,9 +50,13 @@ def masquerade_except(raw: Fields) -> tuple[str, ...]:
     return tuple(map(str, filter(set(kept).__contains__, given)))
 
 
+NEW = ("masquerade_except", "addressless", "sources", "trusted")
+"""Keys of options that 0.1.0 did not write."""
+
+
 def without_unset(options: dict[str, Json]) -> Mapping[str, Json]:
     """Options for a record, without a key that 0.1.0 did not write and that has no value."""
-    return {key: value for key, value in options.items() if value or key != "masquerade_except"}
+    return {key: value for key, value in options.items() if value or key not in NEW}
 
 
 def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
@@ -78,19 +85,50 @@ def ingress(raw: Fields, default: str) -> str:
     return policy
 
 
-def gateway_modes(labels: Fields) -> tuple[str, str]:
+def gateway_modes(labels: Fields, *, internal: bool) -> tuple[str, str]:
     """Docker's labels about who reaches a network from other hosts, for IPv4 and IPv6."""
-    return _gateway_mode(labels, LABEL_MODE4), _gateway_mode(labels, LABEL_MODE6)
+    modes = _gateway_mode(labels, LABEL_MODE4), _gateway_mode(labels, LABEL_MODE6)
+    if CLOSED in modes and not internal:
+        raise InvalidConfig(
+            f"the gateway mode {CLOSED} is for internal networks only", hint="make the network internal"
+        )
+    return modes
 
 
 def _gateway_mode(labels: Fields, label: str) -> str:
     mode = labels.text(label) or NAT
-    if mode not in (NAT, UNPROTECTED, ROUTED):
-        raise InvalidConfig(
-            f"{label} is {mode!r}, it must be {NAT}, {UNPROTECTED} or {ROUTED}",
-            hint="for Docker's mode isolated make the network internal",
-        )
+    if mode not in (NAT, UNPROTECTED, ROUTED, CLOSED):
+        raise InvalidConfig(f"{label} is {mode!r}, it must be {NAT}, {UNPROTECTED}, {ROUTED} or {CLOSED}")
     return mode
+
+
+def addressless(labels: Fields, modes: tuple[str, str]) -> tuple[int, ...]:
+    """IP versions for which the bridge has no address."""
+    inhibited = (4,) if labels.flag(LABEL_INHIBIT) else ()
+    return tuple(version for version in (4, 6) if version in (*inhibited, *_versions(modes, CLOSED)))
+
+
+def sources(labels: Fields) -> tuple[str, ...]:
+    """Addresses that packets leave the host with, instead of one that the kernel chooses: at most one a family."""
+    found = []
+    for version, label in ((4, LABEL_SOURCE4), (6, LABEL_SOURCE6)):
+        text = labels.text(label)
+        if text:
+            from cni_cnm import validate
+
+            address = validate.require(validate.address, text, label)
+            if address.version != version:
+                raise InvalidConfig(f"{label} is {text}, it must be an IPv{version} address")
+            found.append(str(address))
+    return tuple(found)
+
+
+def trusted(labels: Fields) -> tuple[str, ...]:
+    """Links of the host from which all ports of a network are reached."""
+    from cni_cnm import validate
+
+    names = [name for name in labels.text(LABEL_TRUSTED).split(":") if name]
+    return tuple(dict.fromkeys(validate.require(validate.interface_name, name, LABEL_TRUSTED) for name in names))
 
 
 def routed(policy: str, modes: tuple[str, str] = DEFAULT_MODES) -> tuple[int, ...]:

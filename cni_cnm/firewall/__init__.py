@@ -56,6 +56,10 @@ class Policy(NamedTuple):
     """IP versions by which other hosts reach all ports, though other networks do not."""
     unmasqueraded: tuple[int, ...] = ()
     """IP versions whose addresses stay as they are, although the others are masqueraded."""
+    sources: tuple[str, ...] = ()
+    """Addresses that masqueraded packets get, at most one of each family; else the kernel chooses."""
+    trusted: tuple[str, ...] = ()
+    """Links of the host from which all ports are reached, also where `published_only` says otherwise."""
 
     @property
     def side(self) -> str | int:

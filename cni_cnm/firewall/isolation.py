@@ -120,11 +120,19 @@ def parse_policy(text: Json) -> str:
 
 
 def add_network(
-    network_id: str, name: str, side: Side, policy: str, *, internal: bool = False, published_only: Sequence[int] = ()
+    network_id: str,
+    name: str,
+    side: Side,
+    policy: str,
+    *,
+    internal: bool = False,
+    published_only: Sequence[int] = (),
+    trusted: Sequence[str] = (),
 ) -> Transaction:
     """Elements of a network. None for an open one that is not internal.
 
-    `published_only`: IP versions by which all but itself and the host reach published ports only.
+    `published_only`: IP versions by which all but itself and the host reach published ports only. `trusted`: links of
+    the host that reach all the same.
     """
     networks, internals, own = _elements(side)
     put = []
@@ -135,13 +143,15 @@ def add_network(
         put.append(internals)
     if put and policy != ISOLATED:
         put.append(own)
+    put += [_pair(link, side) for link in trusted] if put else []
     owner = comment(network_id, name)
     return Transaction(_declaration(side), tuple(element._replace(comment=owner) for element in put))
 
 
-def remove_network(side: Side) -> Transaction:
+def remove_network(side: Side, trusted: Sequence[str] = ()) -> Transaction:
     """Removes all elements of a network, whatever its policy was. `revoke` removes allowed pairs."""
-    return Transaction(remove=(*_elements(side), *(_published_only(side, version) for version in (4, 6))))
+    pairs = [_pair(link, side) for link in trusted]
+    return Transaction(remove=(*_elements(side), *(_published_only(side, version) for version in (4, 6)), *pairs))
 
 
 def change_foreign(bridges: Sequence[str], gone: Sequence[str]) -> Transaction:

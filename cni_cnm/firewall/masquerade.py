@@ -2,6 +2,7 @@
 
 map masquerade4, masquerade6    address of the endpoint → goto the chain of its subnet
 chain outside_<subnet>          masquerades all but packets within the subnet, multicast and what a set names
+chain outside_<subnet>_<source> the same, with that address of the host
 set unmasqueraded4, …6          a network's subnet and a destination to which its packets keep their source
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from cni_cnm.firewall import INET, comment
 from cni_cnm.kernel import Element, Transaction
+from cni_cnm.model import ip_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,19 +34,24 @@ add rule {INET} source_nat ip6 saddr vmap @masquerade6
 """
 
 
-def add(endpoint_id: str, label: str, addresses: Sequence[IPInterface]) -> Transaction:
-    """Masquerade these addresses. The prefix of each is the subnet that is not masqueraded."""
+def add(endpoint_id: str, label: str, addresses: Sequence[IPInterface], sources: Sequence[str] = ()) -> Transaction:
+    """Masquerade these addresses. The prefix of each is the subnet that is not masqueraded.
+
+    `sources`: addresses that the packets get, at most one of each family; else the kernel chooses.
+    """
     owner = comment(endpoint_id, label)
+    source = {ip_address(text).version: text for text in sources}
     subnets = dict.fromkeys(address.network for address in addresses)
+    elements = (_element(address, source.get(address.version, "")) for address in addresses)
     return Transaction(
-        declare=_BASE + "".join(map(_subnet, subnets)),
-        put=tuple(element._replace(comment=owner) for element in map(_element, addresses)),
+        declare=_BASE + "".join(_subnet(subnet, source.get(subnet.version, "")) for subnet in subnets),
+        put=tuple(element._replace(comment=owner) for element in elements),
     )
 
 
-def remove(endpoint_id: str, label: str, addresses: Sequence[IPInterface]) -> Transaction:
+def remove(endpoint_id: str, label: str, addresses: Sequence[IPInterface], sources: Sequence[str] = ()) -> Transaction:
     """The reverse. Use it only while the endpoint still has the addresses: the address is the whole key."""
-    return Transaction(remove=add(endpoint_id, label, addresses).put)
+    return Transaction(remove=add(endpoint_id, label, addresses, sources).put)
 
 
 def add_exceptions(
@@ -73,23 +80,23 @@ def _key(network: IPNetwork) -> str:
     return str(network if network.prefixlen < network.max_prefixlen else network.network_address)
 
 
-def _element(address: IPInterface) -> Element:
-    return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(address.network)}")
+def _element(address: IPInterface, source: str) -> Element:
+    return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(address.network, source)}")
 
 
-def _chain(subnet: IPNetwork) -> str:
+def _chain(subnet: IPNetwork, source: str) -> str:
     """Names in nft cannot have a colon."""
-    return f"outside_{str(subnet).replace(':', '-')}"
+    return f"outside_{subnet}{f'_{source}' if source else ''}".replace(":", "-")
 
 
-def _subnet(subnet: IPNetwork) -> str:
+def _subnet(subnet: IPNetwork, source: str) -> str:
     family, multicast = ("ip", "224.0.0.0/4") if subnet.version == 4 else ("ip6", "ff00::/8")
-    chain = _chain(subnet)
+    chain = _chain(subnet, source)
     return f"""\
 add chain {INET} {chain}
 flush chain {INET} {chain}
 add rule {INET} {chain} {family} daddr {subnet} return
 add rule {INET} {chain} {family} daddr {multicast} return
 add rule {INET} {chain} {family} saddr . {family} daddr @unmasqueraded{subnet.version} return
-add rule {INET} {chain} masquerade
+add rule {INET} {chain} {f"snat {family} to {source}" if source else "masquerade"}
 """

@@ -84,12 +84,16 @@ def release_unrecorded(
 
 
 def choose_subnet(
-    family: int, settings: Settings, used: Sequence[IPNetwork], routed: Sequence[IPNetwork] = ()
+    family: int,
+    settings: Settings,
+    used: Sequence[IPNetwork],
+    routed: Sequence[IPNetwork] = (),
+    prefixlen: int = 0,
 ) -> IPNetwork:
     """A subnet of IP version `family` from the default address pools; see pools.choose."""
     from cni_cnm.ipam import pools
 
-    return pools.choose(family, settings.default_address_pools, used, routed)
+    return pools.choose(family, settings.default_address_pools, used, routed, prefixlen)
 
 
 def subnets(pool: Ipam) -> Sequence[Subnet]:

@@ -64,7 +64,11 @@ def host_id() -> str:
 
 
 def choose(
-    family: int, pools: Sequence[AddressPool], used: Iterable[IPNetwork], routed: Iterable[IPNetwork] = ()
+    family: int,
+    pools: Sequence[AddressPool],
+    used: Iterable[IPNetwork],
+    routed: Iterable[IPNetwork] = (),
+    prefixlen: int = 0,
 ) -> IPNetwork:
     """The first subnet of the pools that overlaps nothing used.
 
@@ -75,6 +79,7 @@ def choose(
         routed: destinations of the host's routes. One that is wider than a pool does not count for that pool: a
             default route, its two halves (0.0.0.0/1 and 128.0.0.0/1, as VPNs set them) or a company's 172.16.0.0/12
             lead somewhere by default, and a more specific route beside them works.
+        prefixlen: of the subnet; 0: as the pool says.
 
     Raises:
         AddressesExhausted: no subnet is left.
@@ -86,7 +91,8 @@ def choose(
     taken = [*used, *(() if pools else _CONVENTIONAL)]
     claimed = IPSet(Block(str(network)) for network in taken if network.version == family and network.prefixlen)
     routes = [route for route in routed if route.version == family]
-    for base, size in candidates:
+    for base, size_of_pool in candidates:
+        size = prefixlen or size_of_pool
         narrow = IPSet(Block(str(route)) for route in routes if route.prefixlen >= base.prefixlen)
         # netaddr keeps the largest aligned blocks, so the first one that is large enough begins with a free subnet.
         for block in (IPSet([Block(str(base))]) - claimed - narrow).iter_cidrs():

@@ -48,10 +48,16 @@ class Host:
         return f"02:00:00:00:00:{list(ADDRESSES).index(name) + 1:02x}"
 
     def network(
-        self, bridge: str, policy: str = SAME_BRIDGE, *, internal: bool = False, published_only: tuple[int, ...] = ()
+        self,
+        bridge: str,
+        policy: str = SAME_BRIDGE,
+        *,
+        internal: bool = False,
+        published_only: tuple[int, ...] = (),
+        trusted: tuple[str, ...] = (),
     ) -> None:
         made = isolation.add_network(
-            bridge * 16, bridge, bridge, policy, internal=internal, published_only=published_only
+            bridge * 16, bridge, bridge, policy, internal=internal, published_only=published_only, trusted=trusted
         )
         self.nft.commit(made)
         if policy == ISOLATED:
@@ -260,6 +266,19 @@ def test_one_family_alone(at: Host, version: int) -> None:
         answers = {one: at.outside.ask(address, 80) for one, address in ((4, "10.1.0.2"), (6, "fd00:1::2"))}
     assert answers[version] is None
     assert answers[10 - version]
+
+
+def test_a_link_that_is_trusted(at: Host) -> None:
+    """From it all ports of the network are reached, until the network is removed; other networks are not."""
+    at.network("br1", published_only=(4, 6))
+    assert not at.reaches("outside", "one")
+    at.network("br1", published_only=(4, 6), trusted=("wan0",))
+    at.network("br2", published_only=(4, 6))
+    assert at.reaches("outside", "one")
+    assert not at.reaches("outside", "far")
+    at.nft.commit(isolation.remove_network("br1", ("wan0",)))
+    at.network("br1", published_only=(4, 6))
+    assert not at.reaches("outside", "one")
 
 
 @pytest.mark.parametrize("policy", [SAME_BRIDGE, OPEN])

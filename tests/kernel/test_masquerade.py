@@ -40,6 +40,19 @@ def test_leaves_with_the_host_address(lab: Lab) -> None:
         assert pod.ask("192.0.2.9", 80) is None
 
 
+def test_leaves_with_the_address_that_is_named(lab: Lab) -> None:
+    """Of each family at most one is; without, the kernel chooses. The reverse finds its elements again."""
+    pod, outside = _network(lab)
+    nft = KernelNft(lab.host.fd)
+    lab.host.ip("addr add 192.0.2.7/24 dev wan0")
+    with outside.serving(80):
+        nft.commit(masquerade.add("e" * 64, "net/c/eth0", ADDRESSES, ("192.0.2.7",)))
+        assert pod.ask("192.0.2.9", 80) == "192.0.2.7"
+        assert pod.ask("2001:db8::9", 80) == "2001:db8::1"
+        nft.commit(masquerade.remove("e" * 64, "net/c/eth0", ADDRESSES, ("192.0.2.7",)))
+        assert pod.ask("192.0.2.9", 80) is None
+
+
 def test_only_the_endpoints_named(lab: Lab) -> None:
     """Another address of the subnet is not masqueraded; two subnets keep their own chains."""
     _, outside = _network(lab)

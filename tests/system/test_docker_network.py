@@ -387,6 +387,51 @@ def test_a_port_stays_with_a_container_that_is_connected_to_another_network(clea
         assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
 
 
+def test_any_subnet_of_a_size(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    docker("network", "create", *OURS, "--subnet", "0.0.0.0/27", "mynet")
+    [gateway] = clean.node.addresses(f"br-{docker.inspect('network', 'mynet')['Id'][:12]}")
+    assert gateway.endswith("/27")
+    docker.start("one", "--net=mynet")
+    assert docker.ping("one", gateway.partition("/")[0])
+
+
+def test_another_default_gateway_than_the_bridge(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    gateways = ("--gateway", "172.30.28.2", "--aux-address", "DefaultGatewayIPv4=172.30.28.1")
+    docker("network", "create", *OURS, "--subnet", "172.30.28.0/24", *gateways, "mynet")
+    docker.start("one", "--net=mynet")
+    bridge = f"br-{docker.inspect('network', 'mynet')['Id'][:12]}"
+    assert clean.node.addresses(bridge) == {"172.30.28.2/24"}
+    [default] = clean.node.ip("route", "show", "default", netns=docker.netns("one"))
+    assert default["gateway"] == "172.30.28.1"
+    assert docker.address("one", "mynet") == "172.30.28.3"
+
+
+def test_an_isolated_network_has_no_address_on_the_host(clean: DockerHost) -> None:
+    docker = clean.dockerd
+    mode = ("--internal", "-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated")
+    docker("network", "create", *OURS, "--subnet", "172.30.29.0/24", *mode, "mynet")
+    docker.start("one", "--net=mynet")
+    docker.start("two", "--net=mynet")
+    bridge = f"br-{docker.inspect('network', 'mynet')['Id'][:12]}"
+    assert not clean.node.addresses(bridge)
+    assert docker.ping("one", docker.address("two", "mynet"))
+
+
+def test_a_container_without_ipv6_on_a_network_with_it(clean: DockerHost, request: pytest.FixtureRequest) -> None:
+    """Docker releases the IPv6 address on the way; the container keeps IPv4, with its ports."""
+    docker = clean.dockerd
+    subnets = ("--subnet", "172.30.30.0/24", "--subnet", "fd00:30::/64")
+    docker("network", "create", *OURS, "--ipv6", *subnets, "mynet")
+    sysctls = "com.docker.network.endpoint.sysctls=net.ipv6.conf.IFNAME.disable_ipv6=1"
+    off = (f"--network=name=mynet,driver-opt={sysctls}",) if "[29]" in request.node.name else (
+        "--net=mynet", "--sysctl=net.ipv6.conf.all.disable_ipv6=1",
+    )  # fmt: skip
+    docker.start("web", *off, "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
+    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+
+
 @pytest.mark.long
 def test_a_container_whose_sandbox_ended_while_the_service_was_down(clean: DockerHost) -> None:
     """Docker told the service nothing. Its address and its port are given again."""

@@ -74,18 +74,19 @@ def request_pool(
 ) -> PoolRecord:
     """A subnet for a network that is not made yet, or with `network_name` the subnet of that network.
 
-    Without `subnet` one is chosen, a different one at every call. Forbidden if it overlaps that of a network or
-    of another pool.
+    Without `subnet` one is chosen, a different one at every call. An unspecified one, such as 0.0.0.0/24 or ::/64, is
+    any subnet of that size. Forbidden if it overlaps that of a network or of another pool.
     """
-    if subnet is not None and ip_range is not None and not _is_inside(ip_range, subnet):
+    any_of_size = subnet is not None and subnet.network_address.is_unspecified
+    if subnet is not None and ip_range is not None and not any_of_size and not _is_inside(ip_range, subnet):
         raise InvalidConfig(f"the range {ip_range} is not in the subnet {subnet}")
     network = load_network(host.store, network_name) if network_name else None
     with host.store.lock("pools"):
         if network is not None:
             subnet = _subnet_of_network(network, subnet, family)
             network_leases(host, network, subnet, ip_range)  # raises InvalidConfig if they cannot be shared
-        elif subnet is None:
-            subnet = choose_subnet(host, family)
+        elif subnet is None or any_of_size:
+            subnet = choose_subnet(host, family, subnet.prefixlen if subnet is not None else 0)
         else:
             _remove_unused_pools(host, subnet)
             refuse_overlap(host, subnet, set())

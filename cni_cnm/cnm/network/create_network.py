@@ -75,12 +75,12 @@ def create_network(
         return _create(host, network, allocated.config, skipped)
 
 
-def choose_subnet(host: Host, family: int) -> IPNetwork:
-    """A subnet of IP version `family` from the default pools that nothing uses yet.
+def choose_subnet(host: Host, family: int, prefixlen: int = 0) -> IPNetwork:
+    """A subnet of IP version `family` from the default pools that nothing uses yet. `prefixlen` 0: the pools' own.
 
     The caller holds the lock `pools` until it has recorded the subnet.
     """
-    return ipam.choose_subnet(family, host.settings, _recorded_subnets(host), _routed_subnets(host))
+    return ipam.choose_subnet(family, host.settings, _recorded_subnets(host), _routed_subnets(host), prefixlen)
 
 
 def network_subnets(host: Host, record: NetworkRecord) -> Sequence[Subnet]:

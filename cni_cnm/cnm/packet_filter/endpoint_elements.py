@@ -35,6 +35,7 @@ def of_network(network_id: str, name: str, policy: Policy) -> Transaction:
         policy.ingress,
         internal=policy.internal,
         published_only=policy.published_only,
+        trusted=policy.trusted,
     )
 
 
@@ -44,7 +45,7 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
     addresses = [a.interface for a in record.addresses if only is None or a.interface.ip in only]
     masqueraded = [address for address in addresses if address.version not in policy.unmasqueraded]
     if policy.masquerade and masqueraded:
-        parts.append(masquerade.add(record.id, record.label, masqueraded))
+        parts.append(masquerade.add(record.id, record.label, masqueraded, policy.sources))
     if policy.guard_mac:
         parts.append(spoof.add(record.id, record.label, record.host_ifname, record.mac))
     if policy.ingress == "isolated" and policy.bridge and not policy.alone:

@@ -69,7 +69,7 @@ def remove_isolation(host: Host, record: NetworkRecord) -> None:
     """Take the network's isolation out of the packet filter, unless another network has the same bridge."""
     policy = record.policy
     if policy.isolates and not shares_side(host, record):
-        host.nft.commit(isolation.remove_network(policy.side))
+        host.nft.commit(isolation.remove_network(policy.side, policy.trusted))
 
 
 def shares_side(host: Host, network: NetworkRecord) -> bool:
