@@ -137,6 +137,40 @@ def test_a_deb_without_containers(debs: tuple[Path, Path], machine: Callable[[st
     assert left(node) == set()
 
 
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>/run/systemctl
+case $1 in list-unit-files) printf '%s enabled\\n' cni-cnm.service cni-cnm.socket ;; esac
+"""
+
+
+def test_what_a_deb_tells_systemd(debs: tuple[Path, Path], machine: Callable[[str], Node]) -> None:
+    """Nothing is enabled; an upgrade restarts a service that runs; a removal stops it, unless endpoints are live."""
+    node = machine("")
+    node.run("mkdir", "-p", "/run/systemd/system").ok()
+    node.write("/usr/bin/systemctl", SYSTEMCTL)
+    node.path("/usr/bin/systemctl").chmod(0o755)
+    log = node.path("/run/systemctl")
+
+    def told() -> list[str]:
+        words = log.read_text("utf-8").splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [line for line in words if not line.startswith("list-unit-files")]
+
+    dpkg(node, "--install", debs[0]).ok()
+    assert told() == ["daemon-reload", "try-restart cni-cnm.service"]
+    dpkg(node, "--install", debs[1]).ok()
+    assert "try-restart cni-cnm.service" in (words := told())
+    assert not [line for line in words if line.startswith(("disable", "enable", "stop"))]
+    add(node, "c1")
+    dpkg(node, "--remove", "cni-cnm").ok()
+    assert told() == ["daemon-reload"]
+    dpkg(node, "--install", debs[1]).ok()
+    call(node, "DEL", "c1").ok()
+    told()
+    dpkg(node, "--remove", "cni-cnm").ok()
+    assert told()[0] == "disable --quiet --now cni-cnm.service cni-cnm.socket"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("suite", TREES)
 def test_an_rpm(bundle: Path, machine: Callable[[str], Node], tmp_path: Path, suite: str) -> None:
