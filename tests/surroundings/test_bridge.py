@@ -171,6 +171,7 @@ def test_the_gateways_survive_the_bridge_going_down_and_up(side: Side) -> None:
 
 
 @pytest.mark.parametrize("vlan", ["all", "default"])
+@pytest.mark.quick("default")
 def test_a_host_whose_new_links_have_no_ipv6(side: Side, vlan: str) -> None:
     """`default.disable_ipv6` (or all of them) is 1: the network that asks for IPv6 has it on its own links."""
     side.node.run("sysctl", "-qw", f"net.ipv6.conf.{vlan}.disable_ipv6=1").ok()

@@ -126,6 +126,7 @@ def test_a_configuration_that_was_wrong_at_add(side: Side) -> None:
 
 
 @pytest.mark.parametrize("name", ["unknown ipam", "no driver's name", "vlan"])
+@pytest.mark.quick("unknown ipam")
 def test_a_configuration_that_is_wrong_since_an_edit(side: Side, name: str) -> None:
     """The endpoint that was made before is removed by its record."""
     side.container("c1")
@@ -136,6 +137,7 @@ def test_a_configuration_that_is_wrong_since_an_edit(side: Side, name: str) -> N
 
 
 @pytest.mark.parametrize("args", ["MAC", "IP=nowhere", "MAC=1"])
+@pytest.mark.quick("IP=nowhere")
 def test_arguments_that_were_wrong_at_add(side: Side, args: str) -> None:
     """CNI_ARGS is a request of ADD."""
     side.container("c1")

@@ -58,6 +58,7 @@ def added_and_gone(side: Side, conf: dict[str, Any], ifname: str = "eth0") -> No
 
 
 @pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.quick("6")
 def test_the_own_subnet(side: Side, version: int) -> None:
     """The kernel has it by the address; neighbours are reached on the link."""
     side.container("c1")
@@ -70,6 +71,7 @@ def test_the_own_subnet(side: Side, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.quick("6")
 def test_equal_routes_are_one(side: Side, version: int) -> None:
     """Given twice in the same words, or once with the gateway that the other implies."""
     side.container("c1")
@@ -83,6 +85,7 @@ def test_equal_routes_are_one(side: Side, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.quick("4")
 def test_two_gateways_are_two_next_hops(side: Side, version: int) -> None:
     """One destination by two gateways: the kernel shares the load between them, and both are in the result."""
     side.container("c1")
@@ -101,6 +104,7 @@ def test_two_gateways_are_two_next_hops(side: Side, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.quick("4")
 def test_two_default_gateways(side: Side, version: int) -> None:
     """They are next hops as well; the default moves whole to the next network when this one leaves."""
     side.container("c1")
@@ -119,6 +123,7 @@ def test_two_default_gateways(side: Side, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.quick("6")
 def test_a_destination_that_another_plugin_has(side: Side, version: int) -> None:
     """Theirs stays in use; ours is there beside it, and gone with its interface."""
     side.container("c1")

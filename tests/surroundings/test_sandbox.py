@@ -34,6 +34,7 @@ def spellings(side: Side) -> list[str]:
 
 
 @pytest.mark.parametrize("other", [1, 2])
+@pytest.mark.quick("1")
 def test_one_sandbox_by_several_paths(side: Side, other: int) -> None:
     """A hot-plug controller names it differently than the runtime: one election, and it moves on at the end."""
     side.container("c1")
@@ -129,6 +130,7 @@ def test_a_second_add_for_another_namespace(side: Side) -> None:
 
 
 @pytest.mark.parametrize("what", ["namespace", "interface"])
+@pytest.mark.quick("namespace")
 def test_a_second_add_after_the_first_has_gone(side: Side, what: str) -> None:
     """Its namespace is gone, or its interface is: the old endpoint is taken down, and the new one made."""
     for name in ("c1", "c2"):

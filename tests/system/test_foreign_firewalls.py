@@ -111,6 +111,7 @@ def reaches(side: Side, address: str) -> bool:
 @pytest.mark.parametrize(
     "rule", ["ct state invalid drop", "ether saddr 02:00:00:00:00:01 drop", "meta l4proto vmap { sctp : drop }"]
 )
+@pytest.mark.quick("ct state invalid drop")
 def test_a_table_that_iptables_cannot_print(side: Side, rule: str) -> None:
     """Its policy DROP is seen and accepted before; the operator's rule stays, and iptables prints what it printed."""
     run(side, "iptables-nft -P FORWARD DROP")
@@ -207,6 +208,7 @@ def test_a_chain_of_a_device_is_told(side: Side) -> None:
 
 
 @pytest.mark.parametrize("dropping", ["nft", "legacy", "both"])
+@pytest.mark.quick("both")
 def test_both_backends_of_iptables_beside_each_other(side: Side, dropping: str) -> None:
     """Programs of one host may use either: each that drops gets the accept, and each is left as it was."""
     for backend in ("nft", "legacy"):

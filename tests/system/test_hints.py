@@ -130,6 +130,7 @@ def test_an_edit_of_a_network_in_use(side: Side, before: Conf, after: Conf, foll
 
 
 @pytest.mark.parametrize("follow", ["other", "stop"])
+@pytest.mark.quick("other")
 def test_a_published_port_that_is_taken(side: Side, follow: str) -> None:
     """Another host port, or without the container that has it."""
     side.add(net(FOUR, **port(8080))).ok()

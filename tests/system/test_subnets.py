@@ -57,6 +57,7 @@ def test_a_subnet_of_another_network(side: Side, mine: str, theirs: str) -> None
 @pytest.mark.parametrize(
     ("subnet", "address"), [(FOUR, "10.60.0.9/24"), (FOUR, "10.60.0.9/32"), (SIX, "fd00:60::9/64")]
 )
+@pytest.mark.quick("10.60.0.0/24-10.60.0.9/32", "fd00:60::/64-fd00:60::9/64")
 def test_an_address_of_the_host(side: Side, subnet: str, address: str) -> None:
     """The subnet of another link of the host is refused with the link's name."""
     side.node.run("ip", "link", "add", "other0", "type", "bridge").ok()
@@ -66,6 +67,7 @@ def test_an_address_of_the_host(side: Side, subnet: str, address: str) -> None:
 
 
 @pytest.mark.parametrize("destination", [FOUR, "10.60.0.128/25", "10.60.0.7/32"])
+@pytest.mark.quick("10.60.0.128/25")
 def test_a_route_of_the_host(side: Side, destination: str) -> None:
     """A route as specific as the subnet, or more, is a claim."""
     side.node.run("ip", "link", "add", "other0", "up", "type", "bridge").ok()
@@ -109,6 +111,9 @@ def test_pools_beside_wide_routes(side: Side, destinations: tuple[str, ...]) -> 
         ({"ranges": [[{"subnet": FOUR}], [{"subnet": SIX, "gateway": "fd00:61::1"}]]}, "ipam.ranges[1][0].gateway"),
     ],
 )
+@pytest.mark.quick(
+    "block1-ipam.subnet", "block3-ipam.ranges[0][0].subnet", "block5-ipam.gateway", "block7-ipam.gateway"
+)
 def test_special_addresses(side: Side, block: dict[str, Any], key: str) -> None:
     """Code 7, with the key."""
     answer = side.add({"cniVersion": "1.1.0", "name": "web", "ipam": {"type": "host-local", **block}})
@@ -151,6 +156,7 @@ def test_a_network_that_exists_goes_on(side: Side) -> None:
     [(FOUR, "10.60.0.0/16", "10.60.0.1/16"), (SIX, "fd00:60::/56", "fd00:60::1/56")],
     ids=["IPv4", "IPv6"],
 )
+@pytest.mark.quick("IPv4-net", "IPv6-reference")
 def test_widening_under_containers(side: Side, profile: Any, narrow: str, wide: str, gateway: str) -> None:
     """The next ADD gives the bridge its new prefix; old and new containers reach each other, and CHECK passes."""
     before, after = profile(narrow), profile(wide)
@@ -267,6 +273,7 @@ def test_a_network_that_cannot_be_made(side: Side, verb: str) -> None:
 
 
 @pytest.mark.parametrize("removed", ["folder", "lease"])
+@pytest.mark.quick("folder")
 def test_an_address_on_record_is_not_given_again(side: Side, removed: str) -> None:
     """A lease that was deleted under a running container is written again by the next ADD."""
     config = net("10.60.0.0/29")
@@ -286,6 +293,7 @@ def test_an_address_on_record_is_not_given_again(side: Side, removed: str) -> No
 
 
 @pytest.mark.parametrize("profile", [net, reference])
+@pytest.mark.quick("net")
 def test_a_bridge_that_was_deleted_under_containers(side: Side, profile: Any) -> None:
     """The next ADD makes it again, with its gateway, and attaches the containers that run."""
     config = profile(FOUR, SIX)
