@@ -16,7 +16,6 @@ import os
 import select
 import socket
 import struct
-import sys
 from contextlib import contextmanager
 from threading import Condition, Thread
 from time import monotonic, perf_counter
@@ -27,6 +26,7 @@ from cni_cnm.docker_server.docker_watch import DockerWatch
 from cni_cnm.docker_server.port_holder import PortHolder
 from cni_cnm.docker_server.request import Reader, Refused
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,5 +260,4 @@ def _pause() -> None:
 
 
 def _to_stderr(line: str, _: float) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    say(line)

@@ -7,12 +7,12 @@ goes to stderr: once, until a line can be written again.
 from __future__ import annotations
 
 import os
-import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
 from time import strftime
 
 from cni_cnm.errors import CnmError
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 from cni_cnm.settings import load
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def log(summary: str, duration_ms: float, settings: Settings | None = None) -> N
     except OSError as error:
         if target not in _failing:
             _failing.add(target)
-            _say(f"cni-cnm: the log {target} cannot be written: {error.strerror}")
+            say(f"cni-cnm: the log {target} cannot be written: {error.strerror}")
     else:
         _failing.discard(target)
 
@@ -69,11 +69,3 @@ def _to_file(path: str, line: bytes) -> None:
         os.write(descriptor, line)
     finally:
         os.close(descriptor)
-
-
-def _say(line: str) -> None:
-    try:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        pass  # stderr is closed, or full as well

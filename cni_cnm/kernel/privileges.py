@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER = 0, 1, 2, 3
 NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN = 10, 12, 13, 19, 21
 SERVICE = frozenset((CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN))
-"""Of the processes that run the engine, and of what they execute."""
+"""Of the processes that run the engine."""
 DOCKER = SERVICE | {NET_BIND_SERVICE}
 """Host ports are held, too."""
 LINKS = frozenset((NET_ADMIN,))
@@ -26,9 +26,13 @@ _VERSION_3 = 0x20080522
 _libc = CDLL(None, use_errno=True)
 
 
-def keep(capabilities: Collection[int]) -> None:
-    """Give up all other capabilities for good. no_new_privs holds that for programs that this process executes, too."""
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, c_ulong(1), c_ulong(0), c_ulong(0), c_ulong(0)):
+def keep(capabilities: Collection[int], *, executes: bool) -> None:
+    """Give up all other capabilities.
+
+    Programs that the process `executes` as root have those of its bounding set, which stays: an IPAM executable is
+    allowed what a runtime would allow it. Without any, no_new_privs makes it for good.
+    """
+    if not executes and _libc.prctl(_PR_SET_NO_NEW_PRIVS, c_ulong(1), c_ulong(0), c_ulong(0), c_ulong(0)):
         raise _failure("prctl")
     header = (c_uint32 * 2)(_VERSION_3, 0)
     had = (c_uint32 * 6)()

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from threading import Condition, Lock, Thread
+from time import sleep
+
+from cni_cnm.frontend.stderr import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 THREADS_MAX = 16
 """Of one worker: requests that wait, and those that work."""
 PLACES = 2
+_PAUSE_S = 0.1
+"""What failed once may fail at once again."""
 
 
 class Places:
@@ -112,14 +117,25 @@ class Places:
                 task = self._tasks.popleft() if self._tasks else None
                 self._working += task is not None
             if task is None:
-                task = self._accept()
+                task = self._accepted()
                 with self._lock:
                     self._working += 1
-            task()
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 - the place stays with this thread
+                say(f"a request failed: {type(error).__name__}: {error}")
             with self._lock:
                 self._working -= 1
                 if not self._working:
                     self._drained.notify_all()
+
+    def _accepted(self) -> Task:
+        while True:
+            try:
+                return self._accept()
+            except Exception as error:  # noqa: BLE001 - likewise
+                say(f"a connection failed: {type(error).__name__}: {error}")
+                sleep(_PAUSE_S)
 
     def _park(self) -> None:
         self._free += 1
@@ -133,7 +149,11 @@ class Places:
             with self._lock:
                 while self._free <= 0:
                     self._starved.wait()
-            self._spare()
+            try:
+                self._spare()
+            except Exception as error:  # noqa: BLE001 - likewise
+                say(f"a connection failed: {type(error).__name__}: {error}")
+                sleep(_PAUSE_S)
 
 
 def _started(run: Callable[[], None], name: str) -> bool:

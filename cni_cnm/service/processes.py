@@ -67,7 +67,7 @@ class Processes:
         if self._docker is not None:
             roles.append(Role("docker", self._answer_docker, privileges.DOCKER))
         roles.append(Role("watch", self._watch, ended=self._stopped_watching))
-        roles.append(Role("deleter", self._reap, privileges.LINKS, stage=1))
+        roles.append(Role("deleter", self._reap, privileges.LINKS, executes=False, stage=1))
         return roles
 
     def prepare(self) -> None:

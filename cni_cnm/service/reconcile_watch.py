@@ -10,14 +10,13 @@ pods' own links neither. The kernel does not report changes by legacy iptables: 
 from __future__ import annotations
 
 import select
-import sys
 from time import monotonic
 
 from cni_cnm.cnm.reconcile.changed import EVERYTHING, changed_by
 from cni_cnm.cnm.reconcile.reconcile import reconcile
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
-from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 from cni_cnm.kernel.contract.changes import NO_LINKS, NOTHING
 from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
@@ -94,7 +93,7 @@ def watch(
         try:
             change = monitors.wait(wake)
         except (CnmError, OSError) as error:
-            _say(f"changes of the host are no longer seen: {error}; each ADD checks by itself")
+            say(f"changes of the host are no longer seen: {error}; each ADD checks by itself")
             return
         if change is None or rounds.pause(wake):
             return
@@ -125,9 +124,9 @@ class _Rounds:
                     outcomes.append(outcome)
                     self._say(outcome, (monotonic() - begin) * 1000)
         except CnmError as error:
-            _say(f"the host could not be compared with the records: {error}")
+            say(f"the host could not be compared with the records: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
-            _say(f"the host could not be compared with the records: {type(error).__name__}: {error}")
+            say(f"the host could not be compared with the records: {type(error).__name__}: {error}")
         repaired = [outcome.sentence for outcome in outcomes if outcome.result == "repaired"]
         if repaired:
             again = repaired == self._last and begin - self._repaired < self._pause_s + AGAIN_S
@@ -161,7 +160,7 @@ def run(
     try:
         monitors = Monitors()
     except OSError as error:
-        _say(f"changes of the host are not seen: {error.strerror}; each ADD checks by itself")
+        say(f"changes of the host are not seen: {error.strerror}; each ADD checks by itself")
     else:
         seen(True)
         watch(engine, note, monitors, stop)
@@ -183,8 +182,3 @@ def take_name() -> None:
         if not file.read().startswith(NAME):
             file.seek(0)
             file.write(NAME)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{one_line(line)}\n")
-    sys.stderr.flush()

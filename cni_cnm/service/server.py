@@ -14,12 +14,11 @@ import os
 import select
 import socket
 import struct
-import sys
 from threading import current_thread
 from time import perf_counter, sleep
 
 from cni_cnm import waiting
-from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.service.places import PLACES, THREADS_MAX, Places
 from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
@@ -110,14 +109,14 @@ class Server:
         try:
             connection, _ = self._listener.accept()
         except OSError as error:  # the relay has closed it, or no descriptor is free
-            _say(f"a connection cannot be accepted: {error.strerror}")
+            say(f"a connection cannot be accepted: {error.strerror}")
             sleep(_PAUSE_S)
             return None
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, _ = _CREDENTIALS.unpack(credentials)
         if uid != 0 or self._stopping:
             if uid:
-                _say(f"a connection of uid {uid} is refused")
+                say(f"a connection of uid {uid} is refused")
             connection.close()
             return None
         return Incoming(connection, pid)
@@ -125,7 +124,7 @@ class Server:
     def _refuse(self, incoming: Incoming, reason: Refused) -> None:
         incoming.close()
         if self._trace:
-            _say(f"refused: {reason}")
+            say(f"refused: {reason}")
 
     def _serve(self, incoming: Incoming, request: Request) -> None:
         """Answer one request. Never raises: without an answer the relay executes the full program."""
@@ -134,7 +133,7 @@ class Server:
         answer = None
         try:
             if not _wanted(connection):
-                _say(f"{_title(request)}: the relay has closed the connection; the request is not run")
+                say(f"{_title(request)}: the relay has closed the connection; the request is not run")
                 return
             waiting.use(_Place(self._places, connection))
             answer = self._answer(Call(request, tuple(incoming.descriptors), incoming.pid))
@@ -145,19 +144,21 @@ class Server:
                 steps = (*answer.steps, ("send", sent - answered))
                 times = " ".join(f"{name}={seconds * 1000:.2f}" for name, seconds in steps)
                 where = f"{os.getpid()}/{current_thread().name}"
-                _say(f"{_title(request)} code={answer.code} total={(sent - started) * 1000:.2f} ms: {times} {where}")
+                say(f"{_title(request)} code={answer.code} total={(sent - started) * 1000:.2f} ms: {times} {where}")
         except Refused as reason:
             if self._trace:
-                _say(f"{_title(request)}: declined: {reason}")
+                say(f"{_title(request)}: declined: {reason}")
         except OSError as error:
-            _say(f"{_title(request)}: the answer could not be sent to the relay: {error.strerror or error}")
+            say(f"{_title(request)}: the answer could not be sent to the relay: {error.strerror or error}")
         except Exception as error:  # noqa: BLE001 - a defect in one request must not end the thread
-            _say(f"{_title(request)}: {type(error).__name__}: {error}")
+            say(f"{_title(request)}: {type(error).__name__}: {error}")
         finally:
             waiting.use(None)
-            if answer is not None:
-                answer.after()
-            incoming.close()
+            try:
+                if answer is not None:
+                    answer.after()
+            finally:
+                incoming.close()
 
 
 class _Place:
@@ -199,9 +200,3 @@ def _send(connection: socket.socket, reply: bytes) -> None:
 def _title(request: Request) -> str:
     environ = request.environ
     return " ".join(filter(None, (environ.get(f"CNI_{name}") for name in ("COMMAND", "CONTAINERID", "IFNAME"))))
-
-
-def _say(line: str) -> None:
-    """Write one line to the journal. Control characters of a caller's text are escaped."""
-    sys.stderr.write(f"{one_line(line)}\n")
-    sys.stderr.flush()

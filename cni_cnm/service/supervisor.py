@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 from time import monotonic
 
+from cni_cnm.frontend.stderr import say
 from cni_cnm.kernel import privileges
 from cni_cnm.named_tuple import NamedTuple
 
@@ -37,6 +37,8 @@ class Role(NamedTuple):
     name: str
     run: Callable[[int], None]
     capabilities: frozenset[int] = privileges.SERVICE
+    executes: bool = True
+    """It starts programs, which get what the service has."""
     stage: int = 0
     """Children of a lower stage are stopped first."""
     ended: Callable[[], None] = lambda: None
@@ -115,7 +117,7 @@ class Supervisor:
             stop, child.pipe = os.pipe2(os.O_CLOEXEC)
             pid = os.fork()
         except OSError as error:
-            _say(f"{child.role.name} cannot be started: {error.strerror}")
+            say(f"{child.role.name} cannot be started: {error.strerror}")
             _close(stop, child.pipe)
             child.pipe = -1
             self._postpone(child)
@@ -148,7 +150,7 @@ class Supervisor:
             child.pause = 0.0
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        _say(f"{child.role.name} ({pid}) {how}; it is started again")
+        say(f"{child.role.name} ({pid}) {how}; it is started again")
         self._postpone(child)
 
     def _postpone(self, child: _Child) -> None:
@@ -178,11 +180,11 @@ def _become(role: Role, stop: int, closed: Sequence[int]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)  # not SIG_IGN, which programs that it executes would keep
-        privileges.keep(role.capabilities)
+        privileges.keep(role.capabilities, executes=role.executes)
         role.run(stop)
         code = 0
     except BaseException as error:  # noqa: BLE001 - nothing of the supervisor may run in a child
-        _say(f"{role.name} failed: {type(error).__name__}: {error}")
+        say(f"{role.name} failed: {type(error).__name__}: {error}")
     finally:
         os._exit(code)
 
@@ -192,8 +194,3 @@ def _close(*descriptors: int) -> None:
     for descriptor in descriptors:
         if descriptor >= 0:
             os.close(descriptor)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
