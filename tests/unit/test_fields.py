@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.errors import DriverFailed, InvalidConfig
-from cni_cnm.fields import Fields
+from cni_cnm.fields import Fields, objects
 from cni_cnm.validate import network_of
 
 
@@ -57,10 +57,19 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"a": {"dns": {"servers": "10.0.0.1"}}}, "interface", r"it must be an address with a prefix length"),
     ({"a": {"dns": {"servers": "10.0.0.1/8"}}}, "network", r"without host bits, such as 10\.0\.0\.0/8"),
     ({"a": {"dns": {"servers": "ff:ff:ff:ff:ff:ff"}}}, "mac", r"it must be a MAC address of one interface"),
-    ({"a": {"dns": {"servers": "\0"}}}, "text", r"it must be text without NUL"),
-    ({"a": {"dns": {"servers": "\ud800"}}}, "text", r"it must be text without NUL"),
-    ({"a": {"dns": {"servers": ["\0"]}}}, "texts", r"it must be text without NUL"),
-    ({"a": {"dns": {"servers": {"\0": ""}}}}, "text_mapping", r"it must be text without NUL"),
+    (
+        {"a": {"dns": {"servers": "\0"}}},
+        "text",
+        r"^a\.dns\.servers is .*, it must be text without NUL and lone surrogates$",
+    ),
+    (
+        {"a": {"dns": {"servers": "\ud800"}}},
+        "text",
+        r"^a\.dns\.servers is .*, it must be text without NUL and lone surrogates$",
+    ),
+    ({"a": {"dns": {"servers": ["\0"]}}}, "texts", r"^a\.dns\.servers\[0\] is .*, it must be text without NUL"),
+    ({"a": {"dns": {"servers": {"\0": ""}}}}, "text_mapping", r"^a\.dns\.servers is .*, it must be text without NUL"),
+    ({"a": {"dns": {"servers": {"x": "\0"}}}}, "text_mapping", r"^a\.dns\.servers is .*, it must be text without NUL"),
 ]
 
 
@@ -127,3 +136,44 @@ def test_long_values_are_cut_in_messages() -> None:
     with pytest.raises(InvalidConfig) as caught:
         Fields({"mtu": "x" * 10_000}).whole("mtu")
     assert len(str(caught.value)) < 200
+
+
+def test_lists_of_objects() -> None:
+    """Each is named by its place, with the class and the words of the whole."""
+    fields = Fields({"Rules": [{"on": "true"}, {"on": "x"}]}, "Call: ", error=DriverFailed, words=True)
+    first, second = fields.objects("rules")
+    assert first.flag("on") is True
+    with pytest.raises(DriverFailed, match=r"^Call: rules\[1\]\.on is \"x\", it must be true or false$"):
+        second.flag("on")
+    plain = Fields({"rules": [{"on": "true"}]}).objects("rules")[0]
+    with pytest.raises(InvalidConfig, match=r"^rules\[0\]\.on is \"true\", it must be true or false$"):
+        plain.flag("on")
+    for wrong, said in ((5, "rules is 5, it must be a list"), ([5], r"rules\[0\] is 5, it must be an object")):
+        with pytest.raises(DriverFailed, match=f"^{said}$"):
+            objects(wrong, "rules", error=DriverFailed)
+        with pytest.raises(InvalidConfig, match=f"^{said}$"):
+            objects(wrong, "rules")
+
+
+def test_whether_a_key_is_there() -> None:
+    """In any capitals, under the name that it was asked by."""
+    fields = Fields({"HostPort": 0}, "ports[0].")
+    assert "hostPort" in fields
+    assert "HOSTPORT" in fields
+    assert "port" not in fields
+    assert fields.name("hostPort") == "ports[0].hostPort"
+    assert Fields({"nested": {}}).optional_object("Nested") is not None
+    assert Fields({}).optional_object("nested") is None
+
+
+@pytest.mark.parametrize(("prefix", "named"), [("", "the document"), ("ipam.", "ipam"), ("X.Join: ", "X.Join")])
+def test_what_is_no_object_is_named(prefix: str, named: str) -> None:
+    """By its place, or as the document."""
+    with pytest.raises(InvalidConfig, match=f"^{named} is 5, it must be an object$"):
+        Fields(5, prefix)
+
+
+def test_mac() -> None:
+    """In its normal form, "" if it is absent or empty."""
+    assert Fields({"mac": "02-42-0A-01-02-03"}).mac("MAC") == "02:42:0a:01:02:03"
+    assert Fields({"mac": ""}).mac("mac") == Fields({}).mac("mac") == ""

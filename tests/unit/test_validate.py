@@ -18,7 +18,14 @@ GOOD: list[tuple[Callable[[str], Any], str, str]] = [
     (validate.network_name, "x" * 200, "x" * 200),
     (validate.owner, "cni/cluster", "cni/cluster"),
     (validate.interface_name, "eth0.50@vlän", "eth0.50@vlän"),
+    (validate.owner, "x" * 64, "x" * 64),
     (validate.interface_name, "x" * 15, "x" * 15),
+    (validate.interface_name, "X", "X"),
+    (validate.interface_name, "a\udcff%", "a\udcff%"),
+    (validate.new_interface_name, "eXth0", "eXth0"),
+    (validate.new_interface_name, "ü", "ü"),
+    (validate.new_bridge_name, "a!b+c*d", "a!b+c*d"),
+    (validate.filter_name, "X", "X"),
     (validate.mac, "02-42-0A-01-02-03", "02:42:0a:01:02:03"),
     (validate.mac, "0242.0a01.0203", "02:42:0a:01:02:03"),
     (validate.address, "::ffff:10.1.2.3", "10.1.2.3"),
@@ -30,6 +37,7 @@ GOOD: list[tuple[Callable[[str], Any], str, str]] = [
     (validate.network, "10.1.0.0/16", "10.1.0.0/16"),
     (validate.network, "fd00:0::/64", "fd00::/64"),
     (validate.network_of, "10.1.2.3/16", "10.1.0.0/16"),
+    (validate.network_of, "fd00::1/64", "fd00::/64"),
 ]
 BAD: list[tuple[Callable[[str], Any], str]] = [
     (validate.name, ""),
@@ -60,6 +68,8 @@ BAD: list[tuple[Callable[[str], Any], str]] = [
     (validate.new_bridge_name, "a*"),
     (validate.filter_name, "a+"),
     (validate.mac, "02:42:0a:01:02"),
+    (validate.mac, "XX:42:0a:01:02:03"),
+    (validate.mac, "02:42:0a:01:02:03:"),
     (validate.mac, "02420a010203"),
     (validate.mac, "02:42:0a:01:02:0g"),
     (validate.mac, "01:00:5e:00:00:01"),
@@ -78,7 +88,19 @@ BAD: list[tuple[Callable[[str], Any], str]] = [
     (validate.network, "10.1.0.0"),
     (validate.network_of, "10.1.0.0/255.255.0.0"),
     (validate.network_of, "fd00::/129"),
+    (validate.network_of, "10.1.0.0/8/8"),
+    (validate.network_of, "10.1.0.0"),
+    (validate.network_of, "fd00::%eth0/64"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def parsed_anew() -> None:
+    """Nothing comes from a cache."""
+    for parse in (validate.address, validate.interface, validate.network, validate.network_of):
+        parse.cache_clear()
+
+
 PARSERS = list(dict.fromkeys(parse for parse, _ in BAD))
 
 
@@ -106,6 +128,36 @@ def test_any_text(parse: Callable[[str], Any], text: str) -> None:
     except ValueError as error:
         said = str(error)
     assert said.startswith(("a ", "an "))
+
+
+RULES = [
+    (validate.name, "-", "a name of letters, digits, '_', '.' and '-' that begins with a letter or digit"),
+    (validate.owner, "-", "a name of letters, digits, '_', '.', '-' and '/', of at most 64 characters"),
+    (validate.interface_name, "", "an interface name: 1 to 15 bytes, no '/', ':' or white space, not '.' or '..'"),
+    (validate.mac, "x", "a MAC address, such as 02:42:0a:01:02:03"),
+    (validate.mac, "01:00:5e:00:00:01", "a MAC address of one interface, not multicast and not all zero"),
+    (validate.address, "x", "an IP address"),
+    (validate.address, "fe80::1%eth0", "an IP address without a zone"),
+    (validate.interface, "10.1.2.3", "an address with a prefix length, such as 10.1.2.3/24"),
+    (validate.address_or_interface, "x", "an IP address, such as 10.1.2.3 or 10.1.2.3/24"),
+    (validate.network, "10.1.2.3/16", "a network without host bits, such as 10.1.0.0/16"),
+    (validate.network_of, "x", "a network in CIDR notation, such as 10.1.0.0/16"),
+]
+
+
+@pytest.mark.parametrize(("parse", "text", "rule"), RULES)
+def test_rules_as_they_are_said(parse: Callable[[str], Any], text: str, rule: str) -> None:
+    """Word by word, as messages and the documentation have them."""
+    with pytest.raises(ValueError) as refused:
+        parse(text)
+    assert str(refused.value) == rule
+    assert not validate.accepts(parse, text)
+
+
+def test_accepts() -> None:
+    """The same rule as an answer."""
+    assert validate.accepts(validate.name, "a") is True
+    assert validate.accepts(validate.name, "-") is False
 
 
 def test_require() -> None:
