@@ -32,6 +32,9 @@ class MemoryStore:
     def place(self, kind: str, name: str) -> str:
         return f"{kind}/{name}"
 
+    def unfinished(self, kind: str, name: str) -> bool:
+        return False
+
     def put(self, kind: str, name: str, value: Json) -> None:
         self._records[kind][name] = json.dumps(value)
 

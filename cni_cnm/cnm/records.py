@@ -67,7 +67,7 @@ class NetworkRecord(NamedTuple):
     owner: str = ""
     """`docker`: made for a Docker network, and deleted with it."""
     pending: bool = False
-    """A plugin is being told of the network, and it is not known how far that got."""
+    """The network's links are being made, or a plugin is being told of it: it is not known how far that got."""
     published_only: bool = False
     """Other hosts reach published ports only, where the policy says so. False for networks that 0.1.0 made."""
 

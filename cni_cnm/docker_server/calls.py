@@ -14,6 +14,7 @@ from cni_cnm.docker_protocol.body import failure
 from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
 from cni_cnm.docker_server import ipam_driver, network_driver
 from cni_cnm.errors import CnmError
+from cni_cnm.frontend.reply import as_cnm_error
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -57,11 +58,11 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
             found = function(controller, raw)
             body = found.to_json() if found is not None else {}
     except CnmError as error:
-        return _failed(500, str(error), named)
+        return _failed(500, str(as_cnm_error(error)), named)
     except RecursionError:
         return _failed(400, f"{call}: the request is nested too deeply", named)
     except Exception as error:  # noqa: BLE001 - Docker waits for an answer without a limit, also in case of a defect
-        return _failed(500, f"internal error in {call}: {type(error).__name__}: {error}", named)
+        return _failed(500, f"{call}: {as_cnm_error(error)}", named)
     return _reply(200, body, f"{named} ok")
 
 

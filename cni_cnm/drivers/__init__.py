@@ -219,12 +219,18 @@ class Driver(ABC, Generic[OptionsT]):
     def validate(self, options: OptionsT, host: Stack) -> None:
         """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
 
-    def create_network(self, options: OptionsT, subnets: Sequence[Subnet], host: Stack) -> bool:
-        """Make the network's data path, or complete what is there: idempotent, also if another caller does it at once.
+    def owns_data_path(self, options: OptionsT, host: Stack) -> bool:
+        """Whether what `create_network` makes, or has made in a call that was killed, is the network's to remove.
 
-        False if it was there before: then it is not the network's to delete.
+        False if there is nothing to make, or if another program has made it. Asked before it is made.
         """
         return False
+
+    def create_network(self, options: OptionsT, subnets: Sequence[Subnet], host: Stack) -> None:
+        """Make the network's data path, or complete what is there: idempotent, also if another caller does it at once.
+
+        The caller undoes a failure with `delete_network`, if the network owns its data path.
+        """
 
     def delete_network(self, options: OptionsT, host: Stack) -> None:
         """Remove what create_network made and no other program made before; no error if absent."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.drivers import EndpointPlan, NetworkPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import IPInterface, Json, NetworkSpec, Subnet
+    from cni_cnm.model import Json, NetworkSpec, Subnet
 
 _REPAIR = "`cni-cnm repair` puts it right, unless another program made the bridge"
 PORTS_MAX = 1023
@@ -82,7 +82,12 @@ class BridgeDriver(Driver[BridgeOptions]):
     def validate(self, options: BridgeOptions, host: Stack) -> None:
         bridges.require(options, host)
 
-    def create_network(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
+    def owns_data_path(self, options: BridgeOptions, host: Stack) -> bool:
+        """One with the MAC that is derived for it was made here."""
+        there = host.link(options.bridge)
+        return there is None or there.mac == bridges.stable_mac("bridge", options.bridge)
+
+    def create_network(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> None:
         there = host.link(options.bridge)
         wanted = [subnet.gateway for subnet in subnets if subnet.gateway] if options.is_gateway else []
         before = host.addresses(there.ifindex) if there is not None else ()
@@ -92,21 +97,12 @@ class BridgeDriver(Driver[BridgeOptions]):
                 bridges.pin_mac(bridge, host)
                 gateway.ensure(options, bridge, wanted, host)
         except BaseException:
-            self._remove_half_made(options, there, [one for one in wanted if one not in before], host)
+            if there is not None:
+                added = [one for one in wanted if one not in before]
+                for address in host.addresses(there.ifindex):
+                    if address in added:
+                        host.delete_address(there.ifindex, address)
             raise
-        # One with the MAC that is derived for it was made here, by a call that was killed before it recorded that.
-        return there is None or there.mac == bridges.stable_mac("bridge", options.bridge)
-
-    def _remove_half_made(
-        self, options: BridgeOptions, there: Link | None, added: Sequence[IPInterface], host: Stack
-    ) -> None:
-        """What create_network has made before it failed: the bridge, or gateways on a bridge that was there."""
-        if there is None:
-            self.delete_network(options, host)
-            return
-        for address in host.addresses(there.ifindex):
-            if address in added:
-                host.delete_address(there.ifindex, address)
 
     def subnet_links(self, options: BridgeOptions, host: Stack) -> tuple[str, ...]:
         return (options.bridge, vlans.gateway_port(options)) if options.vlan else (options.bridge,)
@@ -142,6 +138,8 @@ class BridgeDriver(Driver[BridgeOptions]):
                 up=True,
             )
         except KernelError as error:
+            if error.errno != errno.EEXIST:  # it may have been made, if the answer was lost
+                self.delete_endpoint(options, plan, host)
             raise _explain(error, options.bridge, place) from error
         port = made or bridges.find(host, plan.host_ifname)
         try:

@@ -66,11 +66,13 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         if not options.in_container:
             parents.validate(options, host)
 
-    def create_network(self, options: ParentLinkOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
-        """Always True: the link's alias shows what `delete_network` may remove."""
+    def owns_data_path(self, options: ParentLinkOptions, host: Stack) -> bool:
+        """Always: the link's alias shows what `delete_network` may remove."""
+        return True
+
+    def create_network(self, options: ParentLinkOptions, subnets: Sequence[Subnet], host: Stack) -> None:
         if not options.in_container:
             parents.ensure(options, host)
-        return True
 
     def subnet_links(self, options: ParentLinkOptions, host: Stack) -> tuple[str, ...]:
         return () if options.in_container else (parents.name(options, host),)
@@ -88,6 +90,8 @@ class ParentLinkDriver(Driver[ParentLinkOptions]):
         try:
             self.add_link(options, parent, plan, parent_stack, place)
         except KernelError as error:
+            if error.errno != errno.EEXIST:  # it may have been made, if the answer was lost
+                self.leave(options, plan, place)
             raise self._explain(error, options, parent, place) from error
         link = place.stack.link(place.ifname)
         if link is None:

@@ -78,6 +78,8 @@ class PtpDriver(Driver[PtpOptions]):
                 raise Conflict(
                     f"the container has an interface {place.ifname} already", hint="DEL the old attachment first"
                 ) from error
+            if error.errno != errno.EEXIST:  # it may have been made, if the answer was lost
+                self.delete_endpoint(options, plan, host)
             raise
         end = made or host.link(plan.host_ifname)
         if end is None:

@@ -152,7 +152,11 @@ class RemoteDriver(Driver[RemoteOptions]):
         found = GwAllocCheckResponse.from_json(raw)
         return frozenset(v for v, skipped in ((4, found.skip_ipv4), (6, found.skip_ipv6)) if skipped)
 
-    def create_network(self, options: RemoteOptions, subnets: Sequence[Subnet], host: Stack) -> bool:
+    def owns_data_path(self, options: RemoteOptions, host: Stack) -> bool:
+        return True
+
+    def create_network(self, options: RemoteOptions, subnets: Sequence[Subnet], host: Stack) -> None:
+        """Undoes a failure itself: only the plugin's error says whether there is something to undo."""
         data = {version: [_data(one) for one in subnets if one.pool.version == version] for version in (4, 6)}
         if not subnets:
             data[4] = [IpamData(DEFAULTS[4], address_space=NULL_SPACE)]
@@ -164,7 +168,6 @@ class RemoteDriver(Driver[RemoteOptions]):
             if not had_no_effect(error):
                 undo(plugin, error, DeleteNetwork(options.network))
             raise
-        return True
 
     def delete_network(self, options: RemoteOptions, host: Stack) -> None:
         self._tell(DeleteNetwork(options.network))

@@ -21,6 +21,7 @@ _SCARCE = {
     EAGAIN: "processes are limited: TasksMax= of the service or of the runtime, `ulimit -u`",
     ENOLCK: "`free`: the kernel has no memory for a lock",
 }
+_CAUSES_MAX = 16
 
 
 class Reply(NamedTuple):
@@ -60,7 +61,9 @@ def as_cnm_error(error: Exception) -> CnmError:
 
 def _scarcity(error: BaseException | None) -> str | None:
     """The hint for what the host has run out of; None if the failure has another cause."""
-    while error is not None:
+    for _ in range(_CAUSES_MAX):  # causes can lead back to an error that was seen
+        if error is None:
+            break
         number = ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
         if number is None and isinstance(error, ImportError | OSError):  # the loader of libraries gives only text
             number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)

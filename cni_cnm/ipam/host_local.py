@@ -150,7 +150,7 @@ class HostLocal:
         before_release: Callable[[frozenset[IPAddress]], None],
     ) -> None:
         leases = self._leases
-        if self._held == () or not os.path.isdir(leases.folder):
+        if self._held == () or not leases.exists():
             before_release(frozenset())
             return
         with leases:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EAGAIN, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO
 
 from cni_cnm.errors import IoFailed
 from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, Json
 
 _OWNER_BYTES = 4096
+_NO_FILE = (ENOENT, ENOTDIR, ELOOP, ENXIO, EISDIR, EAGAIN)
+"""Absent, or a link, socket, folder or pipe."""
 HOST_LOCAL = "host-local"
 OF_STORE = (HOST_LOCAL, "given")
 """IPAM types of endpoint records whose addresses are leases in this store; `given` is Docker's."""
@@ -67,8 +70,21 @@ class Leases:
 
     def __enter__(self) -> None:
         self._lock.__enter__()
-        self._was_valid = self._index.valid()
+        try:
+            self._was_valid = self._index.valid()
+        except BaseException:
+            self._lock.__exit__()
+            raise
         self._changed = False
+
+    def exists(self) -> bool:
+        """Whether there is a folder of leases. IoFailed if that cannot be found out."""
+        try:
+            return stat.S_ISDIR(os.stat(self.folder).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise IoFailed(f"the leases in {self.folder} cannot be read: {error.strerror}") from error
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -80,17 +96,21 @@ class Leases:
     # one lease ------------------------------------------------------------
 
     def owner(self, name: str) -> str:
-        """The content of a lease file without white space around; "" if there is none or it cannot be read."""
+        """The content of a lease file without white space around; "" if there is none, or no file.
+
+        IoFailed if it cannot be read. A lease is never taken for absent because descriptors are short.
+        """
+        path = f"{self.folder}/{name}"
         try:
-            descriptor = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return ""
-        try:
-            return os.read(descriptor, _OWNER_BYTES).decode("utf-8", "surrogateescape").strip()
-        except OSError:
-            return ""
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return os.read(descriptor, _OWNER_BYTES).decode("utf-8", "surrogateescape").strip()
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return ""
+            raise IoFailed(f"the lease {path} cannot be read: {error.strerror}") from error
 
     def is_of(self, name: str, key: EndpointKey) -> bool:
         return self.owner(name) in (owner_text(key), key.container_id)
@@ -133,7 +153,7 @@ class Leases:
         self._changed = True
 
     def void(self, name: str) -> bool:
-        """Whether a lease file reserves nothing: it is empty, or of an earlier epoch."""
+        """Whether a lease file reserves nothing: it is empty, or of an earlier epoch. One that cannot be read does."""
         try:
             status = os.stat(f"{self.folder}/{name}", follow_symlinks=False)
         except OSError:
@@ -144,7 +164,10 @@ class Leases:
             return True
         if status.st_mtime >= self._epoch_started():
             return False
-        owner = self.owner(name)
+        try:
+            owner = self.owner(name)
+        except IoFailed:
+            return False
         return owner != f"{DOCKER}{SEPARATOR}{RESERVED}" and not self._has_record(owner)
 
     def age(self, name: str) -> float:
@@ -175,7 +198,7 @@ class Leases:
     def last_reserved(self, index: int) -> IPAddress | None:
         try:
             return ip_address(self.owner(f"last_reserved_ip.{index}"))
-        except ValueError:
+        except (ValueError, IoFailed):
             return None
 
     def set_last_reserved(self, index: int, address: IPAddress) -> None:
@@ -217,8 +240,10 @@ class Leases:
 
         try:
             entries = os.listdir(self.folder)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise IoFailed(f"the leases in {self.folder} cannot be read: {error.strerror}") from error
         for name in entries:
             try:
                 yield name, inet_pton(AF_INET6 if ":" in name else AF_INET, name)
@@ -263,23 +288,38 @@ class Leases:
 
     def has_none(self, key: EndpointKey) -> bool:
         """Whether a valid index says that `unrecorded` would find nothing. Takes no lock and writes nothing."""
-        if not os.path.isdir(self.folder):
+        if not self.exists():
             return True
         return self._index.lookup((owner_text(key), key.container_id)) == {} and not self._index.leaves_out(key)
 
     def search(self, key: EndpointKey) -> list[IPAddress]:
-        """The endpoint's leases, found by reading every lease file."""
-        return self._verified((owner_text(key), key.container_id), list(self.names()))
+        """The endpoint's leases, found by reading every lease file. Requires the lock."""
+        owners = (owner_text(key), key.container_id)
+        return _chosen(owners, [(name, owner) for name, owner in self._walk() if owner in owners])
 
     def _verified(self, owners: tuple[str, str], names: list[str]) -> list[IPAddress]:
-        """Addresses whose file names the container and interface, or if there are none, only the container."""
-        by_owner: dict[str, list[IPAddress]] = {}
-        for name in names:
-            by_owner.setdefault(self.owner(name), []).append(ip_address(name))
-        return by_owner.get(owners[0]) or by_owner.get(owners[1]) or []
+        return _chosen(owners, [(name, self.owner(name)) for name in names])
 
     def _walk(self) -> Iterator[tuple[str, str]]:
+        """Every lease with its owner. An empty one is removed: a kill left it, because the caller holds the lock."""
         for name in self.names():
             owner = self.owner(name)
             if owner:
                 yield name, owner
+            elif self._is_empty(name):
+                self.remove(ip_address(name))
+
+    def _is_empty(self, name: str) -> bool:
+        try:
+            status = os.stat(f"{self.folder}/{name}", follow_symlinks=False)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and not status.st_size
+
+
+def _chosen(owners: tuple[str, str], leases: list[tuple[str, str]]) -> list[IPAddress]:
+    """Addresses whose file names the container and interface, or if there are none, only the container."""
+    by_owner: dict[str, list[IPAddress]] = {}
+    for name, owner in leases:
+        by_owner.setdefault(owner, []).append(ip_address(name))
+    return by_owner.get(owners[0]) or by_owner.get(owners[1]) or []

@@ -41,6 +41,8 @@ class FileStore:
         self._run_dir = run_dir
         self._state_dir = state_dir
         self._lock_file = f"{run_dir}/locks"
+        self._absent: set[str] = set()
+        """Paths that were looked for and not found, until they are written."""
 
     def lock(self, key: str, *, shared: bool = False, timeout_s: float = 50.0) -> Lock:
         return Lock(self._lock_file, key, shared=shared, timeout_s=timeout_s)
@@ -50,6 +52,7 @@ class FileStore:
         try:
             content = small_files.read(path)
         except FileNotFoundError:
+            self._absent.add(path)
             return None
         except OSError as error:
             raise IoFailed(f"the record {path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
@@ -68,14 +71,32 @@ class FileStore:
     def place(self, kind: str, name: str) -> str:
         return self._path(kind, name)
 
+    def unfinished(self, kind: str, name: str) -> bool:
+        return os.path.lexists(small_files.temporary(self._path(kind, name)))
+
     def put(self, kind: str, name: str, value: Json) -> None:
         path = self._path(kind, name)
         data = _ENCODE(value).encode()
+        durable = kind in DURABLE
         try:
-            small_files.replace(path, data, durable=kind in DURABLE)
+            if not (path in self._absent and self._create(path, data, durable=durable)):
+                small_files.replace(path, data, durable=durable)
         except OSError as error:
             hint = root_hint(error) or "see with df and findmnt whether the file system is full or read-only"
             raise IoFailed(f"the record {path} cannot be written: {error.strerror}", hint=hint) from error
+
+    def _create(self, path: str, data: bytes, *, durable: bool) -> bool:
+        """Write a record that was absent: a kill leaves no temporary file of it. False if there is one now."""
+        self._absent.discard(path)
+        try:
+            try:
+                small_files.create(path, data, durable=durable)
+            except FileNotFoundError:
+                small_files.make_folder(os.path.dirname(path), 0o700)
+                small_files.create(path, data, durable=durable)
+        except FileExistsError:
+            return False
+        return True
 
     def delete(self, kind: str, name: str) -> None:
         """Also what a killed `put` has left beside the record."""

@@ -75,6 +75,9 @@ class Lock:
         self._descriptor = self._open()
         try:
             self._acquire()
+        except OSError as error:
+            self._close()
+            raise IoFailed(f"the lock {self._key} cannot be taken: {error.strerror}") from error
         except BaseException:
             self._close()
             raise

@@ -7,11 +7,12 @@ Files are made with mode 0600 and folders with the mode given, whatever the proc
 from __future__ import annotations
 
 import os
-from errno import EFBIG
+from errno import EFBIG, EISDIR, EOPNOTSUPP
 
 _READ_BYTES = 64 << 10
 SIZE_MAX = 16 << 20
 """Bytes. The largest record has a few KiB for each endpoint or reservation that it lists."""
+_NO_TMPFILE = (EOPNOTSUPP, EISDIR)
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -42,11 +43,35 @@ def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durab
         os.close(descriptor)
 
 
-def create(path: str, data: bytes) -> None:
-    """Make a file; FileExistsError if there is one. Nothing is left of one that cannot be written whole."""
+def create(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Make a file; FileExistsError if there is one. Nothing is left of one that is not written whole, also by a kill.
+
+    The file gets its name when it is complete: until then it has none, and the kernel frees it with its descriptor.
+    """
+    try:
+        descriptor = os.open(os.path.dirname(path), os.O_WRONLY | os.O_CLOEXEC | os.O_TMPFILE, 0o600)
+    except OSError as error:
+        if error.errno not in _NO_TMPFILE:
+            raise
+        _create_by_name(path, data, durable=durable)
+        return
+    try:
+        _write(descriptor, data)
+        if durable:
+            os.fsync(descriptor)
+        # With a descriptor Python calls linkat(2), which follows the link in /proc.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create_by_name(path: str, data: bytes, *, durable: bool) -> None:
+    """On a file system without O_TMPFILE, such as NFS. A kill can leave an empty file."""
     descriptor = os.open(path, os.O_WRONLY | _SAFE | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         _write(descriptor, data)
+        if durable:
+            os.fsync(descriptor)
     except OSError:
         os.unlink(path)
         raise
@@ -58,6 +83,7 @@ def replace(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | No
     """Replace the file by rename, and make its folder: a reader sees the old content or the new one, also after a kill.
 
     One writer at a time: the temporary file is `temporary(path)`. `mtime_ns`: the modification time it gets.
+    A kill can leave the temporary file beside the old one. Where there is no file yet, use `create`.
     """
     new = temporary(path)
     try:

@@ -55,6 +55,9 @@ class Store(Protocol):
     def place(self, kind: str, name: str) -> str:
         """Where an operator finds the record, for messages."""
 
+    def unfinished(self, kind: str, name: str) -> bool:
+        """Whether a `put` that was killed has left something. The next `put` or `delete` of the record removes it."""
+
     def put(self, kind: str, name: str, value: Json) -> None:
         """Write the record. A reader sees the old one or the new one, also after a kill."""
 

@@ -46,6 +46,13 @@ def test_an_error_of_the_tree_stays_the_same() -> None:
     assert as_cnm_error(error) is error
 
 
+def test_causes_that_go_round() -> None:
+    """An error that is raised again while another one is handled can be its own cause's cause."""
+    one, other = KernelError("one", errno.EPERM), KernelError("other", errno.EPERM)
+    one.__context__, other.__context__ = other, one
+    assert as_cnm_error(one) is one
+
+
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE, errno.ENOBUFS, errno.EPERM, errno.EIO])
 def test_nf_tables_is_not_called_missing(number: int) -> None:
     """libnftables says the same first words for every failure to read the kernel's tables."""

@@ -47,7 +47,7 @@ def create_own_network(
 ) -> NetworkRecord:
     """A network for one Docker network, from the pools that Docker requested. The same call again returns the same."""
     with host.store.lock(f"network/{spec.name}"):
-        found = load_network(host.store, spec.name)
+        found = _complete_network(host, spec.name)
         if found is not None:
             if docker_network in found.docker_networks:
                 return found
@@ -68,7 +68,7 @@ def create_own_network(
 def share_network(host: Host, spec: NetworkSpec, docker_network: str, pools: Sequence[PoolRecord]) -> NetworkRecord:
     """The network of that name, which is made if there is none. InvalidConfig if the specification differs from it."""
     with host.store.lock(f"network/{spec.name}"):
-        record = load_network(host.store, spec.name)
+        record = _complete_network(host, spec.name)
         if record is None:
             with host.store.lock("pools"):
                 network = configured_network.read(spec._replace(docker_networks=(docker_network,)))
@@ -131,6 +131,15 @@ def forget(host: Host, name: str) -> None:
             )
     for docker_network in record.docker_networks:
         delete_network(host, docker_network)
+
+
+def _complete_network(host: Host, name: str) -> NetworkRecord | None:
+    """The network of that name. What a killed call left of one is removed. The caller holds `network/NAME`."""
+    found = load_network(host.store, name)
+    if found is not None and found.pending:
+        remove_network(host, found)
+        return None
+    return found
 
 
 def _release_all(host: Host, record: NetworkRecord) -> None:

@@ -49,6 +49,7 @@ def take_down(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> ErrorList
 
         gathered.attempt(lambda: shared_ports.hand_over(host, endpoint.record))
         gathered.attempt(endpoint.delete_record)
+    gathered.attempt(lambda: firewall_state.remove_unfinished(host))
     return gathered
 
 

@@ -14,6 +14,7 @@ from ipaddress import ip_network
 
 from cni_cnm import ipam
 from cni_cnm.cnm.network import network_description, shared_parent, subnet_conflicts
+from cni_cnm.cnm.packet_filter import network_elements
 from cni_cnm.cnm.records import network_records, pool_records
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
@@ -117,16 +118,35 @@ def _create(
             from cni_cnm.cnm.network import masquerade_clash
 
             masquerade_clash.refuse(host, record)
-        if network.role.interface == "moved":
-            # Recorded first: what a plugin did of it before a kill can be deleted.
-            undo.push_record_removal(lambda: host.store.delete(NETWORKS, network.name))
-            host.store.put(NETWORKS, network.name, record._replace(pending=True).to_json())
-        made = driver.create_network(options, subnets, host.stack)
-        record = record._replace(owns_data_path=made, published_only=True)
-        if made:
-            undo.push(lambda: shared_parent.delete_data_path(host, record))
+        undo.push_record_removal(lambda: host.store.delete(NETWORKS, network.name))
+        record = make_data_path(host, record._replace(published_only=True), subnets, undo)
         host.store.put(NETWORKS, network.name, record.to_json())
     return Created(record, warnings)
+
+
+def make_data_path(host: Host, record: NetworkRecord, subnets: Sequence[Subnet], undo: Rollback) -> NetworkRecord:
+    """Make the network's links. Returns the record, which says whether they are the network's own.
+
+    They are recorded first, as pending: what a kill leaves of them is removed with the network, or by the next call
+    that makes it. The caller replaces the record.
+    """
+    driver = drivers.get(record.driver)
+    record = record._replace(owns_data_path=driver.owns_data_path(record.options, host.stack))
+    if record.owns_data_path:
+        host.store.put(NETWORKS, record.name, record._replace(pending=True).to_json())
+    if record.owns_data_path and record.role.interface != "moved":
+        undo.push(lambda: _remove_data_path(host, record))
+    driver.create_network(record.options, subnets, host.stack)
+    if record.role.interface == "moved":
+        undo.push(lambda: shared_parent.delete_data_path(host, record))
+    return record
+
+
+def _remove_data_path(host: Host, record: NetworkRecord) -> None:
+    """Unless another network has the same bridge, or another program has made one of its name meanwhile."""
+    owned = drivers.get(record.driver).owns_data_path(record.options, host.stack)
+    if owned and not network_elements.shares_side(host, record):
+        shared_parent.delete_data_path(host, record)
 
 
 def _choose_ranges(host: Host, versions: Sequence[int]) -> dict[str, Json]:

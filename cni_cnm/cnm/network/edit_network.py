@@ -10,7 +10,7 @@ The caller holds the lock `network/NAME`, and has asked `network_description.upd
 from __future__ import annotations
 
 from cni_cnm.cnm.network import shared_parent, subnet_conflicts
-from cni_cnm.cnm.network.create_network import network_subnets
+from cni_cnm.cnm.network.create_network import make_data_path, network_subnets
 from cni_cnm.cnm.packet_filter import firewall_state, network_elements
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
@@ -80,13 +80,13 @@ def _apply(
 ) -> None:
     driver = drivers.get(new.driver)
     with Rollback() as undo:
+        undo.push(lambda: host.store.put(NETWORKS, old.name, old.to_json()))
         if in_use:
             undo.push(lambda: driver.change_subnets(old.options, after, before, host.stack))
             driver.change_subnets(new.options, before, after, host.stack)
         else:
             new = _make_again(host, old, new, before, after, undo)
             network_elements.remove_isolation(host, old)
-        undo.push(lambda: host.store.put(NETWORKS, old.name, old.to_json()))
         host.store.put(NETWORKS, new.name, new.to_json())
         with firewall_state.lock(host):
             network_elements.change_exceptions(host, old, new)
@@ -111,8 +111,4 @@ def _make_again(
         if old.owns_data_path:
             shared_parent.delete_data_path(host, old)
     with shared_parent.lock(host, new):
-        made = now.create_network(new.options, after, host.stack)
-        new = new._replace(owns_data_path=made)
-        if made:
-            undo.push(lambda: shared_parent.delete_data_path(host, new))
-    return new
+        return make_data_path(host, new, after, undo)

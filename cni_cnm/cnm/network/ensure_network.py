@@ -29,6 +29,9 @@ def ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> En
     """
     with host.store.lock(f"network/{network.name}"):
         old = load_network(host.store, network.name)
+        if old is not None and old.pending:  # the call that made it was killed
+            delete_network.remove_network(host, old)
+            old = None
         if old is None:
             undo.push(lambda: delete_network.delete_if_unused(host, network.name))
             return Ensured(create_network(host, network).warnings, made=True)
