@@ -13,7 +13,7 @@ import sys
 def _not_loaded(kind, error, trace):
     if os.environ.get("CNI_CNM_DEBUG"):
         sys.__excepthook__(kind, error, trace)
-    os.write(2, f"cni-cnm: the program cannot be loaded: {kind.__name__}: {error}\n".encode(errors="backslashreplace"))
+    os.write(2, f"the program cannot be loaded: {kind.__name__}: {error}\n".encode(errors="backslashreplace"))
     os._exit(11)
 
 

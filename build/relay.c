@@ -6,7 +6,7 @@
  * cases. A program that ends without an answer (out of memory, files that cannot be read, killed) is answered for.
  *
  *   VERSION                                        answered here; stdin is not read
- *   no CNI_COMMAND                                 executes the full program (its command line)
+ *   no CNI_COMMAND                                 the full program (its command line). `serve` is executed in this process
  *   no service, connection refused or closed,      the full program, with the same stdin. Its CNI_CNM_REQUEST is the id
  *   another version, answer cut off or invalid     that the service was given: a request that the service has finished
  *                                                  is recognised and not run twice
@@ -88,6 +88,12 @@ _Noreturn static void fail(const char *code, const char *message, const char *ca
 {
 	const char *parts[] = { "{\"cniVersion\":\"1.0.0\",\"code\":", code, ",\"msg\":\"", message, cause, "\"}\n" };
 	char answer[1024] = "";
+	const char *command = getenv("CNI_COMMAND");
+	if (command == NULL || *command == '\0') {
+		snprintf(answer, sizeof answer, "cni-cnm: %s%s\n", message, cause);
+		put(STDERR_FILENO, answer, strlen(answer));
+		_exit(strcmp(code, "11") == 0 ? 11 : 1);
+	}
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
 		strcat(answer, parts[i]);
 	put(STDOUT_FILENO, answer, strlen(answer));
@@ -140,17 +146,15 @@ static const char *last_line(int fd)
 	return start;
 }
 
-/* Start the full program, wait, and copy its answer. It is killed if this process is. */
-_Noreturn static void answer_by(const char *named, char **envp)
+/* Start the full program with these descriptors, and wait: its status. It gets `ends_with` if this process ends. */
+static int run_program(const char *named, char **envp, int out, int err, int ends_with)
 {
 	static volatile int failed; /* the child of vfork has this process's memory */
-	int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC), status;
-	if (out < 0 || err < 0)
-		fail_with(errno, "the full program cannot be started: ");
-	prctl(PR_SET_NAME, "cni-cnm"); /* cni_cnm/kernel/process.py looks for the runtime above it */
+	int status;
 	pid_t relay = getpid(), child = vfork();
 	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGINT, SIG_DFL), signal(SIGQUIT, SIG_DFL);
+		prctl(PR_SET_PDEATHSIG, ends_with);
 		if (getppid() == relay && dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0)
 			execve(named, arguments, envp);
 		failed = errno;
@@ -162,18 +166,60 @@ _Noreturn static void answer_by(const char *named, char **envp)
 		if (errno != EINTR)
 			fail_with(errno, "the full program cannot be waited for: ");
 	if (failed == ENOENT)
-		fail("5", "no service answers, and the full program is missing beside the relay", "");
+		fail("5", "the full program is missing beside the relay", "");
 	if (failed)
-		fail_with(failed, "no service answers, and the full program cannot be executed: ");
-	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	if (code == 0 || (code > 0 && lseek(out, 0, SEEK_END) > 0)) {
-		copy(err, STDERR_FILENO);
-		_exit(copy(out, STDOUT_FILENO) < 0 ? 1 : code);
-	}
-	char end[64];
-	snprintf(end, sizeof end, code < 0 ? "by signal %d: " : "with exit code %d: ", code < 0 ? WTERMSIG(status) : code);
-	char message[128] = "the program ended without an answer, ";
-	fail("11", strcat(message, end), last_line(err));
+		fail_with(failed, "the full program cannot be executed: ");
+	return status;
+}
+
+/* The program ended without an answer. `err`: what it wrote to stderr. */
+_Noreturn static void fail_for(int status, int err)
+{
+	char message[128];
+	int killed = WIFSIGNALED(status);
+	snprintf(message, sizeof message, "the program ended without an answer, %s %d: ",
+		 killed ? "by signal" : "with exit code", killed ? WTERMSIG(status) : WEXITSTATUS(status));
+	fail("11", message, last_line(err));
+}
+
+/* Let the full program answer a CNI call, and copy its answer. */
+_Noreturn static void answer_by(const char *named, char **envp)
+{
+	int out = memfd_create("stdout", MFD_CLOEXEC), err = memfd_create("stderr", MFD_CLOEXEC);
+	if (out < 0 || err < 0)
+		fail_with(errno, "the full program cannot be started: ");
+	prctl(PR_SET_NAME, "cni-cnm"); /* cni_cnm/kernel/process.py looks for the runtime above it */
+	int status = run_program(named, envp, out, err, SIGKILL), code = WEXITSTATUS(status);
+	if (!WIFEXITED(status) || (code != 0 && lseek(out, 0, SEEK_END) <= 0))
+		fail_for(status, err);
+	copy(err, STDERR_FILENO);
+	_exit(copy(out, STDOUT_FILENO) < 0 ? 1 : code);
+}
+
+/* Let the full program run as a command line. Its stderr is a file in memory until it is loaded (cni_cnm/__main__.py):
+ * so one sentence says that it could not be, where an interpreter prints a traceback. */
+_Noreturn static void run_command(const char *named, char **envp)
+{
+	char restored[32];
+	size_t count = 0;
+	int real = dup(STDERR_FILENO), err = memfd_create("stderr", MFD_CLOEXEC);
+	if (err < 0)
+		fail_with(errno, "the full program cannot be started: ");
+	while (envp[count] != NULL)
+		count++;
+	char **passed = calloc(count + 2, sizeof *passed);
+	if (passed == NULL)
+		fail_with(ENOMEM, "the full program cannot be started: ");
+	memcpy(passed, envp, count * sizeof *passed);
+	snprintf(restored, sizeof restored, "CNI_CNM_STDERR=%d", real);
+	passed[count] = restored;
+	signal(SIGINT, SIG_IGN), signal(SIGQUIT, SIG_IGN); /* the terminal sends them to the program as well */
+	int status = run_program(named, passed, STDOUT_FILENO, err, SIGTERM);
+	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
+		_exit(128 + WTERMSIG(status));
+	if (!WIFEXITED(status) || lseek(err, 0, SEEK_END) > 0)
+		fail_for(status, err);
+	_exit(WEXITSTATUS(status));
 }
 
 /* Execute the full program. It reads `input` again as its stdin. */
@@ -197,6 +243,8 @@ _Noreturn static void execute_program(char **envp)
 	}
 	if (command != NULL && *command != '\0')
 		answer_by(named, envp);
+	if (arguments[0] != NULL && arguments[1] != NULL && strcmp(arguments[1], "serve") != 0)
+		run_command(named, envp);
 	execve(named, arguments, envp);
 	fail_with(errno, "the full program cannot be executed: ");
 }

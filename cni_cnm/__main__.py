@@ -39,9 +39,18 @@ def _answer(command: str | None) -> int:
 
         gc.disable()  # what a call leaves behind goes with its process
         return run(os.environ, os.path.basename(sys.argv[0]))
+    _restore_stderr()
     from cni_cnm.cli import run_command
 
     return run_command(sys.argv)
+
+
+def _restore_stderr() -> None:
+    """The relay shows what a program that cannot be loaded has written to stderr as one sentence (build/relay.c)."""
+    kept = os.environ.pop("CNI_CNM_STDERR", "")
+    if kept.isdigit():
+        os.dup2(int(kept), 2)
+        os.close(int(kept))
 
 
 def _unanswered(error: BaseException) -> int:

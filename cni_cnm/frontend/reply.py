@@ -42,7 +42,8 @@ def as_cnm_error(error: Exception) -> CnmError:
 
     TryAgain if its cause is that the host has run out of something: a later call may work, whatever this one was doing.
     """
-    if (hint := _scarcity(error)) is not None:
+    if number := _scarcity(error):
+        hint = _SCARCE[number]
         said = error.msg if isinstance(error, CnmError) else str(error) or type(error).__name__
         return _with_notes(TryAgain(f"this host has run out of something: {said}", hint=hint), error)
     if isinstance(error, CnmError):
@@ -59,19 +60,18 @@ def as_cnm_error(error: Exception) -> CnmError:
     return _with_notes(wrapped, error)
 
 
-def _scarcity(error: BaseException | None) -> str | None:
-    """The hint for what the host has run out of; None if the failure has another cause."""
+def _scarcity(error: BaseException | None) -> int:
+    """The errno of what the host has run out of; 0 if the failure has another cause."""
     for _ in range(_CAUSES_MAX):  # causes can lead back to an error that was seen
         if error is None:
             break
         number = ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
         if number is None and isinstance(error, ImportError | OSError):  # the loader of libraries gives only text
             number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)
-        hint = _SCARCE.get(number or 0)
-        if hint is not None:
-            return hint
+        if number in _SCARCE:
+            return number
         error = error.__cause__ or error.__context__
-    return None
+    return 0
 
 
 def _with_notes(wrapped: CnmError, error: Exception) -> CnmError:

@@ -92,7 +92,9 @@ class LeaseIndex:
                 found.setdefault(owner, []).append(name)
         try:
             # Time 0, because the time of now could by chance equal the folder's before both are pinned.
-            small_files.replace(self._path, json.dumps(found).encode(), mtime_ns=0)
+            small_files.remove(self._path)
+            small_files.make_folder(os.path.dirname(self._path), 0o700)
+            small_files.create(self._path, json.dumps(found).encode(), mtime_ns=0)
         except OSError:
             return
         self.pin()

@@ -79,7 +79,8 @@ class FileStore:
         data = _ENCODE(value).encode()
         durable = kind in DURABLE
         try:
-            if not (path in self._absent and self._create(path, data, durable=durable)):
+            absent = path in self._absent or (durable and not os.path.lexists(path))
+            if not (absent and self._create(path, data, durable=durable)):
                 small_files.replace(path, data, durable=durable)
         except OSError as error:
             hint = root_hint(error) or "see with df and findmnt whether the file system is full or read-only"

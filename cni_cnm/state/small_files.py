@@ -43,10 +43,11 @@ def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durab
         os.close(descriptor)
 
 
-def create(path: str, data: bytes, *, durable: bool = False) -> None:
+def create(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | None = None) -> None:
     """Make a file; FileExistsError if there is one. Nothing is left of one that is not written whole, also by a kill.
 
     The file gets its name when it is complete: until then it has none, and the kernel frees it with its descriptor.
+    `mtime_ns`: the modification time it gets.
     """
     try:
         descriptor = os.open(os.path.dirname(path), os.O_WRONLY | os.O_CLOEXEC | os.O_TMPFILE, 0o600)
@@ -54,9 +55,13 @@ def create(path: str, data: bytes, *, durable: bool = False) -> None:
         if error.errno not in _NO_TMPFILE:
             raise
         _create_by_name(path, data, durable=durable)
+        if mtime_ns is not None:
+            os.utime(path, ns=(mtime_ns, mtime_ns))
         return
     try:
         _write(descriptor, data)
+        if mtime_ns is not None:
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         if durable:
             os.fsync(descriptor)
         # With a descriptor Python calls linkat(2), which follows the link in /proc.
@@ -79,11 +84,11 @@ def _create_by_name(path: str, data: bytes, *, durable: bool) -> None:
         os.close(descriptor)
 
 
-def replace(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | None = None) -> None:
+def replace(path: str, data: bytes, *, durable: bool = False) -> None:
     """Replace the file by rename, and make its folder: a reader sees the old content or the new one, also after a kill.
 
-    One writer at a time: the temporary file is `temporary(path)`. `mtime_ns`: the modification time it gets.
-    A kill can leave the temporary file beside the old one. Where there is no file yet, use `create`.
+    One writer at a time: the temporary file is `temporary(path)`. A kill can leave it beside the old one. Where there
+    is no file yet, use `create`.
     """
     new = temporary(path)
     try:
@@ -92,8 +97,6 @@ def replace(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | No
         except FileNotFoundError:
             make_folder(os.path.dirname(path), 0o700)
             write(new, data, durable=durable)
-        if mtime_ns is not None:
-            os.utime(new, ns=(mtime_ns, mtime_ns))
         os.rename(new, path)
     except OSError:
         try:
