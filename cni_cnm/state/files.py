@@ -32,6 +32,7 @@ _SUFFIX = ".json"
 _decoded: Memo[Json] = Memo()
 """Of records that many requests read. They are read from the disk each time, and decoded when they have changed."""
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_ABSENT_MAX = 64
 
 
 class FileStore:
@@ -42,7 +43,7 @@ class FileStore:
         self._state_dir = state_dir
         self._lock_file = f"{run_dir}/locks"
         self._absent: set[str] = set()
-        """Paths that were looked for and not found, until they are written."""
+        """Paths that were looked for and not found, until they are written. Forgetting one costs a temporary file."""
 
     def lock(self, key: str, *, shared: bool = False, timeout_s: float = 50.0) -> Lock:
         return Lock(self._lock_file, key, shared=shared, timeout_s=timeout_s)
@@ -52,6 +53,8 @@ class FileStore:
         try:
             content = small_files.read(path)
         except FileNotFoundError:
+            if len(self._absent) == _ABSENT_MAX:
+                self._absent.clear()
             self._absent.add(path)
             return None
         except OSError as error:

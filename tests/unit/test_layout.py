@@ -13,7 +13,6 @@ from tests.program import ROOT
 UNIT = ROOT / "tests" / "unit"
 PACKAGE = ROOT / "cni_cnm"
 OF_THE_WHOLE_PACKAGE = (
-    "test_any_error.py",
     "test_hints.py",
     "test_import_circles.py",
     "test_layout.py",
