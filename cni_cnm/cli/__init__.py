@@ -41,11 +41,12 @@ def run_command(argv: list[str]) -> int:
     except Exception as error:
         from cni_cnm.errors import TryAgain
         from cni_cnm.frontend.reply import as_cnm_error
+        from cni_cnm.frontend.stderr import say
 
         if os.environ.get("CNI_CNM_DEBUG"):
             raise
         shown = as_cnm_error(error)
-        sys.stderr.write(f"cni-cnm: {shown}\n")
+        say(f"cni-cnm: {shown}")
         return TryAgain.code if isinstance(shown, TryAgain) else 1
     return code
 

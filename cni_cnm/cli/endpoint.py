@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 from cni_cnm.cli.names import each
@@ -11,6 +10,8 @@ from cni_cnm.cli.table import table
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError, InvalidConfig, NoSuchEndpoint
+from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
@@ -77,8 +78,8 @@ def remove_endpoints(arguments: argparse.Namespace) -> int:
             raise InvalidConfig(f"{wanted!r} is the beginning of {len(records)} endpoint ids", hint="give more of it")
         for record in records:
             for note in Endpoint(controller.host, record).delete(force=True, unanswered=arguments.force):
-                print(f"cni-cnm: {note}", file=sys.stderr)
-            print(record.label)
+                say(f"cni-cnm: {note}")
+            print(one_line(record.label))
 
     return each(arguments.endpoint, remove)
 
@@ -108,6 +109,6 @@ def _shown(endpoint: Endpoint) -> dict[str, Any]:
     try:
         info = endpoint.info()
     except CnmError as error:
-        print(f"cni-cnm: {error}", file=sys.stderr)
+        say(f"cni-cnm: {error}")
         return shown
     return {**shown, "info": dict(info)} if info else shown

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from cni_cnm.errors import CnmError, TryAgain
+from cni_cnm.frontend.stderr import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,6 @@ def each(names: Iterable[str], act: Callable[[str], None]) -> int:
         try:
             act(name)
         except CnmError as error:
-            print(f"cni-cnm: {error}", file=sys.stderr)
+            say(f"cni-cnm: {error}")
             codes.add(TryAgain.code if isinstance(error, TryAgain) else 1)
     return min(codes, default=0)

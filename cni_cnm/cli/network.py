@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 from cni_cnm import validate
@@ -11,6 +10,7 @@ from cni_cnm.cli.names import each
 from cni_cnm.cli.table import table
 from cni_cnm.drivers import DEFAULT
 from cni_cnm.errors import CnmError, InvalidConfig
+from cni_cnm.frontend.stderr import say
 from cni_cnm.ipam import BUILT_IN
 from cni_cnm.wiring import open_controller
 
@@ -149,7 +149,7 @@ def remove_networks(arguments: argparse.Namespace) -> int:
     def remove(name: str) -> None:
         network = controller.network(name)
         for note in network.delete(force=arguments.force):
-            print(f"cni-cnm: {note}", file=sys.stderr)
+            say(f"cni-cnm: {note}")
         print(network.name)
 
     return each(arguments.network, remove)

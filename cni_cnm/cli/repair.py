@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from cni_cnm.cnm.reconcile.reconcile import compare, reconcile
 from cni_cnm.cnm.records import network_records
+from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
@@ -27,14 +28,14 @@ def repair(arguments: argparse.Namespace) -> int:
         break
     if arguments.dry_run:
         for difference in compare(host):
-            print(difference.sentence)
+            print(one_line(difference.sentence))
         return 0
     failures: dict[str, None] = {}
     for outcome in reconcile(host):
         if outcome.result == "failed":
             failures.setdefault(outcome.sentence)
         else:
-            print(outcome.sentence)
+            print(one_line(outcome.sentence))
     for sentence in failures:
-        print(f"cni-cnm: {sentence}", file=sys.stderr)
+        say(f"cni-cnm: {sentence}")
     return int(bool(failures))

@@ -58,7 +58,7 @@ def _path(key: str) -> str:
 def _read(path: str) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, SIZE_MAX).decode().strip()
+        return os.read(fd, SIZE_MAX).decode(errors="replace").strip()
     finally:
         os.close(fd)
 
@@ -75,7 +75,7 @@ def _write_differing(path: str, value: str) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # net/ipv4/route/flush can only be written
     try:
         try:
-            if os.pread(fd, SIZE_MAX, 0).decode().split() == value.split():
+            if os.pread(fd, SIZE_MAX, 0).decode(errors="replace").split() == value.split():
                 return
         except OSError:
             pass  # stable_secret cannot be read while it is unset
