@@ -92,11 +92,20 @@ def notes(config: Fields, ipam: str) -> Sequence[str]:
     return unused
 
 
+def _all_known(members: Sequence[Json], shape: Shape) -> bool:
+    """Whether members with values of any kind have known keys only. A runtime may send thousands of port mappings."""
+    if not isinstance(shape, dict) or any(inner is not None for inner in shape.values()):
+        return False
+    spelled = {key for member in members if isinstance(member, dict) for key in member}
+    return all(key.lower() in shape for key in spelled)
+
+
 def _unknown(value: Json, shape: Shape, path: str) -> Iterator[str]:
     if isinstance(shape, list):
         if isinstance(value, dict):  # a range where a set of ranges is due
             yield from _unknown(value, shape[0], path)
-        for index, item in enumerate(value if isinstance(value, list) else ()):
+        members = value if isinstance(value, list) and not _all_known(value, shape[0]) else ()
+        for index, item in enumerate(members):
             yield from _unknown(item, shape[0], f"{path}[{index}]")
     elif shape is not None and isinstance(value, dict):
         for key, item in value.items():

@@ -14,6 +14,7 @@ to the endpoint is not: the mark `MARK` tells them apart, from the redirection t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 from cni_cnm.errors import InvalidConfig
@@ -53,8 +54,9 @@ def publish(
     claim, put = [], []
     for version in sorted(targets):
         target = targets[version]
-        ports = [e for mapping in mappings for e in _elements(mapping, target, _suffix(options))]
-        claim += [element._replace(comment=owner) for element in ports]
+        suffix = _suffix(options)
+        ports = [element for mapping in mappings for element in _elements(mapping, target, suffix, owner)]
+        claim += ports
         if ports and (chain := _hairpin_chain(target, options)):
             put.append(Element(INET, f"hairpin{version}", str(target.ip), f"goto {chain}", owner))
     declare = _declare(options) + "".join(_hairpin(target, options) for target in targets.values())
@@ -95,8 +97,8 @@ def sysctls(bridge: str, options: PortmapOptions = DEFAULT) -> tuple[tuple[str, 
     return ((f"net/ipv4/conf/{bridge}/route_localnet", "1"),) if options.snat else ()
 
 
-def _elements(mapping: PortMapping, target: IPInterface, suffix: str) -> Iterator[Element]:
-    host_ip, version = mapping.host_ip, target.version
+def _elements(mapping: PortMapping, target: IPInterface, suffix: str, owner: str) -> Iterator[Element]:
+    host_ip, version, address = mapping.host_ip, target.version, _text(target)
     if host_ip is not None and host_ip.version != version:
         return
     at, prefix = "", f"{PROTOCOLS[mapping.protocol]} . "
@@ -105,11 +107,17 @@ def _elements(mapping: PortMapping, target: IPInterface, suffix: str) -> Iterato
     first = mapping.host_port
     if mapping.size > 1 and mapping.container_port == first:
         ports = f"{first}-{first + mapping.size - 1}"
-        yield Element(INET, f"ranges{version}{at}{suffix}", f"{prefix}{ports}", str(target.ip))
+        yield Element(INET, f"ranges{version}{at}{suffix}", f"{prefix}{ports}", address, owner)
         return
     for offset in range(mapping.size):
-        value = f"{target.ip} . {mapping.container_port + offset}"
-        yield Element(INET, f"ports{version}{at}{suffix}", f"{prefix}{first + offset}", value)
+        value = f"{address} . {mapping.container_port + offset}"
+        yield Element(INET, f"ports{version}{at}{suffix}", f"{prefix}{first + offset}", value, owner)
+
+
+@lru_cache(16)
+def _text(target: IPInterface) -> str:
+    """The address without its prefix: a pod may have thousands of ports."""
+    return str(target.ip)
 
 
 def _suffix(options: PortmapOptions) -> str:

@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, Json
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+PORT_MAX = 65535
+ROW_MIN = 16
+"""Before a range is published, all single ports of the host are listed: a few more elements take less time."""
 
 
 def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
-    """`[{hostPort, containerPort, protocol, hostIP?, range?}]`; equal ones are one. InvalidConfig where two overlap."""
-    mappings = tuple(dict.fromkeys(map(_mapping, objects(raw, "portMappings"))))
+    """`[{hostPort, containerPort, protocol, hostIP?, range?}]`; equal ones are one. InvalidConfig where two overlap.
+
+    ROW_MIN ports and more in a row that keep their numbers become one mapping.
+    """
+    listed = _in_rows(raw) if len(raw) >= ROW_MIN else None
+    mappings = tuple(listed or dict.fromkeys(map(_mapping, objects(raw, "portMappings"))))
     last: dict[tuple[str, str], PortMapping] = {}
     # sorted by port, a mapping can overlap only the one before
     for mapping in sorted(mappings, key=lambda one: one.host_port):
@@ -27,6 +34,48 @@ def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
             raise InvalidConfig(f"the port mappings {other} and {mapping} overlap")
         last[where] = mapping
     return mappings
+
+
+_SPELLINGS = (("hostPort", "containerPort", "protocol", "hostIP"), ("HostPort", "ContainerPort", "Protocol", "HostIP"))
+"""Of CNI's convention, and of containerd."""
+
+
+def _in_rows(raw: Sequence[Json]) -> list[PortMapping] | None:
+    """Thousands of mappings, as runtimes send them, in order. None if one is not plain: then each is parsed by itself.
+
+    Plain is one with a whole number for each port, a protocol in lower case and no address.
+    """
+    first = raw[0] if isinstance(raw, list) else None
+    spelling = next((keys for keys in _SPELLINGS if isinstance(first, dict) and keys[0] in first), None)
+    if spelling is None:
+        return None
+    (host_key, container_key, protocol_key, ip_key), keys = spelling, frozenset(spelling)
+    ports: set[tuple[str, int, int]] = set()
+    for one in raw:
+        if type(one) is not dict or not one.keys() <= keys or one.get(ip_key):
+            return None
+        host, container, protocol = one.get(host_key), one.get(container_key), one.get(protocol_key, "tcp")
+        if type(host) is not int or type(container) is not int or protocol not in PROTOCOLS:
+            return None
+        if not (1 <= host <= PORT_MAX and 1 <= container <= PORT_MAX):
+            return None
+        ports.add((protocol, host, container))
+    found: list[PortMapping] = []
+    row: list[tuple[str, int, int]] = []
+    for one in sorted(ports):
+        protocol, host, container = one
+        if row and host == container and row[-1] == (protocol, host - 1, host - 1):
+            row.append(one)
+            continue
+        found += _mappings_of(row)
+        row = [one]
+    return found + _mappings_of(row)
+
+
+def _mappings_of(row: list[tuple[str, int, int]]) -> list[PortMapping]:
+    if len(row) < ROW_MIN:
+        return [PortMapping(*one) for one in row]
+    return [PortMapping(*row[0], size=len(row))]
 
 
 def parse_options(raw: Mapping[str, Json]) -> tuple[PortmapOptions, tuple[str, ...]]:
@@ -59,7 +108,7 @@ def _mapping(fields: Fields) -> PortMapping:
     protocol = (fields.text("protocol") or "tcp").lower()
     if protocol not in PROTOCOLS:
         raise fields.wrong("protocol", f"one of {', '.join(PROTOCOLS)}")
-    count = fields.whole("range", 1, 0, 65535) or 1
+    count = fields.whole("range", 1, 0, PORT_MAX) or 1
     host_port, container_port = _port(fields, "hostPort", count), _port(fields, "containerPort", count)
     return PortMapping(protocol, host_port, container_port, _host_ip(fields), count)
 
@@ -67,7 +116,7 @@ def _mapping(fields: Fields) -> PortMapping:
 def _port(fields: Fields, key: str, count: int) -> int:
     """The first of `count` ports."""
     port = fields.whole(key)
-    last = 65535 - count + 1
+    last = PORT_MAX - count + 1
     if not 1 <= port <= last:
         raise fields.wrong(key, f"between 1 and {last}" + (f" for {count} ports" if count > 1 else ""))
     return port

@@ -1,8 +1,9 @@
-"""The real `Nft`: scripts of `add element` and `delete element`, each one transaction of the kernel.
+"""The real `Nft`: adds and deletes elements, each time in one transaction of the kernel.
 
-The usual commit is one script and reads nothing. An element is replaced by add, delete, add of the same key: the first
-add makes the delete safe, the last one sets the new comment. Only if the kernel answers that something exists or is
-absent are the elements read, and a second script is made from what is there.
+The usual commit is a few netlink messages and reads nothing but the types of the sets. An element is replaced by add,
+delete, add of the same key: the first add makes the delete safe, the last one sets the new comment. Only if the kernel
+answers that something exists or is absent are the elements read, and a script is made from what is there. A script is
+also what declares tables, sets, chains and rules.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import re
 from typing import TypeVar
 
-from cni_cnm.errors import KernelError
+from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.contract.element import Element, ElementTaken, plain
 
 TYPE_CHECKING = False
@@ -51,12 +52,11 @@ class KernelNft:
         if not (put or claim or remove or release or declare):
             return
         try:
-            # adding an element before its release changes nothing, or fails if it has another value
-            down = (*_lines("delete", remove), *_lines("add", release), *_lines("delete", release))
-            again = (*_lines("add", put), *_lines("delete", put), *_lines("add", put))
-            script = transaction.declare if declare else ""
-            self._run([script, *down, *_lines("create", claim), *again])
-            return
+            if declare:
+                self._run_all(transaction)
+                return
+            if self._change(transaction):
+                return
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.EEXIST):
                 raise
@@ -76,6 +76,25 @@ class KernelNft:
                 return
         assert failed is not None
         raise failed
+
+    def _change(self, transaction: Transaction) -> bool:
+        """False if a set is absent. KernelError with the kernel's errno."""
+        from cni_cnm.kernel.nftables.nft_changes import commit
+
+        def change(questions: Questions) -> bool:
+            try:
+                return commit(questions, transaction)
+            except OSError as error:
+                raise _refusal(error) from error
+
+        return self._asked(change)
+
+    def _run_all(self, transaction: Transaction) -> None:
+        """The same as a script, with the declaration before it."""
+        put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
+        down = (*_lines("delete", remove), *_lines("add", release), *_lines("delete", release))
+        again = (*_lines("add", put), *_lines("delete", put), *_lines("add", put))
+        self._run([transaction.declare, *down, *_lines("create", claim), *again])
 
     def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
         from cni_cnm.kernel.nftables.nft_elements import find
@@ -213,6 +232,12 @@ class KernelNft:
         from cni_cnm.kernel.setns import entered
 
         return entered(self._netns, action)
+
+
+def _refusal(error: OSError) -> KernelError | KernelFeatureMissing:
+    if error.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
+        return KernelFeatureMissing("this kernel has no nfnetlink", hint="enable CONFIG_NF_TABLES")
+    return KernelError(f"nftables refused the change: {error.strerror}", error.errno or errno.EIO)
 
 
 def _by_set(elements: Iterable[Element]) -> Iterable[tuple[tuple[str, str], list[Element]]]:

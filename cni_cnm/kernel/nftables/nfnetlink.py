@@ -57,6 +57,9 @@ _COMMENT = 0
 """NFTNL_UDATA_SET_ELEM_COMMENT, NFTNL_UDATA_RULE_COMMENT."""
 _QUESTIONS_MAX = 64
 """Sent at once: their answers fit the receive buffer."""
+_SEND_BYTES = 64 * 1024
+"""Less than the least default of net.core.wmem_default."""
+_SO_SNDBUFFORCE = 32
 _TIMEOUT_S = 5
 _TRIES = 20
 
@@ -168,7 +171,10 @@ def _commit(sock: _socket.socket, batch: tuple[Sequence[Change], int]) -> None:
     for number, (kind, family, flags, body) in enumerate(changes, 1):
         acknowledged = ACK if number == len(changes) else 0
         parts.append(_packed(kind, family, body, REQUEST | flags | acknowledged, number))
-    sock.send(b"".join((*parts, _frame(_BATCH_END, b""))))
+    batch_bytes = b"".join((*parts, _frame(_BATCH_END, b"")))
+    if len(batch_bytes) > _SEND_BYTES:  # a thousand elements and more: what is sent at once must fit the buffer
+        sock.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(batch_bytes))
+    sock.send(batch_bytes)
     refused = 0
     while True:
         data = sock.recv(RECEIVE_BYTES)
@@ -206,6 +212,12 @@ def family(data: bytes, begin: int) -> str:
 
 def text(kind: int, value: str) -> bytes:
     return nlattr.pack(kind, value.encode(errors="surrogateescape") + b"\0")
+
+
+def packed_comment(text: str) -> bytes:
+    """A comment as libnftables' user data; `comment` is the reverse."""
+    value = text.encode(errors="surrogateescape") + b"\0"
+    return bytes((_COMMENT, len(value))) + value
 
 
 def comment(raw: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from functools import lru_cache
 from sys import byteorder
 
 from cni_cnm.kernel.contract.element import Element, link_name
@@ -31,6 +32,7 @@ _KEY, _DATA, _USERDATA, _KEY_END = 1, 2, 6, 10
 _VALUE, _VERDICT = 1, 2
 _VERDICT_CODE, _VERDICT_CHAIN = 1, 2
 _VERDICTS = {0: "drop", 1: "accept", -3: "jump", -4: "goto", -5: "return"}
+_CODES = {name: code for code, name in _VERDICTS.items()}
 _TYPE_BITS = 6
 
 
@@ -40,6 +42,13 @@ class _Type(NamedTuple):
     size: int
     pack: Callable[[str], bytes]
     spell: Callable[[bytes], str]
+
+
+class SetTypes(NamedTuple):
+    """Types of a set's key and of its data; () for a verdict, for no data, and for types that are not used here."""
+
+    key: tuple[_Type, ...] = ()
+    value: tuple[_Type, ...] = ()
 
 
 def _pack_link(text: str) -> bytes:
@@ -52,8 +61,8 @@ def _spell_link(raw: bytes) -> str:
 
 
 _TYPES = {
-    7: _Type(4, lambda text: inet_pton(AF_INET, text), lambda raw: inet_ntop(AF_INET, raw)),
-    8: _Type(16, lambda text: inet_pton(AF_INET6, text), lambda raw: inet_ntop(AF_INET6, raw)),
+    7: _Type(4, lru_cache(64)(lambda text: inet_pton(AF_INET, text)), lambda raw: inet_ntop(AF_INET, raw)),
+    8: _Type(16, lru_cache(64)(lambda text: inet_pton(AF_INET6, text)), lambda raw: inet_ntop(AF_INET6, raw)),
     9: _Type(6, lambda text: bytes.fromhex(text.replace(":", "")), lambda raw: raw.hex(":")),
     12: _Type(1, lambda text: int(text).to_bytes(1, "big"), lambda raw: str(raw[0])),
     13: _Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big"))),
@@ -65,32 +74,36 @@ _TYPES = {
 
 def find(questions: Questions, elements: Sequence[Element]) -> list[Element | None]:
     """For each key the element in the kernel, with the value and comment it has there; None if absent."""
-    places = list(dict.fromkeys((element.table, element.set) for element in elements))
-    answers = questions.ask([(_GET_SET, *_names(*place)) for place in places])
-    types = {place: _types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
+    types = types_of(questions, elements)
     asked = {}
     for index, element in enumerate(elements):
-        if key := _bounds(element.key, types.get((element.table, element.set), ((), ()))[0]):
+        if key := bounds(element.key, types.get((element.table, element.set), SetTypes()).key):
             asked[index] = key
     answers = questions.ask([_question(elements[index], *key) for index, key in asked.items()])
     found: list[Element | None] = [None] * len(elements)
     for (index, key), answer in zip(asked.items(), answers, strict=True):
         if answer:
             element = elements[index]
-            found[index] = _read(element, key, types[element.table, element.set][1], *answer)
+            found[index] = _read(element, key, types[element.table, element.set].value, *answer)
     return found
 
 
-def _names(table: str, name: str) -> tuple[str, bytes]:
+def types_of(questions: Questions, elements: Sequence[Element]) -> dict[tuple[str, str], SetTypes]:
+    """Of the sets of these elements, by table and name. An absent one is left out."""
+    places = list(dict.fromkeys((element.table, element.set) for element in elements))
+    answers = questions.ask([(_GET_SET, *names(*place)) for place in places])
+    return {place: _types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
+
+
+def names(table: str, name: str) -> tuple[str, bytes]:
     family, table = table.split(" ")
     return family, nfnetlink.text(1, table) + nfnetlink.text(2, name)
 
 
-def _types(data: bytes, offset: int, end: int) -> tuple[tuple[_Type, ...], tuple[_Type, ...]]:
-    """Types of a set's key and of its data; () for a verdict, for no data, and for types that are not used here."""
+def _types(data: bytes, offset: int, end: int) -> SetTypes:
     found = places(data, offset, end)
     key, value = (number(data, found.get(kind), "big") for kind in (_SET_KEY_TYPE, _SET_DATA_TYPE))
-    return _concatenated(key), _concatenated(value)
+    return SetTypes(_concatenated(key), _concatenated(value))
 
 
 def _concatenated(number: int) -> tuple[_Type, ...]:
@@ -103,12 +116,15 @@ def _concatenated(number: int) -> tuple[_Type, ...]:
     return tuple(reversed(parts))
 
 
-def _bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
+def bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
     """The first and the last key of an element; None if its text is no key of the set."""
-    words = [word.strip() for word in key.split(" . ")]
+    words = key.split(" . ")
     if not types or len(words) != len(types):
         return None
     try:
+        if "-" not in key and "/" not in key:
+            only = _pack(words, types)
+            return only, only
         ends = [_ends(word, kind) for word, kind in zip(words, types, strict=True)]
         return _pack([end[0] for end in ends], types), _pack([end[1] for end in ends], types)
     except (ValueError, OverflowError, OSError):
@@ -130,16 +146,33 @@ def _ends(word: str, kind: _Type) -> tuple[str, str]:
 
 def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
     """The bytes of a key. Fields of a concatenation begin at multiples of four bytes."""
-    fields = [kind.pack(word) for word, kind in zip(words, types, strict=True)]
-    return fields[0] if len(fields) == 1 else b"".join(field + bytes(-len(field) % 4) for field in fields)
+    if len(words) == 1:
+        return types[0].pack(words[0])
+    data = b""
+    for word, kind in zip(words, types, strict=True):
+        field = kind.pack(word)
+        data += field if len(field) & 3 == 0 else field + bytes(-len(field) % 4)
+    return data
+
+
+def packed_value(text: str, types: Sequence[_Type]) -> bytes:
+    """The value of a map's element: a verdict, or what `types` say. LookupError if it is none."""
+    if types:
+        words = text.split(" . ")
+        if len(words) != len(types):
+            raise LookupError(text)
+        return pack(_VALUE, _pack(words, types))
+    verdict, _, chain = text.partition(" ")
+    code = _CODES[verdict].to_bytes(4, "big", signed=True)
+    return _nested(_VERDICT, pack(_VERDICT_CODE, code) + (nfnetlink.text(_VERDICT_CHAIN, chain) if chain else b""))
 
 
 def _question(element: Element, first: bytes, last: bytes) -> tuple[int, str, bytes]:
-    family, names = _names(element.table, element.set)
+    family, named = names(element.table, element.set)
     key = _nested(_KEY, pack(_VALUE, first))
     if first != last:
         key += _nested(_KEY_END, pack(_VALUE, last))
-    return _GET_ELEMENT, family, names + _nested(_ELEMENTS, _nested(1, key))
+    return _GET_ELEMENT, family, named + _nested(_ELEMENTS, _nested(1, key))
 
 
 def _nested(kind: int, value: bytes) -> bytes:

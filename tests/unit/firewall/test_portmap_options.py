@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cni_cnm.errors import InvalidConfig, PortTaken
 from cni_cnm.firewall import port_conflicts, portmap
-from cni_cnm.firewall.portmap_options import parse_mappings, parse_options
+from cni_cnm.firewall.portmap_options import ROW_MIN, parse_mappings, parse_options
 from cni_cnm.model import PortmapOptions, PortMapping
 from tests.memory_kernel.nft import MemoryNft
 
@@ -26,6 +26,35 @@ def test_keys_in_any_case() -> None:
     assert parse_mappings([{"hostPort": 1, "containerPort": 2, "hostIP": "192.0.2.1", "range": 3}]) == (
         PortMapping("tcp", 1, 2, ip_address("192.0.2.1"), 3),
     )
+
+
+PORTS = st.tuples(st.sampled_from(("tcp", "udp")), st.integers(1, 60), st.booleans(), st.sampled_from(("", "::2")))
+
+
+@given(st.lists(PORTS, max_size=80, unique_by=lambda one: (one[0], one[1], one[3])))
+def test_rows_are_the_same_ports(given_ports: list[tuple[str, int, bool, str]]) -> None:
+    """Ports in a row that keep their numbers are one mapping; each port leads where it led, and short rows stay."""
+    raw = [
+        {"hostPort": port, "containerPort": port + moved, "protocol": protocol, "hostIP": host_ip}
+        for protocol, port, moved, host_ip in given_ports
+    ]
+    parsed = parse_mappings(raw)
+    spread = [
+        (one.protocol, one.host_port + offset, one.container_port + offset, str(one.host_ip or ""))
+        for one in parsed
+        for offset in range(one.size)
+    ]
+    assert sorted(spread) == sorted((protocol, port, port + moved, ip) for protocol, port, moved, ip in given_ports)
+    assert all(one.size == 1 or one.size >= ROW_MIN for one in parsed)
+
+
+def test_a_long_row_is_one_mapping() -> None:
+    """However many mappings, in whatever order; with the keys of a runtime or with others it is the same."""
+    raw = [{"hostPort": port, "containerPort": port, "protocol": "tcp"} for port in range(9000, 9500)]
+    capitals = [{f"{key[0].upper()}{key[1:]}": value for key, value in one.items()} for one in raw]
+    for given_ports in (raw, raw[::-1], [{**one, "hostIP": ""} for one in raw], capitals, [*raw, raw[7]]):
+        assert parse_mappings(given_ports) == (PortMapping("tcp", 9000, 9000, size=500),)
+    assert len(parse_mappings(raw[: ROW_MIN - 1])) == ROW_MIN - 1
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ OTHER = Element(TABLE, "m", "10.0.0.6", "goto a", "pod new")
 MEMBER = Element(TABLE, "s", '"veth1"', comment="pod new")
 
 
+CHANGE = ["a change by netlink"]
+
+
 class Scripted(KernelNft):
-    """nft answers the scripts in order with `answers`, then with success. The kernel holds `present`."""
+    """The kernel answers changes, and nft scripts, in order with `answers`, then with success. It holds `present`."""
 
     def __init__(self, *answers: KernelError | str, present: Sequence[Element] = ()) -> None:
         super().__init__()
@@ -28,8 +31,14 @@ class Scripted(KernelNft):
         self._present = {element.place: element for element in present}
         self._runner = self
 
+    def _change(self, transaction: Transaction) -> bool:
+        return self._answered(CHANGE) is not None
+
     def run(self, script: str) -> str:
-        self.scripts.append([line for line in script.splitlines() if line])
+        return self._answered([line for line in script.splitlines() if line])
+
+    def _answered(self, asked: list[str]) -> str:
+        self.scripts.append(asked)
         answer = self._answers.pop(0) if self._answers else ""
         if isinstance(answer, KernelError):
             raise answer
@@ -43,13 +52,17 @@ def refused(number: int) -> KernelError:
     return KernelError("nftables refused the change", number)
 
 
-def test_a_commit_is_one_script_that_reads_nothing() -> None:
+def test_a_commit_is_one_change_or_one_script_that_reads_nothing() -> None:
     """Removals first; a release is added before it is deleted; a claim is created; a put is add, delete, add."""
     nft = Scripted()
     gone, released, claimed = (NEW._replace(key=f"10.0.0.{number}") for number in (1, 2, 3))
-    nft.commit(Transaction(DECLARE, (NEW,), (gone,), (claimed,), (released,)))
-    assert nft.scripts == [
+    transaction = Transaction(DECLARE, (NEW,), (gone,), (claimed,), (released,))
+    nft.commit(transaction)
+    assert nft.scripts == [CHANGE]
+    nft.commit(transaction, declare=True)
+    assert nft.scripts[1:] == [
         [
+            f"add table {TABLE}",
             f"delete element {TABLE} m {{ 10.0.0.1 }}",
             f'add element {TABLE} m {{ 10.0.0.2 comment "pod new" : goto a }}',
             f"delete element {TABLE} m {{ 10.0.0.2 }}",
@@ -63,7 +76,7 @@ def test_a_commit_is_one_script_that_reads_nothing() -> None:
 
 def test_elements_of_a_set_are_one_command() -> None:
     nft = Scripted()
-    nft.commit(Transaction(remove=(NEW, MEMBER, OTHER)))
+    nft.commit(Transaction(remove=(NEW, MEMBER, OTHER)), declare=True)
     assert nft.scripts == [
         [f"delete element {TABLE} m {{ 10.0.0.5, 10.0.0.6 }}", f'delete element {TABLE} s {{ "veth1" }}']
     ]
