@@ -94,6 +94,8 @@ def test_a_deb_with_containers_that_live_through_it(
     dpkg(node, "--install", debs[0]).ok()
     assert EARLIER in str(node.path("/opt/cni/lib/cni-cnm/current").readlink())
     assert node.files("/etc/cni/net.d") == set()
+    licenses = node.path("/usr/share/doc/cni-cnm/copyright").read_text("utf-8")
+    assert all(f"\n{name}" in licenses for name in ("Python 3", "pyroute2 ", "netaddr ", "pyinstaller ", "libc6 "))
     first = add(node, "c1")
     assert "podnet" in node.run("cni-cnm", "endpoint", "ls").ok().out
     service = Daemon(node, "/opt/cni/lib/cni-cnm/current/cni-cnm", "serve")
@@ -205,6 +207,7 @@ def test_an_rpm(bundle: Path, machine: Callable[[str], Node], tmp_path: Path, su
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_two_builds_are_equal(bundle: Path, tmp_path: Path) -> None:
     """Of one commit, with the program built again in another folder."""
     first = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packages.built("deb", "rpm", "image")}
