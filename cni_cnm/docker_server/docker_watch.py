@@ -9,7 +9,7 @@ import os
 import select
 from threading import Thread
 
-from cni_cnm.cnm.docker import lost_endpoints
+from cni_cnm.cnm.docker import docker_networks, docker_pools, lost_endpoints
 from cni_cnm.cnm.docker.lost_networks import LostNetworks
 from cni_cnm.cnm.records import network_records
 from cni_cnm.docker_server.docker_api import DockerApi
@@ -57,10 +57,14 @@ class DockerWatch:
         def known(record: EndpointRecord) -> bool:
             return record.id in (api.containers(record.docker_network) or ())
 
-        for sentence in lost_endpoints.remove_all(host, known):
-            self._say(one_line(f"docker: {sentence}"))
-        for sentence in self._networks.look(host, api.networks):
-            self._say(one_line(f"docker: {sentence}"))
+        for part in (
+            lost_endpoints.remove_all(host, known),
+            docker_networks.remove_unfinished(host),
+            self._networks.look(host, api.networks),
+            docker_pools.release_unused(host),
+        ):
+            for sentence in part:
+                self._say(one_line(f"docker: {sentence}"))
         if isinstance(host.held_ports, PortHolder):  # another process may have removed an endpoint
             host.held_ports.compare(host)
 

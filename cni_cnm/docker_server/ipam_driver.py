@@ -7,10 +7,10 @@ does with `--ipam-opt cni-cnm.network=NAME`.
 from __future__ import annotations
 
 from cni_cnm import validate
-from cni_cnm.cnm.docker import docker_pools
+from cni_cnm.cnm.docker import docker_networks, docker_pools
 from cni_cnm.docker_protocol import ipam_messages as messages
 from cni_cnm.docker_server.network_spec import NETWORK, SPACE
-from cni_cnm.errors import InvalidConfig
+from cni_cnm.errors import Forbidden, InvalidConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,13 @@ def request_pool(controller: Controller, raw: Json) -> messages.RequestPoolRespo
             f"the subnet {message.pool} is all addresses", hint="leave out --subnet, or name a smaller one"
         )
     family = message.pool.version if message.pool is not None else 6 if message.v6 else 4
-    pool = docker_pools.request_pool(controller.host, message.pool, message.sub_pool, family, name)
+    host = controller.host
+    try:
+        pool = docker_pools.request_pool(host, message.pool, message.sub_pool, family, name)
+    except Forbidden:
+        if not list(docker_networks.remove_unfinished(host)):
+            raise
+        pool = docker_pools.request_pool(host, message.pool, message.sub_pool, family, name)
     return messages.RequestPoolResponse.from_json({"PoolID": pool.id, "Pool": pool.subnet})
 
 

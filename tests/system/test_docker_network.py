@@ -432,6 +432,36 @@ def test_a_container_without_ipv6_on_a_network_with_it(clean: DockerHost, reques
     assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
 
 
+def test_a_project_up_and_down_three_times(clean: DockerHost) -> None:
+    """As a compose file: two networks, addresses that are chosen, and a service of three on a range of host ports."""
+    docker = clean.dockerd
+    services = {
+        "db": ("--net=back", "--ip=172.30.32.10"),
+        "proxy": ("--net=front", "--ip=172.30.31.10", "-p", "8089:80"),
+        **{f"web{n}": ("--net=front", "-p", "8090-8092:80") for n in range(3)},
+    }
+    for _ in range(3):
+        with ThreadPoolExecutor(5) as pool:
+            for name, subnet in (("front", "172.30.31.0/24"), ("back", "172.30.32.0/24")):
+                docker("network", "create", *OURS, "--subnet", subnet, name)
+            command = ("httpd", "-f", "-p", "80")
+            started = [pool.submit(docker.start, name, *how, command=command) for name, how in services.items()]
+            assert all(one.result() for one in started)
+            connected = [pool.submit(docker, "network", "connect", "back", f"web{n}") for n in range(3)]
+            assert not any(one.result() for one in connected)
+            for number in (8089, 8090, 8091, 8092):
+                assert until(lambda number=number: from_host(clean, f"http://127.0.0.1:{number}/"))
+            assert docker.ping("web1", "172.30.32.10")
+            removed = [pool.submit(docker, "rm", "-f", name) for name in services]
+            assert all(one.result() for one in removed)
+        docker("network", "rm", "front", "back")
+        assert not clean.records()
+        assert not clean.elements()
+        assert not clean.node.path("/var/lib/cni/networks").exists() or not [
+            path.name for path in clean.node.path("/var/lib/cni/networks").iterdir() if path.name.startswith("docker-")
+        ]
+
+
 @pytest.mark.long
 def test_a_container_whose_sandbox_ended_while_the_service_was_down(clean: DockerHost) -> None:
     """Docker told the service nothing. Its address and its port are given again."""

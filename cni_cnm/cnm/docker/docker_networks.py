@@ -24,7 +24,7 @@ from cni_cnm.state.store import NETWORKS, POOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord, PoolRecord
@@ -113,6 +113,20 @@ def delete_network(host: Host, docker_network: str) -> None:
     for pool in [pool for pool in pool_records(host.store) if pool.docker_network == docker_network]:
         host.store.delete(POOLS, pool.id)
     raise_gathered(gathered.errors)
+
+
+def remove_unfinished(host: Host) -> Iterator[str]:
+    """Remove networks whose making was killed: Docker was told nothing, so it does not have them. Yields what was done.
+
+    A network that is being made is locked, and waited for.
+    """
+    for name in [record.name for record in network_records(host.store) if record.owner == DOCKER and record.pending]:
+        with host.store.lock(f"network/{name}", shared=True):
+            record = load_network(host.store, name)
+        if record is not None and record.pending:
+            for docker_network in record.docker_networks:
+                delete_network(host, docker_network)
+            yield f"removed the network {name}, whose making was interrupted"
 
 
 def forget(host: Host, name: str) -> None:

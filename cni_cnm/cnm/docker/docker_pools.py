@@ -177,6 +177,24 @@ def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
     leases.release(address)
 
 
+def release_unused(host: Host) -> Iterator[str]:
+    """Release addresses that Docker requested and gave to no endpoint. Yields a sentence for each."""
+    for pool in [pool for pool in pool_records(host.store) if pool.docker_network]:
+        leases = _leases(host, pool)
+        for address in map(ip_address, list(leases.leases.names())):
+            if _is_unused(host, pool, leases, address):
+                leases.release(address)
+                yield f"released {address} of the network {pool.network}, which Docker requested and did not use"
+
+
+def _is_unused(host: Host, pool: PoolRecord, leases: DockerLeases, address: IPAddress) -> bool:
+    """Docker names the endpoint at once, on a network of this plugin. With another driver it never does."""
+    container_id, endpoint_id = leases.holder(address)
+    if container_id != DOCKER or endpoint_id == RESERVED or not pool.docker_network:
+        return False
+    return load_endpoint(host.store, endpoint_id) is None and leases.age(address) > _REQUEST_S
+
+
 def _take_from_lost_holder(host: Host, pool: PoolRecord, leases: DockerLeases, address: IPAddress) -> bool:
     """Whether the address was held for a container that is gone, and is free now."""
     container_id, endpoint_id = leases.holder(address)
@@ -185,11 +203,10 @@ def _take_from_lost_holder(host: Host, pool: PoolRecord, leases: DockerLeases, a
     record = load_endpoint(host.store, endpoint_id)
     if record is not None:
         return lost_endpoints.remove_if_lost(host, record)
-    # Docker names the endpoint at once, on a network of this plugin. With another driver it never does.
-    if pool.docker_network and leases.age(address) > _REQUEST_S:
+    unused = _is_unused(host, pool, leases, address)
+    if unused:
         leases.release(address)
-        return True
-    return False
+    return unused
 
 
 def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,20 @@ def test_a_network_with_a_container_stays(docker: Dockerd, api: ScriptedDockerd)
     api.answers["/networks"] = [{"Id": BLUE}]
     assert not look(docker)
     assert networks(docker) == {RED, BLUE}
+
+
+def test_an_address_that_was_requested_and_never_used(docker: Dockerd) -> None:
+    """Released after a minute; one of an endpoint stays, and so does an auxiliary one."""
+    docker.join(docker.endpoint("red", "one", "10.1.0.2/24"), "box")
+    docker.request("10.1.0.9/24")
+    folder = docker.folder / "leases" / f"docker-{RED[:12]}"
+    for name in ("10.1.0.2", "10.1.0.9"):
+        earlier = (folder / name).stat().st_mtime - 100
+        os.utime(folder / name, (earlier, earlier))
+    docker.request("10.1.0.10/24")
+    [said] = [line for line in look(docker, asks=False) if "released" in line]
+    assert "10.1.0.9" in said
+    assert sorted(path.name for path in folder.glob("10.*")) == ["10.1.0.10", "10.1.0.2"]
 
 
 def test_a_container_that_docker_knows_stays(docker: Dockerd, api: ScriptedDockerd) -> None:
