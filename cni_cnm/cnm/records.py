@@ -69,7 +69,8 @@ class NetworkRecord(NamedTuple):
     pending: bool = False
     """The network's links are being made, or a plugin is being told of it: it is not known how far that got."""
     published_only: bool = False
-    """Other hosts reach published ports only, where the policy says so. False for networks that 0.1.0 made."""
+    """False for networks that 0.1.0 made. Other hosts reach published ports only, where the policy says so, and a port
+    of the bridge has hairpin where nothing is configured."""
 
     @property
     def role(self) -> Role:

@@ -212,6 +212,10 @@ class Driver(ABC, Generic[OptionsT]):
     def restore(self, raw: Mapping[str, Json]) -> OptionsT:
         """The options that a record holds as `Options.to_json` gave them, also those of earlier versions."""
 
+    def settled(self, options: OptionsT, *, earlier: bool) -> OptionsT:
+        """The options with defaults that depend on when the network was made. `earlier`: by version 0.1.0."""
+        return options
+
     def fixed(self, options: OptionsT) -> Mapping[str, Json]:
         """What an edit may not change while the network has endpoints: value by the name that users know."""
         return {}

@@ -20,7 +20,7 @@ from cni_cnm.drivers import bridge_vlan as vlans
 from cni_cnm.drivers.bridge_options import KEYS, REFERENCE_KEYS, BridgeOptions, parse
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError, NotReady
 from cni_cnm.firewall import Policy
-from cni_cnm.kernel import Port
+from cni_cnm.kernel import UNICAST_HAIRPIN_GROUP, Port
 from cni_cnm.model import Device, Interface
 
 TYPE_CHECKING = False
@@ -47,6 +47,9 @@ class BridgeDriver(Driver[BridgeOptions]):
     def restore(self, raw: Mapping[str, Json]) -> BridgeOptions:
         return BridgeOptions.from_json(raw)
 
+    def settled(self, options: BridgeOptions, *, earlier: bool) -> BridgeOptions:
+        return options if options.hairpin is not None else options._replace(hairpin=not earlier)
+
     def fixed(self, options: BridgeOptions) -> Mapping[str, Json]:
         modes = {"gateway_mode_ipv4": options.gateway_modes[0], "gateway_mode_ipv6": options.gateway_modes[1]}
         trusted = ":".join(options.trusted)
@@ -68,6 +71,7 @@ class BridgeDriver(Driver[BridgeOptions]):
             masquerade_except=tuple(map(ip_network, options.masquerade_except if options.masquerade else ())),
             sources=options.sources,
             trusted=options.trusted if not options.internal else (),
+            unicast_hairpin=not options.reflects,
         )
 
     def role(self, options: BridgeOptions) -> Role:
@@ -200,6 +204,8 @@ class BridgeDriver(Driver[BridgeOptions]):
             found.append(f"{port.name} is not a port of {bridge.name}")
         elif port.master == bridge.ifindex and host.port(port.ifindex) != _port(options, plan):
             found.append(f"{port.name} has other port flags than configured")
+        elif _is_outside_group(options, port):
+            found.append(f"{port.name} is in the link group {port.group}")
         return found
 
     def repair_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack) -> None:
@@ -209,8 +215,9 @@ class BridgeDriver(Driver[BridgeOptions]):
         joins = port.master == 0
         if joins or not port.up:
             host.set_link(port.ifindex, up=True, master=bridge.ifindex if joins else None)
-        if host.port(port.ifindex) != _port(options, plan):
-            host.set_port(port.ifindex, _port(options, plan))
+        flags = _port(options, plan)
+        if host.port(port.ifindex) != flags or _is_outside_group(options, port):
+            host.set_port(port.ifindex, flags, group=_group(options, flags))
         if options.vlan_filtering:
             vlans.tag(options, port, host)
         if joins:
@@ -249,6 +256,8 @@ class BridgeDriver(Driver[BridgeOptions]):
                 f"{port.name} has hairpin={found.hairpin} isolated={found.isolated}, "
                 f"configured are hairpin={wanted.hairpin} isolated={wanted.isolated}"
             )
+        if _is_outside_group(options, port):
+            raise CheckFailed(f"{port.name} is in the link group {port.group}, not in {UNICAST_HAIRPIN_GROUP}")
         if options.vlan_filtering:
             vlans.check(options, port, host)
 
@@ -267,17 +276,26 @@ class BridgeDriver(Driver[BridgeOptions]):
 
 
 def _set_port(options: BridgeOptions, plan: EndpointPlan, port: Link, host: Stack) -> None:
-    """The flags and VLANs of an endpoint's port."""
+    """The flags and VLANs of an endpoint's port. The kernel takes no flags with the request that makes a port."""
     flags = _port(options, plan)
     if flags != Port():
-        host.set_port(port.ifindex, flags)
+        host.set_port(port.ifindex, flags, group=_group(options, flags))
     if options.vlan_filtering:
         vlans.tag(options, port, host)
 
 
 def _port(options: BridgeOptions, plan: EndpointPlan) -> Port:
     """With bridge-nf-call-iptables a redirected packet is bridged: to an own published port, back where it was."""
-    return Port(hairpin=options.hairpin or plan.publishes, isolated=options.isolated_port)
+    return Port(hairpin=bool(options.hairpin) or plan.publishes, isolated=options.isolated_port)
+
+
+def _group(options: BridgeOptions, flags: Port) -> int | None:
+    return UNICAST_HAIRPIN_GROUP if flags.hairpin and not options.reflects else None
+
+
+def _is_outside_group(options: BridgeOptions, port: Link) -> bool:
+    """Of an endpoint that has hairpin by its network. Those of 0.1.0 with published ports have no group."""
+    return bool(options.hairpin) and not options.reflects and port.group != UNICAST_HAIRPIN_GROUP
 
 
 def _explain(error: KernelError, bridge: str, place: Place) -> Exception:

@@ -37,12 +37,12 @@ LABELS = (
     LABEL_SOURCE6, LABEL_TRUSTED,
 )  # fmt: skip
 REFERENCE_ONLY = (
-    "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "hairpinMode", "promiscMode",
+    "bridge", "isGateway", "isDefaultGateway", "forceAddress", "ipMasq", "ipMasqBackend", "promiscMode",
 )  # fmt: skip
 """Keys that are refused in the cnm profile: it has labels for them, or always does what they set."""
 PORT_KEYS = (
     "vlan", "vlanTrunk", "preserveDefaultVlan", "macspoofchk", "enabledad", "disableContainerInterface",
-    "portIsolation",
+    "portIsolation", "hairpinMode",
 )  # fmt: skip
 """Keys of the reference plugin that both profiles read."""
 REFERENCE_KEYS = frozenset(key.lower() for key in (*REFERENCE_ONLY, *PORT_KEYS))
@@ -58,7 +58,8 @@ class BridgeOptions(NamedTuple):
     masquerade: bool = False
     mtu: int = 0
     """0: the kernel's default in the reference profile, the default route's link's in the cnm profile."""
-    hairpin: bool = False
+    hairpin: bool | None = False
+    """None: not configured in the cnm profile, until `settled`."""
     promisc: bool = False
     vlan: int = 0
     trunk: tuple[int, ...] = ()
@@ -83,6 +84,11 @@ class BridgeOptions(NamedTuple):
     """Addresses that masqueraded packets get, at most one of each family; else the kernel chooses."""
     trusted: tuple[str, ...] = ()
     """Links of the host from which all ports are reached."""
+
+    @property
+    def reflects(self) -> bool:
+        """Broadcasts leave by the port they came by, too, as with the reference plugin's `hairpinMode`."""
+        return self.profile == "reference" and bool(self.hairpin)
 
     @property
     def vlan_filtering(self) -> bool:
@@ -141,12 +147,11 @@ def _reference(network: NetworkSpec) -> BridgeOptions:
         masquerade=firewall_options.masquerade(raw) and not network.internal,
         masquerade_except=firewall_options.masquerade_except(raw),
         mtu=options.mtu(raw, "mtu"),
-        hairpin=raw.flag("hairpinMode"),
         promisc=raw.flag("promiscMode"),
         internal=network.internal,
         ingress=firewall_options.ingress(raw, "open"),
         **firewall_options.other_firewalls(raw),
-        **_port(raw),
+        **_port(raw, hairpin=False),
     )
 
 
@@ -169,13 +174,14 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
         sources=firewall_options.sources(labels),
         trusted=firewall_options.trusted(labels),
         **firewall_options.other_firewalls(raw),
-        **_port(raw),
+        **_port(raw, hairpin=None),
     )
 
 
-def _port(raw: Fields) -> dict[str, Json]:
-    """Keys about one bridge port, with the same meaning in both profiles."""
+def _port(raw: Fields, *, hairpin: bool | None) -> dict[str, Json]:
+    """Keys about one bridge port, with the same meaning in both profiles. `hairpin`: the default of `hairpinMode`."""
     return {
+        "hairpin": raw.flag("hairpinMode") if "hairpinMode" in raw else hairpin,
         "vlan": raw.whole("vlan", 0, 0, 4094),
         "trunk": _trunk(raw),
         "keep_default_vlan": raw.flag("preserveDefaultVlan"),

@@ -60,6 +60,8 @@ class Policy(NamedTuple):
     """Addresses that masqueraded packets get, at most one of each family; else the kernel chooses."""
     trusted: tuple[str, ...] = ()
     """Links of the host from which all ports are reached, also where `published_only` says otherwise."""
+    unicast_hairpin: bool = False
+    """Bridge ports with hairpin send back unicast alone (reflection.py)."""
 
     @property
     def side(self) -> str | int:

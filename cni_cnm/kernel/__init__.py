@@ -26,7 +26,7 @@ from cni_cnm.kernel.contract.element import (
     link_name,
     merge,
 )
-from cni_cnm.kernel.contract.link import DELETION_GROUP, Link, Port, PortState, Rate, Vlan
+from cni_cnm.kernel.contract.link import DELETION_GROUP, UNICAST_HAIRPIN_GROUP, Link, Port, PortState, Rate, Vlan
 from cni_cnm.kernel.contract.route import RouteEntry
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ __all__ = [
     "Stack",
     "Stream",
     "Transaction",
+    "UNICAST_HAIRPIN_GROUP",
     "Vlan",
     "has_link_key",
     "link_key",

@@ -224,10 +224,10 @@ class KernelStack:
         link_deletion.delete(self.connection, indexes)
 
     # bridge ports ----------------------------------------------------------
-    def set_port(self, index: int, port: Port) -> None:
+    def set_port(self, index: int, port: Port, *, group: int | None = None) -> None:
         from cni_cnm.kernel.rtnetlink import bridge_ports
 
-        bridge_ports.set_port(self.connection, index, port)
+        bridge_ports.set_port(self.connection, index, port, group)
 
     def port(self, index: int) -> Port:
         from cni_cnm.kernel.rtnetlink import bridge_ports

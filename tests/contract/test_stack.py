@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
-from cni_cnm.kernel import Port, Vlan
+from cni_cnm.kernel import UNICAST_HAIRPIN_GROUP, Port, Vlan
 from tests.contract.conftest import World
 
 MAC, PEER_MAC = "02:00:00:00:00:02", "02:00:00:00:00:03"
@@ -274,6 +274,11 @@ def test_port_flags(world: World) -> None:
     for port in (Port(hairpin=True), Port(isolated=True), Port(hairpin=True, isolated=True), Port()):
         world.host.set_port(near.ifindex, port)
         assert world.host.port(near.ifindex) == port
+    world.host.set_port(near.ifindex, Port(hairpin=True), group=UNICAST_HAIRPIN_GROUP)
+    assert (world.host.port(near.ifindex), world.host.link("veth0")) == (
+        Port(hairpin=True),
+        near._replace(group=UNICAST_HAIRPIN_GROUP, master=bridge.ifindex),
+    )
     for act in (lambda: world.host.set_port(1, Port()), lambda: world.host.port(1)):
         with pytest.raises(KernelError) as error:
             act()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_interface, ip_network
 
-from cni_cnm.firewall import isolation, masquerade, portmap, spoof
+from cni_cnm.firewall import isolation, masquerade, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
-from cni_cnm.kernel import merge
+from cni_cnm.kernel import Transaction, merge
 from cni_cnm.kernel.nft import KernelNft
 from tests.docs.pages import blocks
 from tests.kernel.lab import Lab, lab
@@ -45,6 +45,7 @@ def _build(nft: KernelNft) -> None:
         isolation.allow(EDGE_ID, "edge", EDGE, PODNET),
         spoof.add(ID, LABEL, "veth8d2e51", "02:42:0a:58:00:05"),
         isolation.add_endpoint(CLOSED_ID, CLOSED_LABEL, "veth77ce02", "02:42:0a:63:00:07"),
+        Transaction(reflection.DECLARE),
     ]
     nft.commit(merge(*parts))
 

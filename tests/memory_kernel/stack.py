@@ -231,9 +231,12 @@ class MemoryStack:
             refuse(errno.EOPNOTSUPP, "lo")
 
     # bridge ports ----------------------------------------------------------
-    def set_port(self, index: int, port: Port) -> None:
+    def set_port(self, index: int, port: Port, *, group: int | None = None) -> None:
         def change() -> None:
-            self._port(index).port = port
+            device = self._port(index)
+            device.port = port
+            if group is not None:
+                device.link = device.link._replace(group=group)
 
         self._write(change)
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPNetwork, Json
 
 
-def describe(network: ConfiguredNetwork, ipam_config: Mapping[str, Json]) -> NetworkRecord:
-    """The record of a network as requested."""
+def describe(network: ConfiguredNetwork, ipam_config: Mapping[str, Json], *, earlier: bool = False) -> NetworkRecord:
+    """The record of a network as requested. `earlier`: version 0.1.0 has made it."""
     spec = network.spec
     return NetworkRecord(
         id=digest(spec.name),
         name=spec.name,
         driver=spec.driver,
-        options=network.options,
+        options=network.driver.settled(network.options, earlier=earlier),
         ipam_type=spec.ipam.type,
         ipam=ipam_config,
         internal=spec.internal,
@@ -42,7 +42,8 @@ def describe(network: ConfiguredNetwork, ipam_config: Mapping[str, Json]) -> Net
 
 def describe_again(network: ConfiguredNetwork, record: NetworkRecord) -> NetworkRecord:
     """The same for a network that exists: a subnet that was chosen for it stays."""
-    return describe(network, dict(network.addressing.with_recorded_subnets(record).config))
+    chosen = network.addressing.with_recorded_subnets(record)
+    return describe(network, dict(chosen.config), earlier=not record.published_only)
 
 
 def spec_of(record: NetworkRecord) -> NetworkSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts, foreign_bridges
+from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ...]:
-    """Returns a sentence for each other firewall that drops, or may drop, packets of the endpoint.
+    """Returns warnings: other firewalls that drop, or may drop, packets of the endpoint, and rules that cannot be.
 
     PortTaken if another endpoint has published one of the ports.
     """
@@ -24,8 +25,13 @@ def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tupl
     key = foreign_accepts.key_of(record, policy)
     state = ensure(host, key, policy)
     _put(host, record, endpoint_elements.with_network(record, policy), state)
+    warnings: tuple[str, ...] = ()
+    if policy.unicast_hairpin and HAIRPIN_RULES not in state.declared:
+        from cni_cnm.cnm.packet_filter import hairpin_rules
+
+        warnings = hairpin_rules.declare_once(host)
     obstacles = foreign_accepts.recorded_obstacles(state, key)
-    return tuple(one.sentence for one in foreign_accepts.of_addresses(obstacles, record.addresses))
+    return (*warnings, *(one.sentence for one in foreign_accepts.of_addresses(obstacles, record.addresses)))
 
 
 def ensure(host: Host, key: str = "", policy: Policy | None = None, *, anew: bool = False) -> State:

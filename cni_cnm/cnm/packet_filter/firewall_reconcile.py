@@ -11,6 +11,7 @@ from cni_cnm.cnm.packet_filter import (
     firewall_state,
     foreign_accepts,
     foreign_bridges,
+    hairpin_rules,
     network_elements,
     ownerless_elements,
     restore_elements,
@@ -47,6 +48,8 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
         declared, state = (), firewall_state.State()
         ownerless_elements.remove_locked(host)
     policies = {record.id: record.policy for record in network_records(host.store)} | dict(more)
+    if not declared and any(one.unicast_hairpin for one in policies.values()) and not hairpin_rules.declare(host):
+        declared = (firewall_state.HAIRPIN_RULES,)
     state = foreign_bridges.put_all(host, state, isolates=any(policy.isolates for policy in policies.values()))
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
     accepted = {**alone, **accepted}

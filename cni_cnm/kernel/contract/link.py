@@ -9,6 +9,9 @@ from cni_cnm.named_tuple import NamedTuple
 DELETION_GROUP = 0x636E6D
 """Reserved link group. Its members are about to be deleted, by the first program that deletes the group."""
 
+UNICAST_HAIRPIN_GROUP = 0x636E68
+"""Reserved link group. Its members are bridge ports with hairpin, which is for unicast alone."""
+
 
 class Link(NamedTuple):
     """A network device as the kernel shows it. Indexes are of the namespace the Stack stands for; 0 means none."""

@@ -121,7 +121,9 @@ class Stack(Protocol):
     def deleting(self) -> AbstractContextManager[None]:
         """Links deleted inside the block are deleted together at its end. The first failure is raised there."""
 
-    def set_port(self, index: int, port: Port) -> None: ...
+    def set_port(self, index: int, port: Port, *, group: int | None = None) -> None:
+        """The flags of a port, and with them its link group. EOPNOTSUPP for a link that is no port."""
+
     def port(self, index: int) -> Port: ...
     def port_state(self, name: str) -> PortState | None:
         """What a bridge does with the packets of a port. Asking makes the kernel update it (from Linux 6.8).

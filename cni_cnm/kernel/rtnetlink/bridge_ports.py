@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 VLAN_FILTERING = "bridge VLAN filtering"
 
 
-def set_port(connection: Connection, index: int, port: Port) -> None:
-    connection.write(links.port_change(index, port), RTM_NEWLINK, f"setting the bridge port {connection.name(index)}")
+def set_port(connection: Connection, index: int, port: Port, group: int | None) -> None:
+    request = links.port_change(index, port, group)
+    connection.write(request, RTM_NEWLINK, f"setting the bridge port {connection.name(index)}")
 
 
 def port(connection: Connection, index: int) -> Port:

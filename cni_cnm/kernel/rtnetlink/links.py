@@ -161,10 +161,11 @@ def grouped(index: int, group: int) -> bytes:
     return message(index, pack_number(_GROUP, group))
 
 
-def port_change(index: int, port: Port) -> bytes:
+def port_change(index: int, port: Port, group: int | None = None) -> bytes:
     data = pack_number(_BRPORT_MODE, port.hairpin, _U8) + pack_number(_BRPORT_ISOLATED, port.isolated, _U8)
     info = pack_text(_SLAVE_KIND, "bridge") + pack(_SLAVE_DATA, data)
-    return message(index, pack(_LINKINFO, info))
+    grouped = b"" if group is None else pack_number(_GROUP, group)
+    return message(index, pack(_LINKINFO, info) + grouped)
 
 
 def vlan_change(index: int, vlan: Vlan, *, on_bridge: bool) -> bytes:

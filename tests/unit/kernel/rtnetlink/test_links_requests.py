@@ -125,6 +125,8 @@ def test_ports_and_groups(index: int, first: bool, second: bool, vid: int, group
     data = {"attrs": [("IFLA_BRPORT_MODE", int(first)), ("IFLA_BRPORT_ISOLATED", int(second))]}
     slave = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]}
     assert links.port_change(index, Port(first, second)) == link([("IFLA_LINKINFO", slave)], index=index)
+    of_both = links.port_change(index, Port(first, second), group)
+    assert of_both == link([("IFLA_LINKINFO", slave), ("IFLA_GROUP", group)], index=index)
     flags = (2 if first else 0) | (4 if second else 0)
     spec = [("IFLA_BRIDGE_VLAN_INFO", {"flags": flags, "vid": vid})]
     of_port = links.vlan_change(index, Vlan(vid, first, second), on_bridge=False)
