@@ -1,15 +1,16 @@
-"""`ours` and `reference`: two nodes, one implementation each."""
+"""`ours` and `reference`: two nodes, one implementation each. `newest`: the folder of the newest reference plugins."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.differential.paths import Party
-from tests.program import program
+from tests.program import ROOT, program
 from tests.side import REFERENCE, Side, require_reference
 
 
@@ -30,6 +31,14 @@ def reference() -> Iterator[Side]:
     side = Side(REFERENCE / "bridge", "bridge")
     yield side
     side.close()
+
+
+@pytest.fixture(scope="session")
+def newest() -> Path:
+    done = subprocess.run([ROOT / "scripts/reference"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    return Path(done.stdout.strip())
 
 
 @pytest.fixture

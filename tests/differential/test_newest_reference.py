@@ -7,7 +7,6 @@ CNI_CNM_REFERENCE=$(scripts/reference) scripts/test tests/differential
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,6 @@ from tests.program import program
 from tests.side import Answer, Side, normal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture(scope="session")
-def newest() -> Path:
-    done = subprocess.run([ROOT / "scripts/reference"], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
-    return Path(done.stdout.strip())
 
 
 @pytest.fixture
