@@ -97,7 +97,7 @@ def run(side: Side, command: str) -> str:
 def ruleset(side: Side) -> list[str]:
     """Our tables, without what a container comes and goes with."""
     # The kernel's own elements, of broadcasts in the last moment (firewall/reflection.py), are left out.
-    listed = re.sub(r"elements = \{[^}]*expires[^}]*\}", "", run(side, "nft list ruleset"))
+    listed = re.sub(r"\n\s*elements = \{[^}]*expires[^}]*\}", "", run(side, "nft list ruleset"))
     return sorted(line.strip() for line in listed.splitlines())
 
 
