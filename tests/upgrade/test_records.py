@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.cnm.network import configured_network, network_description
 from cni_cnm.cnm.records import EndpointRecord, NetworkRecord, PoolRecord, SandboxRecord
+from cni_cnm.drivers.bridge_options import BridgeOptions
+from cni_cnm.model import IpamSpec, NetworkSpec
 from tests.upgrade.frozen import FOLDER, records
 from tests.upgrade.versions import RELEASES
 
@@ -76,6 +79,21 @@ def test_a_record_is_written_as_it_was_read(kind: str, raw: Any) -> None:
         if written["lease"]:
             written["lease"]["routes"] = [{**NUMBERS, **route} for route in written["lease"]["routes"]]
     assert written == raw
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_bridge_ports_of_a_release_have_no_hairpin(release: str) -> None:
+    """Where nothing is configured, its networks go on as they are, and a new one has it."""
+    found = [NetworkRecord.from_json(raw) for raw in records(release, "networks").values()]
+    ours = [one for one in found if isinstance(one.options, BridgeOptions) and one.options.profile == "cnm"]
+    assert ours
+    for record in ours:
+        spec = NetworkSpec(record.name, "bridge", {"profile": "cnm"}, IpamSpec(record.ipam_type, record.ipam))
+        network = configured_network.read(spec)
+        assert network_description.describe_again(network, record).options.to_json()["hairpin"] is False
+        assert network_description.describe(network, record.ipam).options.to_json()["hairpin"] is True
+        asked = configured_network.read(spec._replace(options={**spec.options, "hairpinmode": True}))
+        assert network_description.describe_again(asked, record).options.to_json()["hairpin"] is True
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -110,8 +110,9 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
 def is_current(record: NetworkRecord, network: ConfiguredNetwork) -> bool:
     """True if the network was made completely, from the same configuration."""
     ipam_config = network.addressing.with_recorded_subnets(record).config
+    options = network.driver.settled(network.options, earlier=not record.published_only)
     spec = network.spec
-    requested = (spec.name, spec.driver, network.options, spec.ipam.type, ipam_config, spec.internal)
+    requested = (spec.name, spec.driver, options, spec.ipam.type, ipam_config, spec.internal)
     return not record.pending and _configured(record) == requested
 
 
