@@ -1,0 +1,47 @@
+"""The rules against reflected broadcasts: written once, and a kernel that cannot have them serves pods all the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cni_cnm.errors import KernelFeatureMissing
+from cni_cnm.firewall import BRIDGE
+from cni_cnm.model import IpamSpec, NetworkSpec
+from tests.memory_kernel.nft import MemoryNft
+from tests.unit.drivers.world import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from cni_cnm.kernel import Transaction
+
+NETWORK = NetworkSpec("net", "bridge", {"profile": "cnm"}, IpamSpec("host-local", {"subnet": "10.1.0.0/24"}))
+
+
+def test_the_rules_come_with_the_first_endpoint(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert world.attach(NETWORK).warnings == world.attach(NETWORK, "b").warnings == ()
+    assert (BRIDGE, "reflection") in world.nft.chains
+
+
+def test_a_kernel_without_nftables_for_bridges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first endpoint has a warning, the next has none, and no table is made."""
+    real = MemoryNft.commit
+
+    def commit(self: MemoryNft, transaction: Transaction, *, declare: bool = False) -> None:
+        if declare and f"add table {BRIDGE}" in transaction.declare:
+            raise KernelFeatureMissing(
+                "this kernel has no nf_tables for bridges", hint="enable CONFIG_NF_TABLES_BRIDGE"
+            )
+        real(self, transaction, declare=declare)
+
+    monkeypatch.setattr(MemoryNft, "commit", commit)
+    world = World(tmp_path)
+    [warning] = world.attach(NETWORK).warnings
+    assert "broadcasts" in warning
+    assert "no nf_tables for bridges" in warning
+    assert world.attach(NETWORK, "b").warnings == ()
+    assert (BRIDGE, "reflection") not in world.nft.chains
+    world.check(NETWORK, "b")
