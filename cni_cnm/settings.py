@@ -6,6 +6,7 @@ leases_dir = "/var/lib/cni/networks"       host-local's leases, shared with the 
 log = "syslog"                             or the path of a file, or "none"
 default_address_pools = [{base = "10.200.0.0/16", size = 24}]
 port_wait = 5                              seconds, 0 to 30
+linger = 60                                seconds, 0 to 3600
 plugin_wait = 20                           seconds, 1 to 100
 hold_ports = "docker"                      or "none"
 docker_api = "auto"                        or "off", or the path of dockerd's socket
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPNetwork, Json
 
 PATH = "/etc/cni-cnm/config.toml"
+SERVICE_SOCKET = "/run/cni-cnm/service.sock"
 ENVIRONMENT = "CNI_CNM_CONFIG"
 _PORT_WAIT_MAX = 30
 """Less than a runtime waits for a plugin."""
 _PLUGIN_WAIT_MAX = 100
+_LINGER_MAX = 3600
 
 
 class AddressPool(NamedTuple):
@@ -56,6 +59,8 @@ class Settings(NamedTuple):
     """In order of preference. Empty: the built-in ones (ipam/pools.py)."""
     port_wait: int = 5
     """Seconds that an ADD waits for a host port whose holder is leaving (cnm/endpoint/leaving_holder.py)."""
+    linger: int = 60
+    """Seconds that a service which a call has started stays without calls (cni/linger.py). 0: no call starts one."""
     plugin_wait: int = 20
     """Seconds that a call to a Docker plugin may take (docker_protocol/http.py)."""
     hold_ports: str = "docker"
@@ -123,6 +128,7 @@ def _parse(path: str, raw: Mapping[str, Json]) -> Settings:
         **texts,
         default_address_pools=tuple(map(_pool, pools)),
         port_wait=fields.whole("port_wait", Settings().port_wait, 0, _PORT_WAIT_MAX),
+        linger=fields.whole("linger", Settings().linger, 0, _LINGER_MAX),
         plugin_wait=fields.whole("plugin_wait", Settings().plugin_wait, 1, _PLUGIN_WAIT_MAX),
     )
 

@@ -44,6 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: no case is called {sorted(set(mark.args) - known)}")
 
 
+os.environ["CNI_CNM_LINGER"] = "0"  # no test is answered by a service that another call has left behind
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _MNT_DETACH = 2

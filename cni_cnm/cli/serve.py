@@ -34,12 +34,17 @@ def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.processes import Processes
     from cni_cnm.service.supervisor import Supervisor
 
-    listener = Listener(arguments.socket, os.environ)
+    lingers = bool(arguments.linger)
+    if lingers:
+        from cni_cnm.service import lingering
+
+        lingering.become_daemon()
+    listener = Listener(arguments.socket, {} if lingers else os.environ)
     docker_listener, docker_path = None, arguments.docker_socket or DOCKER_SOCKET_PATH
     if arguments.docker or arguments.docker_socket or passed(os.environ, docker=True) is not None:
         docker_listener = Listener(docker_path, os.environ, docker=True)
     listeners = [one for one in (listener, docker_listener) if one is not None]
-    processes = Processes(listener, docker_listener, workers=arguments.workers, trace=arguments.trace)
+    processes = Processes(listener, docker_listener, workers=arguments.workers, trace=arguments.trace, lingers=lingers)
     processes.prepare()
 
     def before_stop() -> None:
@@ -47,7 +52,11 @@ def serve(arguments: argparse.Namespace) -> int:
         for one in listeners:
             one.close()
 
-    supervisor = Supervisor(processes.roles(), before_stop, [one.lock for one in listeners if one.lock >= 0])
+    def time_left_s() -> float | None:
+        return arguments.linger - processes.page.idle_s() if lingers else None
+
+    locks = [one.lock for one in listeners if one.lock >= 0]
+    supervisor = Supervisor(processes.roles(), before_stop, locks, time_left_s)
     supervisor.start()
     notify(os.environ, "READY=1")
     places = [(listener, arguments.socket), (docker_listener, docker_path)]
@@ -75,13 +84,29 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that answer pods (default: one a processor, up to 4)",
     )
+    parser.add_argument(
+        "--linger",
+        type=_seconds,
+        default=0,
+        metavar="S",
+        help="end after S seconds without calls; calls start a service so by themselves, see the setting linger",
+    )
     parser.add_argument("--trace", action="store_true", help="one line a request on stderr, with the time of each step")
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise ValueError
-    return int(text)
+    return _whole(text, 64)
+
+
+def _seconds(text: str) -> int:
+    return _whole(text, 3600)
 
 
 _count.__name__ = "number from 1 to 64"  # argparse shows it: invalid number from 1 to 64 value
+_seconds.__name__ = "number from 1 to 3600"
+
+
+def _whole(text: str, largest: int) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= largest:
+        raise ValueError
+    return int(text)

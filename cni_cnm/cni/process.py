@@ -29,6 +29,10 @@ def run(environ: Mapping[str, str], name: str) -> int:
         if reply.err:
             sys.stderr.write(reply.err)
         log(reply.summary, (monotonic() - begun) * 1000)
+        if reply.code == 0 and environ.get("CNI_CNM_REQUEST") and environ.get("CNI_COMMAND") in ("ADD", "DEL"):
+            from cni_cnm.cni.linger import start_if_due
+
+            start_if_due(environ)
     except Exception:  # noqa: BLE001, S110 - the call is answered
         pass
     return reply.code

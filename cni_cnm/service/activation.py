@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 
+from cni_cnm import settings
 from cni_cnm.errors import Conflict, IoFailed
 from cni_cnm.state.small_files import make_folder
 
@@ -21,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SOCKET_PATH = "/run/cni-cnm/service.sock"
+SOCKET_PATH = settings.SERVICE_SOCKET
 DOCKER_SOCKET_PATH = "/run/docker/plugins/cni-cnm.sock"
 DOCKER = "docker"
 _FIRST_PASSED = 3

@@ -17,6 +17,7 @@ from cni_cnm.frontend.request_log import log
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.setns import own_fd
+from cni_cnm.service import lingering
 from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.request_namespaces import RequestNamespaces
@@ -43,9 +44,15 @@ class Handler:
     """
 
     def __init__(
-        self, deleter: Deletions | None = None, page: SharedPage | None = None, *, trace: bool = False
+        self,
+        deleter: Deletions | None = None,
+        page: SharedPage | None = None,
+        *,
+        trace: bool = False,
+        lingers: bool = False,
     ) -> None:
         self._trace = trace
+        self._lingers = lingers
         self._own = own_fd()
         self._identity = _identity(self._own)
         self._nft = KernelNft()
@@ -58,9 +65,13 @@ class Handler:
         """Refused for a caller in another network namespace."""
         if _identity(call.descriptors[0]) != self._identity:
             raise Refused("the caller is in another network namespace")
+        environ = call.request.environ
+        if self._lingers:
+            lingering.refuse_others(call)
+            if not self._read_settings(environ).linger:
+                lingering.end()
         if self._page is not None:
             self._page.called()
-        environ = call.request.environ
         started = perf_counter()
         opened = 0.0
         traced = Steps() if self._trace else None

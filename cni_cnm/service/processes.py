@@ -3,7 +3,7 @@
 supervisor   sockets, starts, restarts          all that the service has
 worker-N     requests of relays                 the engine's capabilities
 docker       Docker's socket, if requested      the engine's, and CAP_NET_BIND_SERVICE
-watch        keeps the host as the records say  the engine's
+watch        keeps the host as the records say  the engine's; not of a service that lingers
 deleter      deletes links for the others       CAP_NET_ADMIN
 """
 
@@ -18,7 +18,7 @@ from importlib import import_module
 from cni_cnm.kernel import privileges
 from cni_cnm.kernel.nftables import libnftables
 from cni_cnm.kernel.setns import own_fd
-from cni_cnm.service import reconcile_watch
+from cni_cnm.service import lingering, reconcile_watch
 from cni_cnm.service.deletions import Deletions
 from cni_cnm.service.handler import Handler
 from cni_cnm.service.link_deleter import LinkDeleter
@@ -53,20 +53,24 @@ WARM = (
 class Processes:
     """Made in the supervisor, before anything is forked."""
 
-    def __init__(self, pods: Listener, docker: Listener | None, *, workers: int = 0, trace: bool = False) -> None:
+    def __init__(
+        self, pods: Listener, docker: Listener | None, *, workers: int = 0, trace: bool = False, lingers: bool = False,
+    ) -> None:  # fmt: skip
         self._pods = pods
         self._docker = docker
         self._workers = workers or default_workers()
         self._trace = trace
+        self._lingers = lingers
         self.page = SharedPage()
         self._to_deleter, self._from_others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._handler = Handler(Deletions(self._to_deleter), self.page, trace=trace)
+        self._handler = Handler(Deletions(self._to_deleter), self.page, trace=trace, lingers=lingers)
 
     def roles(self) -> Sequence[Role]:
         roles = [Role(f"worker-{number}", self._work) for number in range(self._workers)]
         if self._docker is not None:
             roles.append(Role("docker", self._answer_docker, privileges.DOCKER))
-        roles.append(Role("watch", self._watch, ended=self._stopped_watching))
+        if not self._lingers:
+            roles.append(Role("watch", self._watch, ended=self._stopped_watching))
         roles.append(Role("deleter", self._reap, privileges.LINKS, executes=False, stage=1))
         return roles
 
@@ -82,7 +86,10 @@ class Processes:
         gc.freeze()
 
     def _work(self, stop: int) -> None:
-        Server(self._pods.socket, self._handler, trace=self._trace).serve(stop)
+        server = Server(self._pods.socket, self._handler, trace=self._trace)
+        if self._lingers:
+            server.other_version = lingering.end
+        server.serve(stop)
 
     def _answer_docker(self, stop: int) -> None:
         from cni_cnm.docker_server.server import Server as DockerServer

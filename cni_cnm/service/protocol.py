@@ -40,6 +40,10 @@ class Refused(Exception):
     """The service declines the request: its connection is closed without a reply. The text is the reason."""
 
 
+class OtherVersion(Refused):
+    """The relay is of another version: another program is installed meanwhile, or was."""
+
+
 class Request(NamedTuple):
     """A CNI call as its relay received it."""
 
@@ -94,7 +98,7 @@ class Incoming:
         if magic != MAGIC:
             raise Refused("the relay uses another protocol")
         if version.rstrip(b"\0") != __version__.encode():
-            raise Refused(f"the relay is of version {version.rstrip(bytes(1)).decode(errors='replace')}")
+            raise OtherVersion(f"the relay is of version {version.rstrip(bytes(1)).decode(errors='replace')}")
         if environ + argv > TEXT_MAX or stdin > STDIN_MAX:
             raise Refused("the request is too large")
         if descriptors != len(self.descriptors) or not descriptors:

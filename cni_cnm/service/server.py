@@ -21,7 +21,7 @@ from cni_cnm import waiting
 from cni_cnm.frontend.stderr import say
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.service.places import PLACES, THREADS_MAX, Places
-from cni_cnm.service.protocol import Incoming, Refused, Request, encode_reply
+from cni_cnm.service.protocol import Incoming, OtherVersion, Refused, Request, encode_reply
 from cni_cnm.service.slow_requests import SlowRequests
 
 TYPE_CHECKING = False
@@ -68,6 +68,8 @@ class Server:
         self._places = Places(self._next, self._serve_status, places, threads)
         self._slow = SlowRequests(lambda *request: self._places.submit(lambda: self._serve(*request)), self._refuse)
         self._stopping = False
+        self.other_version: Callable[[], None] = lambda: None
+        """Called when a relay of another version has connected."""
 
     def serve(self, stop: int) -> None:
         """Serve until the descriptor `stop` is readable, then finish the requests in progress."""
@@ -123,6 +125,8 @@ class Server:
 
     def _refuse(self, incoming: Incoming, reason: Refused) -> None:
         incoming.close()
+        if isinstance(reason, OtherVersion):
+            self.other_version()
         if self._trace:
             say(f"refused: {reason}")
 
