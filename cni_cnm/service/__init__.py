@@ -3,6 +3,7 @@
     activation      the listening sockets, from systemd or its own; readiness
     processes       which processes there are, and what each does
     supervisor      starts, restarts and stops them
+    lingering       a service that a call has left behind: whom it answers
     shared_page     memory that they share
     server          a worker: accepts connections, reads requests, sends answers
     places          the threads of a worker

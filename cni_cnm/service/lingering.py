@@ -61,5 +61,6 @@ def end() -> None:
 def _set_limit(limit: int, value: int) -> None:
     try:
         resource.setrlimit(limit, (value, value))
-    except (OSError, ValueError):
-        pass  # a container may forbid it
+    except (OSError, ValueError):  # a container may forbid more than the hard limit
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (hard, hard))

@@ -94,7 +94,7 @@ def test_the_second_call_leaves_a_service_behind(host: Host) -> None:
 
 def test_it_has_nothing_of_its_caller(host: Host) -> None:
     """Session, folder, descriptors, environment, limits, mask."""
-    caller = "umask 0; ulimit -n 200; trap '' TERM; exec 7</etc/passwd 8>/run/kept; cd /tmp; exec \"$0\""
+    caller = "umask 0; ulimit -Sn 200; trap '' TERM; exec 7</etc/passwd 8>/run/kept; cd /tmp; exec \"$0\""
     environ = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
                "CNI_PATH": "/nowhere", "PRIVATE": "canary", **LINGERS}  # fmt: skip
     for verb in ("ADD", "DEL"):
