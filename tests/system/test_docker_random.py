@@ -277,6 +277,7 @@ class Run:
         self.done.append(f"{len(self.done)}. {line}")
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("release", "operations"),
     [
