@@ -43,11 +43,36 @@ def test_the_default_gateway_and_the_ports_are_where_the_priority_says(require_r
         assert not _target(host)
 
 
-def _target(host: DockerHost) -> str:
+def test_each_ip_version_is_published_by_its_own_gateway(require_root: None, tmp_path: Path) -> None:
+    """IPv4 by one network, IPv6 by another one; also where Docker's own driver has the one of IPv4."""
+    with docker_host(tmp_path, release="29") as host:
+        docker = host.dockerd
+        host.node.run("ip", "address", "add", "2001:db8:9::2/64", "dev", "lo", "nodad").ok()
+        docker("network", "create", *OURS, "--ipv6", "--subnet", "172.30.3.0/24", "--subnet", "fd00:3::/64", "dual")
+        docker("network", "create", *OURS, "--subnet", "172.30.4.0/24", "front")
+        docker("network", "create", "--subnet", "172.30.5.0/24", "theirs")
+        for other in ("front", "theirs"):
+            networks = ("--net", "name=dual", "--net", f"name={other},gw-priority=1")
+            docker.start("web", *networks, "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
+            assert _target(host) == (docker.address("web", "front") if other == "front" else "")
+            assert _target(host, 6) == docker.address("web", "dual", family=6)
+            for address in ("127.0.0.1", "[2001:db8:9::2]"):
+                assert "404" in host.node.run("busybox", "wget", "-O-", f"http://{address}:8080/none").err
+            docker("network", "disconnect", other, "web")
+            assert _target(host) == docker.address("web", "dual")
+            docker("network", "connect", "--gw-priority", "1", other, "web")
+            docker("network", "disconnect", "dual", "web")
+            assert _target(host) == (docker.address("web", "front") if other == "front" else "")
+            assert not _target(host, 6)
+            assert "404" in host.node.run("busybox", "wget", "-O-", "http://127.0.0.1:8080/none").err
+            docker.remove("web")
+
+
+def _target(host: DockerHost, version: int = 4) -> str:
     """Where the port 8080 is redirected to; "" if it is not published."""
-    listed = host.node.run("nft", "list", "map", "inet", "cni_cnm", "ports4").out
+    listed = host.node.run("nft", "list", "map", "inet", "cni_cnm", f"ports{version}").out
     _, _, found = listed.partition("8080")
-    return found.partition(": ")[2].split()[0] if found else ""
+    return found.partition(" : ")[2].split()[0] if found else ""
 
 
 @pytest.fixture

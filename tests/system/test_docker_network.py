@@ -432,6 +432,22 @@ def test_a_container_without_ipv6_on_a_network_with_it(clean: DockerHost, reques
     assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
 
 
+def test_ipv6_where_new_links_have_none(clean: DockerHost) -> None:
+    """The host's default for new links is off: bridge and container have IPv6 all the same."""
+    docker = clean.dockerd
+    default = "net.ipv6.conf.default.disable_ipv6"
+    clean.node.run("sysctl", "-qw", f"{default}=1").ok()
+    try:
+        docker("network", "create", *OURS, "--ipv6", "--subnet", "172.30.33.0/24", "--subnet", "fd00:33::/64", "mynet")
+        docker.start("one", "--net=mynet")
+        docker.start("two", "--net=mynet")
+        assert docker.execute("one", "ping", "-6", "-c1", "-W2", "fd00:33::1").code == 0
+        assert docker.execute("one", "ping", "-6", "-c1", "-W2", docker.address("two", "mynet", family=6)).code == 0
+    finally:
+        clean.node.run("sysctl", "-qw", f"{default}=0").ok()
+
+
+@pytest.mark.long
 def test_a_project_up_and_down_three_times(clean: DockerHost) -> None:
     """As a compose file: two networks, addresses that are chosen, and a service of three on a range of host ports."""
     docker = clean.dockerd

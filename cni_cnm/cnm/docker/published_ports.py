@@ -165,9 +165,7 @@ def _versions_to_publish(
     if ipv6_elsewhere:
         return [4] if 4 in own else []
     of_others = {version for one in others for version, _ in _by_version(one)}
-    ipv4 = 4 in own and 4 not in of_others
-    if ipv4 and 4 not in {version for version, _ in _by_version(record)}:
-        ipv4 = not _is_routed_elsewhere(host, record)
+    ipv4 = 4 in own and 4 not in of_others and not _is_routed_elsewhere(host, record)
     return [*([4] if ipv4 else ()), *([6] if 6 in own else ())]
 
 

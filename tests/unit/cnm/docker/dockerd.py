@@ -20,7 +20,6 @@ from typing import Any
 from cni_cnm.cnm.controller import Controller
 from cni_cnm.docker_server import calls
 from cni_cnm.errors import NamespaceGone
-from cni_cnm.kernel.contract.route import RouteEntry
 from cni_cnm.model import PortMapping
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
@@ -128,8 +127,8 @@ class Dockerd:
         self.call("NetworkDriver.CreateEndpoint", **ids, Interface=interface, Options={})
         return ids
 
-    def join(self, ids: dict[str, str], sandbox: str, *addresses: str, default: str = "") -> None:
-        """Join; the link is moved into the sandbox, with these addresses and an IPv4 default route by `default`."""
+    def join(self, ids: dict[str, str], sandbox: str, *addresses: str) -> None:
+        """Join; the link is moved into the sandbox, with these addresses."""
         answer = self.call("NetworkDriver.Join", **ids, SandboxKey=f"/run/docker/netns/{sandbox}", Options={})
         try:
             inside = self.namespaces.open(f"/run/docker/netns/{sandbox}")
@@ -142,9 +141,6 @@ class Dockerd:
         inside.set_link(moved.ifindex, up=True)
         for address in addresses:
             inside.add_address(moved.ifindex, ip_interface(address))
-        if default:
-            gateway = ip_interface(default).ip
-            inside.add_route(RouteEntry(ip_network("0.0.0.0/0"), gateway, moved.ifindex))
 
     def program(self, ids: dict[str, str], *ports: dict[str, Any], ipv6_elsewhere: bool = False) -> dict[str, Any]:
         options: dict[str, Any] = {"com.docker.network.portmap": list(ports)}

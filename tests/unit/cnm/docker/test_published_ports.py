@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
 from cni_cnm.firewall import portmap
+from cni_cnm.kernel import RouteEntry
 from cni_cnm.model import PortMapping
 from tests.unit.cnm.docker.dockerd import Dockerd, Held, port
 
@@ -81,7 +82,11 @@ def test_a_move_that_fails_leaves_everything_as_it_was(
 def test_ipv4_is_left_to_the_network_that_the_sandbox_routes_by(docker: Dockerd) -> None:
     """Docker's own bridge is the gateway of IPv4, and it publishes by itself."""
     made = docker.endpoint("dual", "d", "10.1.0.2/24", "fd01::2/64")
-    docker.join(made, "box", "172.17.0.2/16", "10.1.0.2/24", default="172.17.0.1/16")
+    docker.join(made, "box", "172.17.0.2/16", "10.1.0.2/24")
+    docker.program(made, port(8099))
+    assert docker.published(4)
+    sandbox = docker.namespaces.open("/run/docker/netns/box")
+    sandbox.add_route(RouteEntry(ip_network("0.0.0.0/0"), ip_address("172.17.0.1"), sandbox.links()[-1].ifindex))
     docker.program(made, port(8099))
     assert not docker.published(4)
     assert docker.published(6) == {"6 . 8099": "fd01::2 . 80"}
