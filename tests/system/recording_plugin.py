@@ -5,7 +5,8 @@ addresses, and can be told to fail.
 
     FOLDER/requests      a line of JSON for each request: [call, body, headers]
     FOLDER/script.json   {CALL: {"error": TEXT} | {"status": N} | {"raw": TEXT} | {"hang": SECONDS} | {"die": "before" |
-                         "after"} | {"merge": {…}}}, read anew for each request
+                         "after"} | {"late": SECONDS} | {"merge": {…}}}, read anew for each request. During a hang no
+                         other request is answered; a late one has its effect when its time is over
     FOLDER/memory.json   what it knows, if `keep` is in the script
 
 Errors come as go-plugins-helpers sends them: status 500 and {"Err": …}.
@@ -206,6 +207,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.loads(content) if content else None
         script = json.loads((FOLDER / "script.json").read_text()) if (FOLDER / "script.json").exists() else {}
         told = script.get(call, {})
+        time.sleep(told.get("late", 0))
         with LOCK:
             with (FOLDER / "requests").open("a") as log:
                 log.write(json.dumps([call, body, dict(self.headers)]) + "\n")

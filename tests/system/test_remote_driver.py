@@ -14,6 +14,7 @@ import pytest
 from tests.program import ROOT
 from tests.side import REFERENCE, Answer, Side, require_reference
 from tests.system.recorder import Recorder
+from tests.waiting import until
 
 RANGES = [[{"subnet": "10.9.0.0/24"}], [{"subnet": "fd00:9::/64"}]]
 NOTHING_SAID: dict[str, Any] = {"com.docker.network.portmap": [], "com.docker.network.endpoint.exposedports": []}
@@ -641,3 +642,20 @@ def test_a_plugin_that_hangs(side: Side, rec: Recorder) -> None:
     assert side.node.links("/run/netns/c1") == {"lo"}
     assert rec.memory()[1] == {}
     nothing_left(side, rec)
+
+
+@pytest.mark.parametrize("call", ["CreateEndpoint", "Join"])
+def test_a_call_that_has_its_effect_too_late(side: Side, rec: Recorder, call: str) -> None:
+    """The plugin answers what would undo it before that. The endpoint stays on record, and DEL tells the plugin."""
+    side.node.write("/etc/cni-cnm/config.toml", "plugin_wait = 1\n")
+    try:
+        rec.script(**{call: {"late": 2}}, keep=True)
+        refused(side.add(conf()), 11, f"did not answer NetworkDriver.{call} within 1 s")
+        assert side.node.files("/run/cni-cnm/endpoints")
+        until(lambda: call in rec.calls(), f"{call} has its effect")
+        rec.script(keep=True)
+        side.delete(conf()).ok()
+        assert rec.memory()[1] == {}
+        nothing_left(side, rec)
+    finally:
+        side.node.path("/etc/cni-cnm/config.toml").unlink()
