@@ -144,7 +144,8 @@ class Run:
         network = self.one(self.model.networks.keys() - self.model.attached.get(name, set()))
         if name and network:
             alone = not self.model.attached[name] and self.model.ports.get(name)
-            expected = None if alone else True
+            gone = self.model.home[name] not in self.model.networks
+            expected = None if alone or gone else True
             if self.command(expected, "network", "connect", network, name):
                 self.model.attached[name].add(network)
 
