@@ -70,7 +70,16 @@ def _run(zone: str, *arguments: str) -> CompletedProcess[str] | None:
 
     command = ["firewall-cmd", f"--zone={zone}", *arguments]
     try:
-        done = run(command, stdin=DEVNULL, capture_output=True, text=True, env=PATH, timeout=TIMEOUT_S, check=False)
+        done = run(
+            command,
+            stdin=DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=PATH,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
     except TimeoutExpired as error:
         raise KernelError(f"firewalld did not answer within {TIMEOUT_S} s", ETIMEDOUT) from error
     absent = done.returncode == _NOT_RUNNING or (done.returncode == _DBUS_ERROR and _NO_BUS in done.stderr)

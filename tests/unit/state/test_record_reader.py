@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from cni_cnm.errors import CnmError, DamagedRecord
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, Json, NetworkSpec, PortMapping
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state import record_reader
 from cni_cnm.state.record_reader import checked
 from tests.unit.drivers.world import World
 
@@ -177,6 +178,13 @@ BAD: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.fixture
+def read_anew() -> None:
+    """The annotations of each class are looked at once a process."""
+    record_reader._annotated.clear()
+
+
+@pytest.mark.usefixtures("read_anew")
 @pytest.mark.parametrize(("field", "value"), GOOD)
 def test_a_field_of_its_annotation(field: str, value: Any) -> None:
     """The value comes back as it is; so does one that is no named tuple."""
@@ -185,6 +193,7 @@ def test_a_field_of_its_annotation(field: str, value: Any) -> None:
     assert checked(value) is value
 
 
+@pytest.mark.usefixtures("read_anew")
 @pytest.mark.parametrize(("field", "value"), BAD)
 def test_a_field_of_another_type(field: str, value: Any) -> None:
     """The error names the field and shows the value, cut."""
