@@ -67,7 +67,7 @@ def main() -> int:
 
 def service(source: Path, name: str) -> int:
     """Instructions of a warm pair in a process that has imported the service of the checkout `source`."""
-    node = _node(WARM_UP + COUNTED)
+    node = node_with(WARM_UP + COUNTED)
     try:
         command = [*_callgrind(f"--dump-before={MARK}"), sys.executable, "-m", "tests.bench.pairs", name]
         node.run(*command, env={"PYTHONHASHSEED": "0", "PYTHONPATH": str(source)}, timeout=600).ok()
@@ -78,7 +78,7 @@ def service(source: Path, name: str) -> int:
 
 def start(program: Path) -> dict[str, int]:
     """Instructions of the built program by verb, on a node where the network was made and removed from before."""
-    node = _node(2)
+    node = node_with(2)
     try:
         for verb in ("ADD", "DEL"):
             _call(node, [str(program)], verb, 0)
@@ -91,7 +91,7 @@ def start(program: Path) -> dict[str, int]:
         node.close()
 
 
-def _node(pods: int) -> Node:
+def node_with(pods: int) -> Node:
     node = Node()
     node.write("/etc/cni-cnm/config.toml", 'log = "none"\n')
     for number in range(pods):
