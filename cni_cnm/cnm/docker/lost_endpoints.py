@@ -2,11 +2,12 @@
 
 Evidence is the kernel's:
 
+    earlier   the endpoint is of an earlier run of the host, whose links are gone
     gone      the host's end of the link is absent: the sandbox was deleted, and the pair with it
     returned  the container's end is on the host: Docker takes it out of a sandbox that it deletes
     unused    the endpoint has not joined a sandbox, or has left it
 
-`gone` is final. The others also hold for a moment while a container starts or ends: they count `PATIENCE_S` after
+`earlier` and `gone` are final. The others also hold for a moment while a container starts or ends: they count `PATIENCE_S` after
 Docker's last call.
 """
 
@@ -45,8 +46,10 @@ def now() -> float:
 
 def why_lost(host: Host, record: EndpointRecord) -> str:
     """What shows that Docker has removed the endpoint, a phrase; "" if nothing does."""
-    if not record.docker_network or record.epoch != host.epoch:
+    if not record.docker_network:
         return ""
+    if record.epoch != host.epoch:
+        return "it is of an earlier run of the host"
     joined = record.state == READY and record.device is not None
     if joined and host.stack.link(record.host_ifname) is None:
         return f"its link {record.host_ifname} is gone"

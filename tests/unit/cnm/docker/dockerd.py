@@ -58,11 +58,14 @@ class Held:
 
 
 class Dockerd:
-    def __init__(self, folder: Path) -> None:
+    """`epoch`: the run of the host. A second object in the same folder with another one is the host after a reboot."""
+
+    def __init__(self, folder: Path, epoch: str = "epoch") -> None:
         self.folder = folder
+        self.epoch = epoch
         self.namespaces = MemoryNamespaces()
         self.nft = MemoryNft()
-        self.host = memory_host(folder, self.namespaces, self.nft)
+        self.host = memory_host(folder, self.namespaces, self.nft, epoch=epoch)
         self.pools: dict[str, str] = {}
         """Subnet to the pool's id."""
         self.held: Held | None = None
@@ -81,7 +84,7 @@ class Dockerd:
     def answer(self, name: str, **body: Any) -> dict[str, Any]:
         @contextmanager
         def engine() -> Iterator[Controller]:
-            host = memory_host(self.folder, self.namespaces, self.nft)
+            host = memory_host(self.folder, self.namespaces, self.nft, epoch=self.epoch)
             host.held_ports = self.held
             yield Controller(host)
 

@@ -140,6 +140,19 @@ def test_the_service_finds_it_when_it_starts(docker: Dockerd, endpoint: dict[str
     assert not leases(docker)
 
 
+def test_after_a_reboot_containers_start_again(docker: Dockerd, endpoint: dict[str, str]) -> None:
+    """With new ids, and the same address and port. The network is there; its bridge is made again."""
+    after = Dockerd(docker.folder, "next")
+    after.pools = docker.pools
+    assert len(remove_all(after)) == 1
+    again = after.endpoint("red", "next", "10.1.0.2/24", "fd01::2/64")
+    after.join(again, "box")
+    assert after.program(again, port(8080)) == {}
+    assert after.published() == {"6 . 8080": "10.1.0.2 . 80"}
+    assert after.host.stack.link(f"br-{docker_id('red')[:12]}") is not None
+    assert records(after) == [again["EndpointID"]]
+
+
 def test_a_container_that_is_gone_is_found_without_being_asked(docker: Dockerd, endpoint: dict[str, str]) -> None:
     """At once: a link that is gone does not come back. A container that Docker knows stays."""
     assert not remove_all(docker)
