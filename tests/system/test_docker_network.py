@@ -84,6 +84,8 @@ def test_inspect_shows_mac_and_addresses(clean: DockerHost) -> None:
     link = clean.node.ip("link", "show", "eth0", netns=docker.netns("one"))[0]
     assert attached["one"]["MacAddress"] == link["address"]
     assert attached["two"]["MacAddress"] == "02:42:0a:0b:0c:0d"
+    listed = clean.node.run(str(clean.program), "endpoint", "ls").ok().out.splitlines()
+    assert {line.split()[2] for line in listed[1:]} == {"one", "two"}
     assert attached["two"]["IPv4Address"] == "172.30.1.77/24"
     assert "is leased to" in docker.refused("run", "--rm", "--net=mynet", "--ip", "172.30.1.77", "box", "true")
 

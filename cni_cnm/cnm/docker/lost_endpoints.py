@@ -7,8 +7,8 @@ Evidence is the kernel's:
     returned  the container's end is on the host: Docker takes it out of a sandbox that it deletes
     unused    the endpoint has not joined a sandbox, or has left it
 
-`earlier` and `gone` are final. The others also hold for a moment while a container starts or ends: they count `PATIENCE_S` after
-Docker's last call.
+`earlier` and `gone` are final. The others also hold for a moment while a container starts or ends: they count
+`PATIENCE_S` after Docker's last call.
 """
 
 from __future__ import annotations
