@@ -252,6 +252,7 @@ _Noreturn static void execute_program(char **envp)
 /* Set the socket's time limit to the time that is left. Without any, the call ends here. */
 static void limit(int sock)
 {
+	static int64_t set; /* the time that was left when it was set last; the kernel counts from there on */
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	int64_t left = (deadline.tv_sec - now.tv_sec) * 1000000LL + (deadline.tv_nsec - now.tv_nsec) / 1000;
@@ -259,6 +260,9 @@ static void limit(int sock)
 		execute_program(environment);
 	if (left <= 0)
 		fail("11", "the service did not answer in time; see CNI_CNM_TIMEOUT and the log of cni-cnm serve", "");
+	if (set - left >= 0 && set - left < 10000)
+		return;
+	set = left;
 	struct timeval value = { left / 1000000, left % 1000000 };
 	setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof value);
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value);
@@ -375,15 +379,8 @@ int main(int argc, char **argv, char **envp)
 	if (sock < 0 || fds[0] < 0)
 		execute_program(environment);
 	is_status = strcmp(command, "STATUS") == 0;
-	start_clock();
-	for (;;) {
-		limit(sock);
-		if (connect(sock, (struct sockaddr *)&address, sizeof address) == 0)
-			break;
-		if (errno != EINTR && errno != EAGAIN) /* EAGAIN: the service's queue is full; limit() ends the loop */
-			execute_program(environment);
-	}
 
+	/* Everything is ready before the connection is made: the service then gets the whole request with it. */
 	char *bytes = request.bytes + argv_end;
 	size_t size = 0;
 	for (ssize_t n = 1; n != 0; size += n > 0 ? (size_t)n : 0) {
@@ -402,6 +399,13 @@ int main(int argc, char **argv, char **envp)
 					 (uint32_t)(argv_end - environ_end), (uint32_t)size, fds[1] < 0 ? 1 : 2 };
 	input = bytes, input_size = size;
 	start_clock(); /* the time in which the runtime writes stdin does not count */
+	for (;;) {
+		limit(sock);
+		if (connect(sock, (struct sockaddr *)&address, sizeof address) == 0)
+			break;
+		if (errno != EINTR && errno != EAGAIN) /* EAGAIN: the service's queue is full; limit() ends the loop */
+			execute_program(environment);
+	}
 	if (send_request(sock, argv_end + size, fds, request.head.descriptors) < 0 || receive_reply(sock) < 0)
 		execute_program(environment);
 	put(STDERR_FILENO, reply.bytes + sizeof reply.head + reply.head.out, reply.head.err);
