@@ -15,6 +15,7 @@ from tests.program import ROOT
 from tests.system.daemon import Daemon
 from tests.system.node import Done, Node
 from tests.system.test_bundle import CALL, run
+from tests.waiting import until
 
 INSTALL = ROOT / "scripts" / "install"
 CONFLIST = "etc/cni/net.d/10-cni-cnm-podnet.conflist"
@@ -103,9 +104,9 @@ def host(bundle: Path, node: Node) -> Node:
     return node
 
 
-def call(node: Node, verb: str) -> Done:
+def call(node: Node, verb: str, **more: str) -> Done:
     environ = {"CNI_COMMAND": verb, "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
-               "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
+               "CNI_PATH": "/opt/cni/bin", **more}  # fmt: skip
     return node.run("/opt/cni/bin/cni-cnm", stdin=json.dumps(PODNET), env=environ)
 
 
@@ -170,6 +171,18 @@ def test_after_an_upgrade_it_says_what_to_restart(host: Node) -> None:
     finally:
         service.stop()
     assert "systemctl restart cni-cnm" not in host.run(str(INSTALL)).ok().out
+
+
+def test_a_service_that_a_call_left_behind_keeps_no_old_version(host: Node) -> None:
+    """It is ended before the old version is removed: nothing is said of a restart."""
+    for verb in ("DEL", "ADD"):
+        call(host, verb, CNI_CNM_LINGER="").ok()
+    until(host.path("/run/cni-cnm/service.sock").exists, "a service lingers")
+    (host.path("/opt/cni/lib/cni-cnm") / __version__ / "_internal/another-build").touch()
+    said = host.run(str(INSTALL)).ok().out
+    assert "kept" not in said
+    assert "restart" not in said
+    assert {path.name for path in host.path("/opt/cni/lib/cni-cnm").iterdir()} == {f"{__version__}-2", "current"}
 
 
 def test_an_ordinary_user_gets_one_sentence(require_root: None, bundle: Path) -> None:
