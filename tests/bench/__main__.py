@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from cni_cnm import __version__
-from tests.bench import host, report
+from tests.bench import host, report, rows
 from tests.bench.measure import Contender, Failed, Link, burst, call
 from tests.bench.report import Cell
 
@@ -35,6 +35,10 @@ class Configuration(NamedTuple):
     """The reference's plugins behind it; blocks of our one configuration."""
     ports: int = 0
     """Published by each pod."""
+    step: int = 1
+    """From one port of the host to the next."""
+    moved: int = 8000
+    """What a port of the host is above the container's."""
     bandwidth: dict[str, int] | None = None
     reference: bool = True
     """Whether the reference takes part, and bursts are measured."""
@@ -48,8 +52,10 @@ class Configuration(NamedTuple):
         given: dict[str, object] = {}
         if self.ports:
             first = FIRST_PORT + (pod.number if self.ports == 1 else 0)
-            numbers = range(first, first + self.ports)
-            given["portMappings"] = [{"hostPort": n, "containerPort": n - 8000, "protocol": "tcp"} for n in numbers]
+            numbers = range(first, first + self.ports * self.step, self.step)
+            given["portMappings"] = [
+                {"hostPort": n, "containerPort": n - self.moved, "protocol": "tcp"} for n in numbers
+            ]
         if self.bandwidth:
             given["bandwidth"] = self.bandwidth
         return given
@@ -70,9 +76,12 @@ CONFIGURATIONS = (
     Configuration("masquerade", MASQUERADE),
     Configuration("port", MASQUERADE, (PORTMAP,), ports=1),
     Configuration("chain", MASQUERADE, CHAIN, ports=1, bandwidth=LIMITS),
-    Configuration("1000 ports", MASQUERADE, (PORTMAP,), ports=1000, reference=False),
+    Configuration("1000 ports", MASQUERADE, (PORTMAP,), ports=1000, moved=0, reference=False),
+    Configuration("1000 apart", MASQUERADE, (PORTMAP,), ports=1000, step=7, reference=False),
 )
-"""`1000 ports` is to be held against `port`: the reference would start four thousand processes a pod."""
+"""The last two are to be held against `port`: the reference would start four thousand processes a pod. `1000 ports` are
+in a row and keep their numbers."""
+ROWS = ["single", "burst", "verbs", "alone"]
 
 
 class Network(NamedTuple):
@@ -91,13 +100,20 @@ def main() -> int:
         theirs, ours = host.Host("theirs"), host.Host("ours")
         service = _start_service(options.program, scratch)
         try:
-            cells.extend(_measure(options, theirs, ours, scratch))
+            networks = _prepared(options, theirs, ours, scratch)
+            pods = host.pods(max(options.pods, options.calls))
+            cells.extend(_measure(options, networks, pods, theirs, ours, scratch))
         except Failed as failed:
             sys.exit(f"bench: {failed}")
         finally:
             about = _about(options, service)
             os.kill(service, 15)
             os.waitpid(service, 0)
+        if "alone" in options.rows and "bare" in networks:
+            print("no service: bare", file=sys.stderr)
+            reference, mine = networks["bare"]
+            contenders = (*reference.contenders, mine.contenders[0]._replace(name="alone"))
+            cells.extend(rows.alone(min(options.calls, 20), options.program, contenders, pods, scratch))
     print("\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n")
     print(report.table(cells))
     if options.json:
@@ -116,6 +132,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--reference", default="/usr/lib/cni", metavar="DIR", help="reference plugins (%(default)s)")
     names = [configuration.name for configuration in CONFIGURATIONS]
     parser.add_argument("--configurations", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {names}")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="NAME", help=f"of {ROWS}")
     parser.add_argument(
         "--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS, metavar="NAME", help=f"of {CONTENDERS}"
     )
@@ -147,10 +164,12 @@ def _start_service(program: str, scratch: str) -> int:
     return pid
 
 
-def _measure(options: argparse.Namespace, theirs: host.Host, ours: host.Host, scratch: str) -> Iterator[Cell]:
-    pods = host.pods(options.pods)
+def _prepared(
+    options: argparse.Namespace, theirs: host.Host, ours: host.Host, scratch: str
+) -> dict[str, list[Network]]:  # fmt: skip
+    """The networks of each configuration that was chosen."""
     chosen = [each for each in CONFIGURATIONS if each.name in options.configurations]
-    networks = {
+    return {
         each.name: [
             network
             for network in _networks(options, each, number, scratch, theirs, ours)
@@ -158,6 +177,13 @@ def _measure(options: argparse.Namespace, theirs: host.Host, ours: host.Host, sc
         ]
         for number, each in enumerate(chosen)
     }
+
+
+def _measure(
+    options: argparse.Namespace, networks: Mapping[str, Sequence[Network]], pods: Sequence[Pod],
+    theirs: host.Host, ours: host.Host, scratch: str,
+) -> Iterator[Cell]:  # fmt: skip
+    chosen = [each for each in CONFIGURATIONS if each.name in networks]
     before = 0
     for present in sorted(options.present):
         print(f"{present} endpoints present", file=sys.stderr)
@@ -167,12 +193,17 @@ def _measure(options: argparse.Namespace, theirs: host.Host, ours: host.Host, sc
             _populate(networks[configuration.name], configuration, pods[0], scratch, before, present)
             contenders = [each for network in networks[configuration.name] for each in network.contenders]
             contenders = [each for each in contenders if each.name in options.contenders]
-            print(f"  {configuration.name}: one at a time", file=sys.stderr)
-            yield from _singles(options, configuration, present, contenders, pods, scratch)
-            if not configuration.reference:
+            if "single" in options.rows:
+                print(f"  {configuration.name}: one at a time", file=sys.stderr)
+                yield from _singles(options, configuration, present, contenders, pods, scratch)
+            if "verbs" in options.rows and configuration.name == "bare" and not present:
+                print(f"  {configuration.name}: other verbs", file=sys.stderr)
+                service = networks["bare"][-1].contenders[0]
+                yield from rows.verbs(options.calls, service, pods, scratch)
+            if not configuration.reference or "burst" not in options.rows:
                 continue
             print(f"  {configuration.name}: bursts", file=sys.stderr)
-            yield from _bursts(options, configuration, present, contenders, pods, scratch)
+            yield from _bursts(options, configuration, present, contenders, pods[: options.pods], scratch)
         before = present
 
 

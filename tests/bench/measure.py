@@ -46,6 +46,10 @@ class Pod(NamedTuple):
     number: int = 0
 
 
+EMPTY = "EMPTY"
+"""A verb that does not exist. It is refused, so it costs what every call does."""
+
+
 class Failed(Exception):
     pass
 
@@ -92,7 +96,7 @@ class _Turn:
         """Whether that was the last plugin; Failed with what it said."""
         code = os.waitstatus_to_exitcode(status)
         said = _read(f"{self._files}-out")
-        if code:
+        if bool(code) != (self.verb == EMPTY):
             said += _read(f"{self._files}-err")
             name = os.path.basename(self._executable)
             raise Failed(f"{self.verb} by {self.contender.name} ({name}) ended with {code}: {said[:2000]}")
