@@ -201,8 +201,10 @@ class Run:
         for name in self.docker("ps", "-a", "--format", "{{.Names}}").split():
             one = self.docker.inspect(name)
             model.home[name] = one["HostConfig"]["NetworkMode"]
-            model.attached[name] = set(one["NetworkSettings"]["Networks"]) & model.networks.keys()
-            if one["State"]["Running"]:
+            running, networks = one["State"]["Running"], one["NetworkSettings"]["Networks"]
+            joined = {network for network, settings in networks.items() if settings["EndpointID"] or not running}
+            model.attached[name] = joined & model.networks.keys()
+            if running:
                 model.running.add(name)
             for bindings in (one["HostConfig"]["PortBindings"] or {}).values():
                 model.ports[name] = bindings[0]["HostPort"]

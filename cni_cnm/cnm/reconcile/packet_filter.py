@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.packet_filter import (
     enforce,
     firewall_reconcile,
@@ -10,8 +11,9 @@ from cni_cnm.cnm.packet_filter import (
     ownerless_elements,
 )
 from cni_cnm.cnm.reconcile.difference import Difference
-from cni_cnm.cnm.records import network_records
+from cni_cnm.cnm.records import PENDING, load_endpoint, network_records
 from cni_cnm.firewall import isolation
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.packet_filter.firewall_state import State
     from cni_cnm.cnm.reconcile.changed import Changed
 
+_LOCK_S = 10.0
+"""A request that holds an endpoint longer than this waits for something else than the packet filter."""
 _OBJECT = "the packet filter"
 _TABLES, _ACCEPTS, _OWNERLESS, _FOREIGN, _MISSING = "tables", "accepts", "ownerless", "foreign", "missing "
 """Keys. The last one is followed by owners of elements, as digits of their ids with spaces between; none: of all."""
@@ -42,6 +46,7 @@ def repair(host: Host, difference: Difference) -> str:
     key = difference.key
     if key in (_TABLES, _ACCEPTS):
         enforce.ensure(host, anew=True)
+        _put_back_pending(host)
         return "put back" if difference.found else ""
     if key == _OWNERLESS:
         gone = ownerless_elements.remove(host)
@@ -50,7 +55,22 @@ def repair(host: Host, difference: Difference) -> str:
         firewall_reconcile.put_foreign_bridges(host)
         return ""  # other programs' bridges came or went: nothing was missing
     owners = key.removeprefix(_MISSING).split()
-    return "put back" if firewall_reconcile.put_back_missing(host, owners or None) else ""
+    found = firewall_reconcile.put_back_missing(host, owners or None)
+    _put_back_pending(host)
+    return "put back" if found else ""
+
+
+def _put_back_pending(host: Host) -> None:
+    """Endpoints that a request is about to finish: their elements may have been removed before they are on record."""
+    for name in [one for one in host.store.names(ENDPOINTS) if _is_pending(host, one)]:
+        with locked_endpoint.lock(host, name, timeout_s=_LOCK_S):
+            pass  # the request has ended
+        firewall_reconcile.put_back_missing(host, [name[:12]])
+
+
+def _is_pending(host: Host, name: str) -> bool:
+    record = load_endpoint(host.store, name)
+    return record is not None and record.state == PENDING and record.epoch == host.epoch
 
 
 def _recorded(host: Host, *, anew: bool) -> Iterator[Difference]:

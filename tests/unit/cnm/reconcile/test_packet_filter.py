@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from cni_cnm.cnm.reconcile import packet_filter
 from cni_cnm.cnm.reconcile.changed import Changed
 from cni_cnm.cnm.reconcile.reconcile import compare, reconcile
+from cni_cnm.cnm.records import READY
 from cni_cnm.firewall import INET, masquerade
 from cni_cnm.kernel import Transaction
 from cni_cnm.kernel.contract.changes import FilterChange
 from cni_cnm.model import IpamSpec, NetworkSpec, PortMapping, ip_interface
+from cni_cnm.state.files import FileStore
+from cni_cnm.state.store import ENDPOINTS
 from tests.unit.drivers.world import World
 
 SPEC = NetworkSpec("net", "bridge", {"profile": "cnm"}, IpamSpec("host-local", {"subnet": "10.9.0.0/24"}))
@@ -36,6 +41,25 @@ def test_a_deleted_table(world: World) -> None:
     assert outcome.result == "repaired"
     assert {name: dict(sets) for name, sets in world.nft.sets.items()} == before
     assert list(reconcile(world.engine)) == []
+
+
+def test_a_table_that_is_deleted_while_an_endpoint_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its elements are in, and before it is on record as ready: the repair waits for it, and puts them back."""
+    repairs: list[Thread] = []
+    put = FileStore.put
+
+    def deleting(store: FileStore, kind: str, name: str, value: Any) -> None:
+        if kind == ENDPOINTS and value["state"] == READY and not repairs:
+            world.nft.delete_table(INET)
+            repairs.append(Thread(target=lambda: list(reconcile(world.engine))))
+            repairs[0].start()
+            repairs[0].join(0.2)
+        put(store, kind, name, value)
+
+    monkeypatch.setattr(FileStore, "put", deleting)
+    world.attach(SPEC, "b")
+    repairs[0].join()
+    assert {element.key for element in world.nft.elements(INET, "masquerade4")} == {"10.9.0.2", "10.9.0.3"}
 
 
 def test_removed_elements(world: World) -> None:
