@@ -207,14 +207,13 @@ _Noreturn static void run_command(const char *named, char **envp)
 		fail_with(errno, "the full program cannot be started: ");
 	while (envp[count] != NULL)
 		count++;
-	char **passed = calloc(count + 2, sizeof *passed);
-	if (passed == NULL)
-		fail_with(ENOMEM, "the full program cannot be started: ");
-	memcpy(passed, envp, count * sizeof *passed);
+	if (count > ENVIRON_MAX)
+		fail_with(E2BIG, "the full program cannot be started: ");
+	memcpy(environment, envp, count * sizeof *envp);
 	snprintf(restored, sizeof restored, "CNI_CNM_STDERR=%d", real);
-	passed[count] = restored;
+	environment[count] = restored, environment[count + 1] = NULL;
 	signal(SIGINT, SIG_IGN), signal(SIGQUIT, SIG_IGN); /* the terminal sends them to the program as well */
-	int status = run_program(named, passed, STDOUT_FILENO, err, SIGTERM);
+	int status = run_program(named, environment, STDOUT_FILENO, err, SIGTERM);
 	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
 		_exit(128 + WTERMSIG(status));
 	if (!WIFEXITED(status) || lseek(err, 0, SEEK_END) > 0)

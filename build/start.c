@@ -4,7 +4,7 @@
  * A static program with glibc starts in 0.4 ms, most of which are CPUID instructions that a hypervisor has to answer. This
  * one starts in 0.1 ms, and the relay runs for each pod. Functions have the names and the meaning of the C library's. They
  * do only what build/relay.c uses: `snprintf` knows %s and %d, `strerror` knows what a host runs out of and what a
- * path can have, `calloc` gives memory that is never freed.
+ * path can have.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -204,12 +204,6 @@ int snprintf(char *restrict text, size_t room, const char *restrict format, ...)
 	if (room > 0)
 		text[size < room ? size : room - 1] = '\0';
 	return (int)size;
-}
-
-void *calloc(size_t count, size_t size)
-{
-	void *made = (void *)call6(SYS_mmap, 0, (long)(count * size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return made == MAP_FAILED ? NULL : made;
 }
 
 /* System calls. */
