@@ -1,4 +1,4 @@
-"""Rows beside ADD and DEL in one situation: other verbs, and a host on which nobody has started a service."""
+"""Rows beside ADD and DEL in one situation: other verbs, and a host without a service."""
 
 from __future__ import annotations
 
