@@ -9,7 +9,7 @@ import os
 import select
 from threading import Thread
 
-from cni_cnm.cnm.docker import docker_networks, docker_pools, lost_endpoints
+from cni_cnm.cnm.docker import docker_networks, lost_endpoints, unused
 from cni_cnm.cnm.docker.lost_networks import LostNetworks
 from cni_cnm.cnm.records import network_records
 from cni_cnm.docker_server.docker_api import DockerApi
@@ -61,7 +61,7 @@ class DockerWatch:
             lost_endpoints.remove_all(host, known),
             docker_networks.remove_unfinished(host),
             self._networks.look(host, api.networks),
-            docker_pools.release_unused(host),
+            unused.release_addresses(host),
         ):
             for sentence in part:
                 self._say(one_line(f"docker: {sentence}"))

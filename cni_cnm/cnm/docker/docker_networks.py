@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from cni_cnm import ipam
-from cni_cnm.cnm.docker import docker_pools, lost_endpoints
+from cni_cnm.cnm.docker import docker_pools, lost_endpoints, pool_leases
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
 from cni_cnm.cnm.network import configured_network
 from cni_cnm.cnm.network.create_network import create_network
@@ -160,7 +160,7 @@ def _release_all(host: Host, record: NetworkRecord) -> None:
     """Release what Docker requested and never used, as after a kill of dockerd: nothing else would release it."""
     if record.ipam_type == "host-local":
         for subnet in subnets_of(record):
-            docker_pools.network_leases(host, record, subnet, None).release_all()
+            pool_leases.network_leases(host, record, subnet, None).release_all()
 
 
 def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
@@ -186,7 +186,7 @@ def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
             hint="leave out those options: they are the network's own",
         )
     if record.ipam_type != "host-local":
-        raise docker_pools.not_shareable(record)
+        raise pool_leases.not_shareable(record)
     requested, present = set(_subnets(spec.ipam.config)), set(subnets_of(record))
     if not requested <= present:
         raise InvalidConfig(

@@ -11,17 +11,15 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 from time import time
 
-from cni_cnm import ipam, validate
-from cni_cnm.cnm.docker import lost_endpoints
+from cni_cnm import validate
+from cni_cnm.cnm.docker import lost_endpoints, unused
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
+from cni_cnm.cnm.docker.pool_leases import leases_of, network_leases, network_of, remove_folder
 from cni_cnm.cnm.network.create_network import choose_subnet
 from cni_cnm.cnm.network.network_description import subnets_of
 from cni_cnm.cnm.records import PoolRecord, load_endpoint, load_network, load_pool, network_records, pool_records
 from cni_cnm.errors import AddressesExhausted, Conflict, Forbidden, InvalidConfig, NotFound
-from cni_cnm.ipam.docker_leases import DockerLeases
-from cni_cnm.ipam.host_local import HostLocal
-from cni_cnm.ipam.leases import DOCKER, RESERVED
-from cni_cnm.model import IpamSpec
+from cni_cnm.ipam.leases import DOCKER
 from cni_cnm.state.store import POOLS
 
 TYPE_CHECKING = False
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork
-
-_REQUEST_S = 60.0
-"""Docker makes the endpoint or the network within this time after its request, or was killed between the two."""
 
 
 def pools(host: Host) -> Iterator[PoolRecord]:
@@ -88,7 +83,7 @@ def request_pool(
         elif subnet is None or any_of_size:
             subnet = choose_subnet(host, family, subnet.prefixlen if subnet is not None else 0)
         else:
-            _remove_unused_pools(host, subnet)
+            unused.remove_pools(host, subnet)
             refuse_overlap(host, subnet, set())
         found = PoolRecord(
             _new_id(host, subnet, network_name),
@@ -99,7 +94,7 @@ def request_pool(
             requested=time(),
         )
         if network is None:
-            _leases(host, found)  # refuses a subnet too small, and a range outside
+            leases_of(host, found)  # refuses a subnet too small, and a range outside
         host.store.put(POOLS, found.id, found.to_json())
     return found
 
@@ -113,15 +108,15 @@ def release_pool(host: Host, pool_id: str) -> None:
             return
         host.store.delete(POOLS, found.id)
         if not found.network:
-            _remove_folder(_leases(host, found).leases.folder)
+            remove_folder(leases_of(host, found).leases.folder)
 
 
 def request_gateway(host: Host, pool_id: str, address: IPAddress | None) -> IPInterface:
     """The subnet's gateway, the same answer to every request. Conflict if a network has another one."""
     with host.store.lock("pools"):
         found = find_pool(host, pool_id)
-        leases = _leases(host, found)
-        fixed = found.gateway or _network(host, found) is not None
+        leases = leases_of(host, found)
+        fixed = found.gateway or network_of(host, found) is not None
         if address is not None and address != leases.gateway:
             if fixed:
                 raise Conflict(
@@ -142,7 +137,7 @@ def request_address(host: Host, pool_id: str, address: IPAddress | None, *, for_
     An address, or all of them, that endpoints hold whose sandboxes are gone are taken from them.
     """
     found = find_pool(host, pool_id)
-    leases = _leases(host, found)
+    leases = leases_of(host, found)
     if address is not None and not found.docker_network and not for_endpoint:
         leases.reserve(address)
         return _with_prefix(address, found)
@@ -150,7 +145,7 @@ def request_address(host: Host, pool_id: str, address: IPAddress | None, *, for_
         return _with_prefix(leases.request(address), found)
     except (AddressesExhausted, Conflict):
         wanted = [address] if address is not None else [ip_address(name) for name in list(leases.leases.names())]
-        if not [one for one in wanted if _take_from_lost_holder(host, found, leases, one)]:
+        if not [one for one in wanted if unused.take_from_lost_holder(host, found, leases, one)]:
             raise
     return _with_prefix(leases.request(address), found)
 
@@ -165,7 +160,7 @@ def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
         found = find_pool(host, pool_id)
     except NotFound:
         return
-    leases = _leases(host, found)
+    leases = leases_of(host, found)
     container_id, endpoint_id = leases.holder(address)
     record = load_endpoint(host.store, endpoint_id) if container_id == DOCKER else None
     if record is not None:
@@ -175,38 +170,6 @@ def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
         if not endpoint.release(address):
             endpoint.delete()
     leases.release(address)
-
-
-def release_unused(host: Host) -> Iterator[str]:
-    """Release addresses that Docker requested and gave to no endpoint. Yields a sentence for each."""
-    for pool in [pool for pool in pool_records(host.store) if pool.docker_network]:
-        leases = _leases(host, pool)
-        for address in map(ip_address, list(leases.leases.names())):
-            if _is_unused(host, pool, leases, address):
-                leases.release(address)
-                yield f"released {address} of the network {pool.network}, which Docker requested and did not use"
-
-
-def _is_unused(host: Host, pool: PoolRecord, leases: DockerLeases, address: IPAddress) -> bool:
-    """Docker names the endpoint at once, on a network of this plugin. With another driver it never does."""
-    container_id, endpoint_id = leases.holder(address)
-    if container_id != DOCKER or endpoint_id == RESERVED or not pool.docker_network:
-        return False
-    return load_endpoint(host.store, endpoint_id) is None and leases.age(address) > _REQUEST_S
-
-
-def _take_from_lost_holder(host: Host, pool: PoolRecord, leases: DockerLeases, address: IPAddress) -> bool:
-    """Whether the address was held for a container that is gone, and is free now."""
-    container_id, endpoint_id = leases.holder(address)
-    if container_id != DOCKER or endpoint_id == RESERVED:
-        return False
-    record = load_endpoint(host.store, endpoint_id)
-    if record is not None:
-        return lost_endpoints.remove_if_lost(host, record)
-    unused = _is_unused(host, pool, leases, address)
-    if unused:
-        leases.release(address)
-    return unused
 
 
 def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> None:
@@ -233,48 +196,15 @@ def _otherwise(network: NetworkRecord) -> str:
     return f"or join that network: --ipam-opt cni-cnm.network={network.name} -o cni-cnm.network={network.name}"
 
 
-def _remove_unused_pools(host: Host, subnet: IPNetwork) -> None:
-    """Remove pools that Docker requested and forgot: no network was made of them, and nothing uses an address.
-
-    A pool for a network of another driver has leases of its containers, or its gateway is an address of the host.
-    """
-    for pool in list(pool_records(host.store)):
-        there = ip_network(pool.subnet)
-        if pool.docker_network or not there.overlaps(subnet) or time() - pool.requested < _REQUEST_S:
-            continue
-        if _network(host, pool) is None and not list(_leases(host, pool).leases.names()):
-            links = host.stack.links()
-            if not any(address.ip in there for link in links for address in host.stack.addresses(link.ifindex)):
-                host.store.delete(POOLS, pool.id)
-                if not pool.network:
-                    _remove_folder(_leases(host, pool).leases.folder)
-
-
 def bind_pool(host: Host, pool: PoolRecord, network_name: str, docker_network: str) -> None:
     """From now on the pool's leases are the network's. Addresses reserved before move there."""
     bound = pool._replace(network=network_name, docker_network=docker_network)
     if not pool.network:
-        old, new = _leases(host, pool), _leases(host, bound)
+        old, new = leases_of(host, pool), leases_of(host, bound)
         for text in list(old.leases.names()):
             new.reserve(ip_address(text))
-        _remove_folder(old.leases.folder)
+        remove_folder(old.leases.folder)
     host.store.put(POOLS, pool.id, bound.to_json())
-
-
-def network_leases(host: Host, network: NetworkRecord, subnet: IPNetwork, ip_range: IPNetwork | None) -> DockerLeases:
-    """The leases of a network's subnet, one address at a time. InvalidConfig if its IPAM is not host-local."""
-    found = ipam.configure(network.name, IpamSpec(network.ipam_type, network.ipam), None, host)
-    if not isinstance(found, HostLocal):
-        raise not_shareable(network)
-    return DockerLeases(network.name, found, subnet, ip_range)
-
-
-def not_shareable(network: NetworkRecord) -> InvalidConfig:
-    source = f"the IPAM {network.ipam_type}" if network.ipam_type else "no IPAM"
-    return InvalidConfig(
-        f"the network {network.name} has {source}: its addresses cannot be shared with Docker",
-        hint="share a network whose ipam is host-local",
-    )
 
 
 def _subnet_of_network(network: NetworkRecord, subnet: IPNetwork | None, family: int) -> IPNetwork:
@@ -292,30 +222,8 @@ def _subnet_of_network(network: NetworkRecord, subnet: IPNetwork | None, family:
     return subnet
 
 
-def _leases(host: Host, pool: PoolRecord) -> DockerLeases:
-    subnet, ip_range = ip_network(pool.subnet), ip_network(pool.ip_range) if pool.ip_range else None
-    network = _network(host, pool)
-    if network is not None:
-        return network_leases(host, network, subnet, ip_range)
-    config = {"ranges": [[{"subnet": pool.subnet, "gateway": pool.gateway}]]}
-    folder = pool.network or pool.id
-    found = ipam.configure(folder, IpamSpec("host-local", config), None, host)
-    assert isinstance(found, HostLocal)
-    return DockerLeases(folder, found, subnet, ip_range)
-
-
-def _network(host: Host, pool: PoolRecord) -> NetworkRecord | None:
-    return load_network(host.store, pool.network) if pool.network else None
-
-
 def _with_prefix(address: IPAddress, pool: PoolRecord) -> IPInterface:
     return ip_interface(f"{address}/{ip_network(pool.subnet).prefixlen}")
-
-
-def _remove_folder(folder: str) -> None:
-    from shutil import rmtree
-
-    rmtree(folder, ignore_errors=True)
 
 
 def _new_id(host: Host, subnet: IPNetwork, network_name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cni_cnm.cnm.docker import docker_networks, docker_pools, lost_endpoints, lost_networks
+from cni_cnm.cnm.docker import docker_networks, lost_endpoints, lost_networks, unused
 from cni_cnm.cnm.docker.lost_networks import LostNetworks
 from cni_cnm.cnm.records import endpoint_records, network_records, pool_records
 from cni_cnm.state import small_files
@@ -172,12 +172,12 @@ def look_later(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
         then = lost_endpoints.now() + 1000
         patch.setattr(lost_endpoints, "now", lambda: then)
         patch.setattr(lost_networks, "PATIENCE_S", 0.0)
-        patch.setattr(docker_pools, "_REQUEST_S", -1.0)
+        patch.setattr(unused, "REQUEST_S", -1.0)
         host = memory_host(docker.folder, docker.namespaces, docker.nft)
         list(lost_endpoints.remove_all(host, lambda _: False))
         list(docker_networks.remove_unfinished(host))
         list(LostNetworks().look(host, lambda: ["another"]))
-        list(docker_pools.release_unused(host))
+        list(unused.release_addresses(host))
         pool = docker.answer(
             "IpamDriver.RequestPool", AddressSpace="cni-cnm", Pool=SUBNET, SubPool="", Options={}, V6=False
         )
