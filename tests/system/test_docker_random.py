@@ -40,7 +40,9 @@ class Model:
         self.ports: dict[str, str] = {}
         """Container to the host port that it requests: one or a range."""
         self.home: dict[str, str] = {}
-        """Container to the network that it was run on, without which Docker does not start it."""
+        """Container to the network that it was run on."""
+        self.stale: set[str] = set()
+        """Containers with a network that was removed: Docker may not start or connect them."""
 
     def used(self, but: str) -> list[str]:
         """Ports of running containers that are on a network."""
@@ -95,8 +97,11 @@ class Run:
         used = any(name in self.model.attached[one] for one in self.model.running)
         if name and self.command(not used, "network", "rm", name):
             del self.model.networks[name]
-            for networks in self.model.attached.values():
-                networks.discard(name)
+            self.model.stale |= {one for one, home in self.model.home.items() if home == name}
+            for one, networks in self.model.attached.items():
+                if name in networks:
+                    self.model.stale.add(one)
+                    networks.discard(name)
 
     def run(self) -> None:
         network = self.one(self.model.networks)
@@ -122,8 +127,8 @@ class Run:
         name = self.one(self.model.attached.keys() - self.model.running)
         if name:
             port = self.model.ports.get(name, "")
-            gone = self.model.home[name] not in self.model.networks
-            expected = None if gone or not self.model.attached[name] else not port or self.model.starts(name, port)
+            stale = name in self.model.stale
+            expected = None if stale or not self.model.attached[name] else not port or self.model.starts(name, port)
             if self.command(expected, "start", name):
                 self.model.running.add(name)
 
@@ -144,8 +149,7 @@ class Run:
         network = self.one(self.model.networks.keys() - self.model.attached.get(name, set()))
         if name and network:
             alone = not self.model.attached[name] and self.model.ports.get(name)
-            gone = self.model.home[name] not in self.model.networks
-            expected = None if alone or gone else True
+            expected = None if alone or name in self.model.stale else True
             if self.command(expected, "network", "connect", network, name):
                 self.model.attached[name].add(network)
 
@@ -197,13 +201,15 @@ class Run:
         listed = self.docker("network", "ls", "--filter", "driver=cni-cnm", "--format", "{{.Name}}").split()
         found = {name: self.docker.inspect("network", name) for name in listed}
         model.networks = {name: int(one["IPAM"]["Config"][0]["Subnet"].split(".")[2]) for name, one in found.items()}
-        model.attached, model.running, model.ports = {}, set(), {}
+        model.attached, model.running, model.ports, model.stale = {}, set(), {}, set()
         for name in self.docker("ps", "-a", "--format", "{{.Names}}").split():
             one = self.docker.inspect(name)
             model.home[name] = one["HostConfig"]["NetworkMode"]
             running, networks = one["State"]["Running"], one["NetworkSettings"]["Networks"]
             joined = {network for network, settings in networks.items() if settings["EndpointID"] or not running}
             model.attached[name] = joined & model.networks.keys()
+            if not {model.home[name], *networks} <= model.networks.keys():
+                model.stale.add(name)
             if running:
                 model.running.add(name)
             for bindings in (one["HostConfig"]["PortBindings"] or {}).values():
