@@ -67,6 +67,11 @@ WRONG: list[tuple[Any, str, str]] = [
         "text",
         r"^a\.dns\.servers is .*, it must be text without NUL and lone surrogates$",
     ),
+    (
+        {"a": {"dns": {"servers": "a\udfff"}}},
+        "text",
+        r"^a\.dns\.servers is .*, it must be text without NUL and lone surrogates$",
+    ),
     ({"a": {"dns": {"servers": ["\0"]}}}, "texts", r"^a\.dns\.servers\[0\] is .*, it must be text without NUL"),
     ({"a": {"dns": {"servers": {"\0": ""}}}}, "text_mapping", r"^a\.dns\.servers is .*, it must be text without NUL"),
     ({"a": {"dns": {"servers": {"x": "\0"}}}}, "text_mapping", r"^a\.dns\.servers is .*, it must be text without NUL"),
