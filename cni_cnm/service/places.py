@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     Task = Callable[[], None]
 
-THREADS_MAX = 16
+THREADS_MAX = 24
 """Of one worker: requests that wait, and those that work."""
-PLACES = 2
+PLACES = 8
+"""On an idle host two are enough. On a busy one each thread waits for a processor, and more of them get more of it."""
 _PAUSE_S = 0.1
 """What failed once may fail at once again."""
 

@@ -151,9 +151,12 @@ def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str
 
 def _forwards(port_state: Callable[[], PortState | None]) -> bool:
     """False for a port that listens first (spanning tree), for half a minute, and for what is no port."""
+    if (state := port_state()) != "disabled":
+        return state == "forwarding"
     deadline = monotonic() + FORWARDING_LIMIT_S
-    while (state := port_state()) == "disabled" and monotonic() < deadline:
-        sleep(0.001)
+    with waiting():
+        while (state := port_state()) == "disabled" and monotonic() < deadline:
+            sleep(0.001)
     return state == "forwarding"
 
 
