@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _WAITING_MAX = 8
-"""In one process. A worker of the service has 24 threads for requests: enough stay free for the DELs that are waited for."""
+"""In one process. A worker of the service has 24 threads: enough stay free for the DELs that are waited for."""
 _waiting = [allocate_lock() for _ in range(_WAITING_MAX)]
 
 

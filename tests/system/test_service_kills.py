@@ -1,0 +1,134 @@
+"""Processes of the service are killed at random while pods come and go, and each of them is counted over many calls."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.program import built
+from tests.side import Side
+from tests.system.daemon import Daemon
+from tests.waiting import until
+
+CONF = {
+    "cniVersion": "1.0.0", "name": "podnet", "bridge": "br0", "isGateway": True, "ipMasq": True,
+    "ipam": {"type": "host-local", "subnet": "10.88.0.0/16"},
+}  # fmt: skip
+PODS = 4
+ROLES = 4
+"""Two workers, the watch, the link deleter."""
+
+
+class Served:
+    """A node with a service of two workers, and pods that come and go."""
+
+    def __init__(self) -> None:
+        self.side = Side(built() / "cni-cnm", "cni-cnm")
+        for number in range(PODS):
+            self.side.container(f"c{number}")
+        program = built().parent / "lib/cni-cnm/current/cni-cnm"
+        self.service = Daemon(self.side.node, str(program), "serve", "--workers", "2", log="/run/service.log")
+        self.service.wait(lambda: self.service.pid and len(self.children()) == ROLES)
+
+    def children(self) -> list[int]:
+        """The pids of the service's processes, as seen from outside, without the supervisor."""
+        pid = self.service.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+    def come_and_go(self, container: str, times: int) -> None:
+        """ADD and DEL, each with the right answer."""
+        for _ in range(times):
+            (given,) = self.side.add(CONF, container).ok().json["ips"]
+            assert self.side.node.addresses("eth0", netns=f"/run/netns/{container}") == {given["address"]}
+            self.side.delete(CONF, container).ok()
+            assert self.side.node.links(netns=f"/run/netns/{container}") == {"lo"}
+
+    def left(self) -> set[str]:
+        leases = {name for name in self.side.leases("podnet") if name.startswith("10.")}
+        return leases | self.side.node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes")
+
+    def close(self) -> None:
+        self.side.close()
+        self.service.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def served(require_root: None) -> Iterator[Served]:
+    made = Served()
+    yield made
+    made.close()
+
+
+def killed_at_random(served: Served, times: int) -> None:
+    """Pods come and go on threads; meanwhile children are killed. Each answer is right, and nothing is left."""
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def pods(container: str) -> None:
+        try:
+            while not done.is_set():
+                served.come_and_go(container, 1)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=pods, args=(f"c{number}",)) for number in range(PODS)]
+    for thread in threads:
+        thread.start()
+    chance = random.Random(times)
+    killed = 0
+    while killed < times and not failed:
+        done.wait(chance.uniform(0.05, 0.3))
+        if children := served.children():
+            os.kill(chance.choice(children), signal.SIGKILL)
+            killed += 1
+    done.set()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert failed == []
+    assert served.left() == set()
+    until(lambda: len(served.children()) == ROLES, "every process is started again", 30)
+    assert served.service.log().count("was ended by SIGKILL; it is started again") == times
+    served.come_and_go("c0", 3)
+
+
+def test_killed_at_random_no_answer_is_lost(served: Served) -> None:
+    killed_at_random(served, 10)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_killed_at_random_often(served: Served) -> None:
+    killed_at_random(served, 200)
+
+
+def descriptors(served: Served) -> dict[int, int]:
+    """Open descriptors of each process."""
+    return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in (served.service.pid, *served.children())}
+
+
+def grows(served: Served, warm: int, counted: int) -> None:
+    """After many calls no process has more descriptors than after a few, but for two of a thread's own sockets."""
+    threads = [threading.Thread(target=served.come_and_go, args=(f"c{n}", warm // PODS)) for n in range(PODS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    before = descriptors(served)
+    served.come_and_go("c0", counted)
+    until(lambda: all(count <= before.get(pid, 0) + 2 for pid, count in descriptors(served).items()), "none grows", 10)
+
+
+def test_descriptors_stay_as_many(served: Served) -> None:
+    grows(served, 40, 20)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_descriptors_stay_as_many_over_2_000_calls(served: Served) -> None:
+    grows(served, 200, 1000)
