@@ -1,7 +1,8 @@
 """Holds the host ports of Docker's endpoints, so that a process of the host that wants one is refused.
 
 Docker's own driver does this with its proxy. Here a child process has the sockets (kernel/held_sockets.py). It is
-forked before the first thread starts, and it ends with its parent. Requests and answers are JSON on a socket pair:
+forked before the first thread starts, may do nothing but bind, and ends with its parent. Requests and answers are JSON
+on a socket pair:
 
     ["hold", protocol, address, port]      true, or false if a process of the host has the port
     ["release", protocol, address, port]   true
@@ -17,6 +18,7 @@ from threading import Lock
 from time import monotonic, sleep
 
 from cni_cnm.cnm.records import READY, endpoint_records
+from cni_cnm.kernel import privileges
 from cni_cnm.kernel.held_sockets import HeldSockets, Place
 from cni_cnm.model import ANY_ADDRESS
 
@@ -39,6 +41,7 @@ class PortHolder:
         """Forks. The calling process must have no other thread that holds a lock."""
         self._say = say
         self._lock = Lock()
+        self._ended = False
         self._owners: dict[Place, set[str]] = {}
         """Places that are held, and the ids of the endpoints that have them: two of one sandbox during a change."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -109,6 +112,9 @@ class PortHolder:
             answer = self._socket.recv(_MESSAGE_MAX)
         except OSError:
             answer = b""
+        if not answer and not self._ended:
+            self._ended = True
+            self._say("docker: host ports are not held any more: the process that holds them has ended")
         return json.loads(answer) is True if answer else True
 
 
@@ -127,6 +133,7 @@ def _serve(connection: socket.socket) -> NoReturn:
         mine = connection.fileno()
         os.closerange(3, mine)
         os.closerange(mine + 1, os.sysconf("SC_OPEN_MAX"))
+        privileges.keep((privileges.NET_BIND_SERVICE,), executes=False)
         held = HeldSockets()
         while message := connection.recv(_MESSAGE_MAX):
             verb, *words = json.loads(message)

@@ -62,11 +62,22 @@ def test_a_port_of_a_process_is_refused(holder: PortHolder) -> None:
     assert holder.hold("one", PORT._replace(size=2))
 
 
-def test_without_its_child_ports_are_published_all_the_same(holder: PortHolder) -> None:
+def test_the_child_may_do_nothing_but_bind(holder: PortHolder) -> None:
+    """CAP_NET_BIND_SERVICE (10), where the test has it."""
+    assert holder.hold("one", PORT)
+    status = Path(f"/proc/{holder.pid}/status").read_text(encoding="ascii")
+    [effective] = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff")]
+    assert int(effective, 16) in (0, 1 << 10)
+
+
+def test_without_its_child_ports_are_published_all_the_same(holder: PortHolder, said: list[str]) -> None:
+    """It is said once."""
     os.kill(holder.pid, signal.SIGKILL)
     os.waitpid(holder.pid, 0)
     assert holder.hold("one", PORT)
     holder.keep("one", ())
+    assert len(said) == 1
+    assert "not held any more" in said[0]
 
 
 def test_what_the_records_say_is_held(tmp_path: Path, holder: PortHolder, said: list[str]) -> None:
