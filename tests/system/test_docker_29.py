@@ -43,6 +43,7 @@ def test_the_default_gateway_and_the_ports_are_where_the_priority_says(require_r
         assert not _target(host)
 
 
+@pytest.mark.long
 def test_each_ip_version_is_published_by_its_own_gateway(require_root: None, tmp_path: Path) -> None:
     """IPv4 by one network, IPv6 by another one; also where Docker's own driver has the one of IPv4."""
     with docker_host(tmp_path, release="29") as host:
