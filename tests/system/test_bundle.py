@@ -39,6 +39,19 @@ def test_it_needs_nothing_but_the_c_library_and_zlib(bundle: Path) -> None:
     assert not [name for name in inside if name.startswith(("libcrypto", "libssl", "libnftables"))]
 
 
+def test_a_call_opens_no_file_of_a_module_of_ours(bundle: Path, tmp_path: Path) -> None:
+    """They are in one file, which is read at once. With a traceback there is a name of a file all the same."""
+    trace = tmp_path / "trace"
+    conf = {"cniVersion": "1.1.0", "name": "net", "type": "cni-cnm", "ipam": {"subnet": "10.9.0.0/24"}}
+    command = ["strace", "-f", "-e", "trace=openat", "-o", str(trace), str(bundle / "cni-cnm")]
+    environ = {"CNI_COMMAND": "STATUS", "CNI_PATH": "", "CNI_CNM_SOCKET": "", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, env=environ, input=json.dumps(conf), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    opened = [line for line in trace.read_text(encoding="utf-8").splitlines() if "ENOENT" not in line]
+    assert [line for line in opened if "/modules.bin" in line]
+    assert [line for line in opened if "/cni_cnm/" in line and ".pyc" in line] == []
+
+
 def test_what_is_loaded_only_for_complaints_is_inside(bundle: Path) -> None:
     """pyroute2's logging and tracebacks, which nothing imports before it has something to say."""
     folder = (bundle / "cni-cnm").resolve().parent / "_internal"
