@@ -145,7 +145,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, metavar="S", help="fewer calls (5 at least) after so long")
     parser.add_argument("--bursts", type=int, default=1, metavar="N", help="bursts of each contender (%(default)s)")
     parser.add_argument("--pods", type=int, default=100, metavar="N", help="in a burst (%(default)s)")
-    parser.add_argument("--width", type=int, default=16, metavar="N", help="at once in a burst (%(default)s)")
+    parser.add_argument("--width", nargs="+", type=int, default=[16], metavar="N", help="at once in a burst (16)")
     parser.add_argument("--json", metavar="FILE", help="write all times")
     parser.add_argument("--plot", metavar="FILE.svg", help="write a picture")
     return parser.parse_args()
@@ -293,25 +293,27 @@ def _bursts(
     options: argparse.Namespace, configuration: Configuration, present: int,
     contenders: Sequence[Contender], pods: Sequence[Pod], scratch: str,
 ) -> Iterator[Cell]:  # fmt: skip
-    walls: dict[tuple[str, str], list[float]] = {}
-    times: dict[tuple[str, str], list[float]] = {}
+    walls: dict[tuple[str, str, str], list[float]] = {}
+    times: dict[tuple[str, str, str], list[float]] = {}
+    modes = {f"burst{width}" if len(options.width) > 1 else "burst": width for width in options.width}
     for _ in range(options.bursts):
-        for contender in contenders:
-            for verb in ("ADD", "DEL"):
-                wall, each = burst(contender, verb, pods, options.width, scratch)
-                walls.setdefault((verb, contender.name), []).append(wall * 1000)
-                times.setdefault((verb, contender.name), []).extend(one * 1000 for one in each)
-    for verb in ("ADD", "DEL"):
-        for contender in contenders:
-            key = verb, contender.name
-            if key in walls:
-                yield Cell(configuration.name, present, "burst", verb, contender.name, times[key], walls[key])
+        for mode, width in modes.items():
+            for contender in contenders:
+                for verb in ("ADD", "DEL"):
+                    wall, each = burst(contender, verb, pods, width, scratch)
+                    walls.setdefault((mode, verb, contender.name), []).append(wall * 1000)
+                    times.setdefault((mode, verb, contender.name), []).extend(one * 1000 for one in each)
+    for mode in modes:
+        for verb in ("ADD", "DEL"):
+            for contender in contenders:
+                key = mode, verb, contender.name
+                yield Cell(configuration.name, present, mode, verb, contender.name, times[key], walls[key])
 
 
 def _about(options: argparse.Namespace, service: int) -> dict[str, object]:
     """What the numbers hold for."""
-    with open(f"/proc/{service}/status") as file:
-        resident = next(line.split()[1] for line in file if line.startswith("VmRSS"))
+    with open(f"/proc/{service}/task/{service}/children") as file:
+        processes = [service, *map(int, file.read().split())]
     with open("/proc/cpuinfo") as file:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "?")
     return {
@@ -321,8 +323,14 @@ def _about(options: argparse.Namespace, service: int) -> dict[str, object]:
         "cpus": f"{os.cpu_count()} x {model}",
         "python": platform.python_version(),
         "iptables": host.run("iptables", "--version").strip(),
-        "service resident": f"{int(resident) / 1024:.1f} MiB",
+        "service": f"{len(processes)} processes, {sum(map(_pss_kib, processes)) / 1024:.1f} MiB (PSS)",
     }
+
+
+def _pss_kib(pid: int) -> int:
+    """Proportional set size: what processes share is counted once in all."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":

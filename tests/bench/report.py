@@ -20,7 +20,8 @@ class Cell(NamedTuple):
     configuration: str
     present: int
     mode: str
-    """`single`, or `burst`: then `wall_ms` is the time for all pods. Others: tests/bench/rows.py."""
+    """`single`, or `burst`, with the number at once if several are measured: then `wall_ms` is the time for all pods.
+    Others: tests/bench/rows.py."""
     verb: str
     contender: str
     times_ms: Sequence[float]
@@ -38,14 +39,14 @@ class Cell(NamedTuple):
 
 def table(cells: Sequence[Cell]) -> str:
     """One line a cell; the ratio is to the reference in the same situation, where it was measured."""
-    head = f"{'configuration':<14}{'present':>8}  {'mode':<7}{'verb':<7}{'contender':<11}"
+    head = f"{'configuration':<14}{'present':>8}  {'mode':<9}{'verb':<7}{'contender':<11}"
     lines = [f"{head}{'median ms':>11}{'p99 ms':>10}{'ratio':>8}{'calls':>7}"]
     against = _references(cells)
     for cell in cells:
         reference = against.get(cell[:4])
         ratio = f"{cell.typical_ms / reference:.2f}" if reference else "-"
         lines.append(
-            f"{cell.configuration:<14}{cell.present:>8}  {cell.mode:<7}{cell.verb:<7}{cell.contender:<11}"
+            f"{cell.configuration:<14}{cell.present:>8}  {cell.mode:<9}{cell.verb:<7}{cell.contender:<11}"
             f"{cell.typical_ms:>11.2f}{cell.p99_ms:>10.2f}{ratio:>8}{len(cell.times_ms):>7}"
         )
     lines.append("median: of the calls; in a burst, of the time for all its pods. p99: of the calls.")
@@ -70,7 +71,7 @@ def plot(cells: Sequence[Cell], about: Mapping[str, object]) -> str:
     parts, y = [], 46
     for key, members in groups.items():
         configuration, present, mode, verb = key
-        label = f"{verb}, {configuration}, {present} present{', burst' if mode == 'burst' else ''}"
+        label = f"{verb}, {configuration}, {present} present{f', {mode}' if str(mode).startswith('burst') else ''}"
         parts.append(_text(_LEFT - 10, y + _BAR * len(members) / 2 + 4, label, anchor="end"))
         longest = max(cell.typical_ms for cell in members)
         for cell in members:
