@@ -218,7 +218,8 @@ _Noreturn static void run_command(const char *named, char **envp)
 		_exit(128 + WTERMSIG(status));
 	if (!WIFEXITED(status) || lseek(err, 0, SEEK_END) > 0)
 		fail_for(status, err);
-	_exit(WEXITSTATUS(status));
+	int code = WEXITSTATUS(status); /* libnftables ends its process with others, after a sentence of its own */
+	_exit(code == 0 || code == 1 || code == 2 || code == 11 ? code : 11);
 }
 
 /* Execute the full program. It reads `input` again as its stdin. */

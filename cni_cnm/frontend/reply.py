@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOLCK, ENOMEM
 from os import strerror
 
-from cni_cnm.errors import CnmError, IoFailed, TryAgain
+from cni_cnm.errors import CnmError, IoFailed, Several, TryAgain
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.named_tuple import NamedTuple
 
@@ -65,6 +65,8 @@ def _scarcity(error: BaseException | None) -> int:
     for _ in range(_CAUSES_MAX):  # causes can lead back to an error that was seen
         if error is None:
             break
+        if isinstance(error, Several):
+            return next(filter(None, map(_scarcity, error.errors)), 0)
         number = ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
         if number is None and isinstance(error, ImportError | OSError):  # the loader of libraries gives only text
             number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)

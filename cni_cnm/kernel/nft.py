@@ -221,7 +221,7 @@ class KernelNft:
         try:
             return self._in_namespace(lambda: runner.run(script))
         except KernelError as error:
-            if error.errno != errno.EINTR:
+            if error.errno not in (errno.EINTR, errno.EPROTO):  # EPROTO: the library met answers to an interrupted dump
                 raise
         # Run it again. If it was applied after all, it fails, or applies the same once more.
         return self._in_namespace(lambda: runner.run(script))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.faults.system_calls import KILL, SCARCE, Point, names
 from tests.side import Side
+from tests.waiting import until
 
 CONFIG: dict[str, Any] = {
     "cniVersion": "1.0.0",
@@ -76,6 +78,7 @@ class Faulty:
         self.relay = str(executable)
         self._program = str(executable.resolve().parent / "cni-cnm")
         self._result: Any = None
+        self._processes = 0
         self.cycle()
         self.empty = self.state()
         self.attach()
@@ -105,11 +108,33 @@ class Faulty:
             environ = {**environ, "CNI_CNM_PROGRAM": "/run/traced"}
         elif options and self.where != "service":
             argv = ["strace", "-qqq", *options, *argv]
-        try:
-            done = self.node.run(*argv, stdin=stdin, env=environ or None, timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            return Ran(None, "", "")
+        with self._service_traced(options) if options and self.where == "service" else nullcontext():
+            try:
+                done = self.node.run(*argv, stdin=stdin, env=environ or None, timeout=LIMIT_S)
+            except subprocess.TimeoutExpired:
+                return Ran(None, "", "")
         return Ran(done.code, done.out, done.err)
+
+    @contextmanager
+    def _service_traced(self, options: Sequence[str]) -> Iterator[None]:
+        """The processes of the service under strace, which counts from here on. Each one's calls by itself."""
+        if self.side._service is None or not self.side._service.running:
+            self.side._serve()  # as systemd does
+        service = self.side._service
+        assert service is not None
+        until(lambda: len(_family(service.pid)) >= self._processes, "the service has all its processes")
+        family = _family(service.pid)
+        self._processes = max(self._processes, len(family))
+        output = self.node.path("/run/trace") if "/run/trace" in options else "/dev/null"
+        given = [str(output) if option in ("/run/trace", "/dev/null") else option for option in options]
+        attached = [part for pid in family for part in ("-p", str(pid))]
+        tracer = subprocess.Popen(["strace", "-f", "-qqq", *given, *attached], stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: all(_tracer(pid) for pid in family), "strace has attached")
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait()
 
     def calls(self, kind: str) -> list[str]:
         """The system calls of one call without a fault."""
@@ -217,6 +242,23 @@ class Faulty:
         fresh = Faulty(Path(self.relay), self.where)
         self.side.close()
         self.side, self.node = fresh.side, fresh.node
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid] if pid else []
+    for one in found:
+        with suppress(OSError):
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+    return found
+
+
+def _tracer(pid: int) -> bool:
+    """Whether it is traced, or has ended."""
+    try:
+        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
 
 
 def good(ran: Ran) -> Ran:

@@ -32,7 +32,7 @@ _NUMERIC = 0x80 | 0x100 | 0x200
 _ERRNOS = (
     *(errno.ENOENT, errno.EEXIST, errno.EINTR, errno.EPERM, errno.EBUSY, errno.EOPNOTSUPP, errno.ENOBUFS),
     *(errno.ENOMEM, errno.ENOSPC, errno.ERANGE, errno.EMFILE, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT),
-    *(errno.EIO, errno.EINVAL),
+    *(errno.EIO, errno.EINVAL, errno.EPROTO),
 )
 _UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
 _TIMEOUT = 20.0
@@ -152,10 +152,10 @@ def failure(complaint: str) -> KernelError | KernelFeatureMissing:
     """nft's message as one of our errors. For each cause nft prints `Error: CAUSE`, and the line with a mark."""
     lines = [line for line in complaint.splitlines() if "Error: " in line] or [complaint.strip() or "no reason given"]
     cause = "; ".join(dict.fromkeys(line.partition("Error: ")[2] or line for line in lines))
-    number = next((number for number in _ERRNOS if os.strerror(number) in cause), errno.EINVAL)
+    number = next((number for number in _ERRNOS if os.strerror(number) in cause), 0)
     if "cache initialization failed" in cause and number in _UNSUPPORTED:
         return KernelFeatureMissing(f"this kernel has no nf_tables: {cause}", hint="enable CONFIG_NF_TABLES")
-    return KernelError(f"nftables refused the change: {cause}", number)
+    return KernelError(f"nftables refused the change: {cause}", number or errno.EINVAL)
 
 
 def _load() -> ctypes.CDLL:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TypeVar
 
 import pytest
 
-from cni_cnm.errors import CnmError, IoFailed, KernelError
+from cni_cnm.errors import CnmError, IoFailed, KernelError, Several
 from cni_cnm.frontend.reply import as_cnm_error
 from cni_cnm.kernel.nftables import libnftables
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
+ErrorT = TypeVar("ErrorT", bound=Exception)
+
+
+def caused(error: ErrorT, cause: Exception) -> ErrorT:
     error.__cause__ = cause
     return error
 
@@ -28,6 +32,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (OSError("libffi.so.8: cannot open shared object file: Too many open files"), 11),
         (ImportError("libffi.so.8: cannot map zero-fill pages: Cannot allocate memory"), 11),
         (ModuleNotFoundError("No module named 'cni_cnm.ipam.leases'"), 11),
+        (Several([CnmError("no"), caused(IoFailed("no"), OSError(errno.EMFILE, ""))]), 11),
         (MemoryError(), 11),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 11),
         (ZeroDivisionError("a defect"), 110),
