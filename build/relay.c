@@ -120,8 +120,9 @@ static int file_of(const char *bytes, size_t size)
 static ssize_t copy(int from, int to)
 {
 	ssize_t size = 0, n;
+	int failures = 0;
 	while ((n = pread(from, reply.bytes, sizeof reply.bytes, size)) != 0) {
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && (errno == EINTR || ++failures < 3))
 			continue;
 		if (n < 0 || put(to, reply.bytes, (size_t)n) < 0)
 			return -1;
@@ -228,7 +229,9 @@ _Noreturn static void execute_program(char **envp)
 	const char *named = getenv("CNI_CNM_PROGRAM"), *command = getenv("CNI_COMMAND");
 	if (named == NULL || *named == '\0') {
 		ssize_t n = readlink("/proc/self/exe", program, PATH_MAX);
-		char *slash = n > 0 ? memrchr(program, '/', (size_t)n) : NULL;
+		if (n < 0)
+			fail_with(errno, "the full program cannot be found: ");
+		char *slash = memrchr(program, '/', (size_t)n);
 		memcpy(slash ? slash : program, PROGRAM, sizeof PROGRAM);
 		named = program;
 	}

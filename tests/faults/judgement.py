@@ -41,7 +41,7 @@ find /run/cni-cnm /var/lib/cni /var/lib/cni-cnm -type f -o -type d -name '*tmp*'
 """
 _UNTOLD = re.compile(
     r"(last_reserved_ip.*|/lock|/locks|service\.lock|firewall/state\.json|reaped/.*|run/cni-cnm/leases/\w+\.json)$"
-    r"|handle \d+|^\s*$"
+    r"|handle \d+|^\s*$| expires "
 )
 
 
@@ -142,7 +142,10 @@ class Faulty:
         ran = self.call(kind, ["-o", "/run/trace"])
         assert ran.code == 0, ran
         self.recover(kind, ran)
-        return names(self.node.path("/run/trace").read_text(errors="replace"))
+        found = names(self.node.path("/run/trace").read_text(errors="replace"))
+        if self.where == "relay":  # what comes before its main() is strace's execve, and the C library's start
+            found = [call for call in found if call not in ("brk", "mprotect")][1:]
+        return found
 
     def call(self, kind: str, options: Sequence[str] = ()) -> Ran:
         if kind in ("create", "rm"):

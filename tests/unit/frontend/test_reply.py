@@ -12,7 +12,6 @@ from cni_cnm.errors import CnmError, IoFailed, KernelError, Several
 from cni_cnm.frontend.reply import as_cnm_error
 from cni_cnm.kernel.nftables import libnftables
 
-
 ErrorT = TypeVar("ErrorT", bound=Exception)
 
 
