@@ -44,6 +44,9 @@ DOCKER = "docker"
 RESERVED, REQUESTED = "reserved", "requested"
 """For no endpoint, until Docker releases it; for an endpoint that Docker has not named yet."""
 
+_LEAVING = "pending"
+"""State of the record of an endpoint that is being made or removed (cnm/records.py)."""
+
 
 def owner_text(key: EndpointKey) -> str:
     return f"{key.container_id}{SEPARATOR}{key.ifname}"
@@ -280,6 +283,8 @@ class Leases:
         """The leases in this folder that a record of this epoch names, and whose they are."""
         if (raw.get("network"), raw.get("epoch")) != (self._network, self._host.epoch):
             return []
+        if raw.get("state") == _LEAVING:
+            return []  # its lease may just have been released: the record is removed next
         allocated = raw.get("ipam") or {}
         if raw.get("ipam_type") not in OF_STORE or allocated.get("folder", self.folder) != self.folder:
             return []

@@ -19,6 +19,7 @@ from cni_cnm import ipam
 from cni_cnm.errors import AddressesExhausted, CheckFailed, Conflict, InvalidConfig, IoFailed, NotReady
 from cni_cnm.ipam import leases as leases_module
 from cni_cnm.model import Address, Dns, EndpointSpec, IpamSpec, Lease, Route
+from cni_cnm.state.store import ENDPOINTS
 from tests.unit.ipam.lease_folder import NETWORK, LeaseFolder, ranges
 
 SMALL = ranges("10.1.0.0/29")  # .2 to .6
@@ -354,6 +355,20 @@ def test_foreign_changes_are_noticed(store: LeaseFolder) -> None:
         store.add(config, f"c{n}")
         store.foreign(f"10.1.200.{n}", f"r{n}\r\neth0")
         assert store.delete_unrecorded(config, f"r{n}") == {f"10.1.200.{n}"}
+
+
+@pytest.mark.parametrize(("state", "again"), [("ready", True), ("pending", False)])
+def test_a_lease_that_is_gone(store: LeaseFolder, state: str, again: bool) -> None:
+    """It is written again for a container that may be alive, and not while a DEL removes the record after it."""
+    config = ranges("10.1.0.0/16")
+    store.add(config, "c1")
+    key = store.key("c1")
+    record = {"network": key.network, "epoch": store.host.epoch, "state": state, "holder": [key.container_id, "eth0"],
+              "ipam_type": "host-local", "ipam": {"addresses": ["10.1.0.2"]}}  # fmt: skip
+    store.host.store.put(ENDPOINTS, key.id, record)
+    (store.folder / "10.1.0.2").unlink()
+    store.add(config, "c2")
+    assert (store.folder / "10.1.0.2").exists() == again
 
 
 class Allocation(RuleBasedStateMachine):
