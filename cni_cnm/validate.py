@@ -115,11 +115,6 @@ def _is_new(text: str) -> bool:
         return False
 
 
-def new_bridge_name(text: str) -> str:
-    """A name that a new bridge can have, and packet filters can be told of."""
-    return filter_name(new_interface_name(text))
-
-
 def filter_name(text: str) -> str:
     """A link's name that nftables, iptables and firewalld all take for that one link."""
     if '"' in text or text.startswith("!") or text.endswith(("+", "*")):

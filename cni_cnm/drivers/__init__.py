@@ -220,6 +220,9 @@ class Driver(ABC, Generic[OptionsT]):
         """What an edit may not change while the network has endpoints: value by the name that users know."""
         return {}
 
+    def refuse_new(self, options: OptionsT) -> None:
+        """InvalidConfig for options that only a network which is on record may have."""
+
     def validate(self, options: OptionsT, host: Stack) -> None:
         """Refuse before anything is touched what this host cannot give: a full bridge, a link that is no bridge."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from ipaddress import ip_network
 
+from cni_cnm import validate
 from cni_cnm.drivers import Configuration, Driver, Role, firewall_options
 from cni_cnm.drivers import bridge_gateway as gateway
 from cni_cnm.drivers import bridge_link as bridges
@@ -82,6 +83,9 @@ class BridgeDriver(Driver[BridgeOptions]):
             up=options.container_up,
             dad=options.dad,
         )
+
+    def refuse_new(self, options: BridgeOptions) -> None:
+        validate.require(validate.filter_name, options.bridge, "the name of the bridge")
 
     def validate(self, options: BridgeOptions, host: Stack) -> None:
         bridges.require(options, host)

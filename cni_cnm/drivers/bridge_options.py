@@ -139,7 +139,7 @@ def _reference(network: NetworkSpec) -> BridgeOptions:
     options.refuse_labels(raw, "bridge")
     default_gateway = raw.flag("isDefaultGateway")
     return BridgeOptions(
-        bridge=raw.parsed("bridge", validate.new_bridge_name) or "cni0",
+        bridge=raw.parsed("bridge", validate.new_interface_name) or "cni0",
         profile="reference",
         is_gateway=default_gateway or raw.flag("isGateway"),
         default_gateway=default_gateway and not network.internal,
@@ -160,7 +160,7 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
     labels = options.labels(raw, "bridge", LABELS, REFERENCE_ONLY)
     modes = firewall_options.gateway_modes(labels, internal=network.internal)
     return BridgeOptions(
-        bridge=labels.parsed(LABEL_NAME, validate.new_bridge_name) or bridge_name(network.name),
+        bridge=labels.parsed(LABEL_NAME, validate.new_interface_name) or bridge_name(network.name),
         profile="cnm",
         is_gateway=True,
         default_gateway=not network.internal,

@@ -7,7 +7,6 @@ interface. Rules name the bridge that the interface is a port of. If it is a por
 
 from __future__ import annotations
 
-from cni_cnm import validate
 from cni_cnm.drivers import CHAINED, Configuration, Driver, ExistingInterface, Role
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
@@ -107,7 +106,6 @@ class ChainedDriver(Driver[ChainedOptions]):
         if port is None or not options.filters:
             return ExistingInterface(port.name if port else "", mac, options, options)
         bridge = _bridge(port, host)
-        validate.require(validate.filter_name, (bridge or port).name, "the name of the link on the host")
         if bridge is not None:
             options = options._replace(bridge=bridge.name)
             return ExistingInterface(port.name, mac, options, options)

@@ -13,7 +13,7 @@ import re
 from typing import TypeVar
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
-from cni_cnm.kernel.contract.element import Element, ElementTaken, plain
+from cni_cnm.kernel.contract.element import Element, ElementTaken, has_text, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_QUOTED = re.compile(r'(?<=comment )"([^"]*)"|"([^ \t\n]+?)"(?=,?[ \t\n])')
 
 
 class KernelNft:
@@ -51,6 +53,9 @@ class KernelNft:
         put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
         if not (put or claim or remove or release or declare):
             return
+        if declare and (rest := _without_text(transaction)):
+            self._commit_apart(transaction, rest)
+            return
         try:
             if declare:
                 self._run_all(transaction)
@@ -60,6 +65,9 @@ class KernelNft:
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.EEXIST):
                 raise
+        if rest := _without_text(transaction):
+            self._commit_apart(transaction, rest)
+            return
         # Twice with the declaration: another program may change the elements between find and commit.
         for script in (transaction.declare if declare else "", transaction.declare, transaction.declare):
             there = {one.place: one for one in self.find((*put, *claim, *remove, *release)) if one}
@@ -76,6 +84,16 @@ class KernelNft:
                 return
         assert failed is not None
         raise failed
+
+    def _commit_apart(self, transaction: Transaction, rest: Transaction) -> None:
+        """The elements of `rest` by netlink, after the declaration and all others: no script can have them."""
+        put = tuple(element for element in transaction.put if element not in rest.put)
+        remove = tuple(element for element in transaction.remove if element not in rest.remove)
+        self.commit(transaction._replace(put=put, remove=remove), declare=True)
+        there = {one.place for one in self.find(rest.remove) if one}
+        rest = rest._replace(remove=tuple(one for one in rest.remove if one.place in there))
+        if not self._change(rest):
+            raise KernelError(f"nftables has no set for {(*rest.put, *rest.remove)[0].key}", errno.ENOENT)
 
     def _change(self, transaction: Transaction) -> bool:
         """False if a set is absent. KernelError with the kernel's errno."""
@@ -240,6 +258,12 @@ def _refusal(error: OSError) -> KernelError | KernelFeatureMissing:
     return KernelError(f"nftables refused the change: {error.strerror}", error.errno or errno.EIO)
 
 
+def _without_text(transaction: Transaction) -> Transaction | None:
+    """The part with names of links that nft has no text for, in `put` and `remove`; None if there are none."""
+    put, remove = (tuple(e for e in part if not has_text(e.key)) for part in (transaction.put, transaction.remove))
+    return transaction._replace(declare="", put=put, remove=remove, claim=(), release=()) if put or remove else None
+
+
 def _by_set(elements: Iterable[Element]) -> Iterable[tuple[tuple[str, str], list[Element]]]:
     groups: dict[tuple[str, str], list[Element]] = {}
     for element in elements:
@@ -266,16 +290,17 @@ def _full(element: Element) -> str:
 def _parse(table: str, listing: str) -> Mapping[str, Sequence[Element]]:
     """Elements by set, from a listing: `map m { … elements = { 10.0.0.5 comment "who" : goto net, … } }`.
 
-    Names of links and comments may have any character but double quotes, also those that separate elements.
+    Comments have any character but double quotes. Names of links have any but white space: a quote ends one where
+    white space follows, or a comma and white space.
     """
     quoted: list[str] = []
 
     def put_aside(match: re.Match[str]) -> str:
-        quoted.append(match[1])
+        quoted.append(match[1] or match[2] or "")
         return f"@{len(quoted) - 1}"
 
     found: dict[str, list[Element]] = {}
-    text = re.sub(r'"([^"]*)"', put_aside, listing)
+    text = _QUOTED.sub(put_aside, listing)
     for name, body in re.findall(r"^\t(?:set|map) (\S+) \{$(.*?)^\t\}$", text, re.DOTALL | re.MULTILINE):
         elements = found.setdefault(name, [])
         for block in re.findall(r"elements = \{(.*?)\}", body, re.DOTALL):

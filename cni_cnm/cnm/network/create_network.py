@@ -53,6 +53,7 @@ def create_network(
         Conflict: a subnet has another owner (subnet_conflicts.py).
     """
     driver, addressing = network.driver, network.addressing
+    driver.refuse_new(network.options)
     config = addressing.ipam.config
     if requested_pools is not None:
         return _create(host, network, dict(config), requested_pools=requested_pools)

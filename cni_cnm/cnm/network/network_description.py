@@ -96,6 +96,8 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
                 hint="remove the network's containers first, or give the edited configuration another name, bridge and "
                 "subnet",
             )
+    if new.policy.bridge != old.policy.bridge:
+        drivers.get(new.driver).refuse_new(new.options)
     owns = old.owns_data_path if new.driver == old.driver else drivers.get(new.driver).shares_links
     return new._replace(
         created=old.created,

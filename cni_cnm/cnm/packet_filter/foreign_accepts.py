@@ -6,6 +6,7 @@ endpoint is alone on its link.
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.firewall import Accepted
 from cni_cnm.named_tuple import NamedTuple
@@ -79,6 +80,9 @@ def put_all(host: Host, accepts: Sequence[Accepted]) -> Put:
     obstacles: dict[Obstacle, None] = {}
     edited = 0
 
+    left_out = foreign_obstacles.misread(accepts)
+    every, accepts = accepts, [one for one in accepts if one.key not in left_out]
+
     def accept(table: FilterTable) -> Sequence[Edit]:
         nonlocal edited
         obstacles.update(dict.fromkeys(foreign_obstacles.of_table(table)))
@@ -103,8 +107,10 @@ def put_all(host: Host, accepts: Sequence[Accepted]) -> Put:
         if not firewalls.trusts(one.bridge, one.zone):
             firewalls.trust(one.bridge, one.zone)
     chains = foreign_obstacles.base_chains(firewalls, in_zones=in_zones)
-    by_key = foreign_obstacles.of_chains(firewalls, chains, accepts)
-    found = {one.key: [*unread, *obstacles, *by_key[one.key]] for one in accepts if not one.internal}
+    by_key = foreign_obstacles.of_chains(firewalls, chains, every)
+    found = {one.key: [*unread, *obstacles, *by_key[one.key]] for one in every if not one.internal}
+    for key, obstacle in left_out.items():
+        found[key] = [obstacle, *found.get(key, ())]
     return Put(stamp, names, {key: some for key, some in found.items() if some})
 
 
@@ -115,6 +121,8 @@ def missing(host: Host, key: str, policy: Policy) -> str:
         return ""
     from cni_cnm.firewall import foreign_accept
 
+    if not validate.accepts(validate.filter_name, policy.bridge):
+        return ""
     expected = accept_of(key, policy)
     lacking: list[str] = []
 

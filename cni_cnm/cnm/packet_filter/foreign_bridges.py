@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.cnm.records import network_records
 from cni_cnm.firewall import INET, isolation
-from cni_cnm.kernel import has_link_key, link_name
+from cni_cnm.kernel import link_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def put_all(host: Host, state: State, *, isolates: bool) -> State:
     """
     if not (isolates or state.foreign):
         return state
-    names = set(filter(has_link_key, find(host))) if isolates else set()
+    names = find(host) if isolates else set()
     there = {link_name(element.key) for element in host.nft.elements(INET, "foreign")}
     transaction = isolation.change_foreign(sorted(names - there), sorted(there - names))
     if transaction.put or transaction.remove:

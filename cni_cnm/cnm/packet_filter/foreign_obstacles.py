@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm import validate
 from cni_cnm.firewall import foreign_accept, foreign_drops
 from cni_cnm.firewall.foreign_drops import Obstacle
 
@@ -24,11 +25,30 @@ def of_network(firewalls: ForeignFirewalls, accept: Accepted) -> list[Obstacle]:
         found.update(dict.fromkeys(of_table(table)))
         return ()
 
+    left_out = list(misread([accept]).values())
     if accept.internal:
-        return []
+        return left_out
     unread = unreadable(firewalls.edit(look))
     in_zones = firewalls.firewalld() and firewalls.trusts(accept.bridge, accept.zone) is not None
-    return [*unread, *found, *of_chains(firewalls, base_chains(firewalls, in_zones=in_zones), [accept])[accept.key]]
+    chains = base_chains(firewalls, in_zones=in_zones)
+    return [*left_out, *unread, *found, *of_chains(firewalls, chains, [accept])[accept.key]]
+
+
+def misread(accepts: Sequence[Accepted]) -> dict[str, Obstacle]:
+    """By key of the accept: names for which iptables and firewalld would accept other links, or none.
+
+    No new network gets one. One on record goes on without the accept.
+    """
+    return {
+        accept.key: Obstacle(
+            "",
+            False,
+            f"the bridge {accept.bridge!r} has a name that iptables and firewalld take for a pattern: nothing is "
+            "accepted there for it, so they may drop its packets; use a bridge of another name",
+        )
+        for accept in accepts
+        if not validate.accepts(validate.filter_name, accept.bridge)
+    }
 
 
 def unreadable(sentences: Iterable[str]) -> list[Obstacle]:

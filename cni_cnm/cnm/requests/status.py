@@ -29,6 +29,8 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     if record and from_pools and drivers.get(record.driver).uses_existing_interface:
         return ()  # behind an interface plugin, which has the addresses: STATUS has no prevResult that says so
     configured = configured_network.read(network)
+    if record is None:
+        configured.driver.refuse_new(configured.options)
     readiness.require_room([host.settings.state_dir] if record is None else [])
     readiness.require_room([host.settings.leases_dir] if network.ipam.type == "host-local" else [])
     readiness.require_nftables(host, configured.driver.policy(configured.options))

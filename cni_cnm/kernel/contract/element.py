@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EEXIST, EINVAL
+from errno import EEXIST
 
 from cni_cnm.errors import KernelError
 from cni_cnm.named_tuple import NamedTuple
@@ -40,20 +40,22 @@ def plain(text: str) -> str:
 
 
 def link_key(name: str) -> str:
-    """A link's name as the key of an element. KernelError (EINVAL) for a name that nft has no text for."""
-    if not has_link_key(name):
-        raise KernelError(f"nftables has no way to write the link name {name!r}", EINVAL, hint="rename the link")
+    """A link's name as the key of an element, or a part of one."""
     return f'"{name}"'
-
-
-def has_link_key(name: str) -> bool:
-    """nft's strings have no escape for double quotes. Where it unescapes `*` at the end, it drops every backslash."""
-    return '"' not in name and not name.endswith("*")
 
 
 def link_name(key: str) -> str:
     """The reverse of `link_key`."""
     return key[1:-1]
+
+
+def has_text(key: str) -> bool:
+    """Whether an nft script can have the key.
+
+    nft's strings have no escape for double quotes. Where it unescapes `*` at the end, it drops every backslash.
+    """
+    links = [link_name(part) for part in key.split(" . ") if part.startswith('"')]
+    return not any('"' in name or name.endswith("*") for name in links)
 
 
 class Rule(NamedTuple):
