@@ -51,8 +51,7 @@ class LeaseIndex:
         except OSError:
             return None
         try:
-            with open(descriptor, "rb", closefd=False) as file:  # which would leave open that of a folder
-                content = file.read()
+            content = small_files.read_open(descriptor)
             if os.fstat(descriptor).st_mtime_ns != self._folder_time():
                 return None
             if not any(json.dumps(owner).encode() in content for owner in owners):

@@ -20,16 +20,21 @@ def read(path: str) -> bytes:
     """The whole content. OSError (EFBIG) for more than SIZE_MAX."""
     descriptor = os.open(path, os.O_RDONLY | _SAFE)
     try:
-        parts = []
-        while part := os.read(descriptor, _READ_BYTES):
-            parts.append(part)
-            if len(part) < _READ_BYTES:
-                break
-            if len(parts) * _READ_BYTES > SIZE_MAX:
-                raise OSError(EFBIG, os.strerror(EFBIG))
-        return b"".join(parts)
+        return read_open(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_open(descriptor: int) -> bytes:
+    """The same of a file that is open."""
+    parts = []
+    while part := os.read(descriptor, _READ_BYTES):
+        parts.append(part)
+        if len(part) < _READ_BYTES:
+            break
+        if len(parts) * _READ_BYTES > SIZE_MAX:
+            raise OSError(EFBIG, os.strerror(EFBIG))
+    return b"".join(parts)
 
 
 def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durable: bool = False) -> None:
