@@ -39,7 +39,8 @@ class Served:
     def children(self) -> list[int]:
         """The pids of the service's processes, as seen from outside, without the supervisor."""
         pid = self.service.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return [int(child) for child in found if _runs(int(child))]
 
     def come_and_go(self, container: str, times: int) -> None:
         """ADD and DEL, each with the right answer."""
@@ -56,6 +57,14 @@ class Served:
     def close(self) -> None:
         self.side.close()
         self.service.stop(signal.SIGKILL)
+
+
+def _runs(pid: int) -> bool:
+    """False for one that was killed and is not waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture
