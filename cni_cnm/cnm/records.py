@@ -309,10 +309,7 @@ _networks: Memo[NetworkRecord] = Memo()
 
 
 def load_network(store: Store, name: str) -> NetworkRecord | None:
-    def make(raw: Json) -> NetworkRecord:
-        return _networks.get(name, (raw,), lambda: NetworkRecord.from_json(raw))
-
-    return read(store, NETWORKS, name, make)
+    return read(store, NETWORKS, name, NetworkRecord.from_json, _networks)
 
 
 def network_records(store: Store) -> Iterator[NetworkRecord]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
+    from cni_cnm.memo import Memo
     from cni_cnm.model import Json
     from cni_cnm.state.store import Store
 
@@ -33,12 +34,17 @@ _INSIDE: dict[str, tuple[type, ...]] = {
 _annotated: dict[Any, list[tuple[str, tuple[type, ...], tuple[type, ...], bool]]] = {}
 
 
-def read(store: Store, kind: str, name: str, parse: Callable[[Json], T]) -> T | None:
-    """What `parse` makes of the record; None if there is none, or if it is empty. DamagedRecord names the file."""
+def read(store: Store, kind: str, name: str, parse: Callable[[Json], T], memo: Memo[T] | None = None) -> T | None:
+    """What `parse` makes of the record; None if there is none, or if it is empty. DamagedRecord names the file.
+
+    With `memo` a record is parsed and checked when it has changed.
+    """
     raw = store.get(kind, name)
     if not raw:
         return None
     try:
+        if memo is not None:
+            return memo.get(name, (raw,), lambda: checked(parse(raw)))
         return checked(parse(raw))
     except _WRONG as error:
         raise DamagedRecord(
