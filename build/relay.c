@@ -152,6 +152,7 @@ static int run_program(const char *named, char **envp, int out, int err, int end
 {
 	static volatile int failed; /* the child of vfork has this process's memory */
 	int status;
+	signal(SIGCHLD, SIG_DFL); /* a caller may ignore it: then the kernel keeps no status of the program */
 	pid_t relay = getpid(), child = vfork();
 	if (child == 0) {
 		signal(SIGINT, SIG_DFL), signal(SIGQUIT, SIG_DFL);

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -316,6 +317,16 @@ def test_the_full_program_ends_with_the_relay(relay: Relay, tmp_path: Path) -> N
     process.kill()
     process.wait()
     until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes(), "it ends")
+
+
+@pytest.mark.parametrize("command", ["ADD", ""])
+def test_a_caller_may_ignore_sigchld(relay: Relay, command: str) -> None:
+    """An ignored signal stays ignored in what is executed, and the kernel then keeps no status of a child."""
+    ran = subprocess.run(
+        ["cni-cnm", "network"], executable=relay.executable, env=relay.environ(CNI_COMMAND=command), input=b"{}",
+        capture_output=True, timeout=30, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout[-8:], ran.stderr) == (7 if command else 11, b"stdin={}", b"")
 
 
 def test_the_owner_is_the_relays_caller(relay: Relay) -> None:
