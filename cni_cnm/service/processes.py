@@ -86,6 +86,7 @@ class Processes:
         gc.freeze()
 
     def _work(self, stop: int) -> None:
+        self._close_listeners(but=self._pods)
         server = Server(self._pods.socket, self._handler, trace=self._trace)
         if self._lingers:
             server.other_version = lingering.end
@@ -95,12 +96,15 @@ class Processes:
         from cni_cnm.docker_server.server import Server as DockerServer
 
         assert self._docker is not None
+        self._close_listeners(but=self._docker)
         server = DockerServer(self._docker.socket, self._handler.engine, self._handler.note)
         server.start()
         select.select([stop], [], [])
         server.stop()
 
     def _watch(self, stop: int) -> None:
+        self._close_listeners()
+
         def seen(watching: bool) -> None:
             self.page.watching = watching
 
@@ -110,7 +114,14 @@ class Processes:
         self.page.watching = False
 
     def _reap(self, stop: int) -> None:
+        self._close_listeners()
         LinkDeleter(own_fd(), self._from_others).serve(stop)
+
+    def _close_listeners(self, but: Listener | None = None) -> None:
+        """A connection to a socket that nothing accepts from would wait until the last process that has it ends."""
+        for one in (self._pods, self._docker):
+            if one is not None and one is not but:
+                one.socket.close()
 
 
 def default_workers() -> int:

@@ -116,6 +116,16 @@ def test_killed_at_random_often(served: Served) -> None:
     killed_at_random(served, 200)
 
 
+def test_a_socket_is_held_by_those_alone_that_accept_from_it(served: Served) -> None:
+    """The supervisor is killed while the watch and the deleter take their time: a call does not wait for them."""
+    *workers, watch, deleter = served.children()
+    for pid in (watch, deleter):
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(served.service.pid, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers end")
+    served.side.call("ADD", CONF, "c0", env={"CNI_CNM_TIMEOUT": "3"}).ok()
+
+
 def descriptors(served: Served) -> dict[int, int]:
     """Open descriptors of each process."""
     return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in (served.service.pid, *served.children())}
