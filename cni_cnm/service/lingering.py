@@ -26,10 +26,14 @@ _UNLIMITED = (
 )
 _OOM_SCORE = "-500"
 """As in the unit: other processes are killed first."""
+_supervisor = 0
+"""Pid of the process that has become the daemon. Its children inherit the value."""
 
 
 def become_daemon() -> None:
     """Raise the limits that the runtime gives to its plugins, and leave its control group, as far as possible."""
+    global _supervisor  # noqa: PLW0603 - once in a process
+    _supervisor = os.getpid()
     for limit in _UNLIMITED:
         _set_limit(limit, resource.RLIM_INFINITY)
     _set_limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
@@ -54,8 +58,12 @@ def refuse_others(call: Call) -> None:
 
 
 def end() -> None:
-    """Called in a worker: the supervisor stops the service when the requests in progress are finished."""
-    os.kill(os.getppid(), signal.SIGTERM)
+    """Called in a worker: the supervisor stops the service when the requests in progress are finished.
+
+    If the supervisor was killed, the worker has another parent, such as the runtime's shim, and ends by itself.
+    """
+    if os.getppid() == _supervisor:
+        os.kill(_supervisor, signal.SIGTERM)
 
 
 def _set_limit(limit: int, value: int) -> None:
