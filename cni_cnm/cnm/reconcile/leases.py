@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from cni_cnm.cnm.reconcile.difference import Difference
-from cni_cnm.cnm.records import endpoint_records, network_records
+from cni_cnm.cnm.records import PENDING, endpoint_records, network_records
 from cni_cnm.fields import Fields
 from cni_cnm.ipam import host_local
 from cni_cnm.ipam.leases import HOST_LOCAL, OF_STORE, Leases
@@ -33,7 +33,9 @@ def compare(host: Host, changed: Changed) -> Iterator[Difference]:
     for record in endpoint_records(host.store):
         # An endpoint of Docker does not say where its address is from: another IPAM driver keeps no lease here.
         folder = record.ipam.get("folder") or folders.get(record.network)
-        if folder and record.epoch == host.epoch and record.ipam_type in OF_STORE:
+        if record.epoch != host.epoch or record.state == PENDING:  # a DEL may have released its addresses
+            continue
+        if folder and record.ipam_type in OF_STORE:
             names = [name for name in record.ipam.get("addresses") or () if not os.path.lexists(f"{folder}/{name}")]
             if names:
                 lost.setdefault((record.network, folder), []).extend(names)
