@@ -102,7 +102,7 @@ class Faulty:
         return self._run([self.relay, *arguments], options, {}, "")
 
     def _run(self, argv: list[str], options: Sequence[str], environ: dict[str, str], stdin: str) -> Ran:
-        if environ and self.where != "service":
+        if environ:
             environ = {**environ, "CNI_CNM_LINGER": "0"}  # no call leaves a service that answers the next one
         if options and self.where == "program":
             self.node.write("/run/traced", f'#!/bin/sh\nexec strace -qqq {" ".join(options)} {self._program} "$@"\n')
