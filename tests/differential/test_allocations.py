@@ -36,7 +36,7 @@ HELD = 40
 
 
 class Worker:
-    """Allocates and releases. A file of its name in `claims` stands for an address that it was given."""
+    """Allocates and releases. A link of an address in `claims` names who was given it."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.folder = folder
@@ -65,10 +65,9 @@ class Worker:
     def claim(self, address: str, container: str) -> None:
         path = f"{self.folder}/claims/{address}"
         try:
-            with open(path, "x", encoding="ascii") as file:
-                file.write(container)
+            os.symlink(container, path)  # made at once, with what it says
         except FileExistsError:
-            raise AssertionError(f"{address} is given to {container}, and {Path(path).read_text()} has it") from None
+            raise AssertionError(f"{address} is given to {container}, and {os.readlink(path)} has it") from None
 
     def give_back(self, key: EndpointKey, address: str) -> None:
         os.unlink(f"{self.folder}/claims/{address}")
@@ -149,7 +148,7 @@ def test_none_is_given_twice_and_none_is_lost(tmp_path: Path) -> None:
         worker = left[name](str(tmp_path), name)
         for claim in (tmp_path / "claims").iterdir():
             with suppress(FileNotFoundError):  # another worker gives it back
-                if claim.read_text().startswith(f"{name}-"):
+                if os.readlink(claim).startswith(f"{name}-"):
                     claim.unlink()
         for container in containers[-HELD * 60 :]:
             key = EndpointKey("net", container, "eth0")
