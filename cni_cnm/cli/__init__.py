@@ -48,7 +48,17 @@ def run_command(argv: list[str]) -> int:
         shown = as_cnm_error(error)
         say(f"cni-cnm: {shown}")
         return TryAgain.code if isinstance(shown, TryAgain) else 1
+    finally:
+        _say_notes()
     return code
+
+
+def _say_notes() -> None:
+    from cni_cnm.frontend.stderr import say
+    from cni_cnm.state.record_reader import take_notes
+
+    for sentence in take_notes():
+        say(f"cni-cnm: {sentence}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,6 +55,7 @@ def handle(
         return _failed(as_cnm_error(error), version, invocation)
     except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
         return _failed(as_cnm_error(error), version, invocation, trace=_trace(environ))
+    invocation.warn(_left_out())
     summary = f"{invocation.summary} {invocation.outcome}".rstrip()
     return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{summary} ok", *invocation.logged)))
 
@@ -62,8 +63,15 @@ def handle(
 def _failed(error: CnmError, version: str, invocation: Invocation | None, *, trace: str = "") -> Reply:
     from cni_cnm.cni.error_object import failure
 
-    said = warnings(invocation.warnings) if invocation else ""
+    said = warnings([*invocation.warnings, *_left_out()]) if invocation else ""
     return failure(error, version, err=said + trace, summary=invocation.summary if invocation else "")
+
+
+def _left_out() -> list[str]:
+    """Damaged records that did not stop this call. Imported here: not every call reads records."""
+    from cni_cnm.state.record_reader import take_notes
+
+    return take_notes()
 
 
 def _trace(environ: Mapping[str, str]) -> str:

@@ -25,10 +25,11 @@ from cni_cnm.cnm.record_json import (
     tuning_from_json,
 )
 from cni_cnm.drivers import EndpointPlan, drivers
+from cni_cnm.errors import DamagedRecord
 from cni_cnm.memo import Memo
 from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions
 from cni_cnm.named_tuple import NamedTuple
-from cni_cnm.state.record_reader import read
+from cni_cnm.state.record_reader import damaged, read, readable
 from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
 
 TYPE_CHECKING = False
@@ -302,7 +303,7 @@ def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[s
     return {field: raw[key] for key, field in zip(keys, fields, strict=True) if key in raw}
 
 
-# loading and listing; an empty record counts as none ----------------------------------------------------------------
+# loading and listing; an empty record counts as none. Lists are without damaged records: those stop nobody else -----
 
 
 _networks: Memo[NetworkRecord] = Memo()
@@ -314,7 +315,12 @@ def load_network(store: Store, name: str) -> NetworkRecord | None:
 
 def network_records(store: Store) -> Iterator[NetworkRecord]:
     """By name."""
-    return filter(None, (load_network(store, name) for name in store.names(NETWORKS)))
+    return readable(store, NETWORKS, lambda name: load_network(store, name))
+
+
+def damaged_networks(store: Store) -> list[str]:
+    """The names of networks whose record cannot be read: what may be theirs is kept."""
+    return damaged(store, NETWORKS, lambda name: load_network(store, name))
 
 
 def load_endpoint(store: Store, endpoint_id: str) -> EndpointRecord | None:
@@ -323,7 +329,21 @@ def load_endpoint(store: Store, endpoint_id: str) -> EndpointRecord | None:
 
 def endpoint_records(store: Store) -> Iterator[EndpointRecord]:
     """By id."""
-    return filter(None, (load_endpoint(store, name) for name in store.names(ENDPOINTS)))
+    return readable(store, ENDPOINTS, lambda name: load_endpoint(store, name))
+
+
+def endpoints_of(store: Store, network_id: str) -> Iterator[EndpointRecord]:
+    """All of a network, by id. DamagedRecord for a record that may be one of them."""
+    for name in store.names(ENDPOINTS):
+        try:
+            record = load_endpoint(store, name)
+        except DamagedRecord:
+            raw = store.get(ENDPOINTS, name)
+            if not isinstance(raw, dict) or raw.get("network_id") in (network_id, None):
+                raise
+            continue
+        if record is not None and record.network_id == network_id:
+            yield record
 
 
 def publishing_endpoints(store: Store, netns: str) -> Iterator[EndpointRecord]:
@@ -332,7 +352,7 @@ def publishing_endpoints(store: Store, netns: str) -> Iterator[EndpointRecord]:
     def parse(raw: Json) -> EndpointRecord | None:
         return EndpointRecord.from_json(raw) if raw.get("ports") and raw.get("netns") == netns else None
 
-    return filter(None, (read(store, ENDPOINTS, name, parse) for name in store.names(ENDPOINTS)))
+    return readable(store, ENDPOINTS, lambda name: read(store, ENDPOINTS, name, parse))
 
 
 def load_sandbox(store: Store, sandbox_id: str, epoch: str) -> SandboxRecord | None:
@@ -342,7 +362,7 @@ def load_sandbox(store: Store, sandbox_id: str, epoch: str) -> SandboxRecord | N
 
 
 def sandbox_records(store: Store, epoch: str) -> Iterator[SandboxRecord]:
-    return filter(None, (load_sandbox(store, name, epoch) for name in store.names(SANDBOXES)))
+    return readable(store, SANDBOXES, lambda name: load_sandbox(store, name, epoch))
 
 
 def load_pool(store: Store, pool_id: str) -> PoolRecord | None:
@@ -350,4 +370,4 @@ def load_pool(store: Store, pool_id: str) -> PoolRecord | None:
 
 
 def pool_records(store: Store) -> Iterator[PoolRecord]:
-    return filter(None, (load_pool(store, name) for name in store.names(POOLS)))
+    return readable(store, POOLS, lambda name: load_pool(store, name))

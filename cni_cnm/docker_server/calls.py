@@ -16,6 +16,7 @@ from cni_cnm.docker_server import ipam_driver, network_driver
 from cni_cnm.errors import CnmError
 from cni_cnm.frontend.reply import as_cnm_error
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.record_reader import take_notes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
         return _failed(400, f"{call}: the request is nested too deeply", named)
     except Exception as error:  # noqa: BLE001 - Docker waits for an answer without a limit, also in case of a defect
         return _failed(500, f"{call}: {as_cnm_error(error)}", named)
-    return _reply(200, body, f"{named} ok")
+    return _reply(200, body, "; ".join((f"{named} ok", *take_notes())))
 
 
 def _named(call: str, raw: Json) -> str:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 
+from cni_cnm.errors import DamagedRecord
 from cni_cnm.model import EndpointKey, digest, ip_address
 from cni_cnm.state import small_files
 from cni_cnm.state.store import ENDPOINTS
@@ -104,6 +105,9 @@ class LeaseIndex:
     def _has_record(self, name: str, owner: str, recorded: set[str]) -> bool:
         container_id, _, ifname = owner.partition(SEPARATOR)
         endpoint_id = EndpointKey(self._network, container_id, ifname).id
-        record = self._store.get(ENDPOINTS, endpoint_id) if endpoint_id in recorded else None
+        try:
+            record = self._store.get(ENDPOINTS, endpoint_id) if endpoint_id in recorded else None
+        except DamagedRecord:
+            return False
         allocated = record.get("ipam") if isinstance(record, dict) else None
         return isinstance(allocated, dict) and name in (allocated.get("addresses") or ())

@@ -17,12 +17,12 @@ import os
 import stat
 from errno import EAGAIN, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO
 
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import DamagedRecord, IoFailed
 from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
 from cni_cnm.model import EndpointKey, ip_address
 from cni_cnm.state import small_files
-from cni_cnm.state.record_reader import read
+from cni_cnm.state.record_reader import note, read
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -193,7 +193,10 @@ class Leases:
         """Whether an endpoint record of this epoch names the owner: then the file is only old by a wrong clock."""
         container_id, _, ifname = owner.partition(SEPARATOR)
         key = EndpointKey(self._network, container_id, ifname)
-        record = self._host.store.get(ENDPOINTS, ifname if container_id == DOCKER else key.id)
+        try:
+            record = self._host.store.get(ENDPOINTS, ifname if container_id == DOCKER else key.id)
+        except DamagedRecord:
+            return True  # of which epoch is not known
         return isinstance(record, dict) and record.get("epoch") == self._host.epoch
 
     # where the next allocation begins -------------------------------------
@@ -274,7 +277,12 @@ class Leases:
         there = set(self.names())
         written: list[str] = []
         for endpoint_id in self._host.store.names(ENDPOINTS):
-            for name, address, owner in read(self._host.store, ENDPOINTS, endpoint_id, self._recorded) or ():
+            try:
+                recorded = read(self._host.store, ENDPOINTS, endpoint_id, self._recorded) or ()
+            except DamagedRecord as error:
+                note(error)
+                continue
+            for name, address, owner in recorded:
                 if name not in there and self.reserve(address, owner):
                     written.append(name)
         return written

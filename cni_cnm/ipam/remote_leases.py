@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from cni_cnm.errors import TryAgain
+from cni_cnm.errors import DamagedRecord, TryAgain
 from cni_cnm.named_tuple import NamedTuple
-from cni_cnm.state.record_reader import read
+from cni_cnm.state.record_reader import read, readable
 from cni_cnm.state.store import ENDPOINTS, LEASED, REAPED
 
 TYPE_CHECKING = False
@@ -63,9 +63,8 @@ class RemoteLeases:
         self._store.delete(LEASED, lease.endpoint)
 
     def all(self) -> Iterator[RemoteLease]:
-        for name in self._store.names(LEASED):
-            found = read(self._store, LEASED, name, RemoteLease.from_json)
-            if found and found.network == self._network:
+        for found in readable(self._store, LEASED, lambda name: read(self._store, LEASED, name, RemoteLease.from_json)):
+            if found.network == self._network:
                 yield found
 
     def stale(self) -> Iterator[RemoteLease]:
@@ -85,3 +84,5 @@ class RemoteLeases:
                         yield lease
             except TryAgain:
                 continue  # a request for this endpoint is running
+            except DamagedRecord:
+                continue  # whether it is of this epoch is not known

@@ -6,6 +6,7 @@ values: who can write records is root.
 
 from __future__ import annotations
 
+from _thread import _local
 from types import NoneType
 
 from cni_cnm.errors import DamagedRecord
@@ -13,7 +14,7 @@ from cni_cnm.state.store import hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeVar
 
     from cni_cnm.memo import Memo
@@ -31,6 +32,8 @@ _INSIDE: dict[str, tuple[type, ...]] = {
     "str, ...]": (str,), "int, ...]": (int,), "str, str]": (str,), "str, int]": (int,),
 }  # fmt: skip
 """By what stands in the brackets of an annotation."""
+_LEFT_OUT = "{}; until then the record is left out, and what it names stays as it is"
+_thread = _local()
 _annotated: dict[Any, list[tuple[str, tuple[type, ...], tuple[type, ...], bool]]] = {}
 
 
@@ -51,6 +54,44 @@ def read(store: Store, kind: str, name: str, parse: Callable[[Json], T], memo: M
             f"the record {store.place(kind, name)} is not as cni-cnm writes it: {type(error).__name__}: {error}",
             hint=hint(kind),
         ) from error
+
+
+def readable(store: Store, kind: str, load: Callable[[str], T | None]) -> Iterator[T]:
+    """What `load` makes of each record's name, without None. A damaged record is left out, and noted."""
+    for name in store.names(kind):
+        try:
+            found = load(name)
+        except DamagedRecord as error:
+            note(error)
+            continue
+        if found is not None:
+            yield found
+
+
+def damaged(store: Store, kind: str, load: Callable[[str], object]) -> list[str]:
+    """The names of the records that `readable` leaves out."""
+    names = []
+    for name in store.names(kind):
+        try:
+            load(name)
+        except DamagedRecord:
+            names.append(name)
+    return names
+
+
+def note(error: DamagedRecord) -> None:
+    """A record was left out of a list: the frontend says so when the thread's request has ended (`take_notes`)."""
+    notes = getattr(_thread, "notes", None)
+    if notes is None:
+        notes = _thread.notes = {}
+    notes[_LEFT_OUT.format(error)] = None
+
+
+def take_notes() -> list[str]:
+    """The records that were left out since the last call in this thread, a sentence each."""
+    notes = getattr(_thread, "notes", None)
+    _thread.notes = None
+    return list(notes or ())
 
 
 def checked(value: T) -> T:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
+from cni_cnm.cnm import records
 from cni_cnm.cnm.network import shared_parent
 from cni_cnm.cnm.network.network_description import spec_of
 from cni_cnm.cnm.packet_filter import allow_networks, firewall_state, foreign_accepts, foreign_bridges, network_elements
-from cni_cnm.cnm.records import endpoint_records, load_network
+from cni_cnm.cnm.records import load_network
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
 from cni_cnm.ipam.host_local import HostLocal
@@ -54,7 +55,8 @@ def delete_if_unused(host: Host, name: str) -> None:
 
 
 def endpoints_of(host: Host, network: NetworkRecord) -> Iterator[EndpointRecord]:
-    return (record for record in endpoint_records(host.store) if record.network_id == network.id)
+    """DamagedRecord for a record that may be one of them: the network is neither changed nor removed beside it."""
+    return records.endpoints_of(host.store, network.id)
 
 
 def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) -> Sequence[str]:

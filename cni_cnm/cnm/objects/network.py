@@ -7,7 +7,7 @@ from cni_cnm.cnm.endpoint import connect_endpoint, endpoint_record, locked_endpo
 from cni_cnm.cnm.network import delete_network, network_description
 from cni_cnm.cnm.objects import arguments
 from cni_cnm.cnm.objects.endpoint import Endpoint
-from cni_cnm.cnm.records import CREATED, load_endpoint, load_network
+from cni_cnm.cnm.records import CREATED, endpoint_records, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.errors import Forbidden, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.model import EndpointKey, EndpointSpec
@@ -73,8 +73,9 @@ class Network:
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Its endpoints, those of all frontends, in the order of their ids."""
-        for record in delete_network.endpoints_of(self._host, self.record):
-            yield Endpoint(self._host, record)
+        for record in endpoint_records(self._host.store):
+            if record.network_id == self.id:
+                yield Endpoint(self._host, record)
 
     def walk_endpoints(self, visit: Callable[[Endpoint], bool]) -> None:
         """Call `visit` for each endpoint until it returns True, as libnetwork's WalkEndpoints does."""

@@ -16,7 +16,10 @@ from cni_cnm.cnm.packet_filter import (
     ownerless_elements,
     restore_elements,
 )
-from cni_cnm.cnm.records import READY, load_endpoint, network_records
+from cni_cnm.cnm.records import READY, damaged_networks, load_endpoint, network_records
+from cni_cnm.errors import DamagedRecord
+from cni_cnm.model import digest
+from cni_cnm.state.record_reader import note
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -40,7 +43,7 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
 
     The caller holds the lock.
     """
-    chains, declared = state.chains, state.declared
+    chains, declared, before = state.chains, state.declared, state.accepted
     if firewall_state.is_intact(host, state):
         alone = _of_live_endpoints(host, state.accepted)
     else:
@@ -50,9 +53,12 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
     policies = {record.id: record.policy for record in network_records(host.store)} | dict(more)
     if not declared and any(one.unicast_hairpin for one in policies.values()) and not hairpin_rules.declare(host):
         declared = (firewall_state.HAIRPIN_RULES,)
-    state = foreign_bridges.put_all(host, state, isolates=any(policy.isolates for policy in policies.values()))
+    unknown = [digest(name) for name in damaged_networks(host.store)]
+    isolates = bool(unknown) or any(policy.isolates for policy in policies.values())
+    state = foreign_bridges.put_all(host, state, isolates=isolates)
     accepted = {key: foreign_accepts.accept_of(key, policy) for key, policy in policies.items() if policy.bridge}
-    accepted = {**alone, **accepted}
+    kept = {key: foreign_accepts.from_json(before[key]) for key in unknown if key in before}
+    accepted = {**alone, **kept, **accepted}
     stamp, watched, obstacles = foreign_accepts.put_all(host, list(accepted.values()))
     recorded = {key: foreign_accepts.to_json(accept) for key, accept in accepted.items()}
     state = state._replace(foreign_stamp=stamp, watched=watched, accepted=recorded, obstacles=obstacles)
@@ -91,6 +97,7 @@ def put_foreign_bridges(host: Host) -> None:
         if state.epoch != host.epoch:  # the next ADD does it with everything else
             return
         isolates = any(record.policy.isolates for record in network_records(host.store))
+        isolates = isolates or bool(damaged_networks(host.store))
         found = foreign_bridges.put_all(host, state, isolates=isolates)
         if found == state:
             return
@@ -124,7 +131,7 @@ def _batches(host: Host, owners: Collection[str] | None = None) -> Iterator[list
 
 def _of_live_endpoints(host: Host, recorded: Mapping[str, Json]) -> Mapping[str, Accepted]:
     """Of the recorded accepts those of endpoints alone on their links that still exist."""
-    there = (key for key in recorded if host.store.get(ENDPOINTS, key))
+    there = (key for key in recorded if host.store.has(ENDPOINTS, key))
     return {key: foreign_accepts.from_json(recorded[key]) for key in there}
 
 
@@ -151,5 +158,9 @@ def _parts(host: Host) -> Iterator[tuple[Transaction, Sequence[EndpointRecord]]]
 
 
 def _load_ready(host: Host, endpoint_id: str) -> EndpointRecord | None:
-    record = load_endpoint(host.store, endpoint_id)
+    try:
+        record = load_endpoint(host.store, endpoint_id)
+    except DamagedRecord as error:
+        note(error)
+        return None
     return record if record and record.state == READY and record.epoch == host.epoch else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 from cni_cnm.cnm.packet_filter import firewall_state
-from cni_cnm.cnm.records import network_records
+from cni_cnm.cnm.records import damaged_networks, network_records
 from cni_cnm.firewall import INET, isolation
 from cni_cnm.kernel import link_name
 
@@ -61,7 +61,8 @@ def forget(host: Host) -> None:
     state = firewall_state.load(host)
     if not (state.bridges or state.foreign):
         return
-    if not any(record.policy.isolates for record in network_records(host.store)):
+    isolates = any(record.policy.isolates for record in network_records(host.store))
+    if not isolates and not damaged_networks(host.store):
         state = put_all(host, state, isolates=False)
     firewall_state.store(host, state._replace(bridges=()), state.chains, state.declared)
 
@@ -78,6 +79,10 @@ def find(host: Host) -> set[str]:
     stack = host.stack
     ours = {record.policy.bridge for record in network_records(host.store)}
     bridges = [link for link in stack.links(kind="bridge") if link.name not in ours]
+    if bridges and damaged_networks(host.store):  # one that this program made may be that network's
+        from cni_cnm.drivers.bridge_link import stable_mac
+
+        bridges = [link for link in bridges if link.mac != stable_mac("bridge", link.name)]
     if not bridges:
         return set()
     outward = {route.link for route in stack.routes() if not route.dst.prefixlen} | set(_ways_out(stack))

@@ -6,7 +6,7 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements
-from cni_cnm.cnm.records import endpoint_records, load_network, network_records
+from cni_cnm.cnm.records import damaged_networks, endpoint_records, load_network, network_records
 from cni_cnm.firewall import isolation, masquerade
 from cni_cnm.kernel import Transaction, merge
 from cni_cnm.state.record_reader import read
@@ -73,9 +73,9 @@ def remove_isolation(host: Host, record: NetworkRecord) -> None:
 
 
 def shares_side(host: Host, network: NetworkRecord) -> bool:
-    """True if another network has the same bridge or link group."""
+    """True if another network has the same bridge or link group, or may have it: its record is damaged."""
     others = (other for other in network_records(host.store) if other.id != network.id)
-    return any(other.policy.side == network.policy.side for other in others)
+    return any(other.policy.side == network.policy.side for other in others) or bool(damaged_networks(host.store))
 
 
 def allowed_pairs(host: Host) -> list[list[str]]:

@@ -6,9 +6,9 @@ A published port of such an element leads to no pod, and no connection reaches t
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import firewall_state
-from cni_cnm.cnm.records import network_records
 from cni_cnm.firewall import TABLES
-from cni_cnm.state.store import ENDPOINTS
+from cni_cnm.model import digest
+from cni_cnm.state.store import ENDPOINTS, NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def find(host: Host) -> set[str]:
     """Owners of elements, by the first 12 digits of their ids, that are not recorded. Writes nothing.
 
     A record is written before the first element, and elements are listed before the records: an owner that is not
-    recorded here is gone.
+    recorded here is gone. Names of records are enough: also a record that is damaged keeps its elements.
     """
     owners = {owner for owner in host.nft.owners(TABLES) if _is_id(owner)}
     recorded = {name[:_OWNER_DIGITS] for name in host.store.names(ENDPOINTS)} if owners else set()
-    recorded |= {record.id[:_OWNER_DIGITS] for record in network_records(host.store)} if owners - recorded else set()
+    recorded |= {digest(name)[:_OWNER_DIGITS] for name in host.store.names(NETWORKS)} if owners - recorded else set()
     return owners - recorded
 
 

@@ -12,6 +12,7 @@ from cni_cnm.cnm.packet_filter import (
 )
 from cni_cnm.cnm.reconcile.difference import Difference
 from cni_cnm.cnm.records import PENDING, load_endpoint, network_records
+from cni_cnm.errors import DamagedRecord
 from cni_cnm.firewall import isolation
 from cni_cnm.state.store import ENDPOINTS
 
@@ -69,7 +70,10 @@ def _put_back_pending(host: Host) -> None:
 
 
 def _is_pending(host: Host, name: str) -> bool:
-    record = load_endpoint(host.store, name)
+    try:
+        record = load_endpoint(host.store, name)
+    except DamagedRecord:
+        return False
     return record is not None and record.state == PENDING and record.epoch == host.epoch
 
 

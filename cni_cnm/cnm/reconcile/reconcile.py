@@ -8,6 +8,7 @@ from cni_cnm.cnm.reconcile import docker_endpoints, endpoints, leases, networks,
 from cni_cnm.cnm.reconcile.changed import EVERYTHING
 from cni_cnm.cnm.reconcile.difference import Outcome
 from cni_cnm.errors import CnmError
+from cni_cnm.state import record_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def reconcile(host: Host, changed: Changed = EVERYTHING) -> Iterator[Outcome]:
                     yield outcome
         except CnmError as error:
             yield Outcome(f"what differs from the records is not known: {error}", "failed")
+    for sentence in record_reader.take_notes():
+        yield Outcome(sentence, "failed")
 
 
 def _repair(host: Host, part: Part, difference: Difference) -> Outcome | None:
