@@ -303,7 +303,7 @@ def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[s
     return {field: raw[key] for key, field in zip(keys, fields, strict=True) if key in raw}
 
 
-# loading and listing; an empty record counts as none. Lists are without damaged records: those stop nobody else -----
+# loading and listing; an empty record counts as none, and lists are without damaged ones -----------------------------
 
 
 _networks: Memo[NetworkRecord] = Memo()

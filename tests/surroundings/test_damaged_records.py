@@ -53,7 +53,7 @@ def test_calls_of_others(neighbours: Side, kind: str, how: str) -> None:
     there, leases = kept(side), side.leases("net")
     assert there
     name = damage(side, kind, how)
-    side.node.run("iptables", "-t", "nat", "-N", "SOMEBODY").ok()
+    side.node.run("iptables", "-t", "nat", "-N", "OTHER").ok()
     side.node.run("iptables", "-I", "FORWARD", "-j", "RETURN").ok()  # the next ADD looks at everything
     added = side.add(OTHER, "c3").ok()
     if kind == "networks":
