@@ -15,7 +15,7 @@ from cni_cnm.registry import Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Stack
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Device,
         EndpointSpec,
         Interface,
+        IPAddress,
         IPInterface,
         Json,
         NetworkSpec,
@@ -316,8 +317,18 @@ class Driver(ABC, Generic[OptionsT]):
         """Names of the host's links that the network's subnets are on, its own link first: a bridge, a parent."""
         return ()
 
-    def change_subnets(self, options: OptionsT, old: Sequence[Subnet], new: Sequence[Subnet], host: Stack) -> None:
-        """The subnets of a network are `new` now: change what the data path has of them. On failure as before."""
+    def change_subnets(
+        self,
+        options: OptionsT,
+        old: Sequence[Subnet],
+        new: Sequence[Subnet],
+        host: Stack,
+        in_use: Container[IPAddress] = frozenset(),
+    ) -> None:
+        """The subnets of a network are `new` now: change what the data path has of them. On failure as before.
+
+        Gateways that are `in_use` stay: endpoints have their default route by them.
+        """
 
     def skips_gateways(self, options: OptionsT) -> frozenset[int]:
         """IP versions of which no gateway address is to be reserved (libnetwork's GwAllocChecker)."""

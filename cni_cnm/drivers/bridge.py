@@ -26,11 +26,11 @@ from cni_cnm.model import Device, Interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from cni_cnm.drivers import EndpointPlan, NetworkPlan, Place
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import Json, NetworkSpec, Subnet
+    from cni_cnm.model import IPAddress, Json, NetworkSpec, Subnet
 
 _REPAIR = "`cni-cnm repair` puts it right, unless another program made the bridge"
 PORTS_MAX = 1023
@@ -115,11 +115,18 @@ class BridgeDriver(Driver[BridgeOptions]):
     def subnet_links(self, options: BridgeOptions, host: Stack) -> tuple[str, ...]:
         return (options.bridge, vlans.gateway_port(options)) if options.vlan else (options.bridge,)
 
-    def change_subnets(self, options: BridgeOptions, old: Sequence[Subnet], new: Sequence[Subnet], host: Stack) -> None:
+    def change_subnets(
+        self,
+        options: BridgeOptions,
+        old: Sequence[Subnet],
+        new: Sequence[Subnet],
+        host: Stack,
+        in_use: Container[IPAddress] = frozenset(),
+    ) -> None:
         bridge = host.link(options.bridge)
         if bridge is not None and options.is_gateway:
             before, after = ([s.gateway for s in subnets if s.gateway] for subnets in (old, new))
-            gateway.change(options, bridge, before, after, host)
+            gateway.change(options, bridge, before, after, in_use, host)
 
     def delete_network(self, options: BridgeOptions, host: Stack) -> None:
         """Remove the bridge if nothing is attached. With ports it is used by another program, too."""

@@ -12,11 +12,11 @@ from cni_cnm.model import Interface, ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from cni_cnm.drivers.bridge_options import BridgeOptions
     from cni_cnm.kernel import Link, Stack
-    from cni_cnm.model import Address, IPInterface
+    from cni_cnm.model import Address, IPAddress, IPInterface
 
 
 _IP6_PRIORITY = 256
@@ -31,25 +31,29 @@ def ensure(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], 
     link = vlans.ensure_gateway_port(options, bridge, host) if options.vlan else bridge
     present = host.addresses(link.ifindex)
     missing = [address for address in wanted if address not in present]
-    if any(address.version == 6 for address in missing):
-        host_routing.prepare_ipv6(link, host)
-    for address in missing:
-        _make_room(address, present, wanted, options, link, host)
-        _add(host, link, address)
+    _add_missing(missing, present, wanted, options, link, host)
     host_routing.forward((address.version for address in wanted), host)
     return (Interface(link.name, link.mac, link.mtu),) if options.vlan else ()
 
 
 def change(
-    options: BridgeOptions, bridge: Link, old: Sequence[IPInterface], new: Sequence[IPInterface], host: Stack
+    options: BridgeOptions,
+    bridge: Link,
+    old: Sequence[IPInterface],
+    new: Sequence[IPInterface],
+    in_use: Container[IPAddress],
+    host: Stack,
 ) -> None:
-    """The network's gateways are `new` instead of `old`. On failure they are what they were."""
+    """The network's gateways are `new` instead of `old`. On failure they are what they were.
+
+    One that is `in_use` stays: endpoints have their default route by it.
+    """
     link = host.link(vlans.gateway_port(options)) if options.vlan else bridge
     if link is None:
         return
     old, new = _on_bridge(options, old), _on_bridge(options, new)
     present = host.addresses(link.ifindex)
-    kept = [address for address in present if address not in old]
+    kept = [address for address in present if address not in old and address.ip not in in_use]
     added: list[IPInterface] = []
     removed: list[IPInterface] = []
     try:
@@ -64,7 +68,9 @@ def change(
             host.add_address(link.ifindex, address)
             added.append(address)
         for address in old:
-            if address in present and address not in new and address not in removed:
+            replaced = any(one.ip == address.ip for one in new)  # by the same address with another prefix
+            unused = replaced or address.ip not in in_use
+            if unused and address in present and address not in new and address not in removed:
                 host.delete_address(link.ifindex, address)
                 removed.append(address)
     except BaseException:
@@ -119,9 +125,11 @@ def repair(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], 
     wanted = _on_bridge(options, wanted)
     careful = options._replace(force_address=False)
     link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
-    missing = _lacking(wanted, host.addresses(link.ifindex)) if link is not None else wanted
-    refuse_conflict(careful, bridge, missing, host)
-    ensure(careful, bridge, missing, host)
+    if link is None and wanted:
+        link = vlans.ensure_gateway_port(options, bridge, host)
+    if link is not None:
+        present = host.addresses(link.ifindex)
+        _add_missing(_lacking(wanted, present), present, wanted, careful, link, host)
     host_routing.forward((address.version for address in wanted), host)
     now = host.link(vlans.gateway_port(options)) if options.vlan else host.link_at(bridge.ifindex)
     for route in _lost_routes(now, wanted, host) if now is not None else ():
@@ -172,6 +180,22 @@ def _lost_routes(link: Link, wanted: Sequence[IPInterface], host: Stack) -> list
         for one in own
         if one.network not in there and one.network.prefixlen < one.max_prefixlen
     ]
+
+
+def _add_missing(
+    missing: Sequence[IPInterface],
+    present: Sequence[IPInterface],
+    wanted: Sequence[IPInterface],
+    options: BridgeOptions,
+    link: Link,
+    host: Stack,
+) -> None:
+    """`missing` are those of `wanted` that are not among the addresses that are `present`."""
+    if any(address.version == 6 for address in missing):
+        host_routing.prepare_ipv6(link, host)
+    for address in missing:
+        _make_room(address, present, wanted, options, link, host)
+        _add(host, link, address)
 
 
 def _make_room(

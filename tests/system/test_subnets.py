@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -172,6 +173,50 @@ def test_widening_under_containers(side: Side, profile: Any, narrow: str, wide: 
     for container, result in (("c1", first), ("c2", second)):
         side.check(after, result, container).ok()
         side.delete(after, container).ok()
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "destination"),
+    [("10.60.1.0/24", "10.60.0.0/16", "192.0.2.1"), ("fd00:60:0:1::/64", "fd00:60::/56", "2001:db8::1")],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_gateway_in_use_stays(side: Side, narrow: str, wide: str, destination: str) -> None:
+    """The first address of the wider subnet is another one. Containers that run still reach the host by the old one.
+
+    Twice: a later edit, of the gateway alone, is not refused because of addresses that were kept.
+    """
+    side.node.run("ip", "address", "add", destination, "dev", "lo").ok()
+    side.container("c3")
+    side.add(net(narrow)).ok()
+    side.add(net(wide), "c2").ok()
+    chosen = net(wide)
+    chosen["ipam"]["ranges"][0][0]["gateway"] = f"{ip_network(narrow)[9]}"
+    side.add(chosen, "c3").ok()
+    for container in ("c1", "c2", "c3"):
+        assert side.node.ping(destination, netns=f"/run/netns/{container}"), container
+    side.node.run(str(side.executable), "repair").ok()
+    for container in ("c1", "c2", "c3"):
+        side.delete(chosen, container).ok()
+
+
+@pytest.mark.parametrize("keys", [{}, {"bridge": "cni0", "isGateway": True, "forceAddress": True}])
+def test_every_gateway_is_on_a_bridge_that_is_made_again(side: Side, keys: dict[str, Any]) -> None:
+    """Of all ranges, whichever of them the first ADD after a reboot takes an address of."""
+    config = net(**keys)
+    config["ipam"]["ranges"] = [[{"subnet": "10.60.0.0/30"}, {"subnet": "10.61.0.0/30"}]]
+    first = side.add(config).ok().json
+    bridge = first["interfaces"][0]["name"]
+    before = side.node.addresses(bridge)
+    side.delete(config).ok()
+    side.node.run("ip", "link", "delete", bridge).ok()
+    side.add(config).ok()
+    assert side.node.addresses(bridge) == before
+    side.node.run("ip", "address", "delete", "10.60.0.1/30", "dev", bridge).ok()
+    side.add(config, "c2").ok()
+    side.node.run(str(side.executable), "repair").ok()
+    assert {"10.60.0.1/30", "10.61.0.1/30"} <= set(side.node.addresses(bridge))
+    for container in ("c1", "c2"):
+        side.delete(config, container).ok()
 
 
 def test_a_widening_that_fails_changes_nothing(side: Side) -> None:

@@ -14,7 +14,7 @@ from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import READY
 from cni_cnm.cnm.sandbox.sandbox_endpoints import join_sandbox, leave_sandbox
 from cni_cnm.drivers import Place
-from cni_cnm.errors import InvalidConfig, PortTaken
+from cni_cnm.errors import Conflict, InvalidConfig, PortTaken
 from cni_cnm.firewall import portmap
 from cni_cnm.model import Lease, stable_mac
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+    from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.cnm.rollback import Rollback
     from cni_cnm.ipam.contract import Ipam
@@ -52,23 +53,34 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
 
 
 def connect(
-    endpoint: LockedEndpoint, stack: Stack, undo: Rollback, reserve_now: Callable[[], None] | None = None
+    endpoint: LockedEndpoint,
+    stack: Stack,
+    undo: Rollback,
+    restore_gateways: Callable[[Host, str], bool],
+    reserve_now: Callable[[], None] | None = None,
 ) -> Attachment:
     """Make the device in the sandbox that the record names. `stack` is the sandbox's namespace.
 
-    `reserve_now` reserves the addresses, where that takes the device (`Ipam.needs_interface`).
+    `restore_gateways` puts the gateways of the network of that name back, False if none is missing. `reserve_now`
+    reserves the addresses, where that takes the device (`Ipam.needs_interface`).
     """
     host, record, driver = endpoint.host, endpoint.record, endpoint.driver
     role, policy = endpoint.role, endpoint.policy
     moved = role.interface == "moved"
     _require_ipv6_mtu(record)
     place = Place(stack, record.ifname, record.netns)
-    device = driver.create_endpoint(record.options, record.plan, host.stack, place)
+    try:
+        device = driver.create_endpoint(record.options, record.plan, host.stack, place)
+    except Conflict:  # with another gateway of the network, perhaps: an ADD made the bridge again and put on its own
+        if not restore_gateways(host, record.network):
+            raise
+        device = driver.create_endpoint(record.options, record.plan, host.stack, place)
     undo.push(lambda: driver.delete_endpoint(record.options, endpoint.record.plan, host.stack))
     if device.remade:
         from cni_cnm.cnm.endpoint.reattach import reattach_endpoints
 
         reattach_endpoints(host, record)
+        restore_gateways(host, record.network)
     if moved:
         undo.push(lambda: _move_back(endpoint, stack))
     if driver.needs_leave:

@@ -1,7 +1,7 @@
 """Changing a network as its configuration says now: its data path and its record, both or neither.
 
     with endpoints       its subnets may change, if they still hold every endpoint's address: the bridge gets the new
-                         gateways and loses the old ones
+                         gateways, and loses the old ones that no endpoint uses
     without endpoints    anything may change: the data path is removed and made again
 
 The caller holds the lock `network/NAME`, and has asked `network_description.update` what may change.
@@ -43,14 +43,13 @@ def edit_network(
         from cni_cnm.cnm.network import masquerade_clash
 
         masquerade_clash.refuse(host, new)
-    in_use = bool(endpoints)
     warnings: tuple[str, ...] = ()
     if {subnet.pool for subnet in before} != {subnet.pool for subnet in after}:
         with host.store.lock("pools"):
             warnings = subnet_conflicts.refuse(host, new, after, spec, replaced=old)
-            _apply(host, old, new, before, after, in_use=in_use)
+            _apply(host, old, new, before, after, endpoints)
     else:
-        _apply(host, old, new, before, after, in_use=in_use)
+        _apply(host, old, new, before, after, endpoints)
     return warnings
 
 
@@ -75,15 +74,15 @@ def _apply(
     new: NetworkRecord,
     before: Sequence[Subnet],
     after: Sequence[Subnet],
-    *,
-    in_use: bool,
+    endpoints: Sequence[EndpointRecord],
 ) -> None:
     driver = drivers.get(new.driver)
     with Rollback() as undo:
         undo.push(lambda: host.store.put(NETWORKS, old.name, old.to_json()))
-        if in_use:
-            undo.push(lambda: driver.change_subnets(old.options, after, before, host.stack))
-            driver.change_subnets(new.options, before, after, host.stack)
+        if endpoints:
+            in_use = {address.gateway for endpoint in endpoints for address in endpoint.addresses if address.gateway}
+            undo.push(lambda: driver.change_subnets(old.options, after, before, host.stack, in_use))
+            driver.change_subnets(new.options, before, after, host.stack, in_use)
         else:
             new = _make_again(host, old, new, before, after, undo)
             network_elements.remove_isolation(host, old)

@@ -138,6 +138,7 @@ class Endpoint:
             KernelError: a request to the kernel failed.
         """
         from cni_cnm.cnm.endpoint.connect_endpoint import connect
+        from cni_cnm.cnm.network.network_gateways import restore
 
         if not isinstance(sandbox, JoinedSandbox):
             raise InvalidConfig(
@@ -160,7 +161,7 @@ class Endpoint:
                     netns_inode=stack.inode(),
                     netns_cookie=stack.cookie(),
                 )
-                return connect(endpoint, stack, undo)
+                return connect(endpoint, stack, undo, restore)
 
     def leave(self) -> None:
         """Take the interface out of the sandbox. The addresses stay reserved.

@@ -6,12 +6,12 @@ addresses that the network's configuration names, and nothing else.
 
 from __future__ import annotations
 
+from cni_cnm.cnm.network import network_gateways
 from cni_cnm.cnm.network.create_network import network_subnets
 from cni_cnm.cnm.reconcile import endpoints
 from cni_cnm.cnm.reconcile.difference import Difference
 from cni_cnm.cnm.records import load_network, network_records
 from cni_cnm.drivers import NetworkPlan, drivers
-from cni_cnm.model import ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,15 +71,11 @@ def _plan(
     host: Host, record: NetworkRecord, records: Sequence[NetworkRecord], living: Sequence[EndpointRecord] | None
 ) -> NetworkPlan:
     """What the network's link needs. `living` None: as if it had endpoints, which are not known."""
-    gateways = {subnet.gateway.ip: subnet.gateway for subnet in network_subnets(host, record) if subnet.gateway}
+    gateways = network_gateways.gateways_of(host, record, living or ())
     mtus = {endpoint.device.container.mtu for endpoint in living or () if endpoint.device}
-    for address in (address for endpoint in living or () for address in endpoint.addresses):
-        if address.gateway is not None and address.gateway not in gateways:
-            # A gateway of a subnet has that one's prefix: endpoints from before it was widened have a narrower one.
-            gateways[address.gateway] = ip_interface(f"{address.gateway}/{address.interface.network.prefixlen}")
     shared = any(other.policy.bridge == record.policy.bridge for other in records if other.id != record.id)
     return NetworkPlan(
-        tuple(gateways.values()),
+        gateways,
         mtu=min(mtus, default=0),
         keeps_mtu=record.owns_data_path and not shared,
         owns_link=record.owns_data_path,

@@ -69,7 +69,7 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
 
             if not later:
                 reserve()
-            attachment = connect_endpoint.connect(endpoint, stack, undo, reserve if later else None)
+            attachment = connect_endpoint.connect(endpoint, stack, undo, _restore_gateways, reserve if later else None)
             if ensured is None:
                 return attachment
             warnings = (*ensured.warnings, *attachment.warnings)
@@ -102,6 +102,12 @@ def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Sta
 
     raise_gathered(take_down(LockedEndpoint(host, record), spec.environ).errors)
     return None
+
+
+def _restore_gateways(host: Host, name: str) -> bool:
+    from cni_cnm.cnm.network.network_gateways import restore
+
+    return restore(host, name)
 
 
 def _has_interface(record: EndpointRecord, stack: Stack) -> bool:
