@@ -142,11 +142,13 @@ def _aliases(runtime: Fields, network: str) -> tuple[str, ...]:
     """A list, as the convention has it, or podman's object: the list of each network by its name."""
     if isinstance(runtime.raw("aliases"), dict):
         by_network = runtime.mapping("aliases")
-        runtime = Fields({"aliases": by_network.get(network)}, f"{runtime.name('aliases')}.{network}: ")
-    aliases = runtime.texts("aliases")
+        runtime, key = Fields({network: by_network.get(network)}, f"{runtime.name('aliases')}."), network
+    else:
+        key = "aliases"
+    aliases = runtime.texts(key)
     for alias in aliases:
         if not 0 < len(alias.encode()) <= _ALIAS_BYTES or not alias.isprintable() or " " in alias:
-            raise InvalidConfig(f"{runtime.name('aliases')} has {shown(alias)}, which is no host name")
+            raise InvalidConfig(f"{runtime.name(key)} has {shown(alias)}, which is no host name")
     return aliases
 
 

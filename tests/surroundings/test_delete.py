@@ -143,3 +143,17 @@ def test_arguments_that_were_wrong_at_add(side: Side, args: str) -> None:
     side.container("c1")
     assert side.add(network(), args=args).json["code"] == 4
     side.delete(network(), args=args).ok()
+
+
+def test_whose_interface_is_in_the_way_of_an_add(side: Side) -> None:
+    """One of another network of ours is not called another plugin's, and neither is one whose record was lost."""
+    side.container("c1")
+    side.add(network()).ok()
+    second = network() | {"name": "second", "ipam": {"type": "host-local", "subnet": "10.201.0.0/24"}}
+    assert f"on the network {network()['name']}" in side.add(second).json["msg"]
+    side.node.run("sh", "-c", "rm /run/cni-cnm/endpoints/*").ok()
+    lost = side.add(network()).json["msg"]
+    assert "its record is missing" in lost
+    assert "DEL" in lost
+    side.delete(network()).ok()
+    side.add(network()).ok()

@@ -18,7 +18,7 @@ from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
 from cni_cnm.drivers import CHAINED, Place
 from cni_cnm.errors import Conflict, InvalidConfig, raise_gathered
-from cni_cnm.model import EndpointKey
+from cni_cnm.model import EndpointKey, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.network.ensure_network import Ensured
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.ipam.contract import Ipam
-    from cni_cnm.kernel import Stack
+    from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, NetworkSpec
 
 
@@ -47,11 +47,8 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
         repeated = _earlier_attach(host, key, spec, stack)
         if repeated is not None:
             return repeated
-        if spec.previous is None and stack.link(spec.ifname) is not None:
-            raise Conflict(
-                f"the container has an interface {spec.ifname} that is not of the network {network.name}",
-                hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
-            )
+        if spec.previous is None and (present := stack.link(spec.ifname)) is not None:
+            raise _interface_present(host, key, present)
         existing = None
         if driver.uses_existing_interface:
             existing = driver.existing_interface(
@@ -102,6 +99,26 @@ def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Sta
 
     raise_gathered(take_down(LockedEndpoint(host, record), spec.environ).errors)
     return None
+
+
+def _interface_present(host: Host, key: EndpointKey, link: Link) -> Conflict:
+    """The error for an interface of the requested name that no record of this endpoint explains: whose it is."""
+    sandbox = sandbox_of(host, key.container_id)
+    for other in members_of(host, sandbox, without=key.id) if sandbox else ():
+        if other.ifname == key.ifname:
+            return Conflict(
+                f"the container has an interface {key.ifname}, on the network {other.network}",
+                hint="use another CNI_IFNAME, or DEL it from that network first",
+            )
+    if link.mac == stable_mac(key.id):
+        return Conflict(
+            f"the container has the interface {key.ifname} of the network {key.network}, and its record is missing",
+            hint="DEL removes the interface, then ADD works",
+        )
+    return Conflict(
+        f"the container has an interface {key.ifname} that is not of the network {key.network}",
+        hint="another plugin made it; use another CNI_IFNAME, or DEL with that plugin",
+    )
 
 
 def _restore_gateways(host: Host, name: str) -> bool:
