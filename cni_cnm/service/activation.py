@@ -38,6 +38,8 @@ class Listener:
         self._path = os.path.abspath(path)
         self.lock = -1
         """Descriptor of the lock file, which no child may keep."""
+        self._inode = 0
+        """Of the file that was made for the socket."""
         descriptor = passed(environ, docker=docker)
         self.passed = descriptor is not None
         self.socket = self._listen() if descriptor is None else socket.socket(fileno=descriptor)
@@ -47,9 +49,10 @@ class Listener:
         """Stop accepting. Connections in the kernel's queue are refused; those on a socket of systemd stay queued."""
         if not self.passed:
             try:
-                os.unlink(self._path)
+                if os.lstat(self._path).st_ino == self._inode:
+                    os.unlink(self._path)
             except FileNotFoundError:
-                pass
+                pass  # its folder was removed; then another service may have made both again
         self.socket.close()
         if self.lock >= 0:
             os.close(self.lock)
@@ -78,6 +81,7 @@ class Listener:
                 listener.bind(self._path)
             finally:
                 os.umask(mask)
+            self._inode = os.lstat(self._path).st_ino
             listener.listen(_BACKLOG)
         except OSError as error:
             raise IoFailed(

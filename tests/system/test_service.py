@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -226,6 +227,22 @@ def test_a_second_service_is_refused(resident: Resident) -> None:
         timeout=20,
     )
     assert b"another service listens" in second.stderr
+    assert resident.call() == FROM_SERVICE
+
+
+def test_the_socket_of_another_service_stays(resident: Resident) -> None:
+    """The folder was removed while a service ran, so that another one could start: the first one leaves its socket."""
+    folder = resident.relay.socket.parent / "run"
+    resident.relay.socket = folder / "service.sock"
+    folder.mkdir(0o700)
+    resident.start()
+    first = resident.process
+    assert first is not None
+    shutil.rmtree(folder)
+    folder.mkdir(0o700)
+    resident.start()
+    first.terminate()
+    first.wait(timeout=20)
     assert resident.call() == FROM_SERVICE
 
 
