@@ -215,8 +215,14 @@ class Delegated:
         )
 
 
+_ANSWER_MAX = 4 << 20
+"""Bytes, as of a network configuration."""
+
+
 def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: float) -> tuple[int, bytes]:
     import subprocess
+
+    from cni_cnm.child_output import OutputTooLong, communicate
 
     for run in range(_BUSY_RUNS):
         try:
@@ -231,10 +237,15 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
             sleep(_BUSY_PAUSE_S)
     with waiting(), child:
         try:
-            output, _ = child.communicate(stdin, timeout=timeout_s)
+            output, _ = communicate(child, stdin, timeout_s, _ANSWER_MAX)
+        except OutputTooLong as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise DriverFailed(
+                f"the ipam executable {path} answered with {error} and was killed",
+                hint="a result names a few addresses; see what the executable prints to stdout",
+            ) from None
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)  # its children hold the pipe open, too
-            child.communicate()
             raise DriverFailed(
                 f"the ipam executable {path} did not end in {timeout_s:g} s and was killed", code=11
             ) from None

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from errno import EIO, ETIMEDOUT
 
+from cni_cnm.child_output import OutputTooLong
 from cni_cnm.errors import InvalidConfig, KernelError
+from cni_cnm.kernel import iptables
 from cni_cnm.kernel.iptables import PATH, TIMEOUT_S
 
 TYPE_CHECKING = False
@@ -66,20 +68,13 @@ def _run(zone: str, *arguments: str) -> CompletedProcess[str] | None:
     """None where no firewalld runs."""
     if not any(os.access(f"{folder}/firewall-cmd", os.X_OK) for folder in PATH["PATH"].split(":")):
         return None
-    from subprocess import DEVNULL, TimeoutExpired, run
+    from subprocess import CompletedProcess, TimeoutExpired
 
     command = ["firewall-cmd", f"--zone={zone}", *arguments]
     try:
-        done = run(
-            command,
-            stdin=DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=PATH,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        done = CompletedProcess(command, *iptables.execute(command))
+    except OutputTooLong as error:
+        raise KernelError(f"firewall-cmd printed {error}", EIO) from error
     except TimeoutExpired as error:
         raise KernelError(f"firewalld did not answer within {TIMEOUT_S} s", ETIMEDOUT) from error
     absent = done.returncode == _NOT_RUNNING or (done.returncode == _DBUS_ERROR and _NO_BUS in done.stderr)

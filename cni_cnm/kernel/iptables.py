@@ -5,8 +5,9 @@ Whichever backend the host's `iptables` has (legacy or nf_tables) is the one tho
 
 from __future__ import annotations
 
-from subprocess import DEVNULL, TimeoutExpired, run
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
+from cni_cnm.child_output import OutputTooLong, communicate
 from cni_cnm.errors import IoFailed
 
 TYPE_CHECKING = False
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PATH = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin", "LANG": "C"}
 TIMEOUT_S = 20
+OUTPUT_MAX = 64 << 20
+"""Bytes. A hundred thousand rules have about 12 MiB."""
 FAMILIES = ("iptables", "ip6tables")
 
 
@@ -44,16 +47,28 @@ def restore(family: str, script: str) -> bool:
 def _call(command: list[str], stdin: str | None) -> str | None:
     """What the command prints; None if it is not installed."""
     try:
-        done = run(
-            command, input=stdin, stdin=DEVNULL if stdin is None else None, capture_output=True, encoding="utf-8",
-            errors="surrogateescape", env=PATH, timeout=TIMEOUT_S, check=False,
-        )  # fmt: skip
+        code, out, err = execute(command, stdin)
     except FileNotFoundError:
         return None
+    except OutputTooLong as error:
+        raise IoFailed(f"{command[0]} printed {error}", hint="are there that many rules?") from error
     except TimeoutExpired as error:
         raise IoFailed(
             f"{command[0]} did not finish in {TIMEOUT_S} s", hint="does another program hold its lock?"
         ) from error
-    if done.returncode:
-        raise IoFailed(f"{command[0]} failed: {done.stderr.strip()}")
-    return done.stdout
+    if code:
+        raise IoFailed(f"{command[0]} failed: {err.strip()}")
+    return out
+
+
+def execute(command: list[str], stdin: str | None = None) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr. FileNotFoundError, OutputTooLong, TimeoutExpired."""
+    source = DEVNULL if stdin is None else PIPE
+    with Popen(command, stdin=source, stdout=PIPE, stderr=PIPE, env=PATH) as child:
+        try:
+            sent = (stdin or "").encode(errors="surrogateescape")
+            out, err = communicate(child, sent, TIMEOUT_S, OUTPUT_MAX)
+        except BaseException:
+            child.kill()
+            raise
+    return child.returncode, out.decode(errors="surrogateescape"), err.decode(errors="surrogateescape")
