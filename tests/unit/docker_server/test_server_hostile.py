@@ -480,6 +480,55 @@ def test_any_change_of_any_request_is_answered(tmp_path: Path, data: st.DataObje
     answer(frontend.engine, DELETE_NETWORK, json.dumps({"NetworkID": NETWORK}).encode())
 
 
+RAW = st.one_of(
+    st.sampled_from(
+        [b"1e400", b"-1e400", b"NaN", b"Infinity", b"-0", b"1" * 4000, b"9" * 5000, b"0.1e-9999", b"1e", b"01", b"+1",
+         b'"\\ud800"', b'"\\udfff\\ud800"', b'"\\u0000"', b'"\xff"', b'"\xed\xa0\x80"', b'"\xc0\xaf"', b'"\n"', b'"',
+         b"{", b"]", b"nul", b"", b"\x00", b"\xef\xbb\xbf1", b"\xff\xfe1\x00"]
+    ),
+    st.sampled_from([10, 100, 900, 5000]).map(lambda depth: b"[" * depth + b"]" * depth),
+    st.sampled_from([10, 100, 900, 5000]).map(lambda depth: b'{"Options":' * depth + b"{}" + b"}" * depth),
+    st.binary(max_size=12),
+    JSONS.map(lambda value: json.dumps(value).encode()),
+    JSONS.map(lambda value: json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")),
+)  # fmt: skip
+"""What may stand in the place of a value, JSON or not."""
+_HERE = "\x7fhere\x7f"
+
+
+@st.composite
+def raw_bodies(draw: st.DrawFn, valid: Json) -> bytes:
+    """A valid request with one value replaced by any bytes, cut off, or with its keys twice."""
+    places = sorted(paths(valid), key=str)
+    changed = replaced(valid, draw(st.sampled_from(places)), _HERE) if places else {"x": _HERE}
+    body = json.dumps(changed).encode().replace(json.dumps(_HERE).encode(), draw(RAW))
+    if draw(st.booleans()):
+        again = json.dumps(valid).encode()
+        body = b"%s,%s" % ((again[:-1], body[1:]) if draw(st.booleans()) else (body[:-1], again[1:]))
+    return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 4)) == 0 else body
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_body_of_any_call_is_answered(tmp_path: Path, data: st.DataObject) -> None:
+    """Wrong types, depths, numbers, encodings, surrogates and repeated keys, beside a network that lives."""
+    frontend = _without_socket(tmp_path)
+    for call in (CREATE_NETWORK, CREATE_ENDPOINT, JOIN):
+        assert answer(frontend.engine, call, json.dumps(VALID[call]).encode()).status == 200
+    calls = data.draw(st.lists(st.sampled_from(sorted(CALLS)), min_size=1, max_size=3))
+    for call in calls:
+        body = data.draw(raw_bodies(VALID.get(call, {})))
+        reply = answer(frontend.engine, call, body)
+        found = Answer(reply.status, json.loads(reply.body))
+        assert found.status == 200 or found.is_error(), (call, body, reply)
+        assert b"internal error" not in reply.body, (call, body, reply.body)
+        reply.body.decode("ascii")
+        assert len(reply.body) < ANSWER_MAX
+    for call in (LEAVE, DELETE_ENDPOINT, DELETE_NETWORK):
+        reply = answer(frontend.engine, call, json.dumps(VALID[call]).encode())
+        assert reply.status == 200 or call != DELETE_NETWORK or b"endpoint" in reply.body, (call, calls, reply.body)
+
+
 def _without_socket(folder: Path) -> Frontend:
     frontend = Frontend.__new__(Frontend)
     frontend._namespaces, frontend._nft = MemoryNamespaces(), MemoryNft()
