@@ -12,7 +12,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from cni_cnm.errors import AddressesExhausted, Conflict, InvalidConfig
-from cni_cnm.ipam import ranges
+from cni_cnm.ipam import ranges, special_ranges
 from cni_cnm.ipam.lease_index import SEPARATOR
 from cni_cnm.ipam.leases import DOCKER, REQUESTED, RESERVED
 from cni_cnm.model import EndpointKey
@@ -128,9 +128,7 @@ class DockerLeases:
 
     def _refuse_outside(self, address: IPAddress) -> None:
         member = self._member
-        number, first, last = int(address), int(member.subnet[0]), int(member.subnet[-1])
-        ends = (first, last) if member.version == 4 else (first,)
-        if address.version != member.version or address not in self._subnet or number in ends:
+        if address not in self._subnet or any(address == one for one, _ in special_ranges.reserved(self._subnet)):
             raise InvalidConfig(f"the address {address} cannot be a host's in the subnet {self._subnet}")
         if address == member.gateway:
             raise Conflict(f"the address {address} is the gateway of {self._subnet}")

@@ -1,6 +1,7 @@
 """Ranges of addresses and their order. An endpoint gets one address from each range set.
 
-Addresses are whole numbers here. Both ends of a range are included; its gateway is never allocated.
+Addresses are whole numbers here. Both ends of a range are included; its gateway is never allocated. A subnet of two
+addresses (RFC 3021, RFC 6164) has no address with a meaning of its own. Its gateway is the first, as Docker chooses it.
 """
 
 from __future__ import annotations
@@ -95,9 +96,13 @@ def in_order(range_set: RangeSet, last: IPAddress | None) -> Iterator[tuple[Rang
 def parse(ipam: Fields, requested: Sequence[Json] = ()) -> tuple[RangeSet, ...]:
     """The range sets of an ipam object: those of the runtime (`requested`), then `subnet`, then `ranges`.
 
-    InvalidConfig for what cannot be right: no set, host bits, ends outside the subnet, overlaps.
+    InvalidConfig for what cannot be right: no set, host bits, ends outside the subnet, overlaps. The runtime's ranges
+    have the reference host-local's limit of `refuse_point_to_point`.
     """
     named = [_range_set(f"runtimeConfig.ipRanges[{n}]", raw) for n, raw in enumerate(requested)]
+    for _, range_set in named:
+        for member in range_set:
+            refuse_point_to_point(member.key, member.subnet)
     if ipam.raw("subnet"):
         named.append(("ipam", (_range(ipam),)))
     named += [_range_set(ipam.name(f"ranges[{n}]"), raw) for n, raw in enumerate(ipam.items("ranges"))]
@@ -138,21 +143,18 @@ def _overlap(members: list[tuple[Range, int]]) -> tuple[int, int] | None:
 
 def _range(fields: Fields) -> Range:
     subnet = fields.required("subnet", validate.network)
-    longest = subnet.max_prefixlen - 2
-    if subnet.prefixlen > longest:
-        raise InvalidConfig(
-            f"{fields.name('subnet')} {subnet} is too small to allocate from", hint=f"use /{longest} or shorter"
-        )
+    _refuse_longer(fields.name("subnet"), subnet, subnet.max_prefixlen - 1)
+    reserved = int(not is_point_to_point(subnet))
     first = int(subnet.network_address)
-    last = int(subnet.broadcast_address) - (subnet.version == 4)
-    gateway = fields.address("gateway") or subnet.network_address + 1
+    last = int(subnet.broadcast_address) - (reserved if subnet.version == 4 else 0)
+    gateway = fields.address("gateway") or subnet.network_address + reserved
     if gateway.version != subnet.version:
         raise InvalidConfig(
             f"{fields.name('gateway')} is {gateway}, which is not of the IP version of its subnet {subnet}"
         )
     found = Range(
         subnet,
-        _end(fields, "rangeStart", subnet, first + 1),
+        _end(fields, "rangeStart", subnet, first + reserved),
         _end(fields, "rangeEnd", subnet, last),
         gateway,
         fields.name("subnet").removesuffix(".subnet"),
@@ -160,6 +162,21 @@ def _range(fields: Fields) -> Range:
     if found.end < found.start:
         raise InvalidConfig(f"{fields.name('rangeEnd')} is before rangeStart: {found}")
     return found
+
+
+def is_point_to_point(subnet: IPNetwork) -> bool:
+    """Whether it has two addresses: a /31 or a /127."""
+    return subnet.prefixlen == subnet.max_prefixlen - 1
+
+
+def refuse_point_to_point(key: str, subnet: IPNetwork) -> None:
+    """InvalidConfig for a subnet of two addresses, which the reference host-local refuses. `key` is for the message."""
+    _refuse_longer(f"{key}.subnet", subnet, subnet.max_prefixlen - 2)
+
+
+def _refuse_longer(key: str, subnet: IPNetwork, longest: int) -> None:
+    if subnet.prefixlen > longest:
+        raise InvalidConfig(f"{key} {subnet} is too small to allocate from", hint=f"use /{longest} or shorter")
 
 
 def _end(fields: Fields, key: str, subnet: IPNetwork, default: int) -> int:

@@ -57,7 +57,7 @@ def refuse_gateway(key: str, gateway: IPAddress, subnet: IPNetwork, *, outside: 
             f"{key} is {gateway}, which is not in the subnet {subnet}",
             hint='choose an address of the subnet, or use "profile": "reference", which accepts this',
         )
-    for address, what in _reserved(subnet):
+    for address, what in reserved(subnet):
         if gateway == address:
             raise InvalidConfig(
                 f"{key} is {gateway}, which is the {what} address of {subnet}",
@@ -65,7 +65,7 @@ def refuse_gateway(key: str, gateway: IPAddress, subnet: IPNetwork, *, outside: 
             )
 
 
-def _reserved(subnet: IPNetwork) -> Iterable[tuple[IPAddress, str]]:
+def reserved(subnet: IPNetwork) -> Iterable[tuple[IPAddress, str]]:
     """Addresses with a meaning of their own. RFC 3021: the two of a /31 have none; IPv6 has no broadcast."""
     if subnet.prefixlen < subnet.max_prefixlen - 1:
         yield subnet.network_address, "network"

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -396,6 +397,38 @@ def test_any_subnet_of_a_size(clean: DockerHost) -> None:
     assert gateway.endswith("/27")
     docker.start("one", "--net=mynet")
     assert docker.ping("one", gateway.partition("/")[0])
+
+
+def test_a_subnet_of_two_addresses(clean: DockerHost, request: pytest.FixtureRequest) -> None:
+    """RFC 3021: the bridge has the first address, one container the second. So does Docker's own driver of 29."""
+    docker = clean.dockerd
+    found = []
+    drivers = (OURS, ()) if "[29]" in request.node.name else (OURS,)
+    for subnet, driver in zip(("172.30.34.0/31", "172.30.34.2/31"), drivers, strict=False):
+        docker("network", "create", *driver, "--subnet", subnet, "mynet")
+        docker.start("one", "--net=mynet")
+        [gateway] = clean.node.addresses(f"br-{docker.inspect('network', 'mynet')['Id'][:12]}")
+        base, address = ip_network(subnet)[0], docker.address("one", "mynet")
+        found.append((int(ip_interface(gateway).ip) - int(base), int(ip_address(address)) - int(base)))
+        assert docker.ping("one", gateway.partition("/")[0])
+        assert clean.node.ping(address)
+        assert docker.try_("run", "--net=mynet", "box", "true").code
+        docker.remove(*docker("ps", "-aq").split())
+        docker("network", "rm", "mynet")
+    assert set(found) == {(0, 1)}
+
+
+def test_a_subnet_of_two_addresses_of_each_ip_version(clean: DockerHost) -> None:
+    """The gateway may be the other one. The container is reached on its port, and has its addresses again."""
+    docker = clean.dockerd
+    four = ("--subnet", "172.30.34.4/31", "--gateway", "172.30.34.5")
+    docker("network", "create", *OURS, *four, "--ipv6", "--subnet", "fd00:34::/127", "mynet")
+    docker.start("web", "--net=mynet", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
+    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+    assert docker.execute("web", "ping6", "-c1", "-W3", "fd00:34::").code == 0
+    docker("restart", "-t0", "web")
+    assert (docker.address("web", "mynet"), docker.address("web", "mynet", family=6)) == ("172.30.34.4", "fd00:34::1")
+    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
 
 
 def test_another_default_gateway_than_the_bridge(clean: DockerHost) -> None:

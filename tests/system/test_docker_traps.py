@@ -148,6 +148,62 @@ def request_pool(plugin: PluginHost, **options: str) -> str:
     return str(plugin.call("IpamDriver.RequestPool", asked)["PoolID"])
 
 
+def own_network(plugin: PluginHost, name: str) -> None:
+    data = [{"AddressSpace": "cni-cnm", "Pool": "10.88.0.0/24", "Gateway": "10.88.0.1/24"}]
+    plugin.call("NetworkDriver.CreateNetwork", {"NetworkID": name, "Options": {}, "IPv4Data": data})
+
+
+def follow(plugin: PluginHost, refusal: str) -> None:
+    """Run the command of the hint, of which Docker shows the text as it is."""
+    found = re.search(r"(?:cni-cnm |rm -rf )[^)'`\n]*", refusal)
+    assert found, refusal
+    plugin.node.run("sh", "-c", found[0].replace("cni-cnm ", f"{plugin.program} ", 1)).ok()
+
+
+def test_the_only_network_and_docker_has_lost_it(plugin: PluginHost) -> None:
+    """The service cannot know it. The hint of `network rm` removes it."""
+    network(plugin)
+    refused = plugin.node.run(str(plugin.program), "network", "rm", f"docker-{NETWORK[:12]}")
+    assert refused.code == 1
+    assert f"if `docker network ls` does not show that id: cni-cnm network rm --force docker-{NETWORK[:12]}" in (
+        refused.err
+    )
+    follow(plugin, refused.err)
+    assert not plugin.records()
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_subnet_of_a_network_that_docker_has_lost(plugin: PluginHost, given: bool) -> None:
+    """The hint of RequestPool, and with Docker's own addresses (`given`) that of CreateNetwork, makes it free."""
+    request_pool(plugin)
+    own_network(plugin, NETWORK)
+
+    def again() -> None:
+        if given:
+            network(plugin, OTHER, "10.88.0.1/24")
+        else:
+            request_pool(plugin)
+            own_network(plugin, OTHER)
+
+    with pytest.raises(AssertionError, match=f"`docker network ls` does not show {NETWORK[:12]}") as refused:
+        again()
+    follow(plugin, str(refused.value))
+    again()
+
+
+def test_a_subnet_that_docker_requested_and_has_lost(plugin: PluginHost) -> None:
+    """For a network of another driver. Its addresses are free after the hint's command, too."""
+    address = {"Address": "10.88.0.9", "Options": {}}
+    plugin.call("IpamDriver.RequestAddress", {"PoolID": request_pool(plugin), **address})
+    with pytest.raises(AssertionError, match="which Docker has requested already") as refused:
+        request_pool(plugin)
+    follow(plugin, str(refused.value))
+    name = request_pool(plugin)
+    requested = {"PoolID": name, **address, "Options": {"com.docker.network.endpoint.name": "web"}}
+    assert plugin.call("IpamDriver.RequestAddress", requested)["Address"] == "10.88.0.9/24"
+    plugin.call("IpamDriver.ReleasePool", {"PoolID": name})
+
+
 def test_the_gateway_is_the_same_answer_every_time(plugin: PluginHost) -> None:
     """For a network that pods have, whose gateway is the bridge's already, and for one to come; by number, too."""
     plugin.add("podnet", "pod", **PODNET)

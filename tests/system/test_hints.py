@@ -248,10 +248,11 @@ def test_a_special_subnet(side: Side, subnet: str, followed: str) -> None:
     side.add(net(followed)).ok()
 
 
-def test_a_subnet_that_is_too_small(side: Side) -> None:
+@pytest.mark.parametrize(("profile", "longest"), [(net, 31), (reference, 30)], ids=["cnm", "reference"])
+def test_a_subnet_that_is_too_small(side: Side, profile: Any, longest: int) -> None:
     """The prefix that the hint says."""
-    hinted(side.add(net("10.60.0.0/31")), 7, "use /30 or shorter")
-    side.add(net("10.60.0.0/30")).ok()
+    hinted(side.add(profile(f"10.60.0.0/{longest + 1}")), 7, "too small", f"use /{longest} or shorter")
+    side.add(profile(f"10.60.0.0/{longest}")).ok()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,21 @@ from tests.program import ROOT
 
 PACKAGE = ROOT / "cni_cnm"
 PAGES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
-PROGRAMS = {"ls", "ss", "ip", "fuser", "findmnt", "df", "free", "dmesg", "sysctl", "ulimit", "vlan_filtering"}
+PROGRAMS = {
+    "ls",
+    "rm",
+    "docker",
+    "ss",
+    "ip",
+    "fuser",
+    "findmnt",
+    "df",
+    "free",
+    "dmesg",
+    "sysctl",
+    "ulimit",
+    "vlan_filtering",
+}
 """Commands of the host that hints name, and an argument of `ip link`."""
 DOCKER = {"--subnet", "--gateway", "--internal", "--ipam-driver", "--ipam-opt", "--ipv6", "-d", "-o"}
 """Options of `docker network create` (docs.docker.com, CLI reference) that hints name."""

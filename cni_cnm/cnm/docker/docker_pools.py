@@ -185,14 +185,15 @@ def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> Non
         if pool.id not in except_pools and ip_network(pool.subnet).overlaps(subnet):
             raise Forbidden(
                 f"the subnet {subnet} overlaps with {pool.subnet}, which Docker has requested already",
-                hint="docker network ls; if no network has that subnet, remove "
-                f"{host.settings.state_dir}/{POOLS}/{pool.id}.json",
+                hint="`docker network inspect $(docker network ls -q)` shows Docker's subnets; if it is not there: "
+                f"`rm -rf {host.settings.state_dir}/{POOLS}/{pool.id}.json {host.settings.leases_dir}/{pool.id}`",
             )
 
 
 def _otherwise(network: NetworkRecord) -> str:
     if network.owner == DOCKER:
-        return f"or, if Docker does not have that network any more: cni-cnm network rm --force {network.name}"
+        shown = " ".join(one[:12] for one in network.docker_networks)
+        return f"or, if `docker network ls` does not show {shown}: cni-cnm network rm --force {network.name}"
     return f"or join that network: --ipam-opt cni-cnm.network={network.name} -o cni-cnm.network={network.name}"
 
 

@@ -34,8 +34,8 @@ def delete_network(host: Host, name: str, *, force: bool = False) -> Sequence[st
             shown = ", ".join(one[:12] for one in record.docker_networks)
             raise ActiveEndpoints(
                 f"the network {name} is used by Docker's network {shown}",
-                hint=f"docker network rm {record.docker_networks[0][:12]}; if Docker does not have that network, "
-                f"cni-cnm network rm --force {name}",
+                hint=f"docker network rm {record.docker_networks[0][:12]}; if `docker network ls` does not show that "
+                f"id: cni-cnm network rm --force {name}",
             )
         labels = [endpoint.label for endpoint in endpoints_of(host, record)]
         if labels:

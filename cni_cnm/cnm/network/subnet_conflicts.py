@@ -49,7 +49,8 @@ def refuse(
     """Refuse subnets that a network cannot have. Returns what overlaps all the same, a sentence each.
 
     In the reference profile a gateway outside its subnet is accepted, and another network on the same link may have the
-    subnet, too. `allow_overlap` accepts every overlap.
+    subnet, too. A subnet of two addresses is refused there, as by the reference host-local. `allow_overlap` accepts
+    every overlap.
 
     Args:
         record: the network as it is going to be recorded.
@@ -59,13 +60,17 @@ def refuse(
         replaced: the network as it is recorded. Links of its own data path, which goes, claim nothing.
 
     Raises:
-        InvalidConfig: for special addresses; the message names the key.
+        InvalidConfig: for special addresses, and a subnet too small; the message names the key.
         Conflict: for an overlap; the message names both owners.
     """
     reference = spec.options.get("profile") == "reference"
     for subnet in subnets:
         if subnet.key:
             special_ranges.refuse_subnet(f"{subnet.key}.subnet", subnet.pool)
+            if reference:
+                from cni_cnm.ipam import ranges
+
+                ranges.refuse_point_to_point(subnet.key, subnet.pool)
             if subnet.gateway is not None:
                 gateway = subnet.gateway.ip
                 special_ranges.refuse_gateway(f"{subnet.key}.gateway", gateway, subnet.pool, outside=reference)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields
-from cni_cnm.ipam import ranges
+from cni_cnm.ipam import ranges, special_ranges
 from cni_cnm.model import IPAddress, Json
 
 
@@ -32,6 +32,8 @@ def order(config: object, last: IPAddress | None = None, limit: int = 1000) -> l
         ("10.1.0.0/30", "10.1.0.1", "10.1.0.2", "10.1.0.1"),
         ("fd00::/64", "fd00::1", "fd00::ffff:ffff:ffff:ffff", "fd00::1"),
         ("fd00::/126", "fd00::1", "fd00::3", "fd00::1"),
+        ("10.1.0.2/31", "10.1.0.2", "10.1.0.3", "10.1.0.2"),
+        ("fd00::2/127", "fd00::2", "fd00::3", "fd00::2"),
     ],
 )
 def test_defaults(subnet: str, start: str, end: str, gateway: str) -> None:
@@ -48,12 +50,36 @@ def test_order_of_sets() -> None:
     assert [str(range_set[0].subnet) for range_set in sets] == ["10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"]
 
 
+@pytest.mark.parametrize("subnet", ["10.1.0.0/31", "fd00::/127"])
+def test_a_runtimes_range_of_two_addresses_is_refused(subnet: str) -> None:
+    """The runtime's ranges are the reference host-local's."""
+    with pytest.raises(InvalidConfig, match=r"runtimeConfig\.ipRanges\[0\]\[0\]\.subnet .* is too small"):
+        parse({}, ([{"subnet": subnet}],))
+
+
+@given(st.sampled_from([4, 6]), st.integers(0, 2**31 - 1), st.integers(1, 12), st.data())
+def test_a_whole_subnet(version: int, block: int, host_bits: int, data: st.DataObject) -> None:
+    """Every address that a host can have is the gateway or is allocated, once. A /31 and a /127 have two of them."""
+    base, bits = (10 << 24, 32) if version == 4 else (0xFD << 120, 128)
+    first = base + (block << host_bits) % 2**24
+    subnet = ip_network((first, bits - host_bits))
+    usable = [*subnet] if host_bits == 1 else [*subnet][1 : -1 if version == 4 else None]
+    chosen = data.draw(st.none() | st.sampled_from(usable))
+    gateway = usable[0] if chosen is None else chosen
+    ((found,),) = parse({"subnet": str(subnet), **({} if chosen is None else {"gateway": str(chosen)})})
+    order = [found.address(number) for _, number in ranges.in_order((found,), None)]
+    assert found.gateway == gateway
+    assert order == [address for address in usable if address != gateway]
+    assert found.capacity == len(order)
+    assert {*subnet} - {*usable} == {address for address, _ in special_ranges.reserved(subnet)}
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [
         ({}, "no addresses"),
-        ({"subnet": "10.1.0.0/31"}, "too small"),
-        ({"subnet": "fd00::/127"}, "too small"),
+        ({"subnet": "10.1.0.0/32"}, "too small"),
+        ({"subnet": "fd00::/128"}, "too small"),
         ({"subnet": "10.1.0.5/24"}, "host bits"),
         ({"subnet": "10.1.0.0"}, "a network in CIDR notation"),
         ({"subnet": "10.1.0.0/255.255.255.0"}, "a network in CIDR notation"),
