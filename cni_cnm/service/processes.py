@@ -15,7 +15,7 @@ import select
 import socket
 from importlib import import_module
 
-from cni_cnm.kernel import privileges
+from cni_cnm.kernel import malloc_arenas, privileges
 from cni_cnm.kernel.nftables import libnftables
 from cni_cnm.kernel.setns import own_fd
 from cni_cnm.service import lingering, reconcile_watch
@@ -81,6 +81,7 @@ class Processes:
         if self._docker is not None:
             import_module("cni_cnm.docker_server.server")
         libnftables.preload()
+        malloc_arenas.limit(2)
         reconcile_watch.take_name()
         gc.collect()
         gc.freeze()

@@ -153,7 +153,7 @@ def _options() -> argparse.Namespace:
 
 def _start_service(program: str, scratch: str) -> int:
     actions = [(os.POSIX_SPAWN_OPEN, 2, f"{scratch}/service.log", os.O_WRONLY | os.O_CREAT, 0o600)]
-    environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MALLOC_ARENA_MAX": "2"}
+    environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     pid = os.posix_spawn(program, [program, "serve"], environ, file_actions=actions)
     deadline = monotonic() + 30
     while not os.path.exists(SOCKET):

@@ -134,9 +134,12 @@ def test_systemd_understands_the_units(bundle: Path, node: Node) -> None:
     assert (done.code, said) == (0, [])
 
 
-SYSTEMCTL = """\
+SYSTEMCTL = f"""\
 #!/bin/sh
-echo "$*" >>/run/asked
+case $1 in
+list-unit-files) printf '%s enabled\\n' {PODS} {SERVICE} {DOCKERS} ;;
+*) echo "$*" >>/run/asked ;;
+esac
 """
 
 

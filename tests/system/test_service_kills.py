@@ -21,6 +21,8 @@ CONF = {
     "ipam": {"type": "host-local", "subnet": "10.88.0.0/16"},
 }  # fmt: skip
 PODS = 4
+HEAP_BYTES = 64 << 20
+"""HEAP_MAX_SIZE of glibc: where an arena begins, except the first one."""
 ROLES = 4
 """Two workers, the watch, the link deleter."""
 
@@ -124,6 +126,19 @@ def test_a_socket_is_held_by_those_alone_that_accept_from_it(served: Served) -> 
     os.kill(served.service.pid, signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers end")
     served.side.call("ADD", CONF, "c0", env={"CNI_CNM_TIMEOUT": "3"}).ok()
+
+
+def test_threads_share_memory_arenas(served: Served) -> None:
+    """glibc's default is one for each thread, each with memory that is not given back."""
+    threads = [threading.Thread(target=served.come_and_go, args=(f"c{number}", 5)) for number in range(PODS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for pid in served.children():
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
+        heaps = [one for one in maps if not int(one.split("-")[0], 16) % HEAP_BYTES and one.split()[1] == "rw-p"]
+        assert len(heaps) <= 1, heaps
 
 
 def descriptors(served: Served) -> dict[int, int]:
