@@ -35,7 +35,7 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
         host.nft,
         endpoint_elements.own(record, policy),
         network_elements.elements_of(host, network, subnets) if network else Transaction(),
-        rules=firewall_state.load(host).rules == firewall_state.RULES,
+        rules=firewall_state.has_written(host),
     )
     key = foreign_accepts.key_of(record, policy)
     missing = foreign_accepts.missing(host, key, policy)

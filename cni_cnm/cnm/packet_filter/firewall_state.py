@@ -143,6 +143,12 @@ def is_intact(host: Host, state: State) -> bool:
     )
 
 
+def has_written(host: Host) -> bool:
+    """True if this program has written its rules in this epoch. Without a state that can be read that is not known."""
+    state = load(host)
+    return state.epoch == host.epoch and state.rules == RULES
+
+
 def is_declared(state: State, declare: str) -> bool:
     """True if the kernel has the rules of a declaration. One that was not run since a flush may have lost them."""
     return _digest(declare) in state.declared

@@ -49,6 +49,21 @@ def test_what_is_remembered_is_compared(tmp_path: Path, nft: MemoryNft) -> None:
     assert not firewall_state.is_intact(host, state)
 
 
+def test_whose_rules_are_there(tmp_path: Path, nft: MemoryNft) -> None:
+    """CHECK compares rules only where this program is known to have written them: another release has fewer."""
+    host = host_of(tmp_path, nft)
+    assert not firewall_state.has_written(host)
+    firewall_state.remember(host, DECLARE)
+    assert firewall_state.has_written(host)
+    assert not firewall_state.has_written(host_of(tmp_path, nft, "next"))
+    raw = dict(host.store.get(FIREWALL, "state") or {})
+    del raw["rules"]
+    host.store.put(FIREWALL, "state", raw)
+    assert not firewall_state.has_written(host), "0.1.0"
+    Path(host.store.place(FIREWALL, "state")).write_bytes(b"{")
+    assert not firewall_state.has_written(host)
+
+
 def test_keys_on_disk_are_those_of_0_1_0(tmp_path: Path, nft: MemoryNft) -> None:
     """The stamp of other firewalls is written under `others`; 0.1.0 passes over the keys that it did not have."""
     host = host_of(tmp_path, nft)
