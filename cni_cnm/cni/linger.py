@@ -41,7 +41,7 @@ def start_if_due(environ: Mapping[str, str]) -> None:
     if not _called_before(f"{settings.run_dir}/linger"):
         return
     socket = environ.get("CNI_CNM_SOCKET") or settings_module.SERVICE_SOCKET
-    if _has_unit() or _is_served(socket) or _is_inside(environ.get("CNI_NETNS", "")):
+    if _has_unit() or _is_served(socket) or _is_inside(environ.get("CNI_NETNS", "")) or _is_apart():
         return
     child = os.fork()
     if child:
@@ -93,6 +93,20 @@ def _is_inside(netns: str) -> bool:
     except OSError:  # a DEL whose container is gone
         return False
     return (own.st_dev, own.st_ino) == (container.st_dev, container.st_ino)
+
+
+def _is_apart() -> bool:
+    """Whether the runtime is in another mount namespace: it made this one for the call, and the next is in another.
+
+    Podman without root does so. A service would keep the mounts, and answer no call.
+    """
+    from cni_cnm.kernel.process import parent_of
+
+    try:
+        own, runtime = os.stat("/proc/self/ns/mnt"), os.stat(f"/proc/{parent_of(os.getppid())}/ns/mnt")
+    except OSError:  # it is in another pid namespace
+        return False
+    return (own.st_dev, own.st_ino) != (runtime.st_dev, runtime.st_ino)
 
 
 def _detach() -> None:

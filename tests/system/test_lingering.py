@@ -124,7 +124,7 @@ def test_the_runtime_does_not_wait_for_it(host: Host) -> None:
     host.wait()
 
 
-@pytest.mark.parametrize("why", ["settings", "environment", "no socket", "a unit", "STATUS", "long ago"])
+@pytest.mark.parametrize("why", ["settings", "environment", "no socket", "a unit", "STATUS", "long ago", "mounts"])
 def test_when_none_starts(host: Host, why: str) -> None:
     environ = {}
     if why == "settings":
@@ -138,6 +138,14 @@ def test_when_none_starts(host: Host, why: str) -> None:
     if why == "STATUS":
         for _ in range(3):
             host.side.call("STATUS", {**CONF, "cniVersion": "1.1.0"}, env=LINGERS).ok()
+    elif why == "mounts":
+        environ = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1", "CNI_IFNAME": "eth0",
+                   "CNI_PATH": "/nowhere", **LINGERS}  # fmt: skip
+        stdin = json.dumps({**CONF, "type": "cni-cnm"})
+        host.node.write("/run/conf", stdin)
+        script = 'for v in ADD DEL; do CNI_COMMAND=$v unshare --mount "$0" </run/conf; done; exit $?'
+        host.node.run("sh", "-c", script, str(host.side.executable), env=environ).ok()
+        assert host.node.path("/run/cni-cnm/linger").exists()
     elif why == "long ago":
         host.call("ADD")
         past = time.time() - 60
