@@ -129,7 +129,7 @@ def test_a_socket_is_held_by_those_alone_that_accept_from_it(served: Served) -> 
 
 
 def test_threads_share_memory_arenas(served: Served) -> None:
-    """glibc's default is one for each thread, each with memory that is not given back."""
+    """glibc's default is one for each thread, each with memory that is not released."""
     threads = [threading.Thread(target=served.come_and_go, args=(f"c{number}", 5)) for number in range(PODS)]
     for thread in threads:
         thread.start()
