@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+# Keys are in alphabetical order, as they have always been: scripts compare and search this text.
+_JSON = json.JSONEncoder(sort_keys=True)
+
 _ROUTE_EXTRAS = ("mtu", "advmss", "priority", "table", "scope")
 
 
 def dump(document: Mapping[str, Json]) -> bytes:
-    return json.dumps(document).encode()
+    return _JSON.encode(document).encode()
 
 
 def refuse_unsupported(version: str, families: Sequence[int]) -> None:

@@ -119,9 +119,10 @@ def test_route_needs_an_address_of_its_family() -> None:
 
 
 def test_printed_in_one_line() -> None:
-    """The version first, no newline at the end."""
+    """Keys in alphabetical order, no newline at the end."""
     printed = result.dump(result.encode(DUAL, "1.0.0"))
-    assert printed.startswith(b'{"cniVersion": "1.0.0", "interfaces": [{"name": ')
+    assert printed.startswith(b'{"cniVersion": "1.0.0", "dns": {')
+    assert b'"interfaces": [{"mac": ' in printed
     assert b"\n" not in printed
     assert json.loads(printed) == result.encode(DUAL, "1.0.0")
 
