@@ -6,6 +6,7 @@ Of a key given twice the last value counts. null counts as absent. Keys are matc
 from __future__ import annotations
 
 import json
+from itertools import chain
 
 from cni_cnm.errors import DecodeFailed, InvalidConfig, shown
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 4 << 20
 LIMIT_DEPTH = 64
+_MANY = 64
+"""Objects, as of port mappings: from here on it is worth looking for keys that are given twice, all at once."""
 
 
 def decode(raw: bytes) -> dict[str, Json]:
@@ -25,7 +28,10 @@ def decode(raw: bytes) -> dict[str, Json]:
     if len(raw) > LIMIT_BYTES:
         raise DecodeFailed(f"the network configuration is larger than {LIMIT_BYTES >> 20} MiB")
     try:
-        document = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+        document = _plain(raw) if raw.count(b"{") > _MANY else None
+        checked = document is not None
+        if document is None:
+            document = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise DecodeFailed(f"the network configuration is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -37,7 +43,7 @@ def decode(raw: bytes) -> dict[str, Json]:
         ) from None
     if not isinstance(document, dict):
         raise DecodeFailed(f"the network configuration is {shown(document)}, it must be a JSON object")
-    if raw.count(b"{") + raw.count(b"[") > LIMIT_DEPTH:
+    if not checked and raw.count(b"{") + raw.count(b"[") > LIMIT_DEPTH:
         _check_depth(document)
     if b"\\u" in raw:
         replaced: dict[str, Json] = _without_surrogates(document)
@@ -46,6 +52,30 @@ def decode(raw: bytes) -> dict[str, Json]:
 
 
 _TOO_DEEP = f"the network configuration is nested deeper than {LIMIT_DEPTH} levels"
+
+
+def _plain(raw: bytes) -> Json:
+    """The document read without a call for each object. None where that might differ: a key is given twice.
+
+    Without backslashes each colon stands after a key or inside a text. As many are in the document that was read if
+    no key was replaced by a second one. Errors are those of `decode`, with the one for LIMIT_DEPTH.
+    """
+    if b"\\" in raw:
+        return None
+    document: Json = json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite)
+    colons, depth, level = 0, 0, [document]
+    while level:
+        if depth == LIMIT_DEPTH:
+            raise DecodeFailed(_TOO_DEEP)
+        depth += 1
+        kinds = set(map(type, level))
+        objects = [value for value in level if type(value) is dict] if dict in kinds else []
+        lists = [value for value in level if type(value) is list] if list in kinds else []
+        texts = [value for value in level if type(value) is str] if str in kinds else []
+        keys = list(chain.from_iterable(objects))
+        colons += len(keys) + "".join(keys).count(":") + "".join(texts).count(":")
+        level = list(chain.from_iterable((*map(dict.values, objects), *lists)))
+    return document if colons == raw.count(b":") else None
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

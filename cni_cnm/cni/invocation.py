@@ -66,7 +66,7 @@ class Invocation:
 
     def refuse_own_namespace(self, engine: Engine) -> None:
         """InvalidNamespace if CNI_NETNS is the namespace this program runs in: it would change the host."""
-        if not self.call.own_namespace and self._is_own(engine):
+        if not self.call.own_namespace and engine.namespaces.is_host(self.call.netns):
             raise InvalidNamespace(
                 f"CNI_NETNS {self.call.netns} is the plugin's own network namespace",
                 hint="CNI_NETNS_OVERRIDE=1 permits it",
@@ -78,13 +78,9 @@ class Invocation:
         A namespace that is missing or cannot be opened is not that one.
         """
         try:
-            return bool(self.call.netns) and not self.call.own_namespace and self._is_own(engine)
+            return bool(self.call.netns) and not self.call.own_namespace and engine.namespaces.is_host(self.call.netns)
         except CnmError:
             return False
-
-    def _is_own(self, engine: Engine) -> bool:
-        with engine.namespaces.open(self.call.netns) as target, engine.namespaces.host() as host:
-            return target.inode() == host.inode()
 
     def warn(self, found: Sequence[str]) -> None:
         """Warnings go to stderr and to the log, because runtimes discard a plugin's stderr."""

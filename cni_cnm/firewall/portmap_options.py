@@ -49,30 +49,35 @@ def _in_rows(raw: Sequence[Json]) -> list[PortMapping] | None:
     spelling = next((keys for keys in _SPELLINGS if isinstance(first, dict) and keys[0] in first), None)
     if spelling is None:
         return None
-    (host_key, container_key, protocol_key, ip_key), keys = spelling, frozenset(spelling)
-    ports: set[tuple[str, int, int]] = set()
-    for one in raw:
-        if type(one) is not dict or not one.keys() <= keys or one.get(ip_key):
-            return None
-        host, container, protocol = one.get(host_key), one.get(container_key), one.get(protocol_key, "tcp")
-        if type(host) is not int or type(container) is not int or protocol not in PROTOCOLS:
-            return None
-        if not (1 <= host <= PORT_MAX and 1 <= container <= PORT_MAX):
-            return None
-        ports.add((protocol, host, container))
+    if set(map(type, raw)) != {dict} or not frozenset().union(*raw) <= frozenset(spelling):
+        return None
+    host_key, container_key, protocol_key, ip_key = spelling
+    given = [(one.get(protocol_key, "tcp"), one.get(host_key), one.get(container_key), one.get(ip_key)) for one in raw]
+    protocols, hosts, containers, addresses = zip(*given, strict=True)
+    if set(map(type, protocols)) != {str} or {*map(type, hosts), *map(type, containers)} != {int}:
+        return None
+    if not PROTOCOLS.keys() >= set(protocols) or any(addresses):
+        return None
+    if min(*hosts, *containers) < 1 or max(*hosts, *containers) > PORT_MAX:
+        return None
+    return _rows(sorted(dict.fromkeys(zip(protocols, hosts, containers, strict=True))))
+
+
+def _rows(ports: Sequence[tuple[str, int, int]]) -> list[PortMapping]:
+    """The mappings of sorted ports: protocol, port of the host, port of the container."""
     found: list[PortMapping] = []
-    row: list[tuple[str, int, int]] = []
-    for one in sorted(ports):
-        protocol, host, container = one
-        if row and host == container and row[-1] == (protocol, host - 1, host - 1):
-            row.append(one)
+    begin, protocol, following = 0, "", 0
+    for at, one in enumerate(ports):
+        if one[2] == following and one == (protocol, following, following):
+            following += 1
             continue
-        found += _mappings_of(row)
-        row = [one]
-    return found + _mappings_of(row)
+        found += _mappings_of(ports[begin:at])
+        begin, protocol, following = at, one[0], one[1] + 1 if one[1] == one[2] else 0
+    return found + _mappings_of(ports[begin:])
 
 
-def _mappings_of(row: list[tuple[str, int, int]]) -> list[PortMapping]:
+def _mappings_of(row: Sequence[tuple[str, int, int]]) -> list[PortMapping]:
+    """Of ports in a row."""
     if len(row) < ROW_MIN:
         return [PortMapping(*one) for one in row]
     return [PortMapping(*row[0], size=len(row))]

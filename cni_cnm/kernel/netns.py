@@ -55,6 +55,18 @@ class KernelNamespaces:
         _require_network(descriptor, path)
         return KernelStack(os.dup(descriptor), path)
 
+    def is_host(self, path: str) -> bool:
+        """Whether the namespace at a path is the host's. Errors as of `open`."""
+        own = os.fstat(self._host).st_ino
+        descriptor = self._descriptors.get(path)
+        if descriptor is not None:
+            return _require_network(descriptor, path) == own
+        descriptor = open_namespace(path)
+        try:
+            return os.fstat(descriptor).st_ino == own
+        finally:
+            os.close(descriptor)
+
     def has_process(self, inode: int) -> bool:
         return any(_is_in(name, inode) for name in os.listdir("/proc") if name.isdigit())
 
@@ -85,7 +97,8 @@ def open_namespace(path: str) -> int:
     return fd
 
 
-def _require_network(fd: int, path: str) -> None:
+def _require_network(fd: int, path: str) -> int:
+    """The namespace's inode number. NamespaceGone if the descriptor is of anything but a network namespace."""
     status = os.fstat(fd)
     if status.st_dev != os.stat("/proc/self/ns/net").st_dev:  # all namespaces are files of the one nsfs
         what = "plain file" if stat.S_ISREG(status.st_mode) else "file of another kind"
@@ -95,3 +108,4 @@ def _require_network(fd: int, path: str) -> None:
         )
     if ioctl(fd, _NS_GET_NSTYPE) != CLONE_NEWNET:
         raise NamespaceGone(f"there is no network namespace at {path}: it is a namespace of another type")
+    return status.st_ino

@@ -365,6 +365,7 @@ def test_namespaces_have_identities(world: World) -> None:
     assert again.inode() == world.host.inode()
     assert len({world.host.inode(), world.container.inode(), other.inode()}) == 3
     assert again.path == ""
+    assert not world.namespaces.is_host(other.path)
     assert other.path.endswith("other")
     other.close()
     again.close()
@@ -375,3 +376,5 @@ def test_no_namespace_there(world: World, path: str) -> None:
     """An empty or missing path is NamespaceGone."""
     with pytest.raises(NamespaceGone):
         world.namespaces.open(path)
+    with pytest.raises(NamespaceGone):
+        world.namespaces.is_host(path)

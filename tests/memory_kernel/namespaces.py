@@ -34,6 +34,9 @@ class MemoryNamespaces:
             raise NamespaceGone(f"there is no network namespace at {path}: No such file or directory")
         return MemoryStack(self._machine, space, path)
 
+    def is_host(self, path: str) -> bool:
+        return self.open(path).inode() == self._host.inode
+
     def has_process(self, inode: int) -> bool:
         """Processes are not a part of this machine: `running` says where there are some."""
         return inode in self.running

@@ -21,5 +21,8 @@ class Namespaces(Protocol):
         Never creates anything; the program's own namespace is the same before, during and after.
         """
 
+    def is_host(self, path: str) -> bool:
+        """Whether the namespace at a path is the host's. Errors as of `open`; no Stack is made."""
+
     def has_process(self, inode: int) -> bool:
         """Whether a process is in the network namespace of that inode number. Reads /proc, 10 µs a process."""

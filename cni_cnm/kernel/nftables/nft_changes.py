@@ -6,9 +6,11 @@ thousand. It is still asked where tables, sets or rules are declared.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cni_cnm.kernel.netlink.nlattr import pack
 from cni_cnm.kernel.nftables import nfnetlink
-from cni_cnm.kernel.nftables.nft_elements import SetTypes, bounds, names, packed_value, types_of
+from cni_cnm.kernel.nftables.nft_elements import SetTypes, bounds, names, nested_value, packed_data, types_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +23,7 @@ _NEW_ELEMENT, _DELETE_ELEMENT = 12, 14
 """NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM."""
 _CREATE, _EXCLUSIVE = 0x400, 0x200
 _ELEMENTS, _LIST_ELEMENT = 3, 1
-_KEY, _DATA, _USERDATA, _KEY_END = 1, 2, 6, 10
-_VALUE = 1
+_KEY, _USERDATA, _KEY_END = 1, 6, 10
 _LIST_BYTES = 32 * 1024
 """Of the elements in one message. The length of an attribute has 16 bits."""
 
@@ -85,14 +86,20 @@ def _packed(element: Element, types: SetTypes, *, whole: bool) -> bytes:
     if ends is None:
         raise LookupError(element.key)
     first, last = ends
-    inside = _nested(_KEY, pack(_VALUE, first))
+    inside = nested_value(_KEY, first)
     if first != last:
-        inside += _nested(_KEY_END, pack(_VALUE, last))
+        inside += nested_value(_KEY_END, last)
     if whole and element.value:
-        inside += _nested(_DATA, packed_value(element.value, types.value))
+        inside += packed_data(element.value, types.value)
     if whole and element.comment:
-        inside += pack(_USERDATA, nfnetlink.packed_comment(element.comment))
+        inside += _userdata(element.comment)
     return _nested(_LIST_ELEMENT, inside)
+
+
+@lru_cache(16)
+def _userdata(comment: str) -> bytes:
+    """All elements of an endpoint have one comment."""
+    return pack(_USERDATA, nfnetlink.packed_comment(comment))
 
 
 def _nested(kind: int, value: bytes) -> bytes:

@@ -34,6 +34,7 @@ _VERDICT_CODE, _VERDICT_CHAIN = 1, 2
 _VERDICTS = {0: "drop", 1: "accept", -3: "jump", -4: "goto", -5: "return"}
 _CODES = {name: code for code, name in _VERDICTS.items()}
 _TYPE_BITS = 6
+_HEADERS = struct.Struct("=HHHH").pack
 
 
 class _Type(NamedTuple):
@@ -64,7 +65,7 @@ _TYPES = {
     7: _Type(4, lru_cache(64)(lambda text: inet_pton(AF_INET, text)), lambda raw: inet_ntop(AF_INET, raw)),
     8: _Type(16, lru_cache(64)(lambda text: inet_pton(AF_INET6, text)), lambda raw: inet_ntop(AF_INET6, raw)),
     9: _Type(6, lambda text: bytes.fromhex(text.replace(":", "")), lambda raw: raw.hex(":")),
-    12: _Type(1, lambda text: int(text).to_bytes(1, "big"), lambda raw: str(raw[0])),
+    12: _Type(1, lru_cache(16)(lambda text: int(text).to_bytes(1, "big")), lambda raw: str(raw[0])),
     13: _Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big"))),
     35: _Type(4, lambda text: int(text).to_bytes(4, byteorder), lambda raw: str(int.from_bytes(raw, byteorder))),
     41: _Type(16, _pack_link, _spell_link),
@@ -155,23 +156,29 @@ def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
     return data
 
 
-def packed_value(text: str, types: Sequence[_Type]) -> bytes:
-    """The value of a map's element: a verdict, or what `types` say. LookupError if it is none."""
+def packed_data(text: str, types: Sequence[_Type]) -> bytes:
+    """The data of a map's element: a verdict, or what `types` say. LookupError if it is none."""
     if types:
         words = text.split(" . ")
         if len(words) != len(types):
             raise LookupError(text)
-        return pack(_VALUE, _pack(words, types))
+        return nested_value(_DATA, _pack(words, types))
     verdict, _, chain = text.partition(" ")
-    code = _CODES[verdict].to_bytes(4, "big", signed=True)
-    return _nested(_VERDICT, pack(_VERDICT_CODE, code) + (nfnetlink.text(_VERDICT_CHAIN, chain) if chain else b""))
+    code = pack(_VERDICT_CODE, _CODES[verdict].to_bytes(4, "big", signed=True))
+    return _nested(_DATA, _nested(_VERDICT, code + (nfnetlink.text(_VERDICT_CHAIN, chain) if chain else b"")))
+
+
+def nested_value(kind: int, value: bytes) -> bytes:
+    """The attribute `kind` with the value as its only attribute: two headers at once, for thousands of elements."""
+    length, padding = len(value), -len(value) & 3
+    return _HEADERS(8 + length + padding, nfnetlink.NESTED | kind, 4 + length, _VALUE) + value + bytes(padding)
 
 
 def _question(element: Element, first: bytes, last: bytes) -> tuple[int, str, bytes]:
     family, named = names(element.table, element.set)
-    key = _nested(_KEY, pack(_VALUE, first))
+    key = nested_value(_KEY, first)
     if first != last:
-        key += _nested(_KEY_END, pack(_VALUE, last))
+        key += nested_value(_KEY_END, last)
     return _GET_ELEMENT, family, named + _nested(_ELEMENTS, _nested(1, key))
 
 

@@ -95,6 +95,10 @@ class FakeNamespaces:
         found.open += 1
         return found
 
+    def is_host(self, path: str) -> bool:
+        with self.open(path) as target, self.host() as host:
+            return bool(target.inode() == host.inode())
+
     def has_process(self, inode: int) -> bool:
         return False
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cni_cnm.cni import document
 from cni_cnm.cni.document import LIMIT_DEPTH, decode, lowered
 from cni_cnm.errors import DecodeFailed
 from cni_cnm.fields import Fields
@@ -37,6 +38,35 @@ def test_hint_for_empty_stdin() -> None:
     """Who calls by hand and forgets stdin is told."""
     with pytest.raises(DecodeFailed, match="expected on stdin"):
         decode(b"")
+
+
+MEMBERS = st.sampled_from((
+    '"a":1', '"a" : {"b":null,"b":[]}', '"x:y":"::"', '"A":":"', '"a":null', '"c":[[{"d":"e:f"}]]',
+    '"\\u003a":"\\""', '"b":1e3', '"a":NaN', '"a":1e999', '"c":' + "[" * LIMIT_DEPTH + "]" * LIMIT_DEPTH, '"a":,',
+))  # fmt: skip
+
+
+@given(st.lists(st.lists(MEMBERS, max_size=4), max_size=3), st.lists(MEMBERS))
+def test_many_objects_are_read_as_few(inner: list[list[str]], outer: list[str]) -> None:
+    """The way without a call for each object gives the same value, with its keys in the same order, or error."""
+    objects = ",".join(f"{{{','.join(one)}}}" for one in inner)
+    text = "{" + ",".join([f'"list":[{objects}]', *outer]) + "}"
+
+    def read(many: int) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(document, "_MANY", many)
+            try:
+                return repr(decode(text.encode()))
+            except DecodeFailed as error:
+                return str(error)
+
+    assert read(0) == read(1 << 20)
+
+
+def test_a_null_in_many_objects_changes_nothing() -> None:
+    """Of a key given twice the last value that is not null counts, also in a long list."""
+    one = b'{"hostPort":1,"hostPort":null}'
+    assert decode(b'{"list":[' + b",".join([one] * 100) + b"]}") == {"list": [{"hostPort": 1}] * 100}
 
 
 @given(st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))

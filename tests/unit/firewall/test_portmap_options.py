@@ -48,6 +48,34 @@ def test_rows_are_the_same_ports(given_ports: list[tuple[str, int, bool, str]]) 
     assert all(one.size == 1 or one.size >= ROW_MIN for one in parsed)
 
 
+USUAL = {"hostPort": 7, "containerPort": 7, "protocol": "tcp", "hostIP": ""}
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    (1, 7, 0, 65535, 65536, -1, True, 7.0, "7", None, "", "tcp", "TCP", "udp", "icmp", [], {}, "::2")
+)
+KEYS = st.sampled_from((*USUAL, "HostPort", "Protocol", "range", "other"))
+
+
+def _parsed(raw: list[Any]) -> object:
+    try:
+        return set(parse_mappings(raw))
+    except InvalidConfig as error:
+        return str(error)
+
+
+@given(st.lists(st.dictionaries(KEYS, VALUES, max_size=2), min_size=1, max_size=3), st.data())
+def test_many_mappings_are_read_as_few(changes: list[dict[str, Any]], data: st.DataObject) -> None:
+    """Any key with any value, among mappings that are as usual: the same values, or the same error."""
+    changed = [{**USUAL, "hostPort": 100 + at, "containerPort": 7, **change} for at, change in enumerate(changes)]
+    for one in changed:
+        for key in data.draw(st.sets(st.sampled_from(tuple(USUAL)), max_size=1)):
+            one.pop(key, None)
+    few = _parsed(changed)
+    fillers = [{**USUAL, "hostPort": 2 * port} for port in range(1000, 1000 + ROW_MIN)]
+    many = _parsed([*changed, *fillers])
+    added = {PortMapping("tcp", 2 * port, 7) for port in range(1000, 1000 + ROW_MIN)}
+    assert many == (few | added if isinstance(few, set) else few)
+
+
 def test_a_long_row_is_one_mapping() -> None:
     """However many mappings, in whatever order; with the keys of a runtime or with others it is the same."""
     raw = [{"hostPort": port, "containerPort": port, "protocol": "tcp"} for port in range(9000, 9500)]
