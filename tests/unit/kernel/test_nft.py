@@ -160,7 +160,7 @@ def test_rules_are_removed_one_by_one_if_one_of_them_is_absent() -> None:
 
 
 def test_a_listing_gives_its_elements() -> None:
-    """Comments may have every character that separates elements."""
+    """Comments may have every character that separates elements, names of links those that are no white space."""
     listing = """table inet cni_cnm {
 \tmap m {
 \t\ttype ipv4_addr : verdict
@@ -171,7 +171,7 @@ def test_a_listing_gives_its_elements() -> None:
 \tset s {
 \t\ttype ifname
 \t\telements = { "veth1" comment "pod new",
-\t\t\t     "a, b}{" comment "c",
+\t\t\t     "a,b}{" comment "c",
 \t\t\t     "star*" }
 \t}
 
@@ -184,7 +184,7 @@ def test_a_listing_gives_its_elements() -> None:
         Element(TABLE, "m", "10.0.0.5", "goto a", "a, b } : c"),
         Element(TABLE, "m", "10.0.0.6", "drop"),
         Element(TABLE, "s", '"veth1"', comment="pod new"),
-        Element(TABLE, "s", '"a, b}{"', comment="c"),
+        Element(TABLE, "s", '"a,b}{"', comment="c"),
         Element(TABLE, "s", '"star*"'),
     ]
 
