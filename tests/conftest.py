@@ -21,6 +21,7 @@ from hypothesis import settings
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.setns import CLONE_NEWNET, own_fd, setns
 from cni_cnm.kernel.stack import KernelStack
+from cni_cnm.state.record_reader import take_notes
 
 if not os.environ.get("CI"):  # there hypothesis has a profile of its own: no deadline, the same examples every time
     settings.register_profile("patient", deadline=None, max_examples=int(os.environ.get("CNI_CNM_EXAMPLES", "100")))
@@ -42,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = item.get_closest_marker("quick")
         if mark is not None and len(known) > 1 and not known >= set(mark.args):
             raise pytest.UsageError(f"{item.nodeid}: no case is called {sorted(set(mark.args) - known)}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """No test's request names the damaged records of an earlier test: they run in one thread."""
+    take_notes()
 
 
 os.environ["CNI_CNM_LINGER"] = "0"  # no test is answered by a service that another call has left behind
