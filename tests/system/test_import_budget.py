@@ -32,7 +32,7 @@ sys.exit(code)
 VERSION = {"__future__", "cni_cnm", "cni_cnm.__main__", "cni_cnm.cni", "cni_cnm.cni.versions"}
 """Answered from a table."""
 
-POD = set((ROOT / "tests/system/import_budget.txt").read_text(encoding="utf-8").split())
+POD = set((ROOT / "build/import_budget.txt").read_text(encoding="utf-8").split())
 """A bridge network with addresses of its own and masquerade."""
 
 pytestmark = pytest.mark.skipif(

@@ -44,6 +44,13 @@ class Served:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         return [int(child) for child in found if _runs(int(child))]
 
+    def listens(self, pid: int) -> bool:
+        """True if the process has the service's socket, on which relays are waited for."""
+        rows = Path(f"/proc/{pid}/net/unix").read_text(encoding="ascii").splitlines()
+        inodes = {f"socket:[{row.split()[6]}]" for row in rows if row.endswith("/service.sock")}
+        folder = Path(f"/proc/{pid}/fd")
+        return any(os.readlink(descriptor) in inodes for descriptor in folder.iterdir())
+
     def come_and_go(self, container: str, times: int) -> None:
         """ADD and DEL, each with the right answer."""
         for _ in range(times):
@@ -121,6 +128,7 @@ def test_killed_at_random_often(served: Served) -> None:
 def test_a_socket_is_held_by_those_alone_that_accept_from_it(served: Served) -> None:
     """The supervisor is killed while the watch and the deleter take their time: a call does not wait for them."""
     *workers, watch, deleter = served.children()
+    until(lambda: not any(served.listens(pid) for pid in (watch, deleter)), "both have closed the socket")
     for pid in (watch, deleter):
         os.kill(pid, signal.SIGSTOP)
     os.kill(served.service.pid, signal.SIGKILL)

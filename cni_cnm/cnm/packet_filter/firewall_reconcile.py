@@ -16,6 +16,7 @@ from cni_cnm.cnm.packet_filter import (
     ownerless_elements,
     restore_elements,
 )
+from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES
 from cni_cnm.cnm.records import READY, damaged_networks, load_endpoint, network_records
 from cni_cnm.errors import DamagedRecord
 from cni_cnm.model import digest
@@ -52,7 +53,7 @@ def repair(host: Host, state: State, more: Mapping[str, Policy]) -> State:
         ownerless_elements.remove_locked(host)
     policies = {record.id: record.policy for record in network_records(host.store)} | dict(more)
     if not declared and any(one.unicast_hairpin for one in policies.values()) and not hairpin_rules.declare(host):
-        declared = (firewall_state.HAIRPIN_RULES,)
+        declared = (HAIRPIN_RULES,)
     unknown = [digest(name) for name in damaged_networks(host.store)]
     isolates = bool(unknown) or any(policy.isolates for policy in policies.values())
     state = foreign_bridges.put_all(host, state, isolates=isolates)
@@ -82,6 +83,8 @@ def put_back_missing(host: Host, owners: Collection[str] | None = None) -> Seque
     with firewall_state.lock(host):
         if _concerns_networks(host, owners):
             found.append(restore_elements.put_back_missing(host.nft, network_elements.elements_of_all(host), ()))
+            if found[0] and HAIRPIN_RULES in firewall_state.load(host).declared:
+                hairpin_rules.declare(host)  # nothing tells whether they were removed, too
     names = list(_endpoints(host, owners))
     for start in range(0, len(names), _BATCH):
         with firewall_state.lock(host):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.errors import KernelFeatureMissing
-from cni_cnm.firewall import BRIDGE
+from cni_cnm.firewall import BRIDGE, INET
 from cni_cnm.model import IpamSpec, NetworkSpec
 from tests.memory_kernel.nft import MemoryNft
 from tests.unit.drivers.world import World
@@ -23,6 +24,16 @@ NETWORK = NetworkSpec("net", "bridge", {"profile": "cnm"}, IpamSpec("host-local"
 def test_the_rules_come_with_the_first_endpoint(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert world.attach(NETWORK).warnings == world.attach(NETWORK, "b").warnings == ()
+    assert (BRIDGE, "reflection") in world.nft.chains
+
+
+def test_they_come_back_with_what_else_is_missing(tmp_path: Path) -> None:
+    """Flushed while all elements were compared, the tables have as many rules as recorded when that has ended."""
+    world = World(tmp_path)
+    world.attach(NETWORK)
+    world.nft.delete_table(BRIDGE)
+    world.nft.delete_table(INET)
+    assert firewall_reconcile.put_back_missing(world.controller.host)
     assert (BRIDGE, "reflection") in world.nft.chains
 
 
