@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.errors import CnmError, TryAgain
+from cni_cnm.frontend.reply import as_cnm_error
 from cni_cnm.frontend.stderr import say
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ def each(names: Iterable[str], act: Callable[[str], None]) -> int:
         try:
             act(name)
         except CnmError as error:
-            say(f"cni-cnm: {error}")
-            codes.add(TryAgain.code if isinstance(error, TryAgain) else 1)
+            shown = as_cnm_error(error)
+            say(f"cni-cnm: {shown}")
+            codes.add(TryAgain.code if isinstance(shown, TryAgain) else 1)
     return min(codes, default=0)
