@@ -66,6 +66,9 @@ class Incoming:
 
     def close(self) -> None:
         self.connection.close()
+        self.close_descriptors()
+
+    def close_descriptors(self) -> None:
         while self.descriptors:
             os.close(self.descriptors.pop())
 
