@@ -83,13 +83,15 @@ def put_back_missing(host: Host, owners: Collection[str] | None = None) -> Seque
     with firewall_state.lock(host):
         if _concerns_networks(host, owners):
             found.append(restore_elements.put_back_missing(host.nft, network_elements.elements_of_all(host), ()))
-            if found[0] and HAIRPIN_RULES in firewall_state.load(host).declared:
-                hairpin_rules.declare(host)  # nothing tells whether they were removed, too
     names = list(_endpoints(host, owners))
     for start in range(0, len(names), _BATCH):
         with firewall_state.lock(host):
             records = [record for name in names[start : start + _BATCH] if (record := _load_ready(host, name))]
             found.append(restore_elements.put_back_missing(host.nft, endpoint_elements.of_endpoints(records), records))
+    if any(found):
+        with firewall_state.lock(host):
+            if HAIRPIN_RULES in firewall_state.load(host).declared:
+                hairpin_rules.declare(host)  # nothing tells whether they were removed, too
     return [phrase for phrase in found if phrase]
 
 

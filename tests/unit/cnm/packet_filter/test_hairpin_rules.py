@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cni_cnm.cnm.packet_filter import firewall_reconcile
 from cni_cnm.errors import KernelFeatureMissing
 from cni_cnm.firewall import BRIDGE, INET
@@ -14,10 +16,11 @@ from tests.unit.drivers.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from cni_cnm.kernel import Transaction
 
+GUARDED = NetworkSpec(
+    "net", "bridge", {"profile": "cnm", "macspoofchk": True}, IpamSpec("host-local", {"subnet": "10.1.0.0/24"})
+)
 NETWORK = NetworkSpec("net", "bridge", {"profile": "cnm"}, IpamSpec("host-local", {"subnet": "10.1.0.0/24"}))
 
 
@@ -27,12 +30,13 @@ def test_the_rules_come_with_the_first_endpoint(tmp_path: Path) -> None:
     assert (BRIDGE, "reflection") in world.nft.chains
 
 
-def test_they_come_back_with_what_else_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tables", [(BRIDGE, INET), (BRIDGE,)], ids=" and ".join)
+def test_they_come_back_with_what_else_is_missing(tmp_path: Path, tables: tuple[str, ...]) -> None:
     """Flushed while all elements were compared, the tables have as many rules as recorded when that has ended."""
     world = World(tmp_path)
-    world.attach(NETWORK)
-    world.nft.delete_table(BRIDGE)
-    world.nft.delete_table(INET)
+    world.attach(GUARDED)
+    world.nft.chains -= {place for place in world.nft.chains if place[0] in tables}
+    world.nft.counts = {place: count for place, count in world.nft.counts.items() if place[0] not in tables}
     assert firewall_reconcile.put_back_missing(world.controller.host)
     assert (BRIDGE, "reflection") in world.nft.chains
 
