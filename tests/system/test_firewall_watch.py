@@ -39,6 +39,7 @@ UNSEEN = [
     "nft flush set inet cni_cnm allowed",
     "nft flush set bridge cni_cnm senders",
     "nft flush chain inet cni_cnm published",
+    "nft flush chain bridge cni_cnm reflection",
 ]
 """What a look at tables and base chains does not show."""
 BACKENDS = ["nft", "legacy"]

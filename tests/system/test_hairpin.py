@@ -219,9 +219,17 @@ def test_duplicate_address_detection(side: Side) -> None:
 
 
 def test_the_rules_come_back(side: Side) -> None:
-    """Once for all pods, and again after another program has flushed all rules."""
+    """With the next ADD after another program has flushed all rules; with a repair after it has deleted these alone."""
+
+    def listed() -> str:
+        return side.node.run("nft", "list", "chain", "bridge", "cni_cnm", "reflection").ok().out
+
     side.add(cnm()).ok()
-    listed = side.node.run("nft", "list", "chain", "bridge", "cni_cnm", "reflection").ok().out
+    before = listed()
     side.node.run("nft", "flush", "ruleset").ok()
     side.add(cnm(), "c2").ok()
-    assert side.node.run("nft", "list", "chain", "bridge", "cni_cnm", "reflection").ok().out == listed
+    assert listed() == before
+    side.node.run("nft", "flush chain bridge cni_cnm reflection; delete chain bridge cni_cnm reflection").ok()
+    assert "reflection" in side.node.run(str(side.executable), "repair").ok().out
+    assert listed() == before
+    assert side.node.run(str(side.executable), "repair").ok().out == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts, foreign_bridges
-from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES
+from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES, NO_HAIRPIN_RULES
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tupl
     state = ensure(host, key, policy)
     _put(host, record, endpoint_elements.with_network(record, policy), state)
     warnings: tuple[str, ...] = ()
-    if policy.unicast_hairpin and HAIRPIN_RULES not in state.declared:
+    if policy.unicast_hairpin and not {HAIRPIN_RULES, NO_HAIRPIN_RULES}.intersection(state.declared):
         from cni_cnm.cnm.packet_filter import hairpin_rules
 
         warnings = hairpin_rules.declare_once(host)

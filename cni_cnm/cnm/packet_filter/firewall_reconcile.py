@@ -17,8 +17,11 @@ from cni_cnm.cnm.packet_filter import (
     restore_elements,
 )
 from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES
+from cni_cnm.cnm.packet_filter.restore_elements import Missing
 from cni_cnm.cnm.records import READY, damaged_networks, load_endpoint, network_records
 from cni_cnm.errors import DamagedRecord
+from cni_cnm.firewall import reflection
+from cni_cnm.kernel import Transaction
 from cni_cnm.model import digest
 from cni_cnm.state.record_reader import note
 from cni_cnm.state.store import ENDPOINTS
@@ -29,10 +32,8 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.packet_filter.firewall_state import State
-    from cni_cnm.cnm.packet_filter.restore_elements import Missing
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.firewall import Accepted, Policy
-    from cni_cnm.kernel import Transaction
     from cni_cnm.model import Json
 
 _BATCH = 500
@@ -75,6 +76,8 @@ def find_missing(host: Host, owners: Collection[str] | None = None) -> Iterator[
         yield restore_elements.find_missing(host.nft, network_elements.elements_of_all(host))
     for records in _batches(host, owners):
         yield restore_elements.find_missing(host.nft, endpoint_elements.of_endpoints(records))
+    if owners is None:
+        yield _missing_hairpin_rules(host)
 
 
 def put_back_missing(host: Host, owners: Collection[str] | None = None) -> Sequence[str]:
@@ -88,10 +91,12 @@ def put_back_missing(host: Host, owners: Collection[str] | None = None) -> Seque
         with firewall_state.lock(host):
             records = [record for name in names[start : start + _BATCH] if (record := _load_ready(host, name))]
             found.append(restore_elements.put_back_missing(host.nft, endpoint_elements.of_endpoints(records), records))
-    if any(found):
+    if owners is None:
         with firewall_state.lock(host):
-            if HAIRPIN_RULES in firewall_state.load(host).declared:
-                hairpin_rules.declare(host)  # nothing tells whether they were removed, too
+            missing = _missing_hairpin_rules(host)
+            if missing.sentence:
+                restore_elements.put_back(host.nft, missing.transaction, ())
+            found.append(missing.sentence)
     return [phrase for phrase in found if phrase]
 
 
@@ -112,6 +117,14 @@ def put_foreign_bridges(host: Host) -> None:
         if any(record.policy.bridge in found.foreign for record in network_records(host.store)):
             found = foreign_bridges.put_all(host, found, isolates=isolates)
             firewall_state.store(host, found, found.chains, found.declared)
+
+
+def _missing_hairpin_rules(host: Host) -> Missing:
+    """Of those that were written. They belong to no owner: only what removes chains or rules removes them."""
+    if HAIRPIN_RULES not in firewall_state.load(host).declared:
+        return Missing()
+    rules = restore_elements.missing_rules(host.nft, reflection.DECLARE)
+    return Missing(Transaction(reflection.DECLARE), tuple(rules))
 
 
 def _concerns_networks(host: Host, owners: Collection[str] | None) -> bool:

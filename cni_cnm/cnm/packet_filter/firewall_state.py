@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 RULES = 1
 """Raised when a chain gets other rules than the release before gave it: the next look then writes all of them anew."""
-HAIRPIN_RULES = "reflection"
-"""In the place of a digest in `State.declared`: hairpin_rules.py has written its rules."""
+HAIRPIN_RULES, NO_HAIRPIN_RULES = "reflection", "no reflection"
+"""In the place of a digest in `State.declared`: hairpin_rules.py has written its rules, or the kernel refused them."""
 _STATE = "state"
 
 

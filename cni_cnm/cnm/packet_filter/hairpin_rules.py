@@ -1,7 +1,7 @@
 """The rules of bridge ports with hairpin (firewall/reflection.py): they have no elements, and are declared once.
 
-They are not compared at every ADD, as other chains are: without them broadcasts are reflected, and nothing else. What
-deletes all of our tables takes them along, and they come back with the others.
+They are not compared at every ADD, as other chains are: without them broadcasts are reflected, and nothing else. An ADD
+writes them again with all tables. If they alone were removed, the service or `cni-cnm repair` does.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def declare(host: Host) -> str:
 def declare_once(host: Host) -> tuple[str, ...]:
     """Write the rules and record that. Returns a warning, once, if this kernel cannot have them."""
     reason = declare(host)
+    mark = firewall_state.NO_HAIRPIN_RULES if reason else firewall_state.HAIRPIN_RULES
     with firewall_state.lock(host):
         known = firewall_state.load(host)
-        firewall_state.store(host, known, known.chains, (*known.declared, firewall_state.HAIRPIN_RULES))
+        firewall_state.store(host, known, known.chains, (*known.declared, mark))
     if not reason:
         return ()
     return (f"bridge ports get their own broadcasts back, because of hairpinMode and because {reason}",)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cni_cnm.cnm.packet_filter import firewall_reconcile
+from cni_cnm.cnm.reconcile.changed import Changed
+from cni_cnm.cnm.reconcile.reconcile import compare, reconcile
 from cni_cnm.errors import KernelFeatureMissing
 from cni_cnm.firewall import BRIDGE, INET
+from cni_cnm.kernel.contract.changes import FilterChange
 from cni_cnm.model import IpamSpec, NetworkSpec
 from tests.memory_kernel.nft import MemoryNft
 from tests.unit.drivers.world import World
@@ -41,6 +44,23 @@ def test_they_come_back_with_what_else_is_missing(tmp_path: Path, tables: tuple[
     assert (BRIDGE, "reflection") in world.nft.chains
 
 
+def test_they_come_back_when_nothing_else_is_missing(tmp_path: Path) -> None:
+    """Of a network with no other rules for bridges no element and no recorded table tells of it."""
+    world = World(tmp_path)
+    world.attach(NETWORK)
+    written = {place: count for place, count in world.nft.counts.items() if place[0] == BRIDGE}
+    world.nft.delete_table(BRIDGE)
+    removed = Changed(packet_filter=FilterChange(rules=True, broken=True))
+    [found] = compare(world.engine, removed)
+    assert found.sentence == (
+        f"the packet filter: 2 of 2 rules are missing from reflected in {BRIDGE}, "
+        f"1 of 1 rules are missing from reflection in {BRIDGE}"
+    )
+    assert [one.result for one in reconcile(world.engine, removed)] == ["repaired"]
+    assert {place: count for place, count in world.nft.counts.items() if place[0] == BRIDGE} == written
+    assert list(reconcile(world.engine, removed)) == []
+
+
 def test_a_kernel_without_nftables_for_bridges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first endpoint has a warning, the next has none, and no table is made."""
     real = MemoryNft.commit
@@ -59,4 +79,5 @@ def test_a_kernel_without_nftables_for_bridges(tmp_path: Path, monkeypatch: pyte
     assert "no nf_tables for bridges" in warning
     assert world.attach(NETWORK, "b").warnings == ()
     assert (BRIDGE, "reflection") not in world.nft.chains
+    assert list(compare(world.engine)) == []
     world.check(NETWORK, "b")
