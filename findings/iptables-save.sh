@@ -15,8 +15,8 @@
 # a rule that is there exits with 3. So what such a program has added, it cannot take back.
 #
 # Needs root, iptables 1.8.9 and nft 1.0.6, as Debian 12 has them. Where another iptables is installed, Debian's package
-# is fetched into a temporary folder. Everything happens in a network namespace of its
-# own. The script prints what it sees, and fails if one of the statements above is not true any more.
+# is fetched into a temporary folder. Everything happens in a network namespace of its own. The script prints what it
+# sees, and fails if one of the statements above is not true any more.
 #
 #   findings/iptables-save.sh
 set -eu
