@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import NoneType
+
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.fields import Fields, objects
 from cni_cnm.model import PortmapOptions, PortMapping
@@ -18,12 +20,12 @@ ROW_MIN = 16
 """Before a range is published, all single ports of the host are listed: a few more elements take less time."""
 
 
-def parse_mappings(raw: Sequence[Json]) -> tuple[PortMapping, ...]:
+def parse_mappings(raw: Json) -> tuple[PortMapping, ...]:
     """`[{hostPort, containerPort, protocol, hostIP?, range?}]`; equal ones are one. InvalidConfig where two overlap.
 
     ROW_MIN ports and more in a row that keep their numbers become one mapping.
     """
-    listed = _in_rows(raw) if len(raw) >= ROW_MIN else None
+    listed = _in_rows(raw) if isinstance(raw, list) and len(raw) >= ROW_MIN else None
     mappings = tuple(listed or dict.fromkeys(map(_mapping, objects(raw, "portMappings"))))
     last: dict[tuple[str, str], PortMapping] = {}
     # sorted by port, a mapping can overlap only the one before
@@ -45,18 +47,17 @@ def _in_rows(raw: Sequence[Json]) -> list[PortMapping] | None:
 
     Plain is one with a whole number for each port, a protocol in lower case and no address.
     """
-    first = raw[0] if isinstance(raw, list) else None
-    spelling = next((keys for keys in _SPELLINGS if isinstance(first, dict) and keys[0] in first), None)
-    if spelling is None:
+    if set(map(type, raw)) != {dict}:
         return None
-    if set(map(type, raw)) != {dict} or not frozenset().union(*raw) <= frozenset(spelling):
+    spelling = next((keys for keys in _SPELLINGS if keys[0] in raw[0]), None)
+    if spelling is None or not frozenset().union(*raw) <= frozenset(spelling):
         return None
     host_key, container_key, protocol_key, ip_key = spelling
     given = [(one.get(protocol_key, "tcp"), one.get(host_key), one.get(container_key), one.get(ip_key)) for one in raw]
     protocols, hosts, containers, addresses = zip(*given, strict=True)
     if set(map(type, protocols)) != {str} or {*map(type, hosts), *map(type, containers)} != {int}:
         return None
-    if not PROTOCOLS.keys() >= set(protocols) or any(addresses):
+    if not PROTOCOLS.keys() >= set(protocols) or {*map(type, addresses)} - {str, NoneType} or any(addresses):
         return None
     if min(*hosts, *containers) < 1 or max(*hosts, *containers) > PORT_MAX:
         return None

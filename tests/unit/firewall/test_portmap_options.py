@@ -98,12 +98,24 @@ def test_a_long_row_is_one_mapping() -> None:
         ({"hostIP": "localhost"}, "it must be an IP address"),
         ({"hostIP": "::1"}, "::1"),
         ({"hostIP": "224.0.0.1"}, "multicast"),
+        ({"hostIP": []}, "hostIP is a list"),
+        ({"hostIP": False}, "hostIP is false"),
+        ({"protocol": 0}, "protocol is 0"),
     ],
 )
-def test_refused_mappings(wrong: dict[str, Any], reason: str) -> None:
-    """A wrong value is refused with its name before anything is touched."""
+@pytest.mark.parametrize("others", [0, ROW_MIN])
+def test_refused_mappings(wrong: dict[str, Any], reason: str, others: int) -> None:
+    """A wrong value is refused with its name before anything is touched, alone and among many others."""
+    many = [{"hostPort": 2 * port, "containerPort": 7} for port in range(1000, 1000 + others)]
     with pytest.raises(InvalidConfig, match=reason):
-        parse_mappings([{"hostPort": 80, "containerPort": 80, **wrong}])
+        parse_mappings([{"hostPort": 80, "containerPort": 80, **wrong}, *many])
+
+
+@pytest.mark.parametrize("given", [5, True, 1.5, "80:80", {"hostPort": 80}, {str(port): {} for port in range(ROW_MIN)}])
+def test_mappings_that_are_no_list(given: Any) -> None:
+    """The value comes from a runtime as it is: of any type it is refused by name."""
+    with pytest.raises(InvalidConfig, match=r"portMappings is .*, it must be a list"):
+        parse_mappings(given)
 
 
 def test_overlap_within_one_request() -> None:
