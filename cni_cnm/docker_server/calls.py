@@ -64,7 +64,7 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
         return _failed(400, f"{call}: the request is nested too deeply", named)
     except Exception as error:  # noqa: BLE001 - Docker waits for an answer without a limit, also in case of a defect
         return _failed(500, f"{call}: {as_cnm_error(error)}", named)
-    return _reply(200, body, "; ".join((f"{named} ok", *take_notes())))
+    return _reply(200, body, f"{named} ok")
 
 
 def _named(call: str, raw: Json) -> str:
@@ -81,4 +81,5 @@ def _failed(status: int, message: str, named: str) -> Reply:
 
 
 def _reply(status: int, body: Json, summary: str) -> Reply:
-    return Reply(status, json.dumps(body).encode(), summary)
+    """The log line also names the damaged records that the call has left out."""
+    return Reply(status, json.dumps(body).encode(), "; ".join((summary, *take_notes())))

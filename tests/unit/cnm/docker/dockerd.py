@@ -82,14 +82,17 @@ class Dockerd:
         return str(self.answer(name, **body)["Err"])
 
     def answer(self, name: str, **body: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.reply(name, **body).body)
+        return found
+
+    def reply(self, name: str, **body: Any) -> calls.Reply:
         @contextmanager
         def engine() -> Iterator[Controller]:
             host = memory_host(self.folder, self.namespaces, self.nft, epoch=self.epoch)
             host.held_ports = self.held
             yield Controller(host)
 
-        found: dict[str, Any] = json.loads(calls.answer(engine, name, json.dumps(body).encode()).body)
-        return found
+        return calls.answer(engine, name, json.dumps(body).encode())
 
     # networks and endpoints -------------------------------------------------------
 
