@@ -7,6 +7,8 @@ others    need a configuration that is valid in everything that is read of it
 
 from __future__ import annotations
 
+import sys
+
 from cni_cnm.cni import environ as environment
 from cni_cnm.cni import request, versions
 from cni_cnm.cni.document import decode
@@ -68,10 +70,9 @@ def _failed(error: CnmError, version: str, invocation: Invocation | None, *, tra
 
 
 def _left_out() -> list[str]:
-    """Damaged records that did not stop this call. Imported here: not every call reads records."""
-    from cni_cnm.state.record_reader import take_notes
-
-    return take_notes()
+    """Damaged records that did not stop this call. A call that has read no record has not loaded their reader."""
+    reader = sys.modules.get("cni_cnm.state.record_reader")
+    return [*reader.take_notes()] if reader is not None else []
 
 
 def _trace(environ: Mapping[str, str]) -> str:
