@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from cni_cnm.errors import KernelError, KernelFeatureMissing, NamespaceGone
 from cni_cnm.kernel import UNICAST_HAIRPIN_GROUP, Port, Vlan
 from tests.contract.conftest import World
+from tests.waiting import until
 
 MAC, PEER_MAC = "02:00:00:00:00:02", "02:00:00:00:00:03"
 
@@ -260,9 +260,7 @@ def test_port_state(world: World) -> None:
     world.host.set_link(near.ifindex, up=True)
     assert world.host.port_state("veth0") == "disabled"
     world.container.set_link(far.ifindex, up=True)
-    deadline = time.monotonic() + 5
-    while world.host.port_state("veth0") != "forwarding":  # before Linux 6.8 the kernel takes a moment
-        assert time.monotonic() < deadline
+    until(lambda: world.host.port_state("veth0") == "forwarding", "it forwards")  # before Linux 6.8 this takes a moment
     assert world.host.port_state("br0") is world.host.port_state("nowhere") is None
 
 

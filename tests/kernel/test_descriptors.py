@@ -6,7 +6,6 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -18,6 +17,7 @@ from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, Port
 from cni_cnm.settings import Settings
 from cni_cnm.wiring import open_controller
 from tests.conftest import remove_namespace
+from tests.waiting import until
 
 SUBNET = {"subnet": "10.77.0.0/24"}
 OTHER_SUBNET = {"subnet": "10.78.0.0/24"}
@@ -160,7 +160,4 @@ def test_the_namespace_ends_with_its_container(controller: Controller, make_netn
     port = endpoint.record.device.host[-1].name if endpoint.record.device else ""
     assert controller.host.stack.link(port) is not None
     remove_namespace(path)
-    deadline = monotonic() + 20
-    while controller.host.stack.link(port) is not None and monotonic() < deadline:  # the kernel's work queue ends it
-        sleep(0.01)
-    assert controller.host.stack.link(port) is None
+    until(lambda: controller.host.stack.link(port) is None, "the kernel's work queue ends it")

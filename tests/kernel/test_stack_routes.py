@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 
@@ -14,6 +13,7 @@ from cni_cnm.kernel import Link, RouteEntry
 from cni_cnm.kernel.contract.route import completed
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.stack import KernelStack
+from tests.waiting import until
 
 V4, V6 = ip_interface("10.0.0.2/8"), ip_interface("fd00::2/16")
 KERNEL = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,17 +108,12 @@ def test_any_address_comes_back(routed: tuple[KernelStack, Link], address: objec
 def test_duplicate_address_detection_runs_when_asked(routed: tuple[KernelStack, Link]) -> None:
     """An IPv6 address with `dad` is tentative for a while; without, it never is."""
     container, link = routed
-    deadline = time.monotonic() + 10
-    while container.tentative(link.ifindex):  # the link-local one
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not container.tentative(link.ifindex), "the link-local one is usable")
     container.add_address(link.ifindex, ip_interface("fd00::3/64"))
     assert not container.tentative(link.ifindex)
     container.add_address(link.ifindex, ip_interface("fd00::4/64"), dad=True)
     assert container.tentative(link.ifindex)
-    while container.tentative(link.ifindex):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not container.tentative(link.ifindex), "the detection ends")
 
 
 def test_ipv4_addresses_have_a_broadcast_address(routed: tuple[KernelStack, Link]) -> None:

@@ -15,6 +15,7 @@ from tests.program import ROOT
 from tests.system.containerd import IMAGE, Containerd
 from tests.system.cri import Cri, CriError
 from tests.system.node import Node
+from tests.waiting import until
 
 STATE = ("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes", "/var/lib/cni", "/run/netns")
 
@@ -171,10 +172,7 @@ def test_the_runtime_is_ready_with_our_configuration(containerd: Containerd) -> 
     assert not containerd.cri.network_ready()[0]
     configure(containerd)
     containerd.node.path("/etc/cni/net.d/10-podnet.conflist").unlink()
-    end = time.monotonic() + 10
-    while containerd.cri.network_ready()[0]:
-        assert time.monotonic() < end, "still ready without a configuration"
-        time.sleep(0.05)
+    until(lambda: not containerd.cri.network_ready()[0], "it is not ready without a configuration")
 
 
 def test_signals_to_the_runtime_leave_pods_alone(containerd: Containerd) -> None:

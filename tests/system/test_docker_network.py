@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.system.docker_host import OURS, PLUGIN_SOCKET, DockerHost, docker_host
 from tests.system.dockerd import EVERY_RELEASE
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +49,6 @@ def reaches(host: DockerHost, container: str, url: str) -> bool:
 def from_host(host: DockerHost, url: str) -> bool:
     done = host.node.run("busybox", "wget", "-O-", url)
     return done.code == 0 or "404" in done.err
-
-
-def until(holds: Any, limit: float = 30) -> bool:
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_containers_reach_each_other_and_the_gateway_by_one_interface(clean: DockerHost) -> None:
@@ -108,7 +100,7 @@ def test_published_ports_are_reached_and_reported(clean: DockerHost) -> None:
     docker("network", "create", *OURS, "--subnet", "172.30.3.0/24", "mynet")
     docker.start("web", "--net=mynet", "-p", "8080:80", "-p", "81", command=("httpd", "-f", "-p", "80"))
     docker.start("other", "--net=mynet")
-    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+    until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
     assert reaches(clean, "other", "http://172.30.3.1:8080/")
     assert reaches(clean, "web", "http://172.30.3.1:8080/")
     network = docker.inspect("network", "mynet")["Id"]
@@ -133,7 +125,7 @@ def test_all_exposed_ports_are_published_on_free_ones(clean: DockerHost) -> None
     info = clean.call("NetworkDriver.EndpointOperInfo", {"NetworkID": network, "EndpointID": endpoint})["Value"]
     ports = {(port["Proto"], port["Port"]): port["HostPort"] for port in info["com.docker.network.portmap"]}
     assert set(ports) == {(6, 80), (17, 53)}
-    assert until(lambda: from_host(clean, f"http://127.0.0.1:{ports[6, 80]}/"))
+    until(lambda: from_host(clean, f"http://127.0.0.1:{ports[6, 80]}/"), "the published port answers")
     shown = docker("port", "web")
     assert not shown or str(ports[6, 80]) in shown
 
@@ -158,7 +150,7 @@ def test_a_port_that_a_process_of_the_host_holds_is_refused(clean: DockerHost) -
     docker("network", "create", *OURS, "--subnet", "172.30.4.0/24", "mynet")
     holder = clean.popen("busybox", "nc", "-ll", "-p", "9090", "-e", "cat")
     try:
-        assert until(lambda: clean.node.run("ss", "-Hltn", "sport = :9090").out.strip())
+        until(lambda: clean.node.run("ss", "-Hltn", "sport = :9090").out.strip(), "a process listens")
         assert "9090/tcp is in use" in docker.refused("run", "-d", "--net=mynet", "-p", "9090:80", "box")
     finally:
         holder.kill()
@@ -195,7 +187,7 @@ def test_an_internal_network_has_no_way_out(clean: DockerHost) -> None:
     assert not clean.node.ip("route", "show", "default", netns=netns)
     assert docker.ping("one", "two")
     docker.start("web", "--net=mynet", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
-    assert until(lambda: reaches(clean, "one", f"http://{docker.address('web', 'mynet')}/"))
+    until(lambda: reaches(clean, "one", f"http://{docker.address('web', 'mynet')}/"), "the neighbour answers")
     assert not from_host(clean, "http://127.0.0.1:8080/")
     assert not clean.node.run("nft", "list", "map", "inet", "cni_cnm", "ports4").out.count("8080")
 
@@ -363,7 +355,7 @@ def test_a_published_port_is_held(clean: DockerHost) -> None:
         return clean.node.run(sys.executable, "-c", code, *options).code == 0
 
     for _ in range(2):
-        assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+        until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
         assert not bound("1", "8080")
         assert not bound("2", "5353")
         assert bound("2", "8080")
@@ -385,9 +377,9 @@ def test_a_port_stays_with_a_container_that_is_connected_to_another_network(clea
     docker.start("web", "--net=middle", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
     for network in ("zone", "another"):
         docker("network", "connect", network, "web")
-        assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+        until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
         docker("network", "disconnect", network, "web")
-        assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+        until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
 
 
 def test_any_subnet_of_a_size(clean: DockerHost) -> None:
@@ -424,11 +416,11 @@ def test_a_subnet_of_two_addresses_of_each_ip_version(clean: DockerHost) -> None
     four = ("--subnet", "172.30.34.4/31", "--gateway", "172.30.34.5")
     docker("network", "create", *OURS, *four, "--ipv6", "--subnet", "fd00:34::/127", "mynet")
     docker.start("web", "--net=mynet", "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
-    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+    until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
     assert docker.execute("web", "ping6", "-c1", "-W3", "fd00:34::").code == 0
     docker("restart", "-t0", "web")
     assert (docker.address("web", "mynet"), docker.address("web", "mynet", family=6)) == ("172.30.34.4", "fd00:34::1")
-    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+    until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
 
 
 def test_another_default_gateway_than_the_bridge(clean: DockerHost) -> None:
@@ -464,7 +456,7 @@ def test_a_container_without_ipv6_on_a_network_with_it(clean: DockerHost, reques
         "--net=mynet", "--sysctl=net.ipv6.conf.all.disable_ipv6=1",
     )  # fmt: skip
     docker.start("web", *off, "-p", "8080:80", command=("httpd", "-f", "-p", "80"))
-    assert until(lambda: from_host(clean, "http://127.0.0.1:8080/"))
+    until(lambda: from_host(clean, "http://127.0.0.1:8080/"), "the published port answers")
 
 
 def test_ipv6_where_new_links_have_none(clean: DockerHost) -> None:
@@ -501,7 +493,7 @@ def test_a_project_up_and_down_three_times(clean: DockerHost) -> None:
             connected = [pool.submit(docker, "network", "connect", "back", f"web{n}") for n in range(3)]
             assert not any(one.result() for one in connected)
             for number in (8089, 8090, 8091, 8092):
-                assert until(lambda number=number: from_host(clean, f"http://127.0.0.1:{number}/"))
+                until(partial(from_host, clean, f"http://127.0.0.1:{number}/"), "the published port answers")
             assert docker.ping("web1", "172.30.32.10")
             removed = [pool.submit(docker, "rm", "-f", name) for name in services]
             assert all(one.result() for one in removed)

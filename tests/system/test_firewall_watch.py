@@ -84,13 +84,6 @@ def comes_back(side: Side, before: list[str]) -> None:
     assert now == before
 
 
-def becomes(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert true()
-
-
 def run(side: Side, command: str) -> str:
     return side.node.run(*command.split()).ok().out
 
@@ -353,10 +346,10 @@ def test_saved_rules_do_not_bring_the_dead_back(side: Side, reloaded: str) -> No
     if reloaded == "by a service":
         with serving(side):
             loaded()
-            becomes(only_the_living)
+            until(only_the_living, "only the living ones have elements")
             assert published(side)
             side.node.run("nft", "-f", "-", stdin=saved_rules).ok()
-            becomes(only_the_living)
+            until(only_the_living, "only the living ones have elements")
     else:
         loaded()
         assert not published(side)

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.program import LAUNCHER, ROOT
 from tests.system.node import Done, Node
+from tests.waiting import until
 
 CONF: dict[str, Any] = {
     "cniVersion": "1.0.0", "name": "podnet", "type": "cni-cnm", "bridge": "br0", "isGateway": True, "ipMasq": True,
@@ -40,11 +40,7 @@ class Served:
             self.service = subprocess.Popen(
                 self.node.command(str(self.program), "serve", "--trace", "--workers", "1"), stderr=log
             )
-        deadline = time.monotonic() + 20
-        while b"answering" not in self.log.read_bytes():
-            assert self.service.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: b"answering" in self.log.read_bytes(), "the service answers", said=self.log.read_text)
 
     def pids(self) -> dict[str, int]:
         """Of the service's processes, as the node sees them, in the order in which they were started."""

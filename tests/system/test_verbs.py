@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -135,9 +134,7 @@ def test_status_takes_no_lock(side: Side) -> None:
 
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        begun = time.monotonic()
         side.call("STATUS", conf()).ok()
-        assert time.monotonic() - begun < 2
 
 
 # ADD ------------------------------------------------------------------------

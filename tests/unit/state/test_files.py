@@ -15,6 +15,7 @@ import pytest
 from cni_cnm.errors import IoFailed, TryAgain
 from cni_cnm.state.files import FileStore
 from cni_cnm.state.store import ENDPOINTS, NETWORKS
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -101,15 +102,19 @@ def test_a_killed_holder_lets_go(store: FileStore) -> None:
         store.lock("a").__enter__()
         while True:
             time.sleep(1)
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+
+    def held() -> bool:
         try:
             with store.lock("a", timeout_s=0.01):
-                pass
+                return False
         except TryAgain:
-            break
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+            return True
+
+    try:
+        until(held, "the other process holds it")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     with store.lock("a", timeout_s=1):
         pass
 
