@@ -89,10 +89,9 @@ def _is_served(socket: str) -> bool:
 def _is_inside(netns: str) -> bool:
     """Whether this process is in the container's network namespace."""
     try:
-        own, container = os.stat("/proc/self/ns/net"), os.stat(netns)
+        return os.path.samefile("/proc/self/ns/net", netns)
     except OSError:  # a DEL whose container is gone
         return False
-    return (own.st_dev, own.st_ino) == (container.st_dev, container.st_ino)
 
 
 def _is_apart() -> bool:
@@ -103,10 +102,9 @@ def _is_apart() -> bool:
     from cni_cnm.kernel.process import parent_of
 
     try:
-        own, runtime = os.stat("/proc/self/ns/mnt"), os.stat(f"/proc/{parent_of(os.getppid())}/ns/mnt")
+        return not os.path.samefile("/proc/self/ns/mnt", f"/proc/{parent_of(os.getppid())}/ns/mnt")
     except OSError:  # it is in another pid namespace
         return False
-    return (own.st_dev, own.st_ino) != (runtime.st_dev, runtime.st_ino)
 
 
 def _detach() -> None:
