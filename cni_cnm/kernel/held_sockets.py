@@ -8,18 +8,16 @@ Published ports are redirected before a packet reaches a socket, so these get no
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import socket
-import struct
 
+from cni_cnm.kernel import socket_filter
 from cni_cnm.kernel.sock_diag import listeners
 from cni_cnm.model import ip_address
 from cni_cnm.named_tuple import NamedTuple
 
-_SO_ATTACH_FILTER = 26
-_DROP_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)
-"""One instruction of the classic language of bpf(4): return 0 bytes."""
+_DROP_ALL = ((0x06, 0, 0, 0),)
+"""One instruction: return 0 bytes."""
 _TYPES = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -74,10 +72,7 @@ def _bound(place: Place, *, reuse: bool) -> socket.socket:
         if reuse and place.protocol == "tcp":
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if place.protocol == "udp":
-            code = ctypes.create_string_buffer(_DROP_ALL)
-            made.setsockopt(
-                socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_DROP_ALL) // 8, ctypes.addressof(code))
-            )
+            socket_filter.attach(made, _DROP_ALL)
         made.bind((place.address, place.port))
     except BaseException:
         made.close()

@@ -11,11 +11,11 @@ of bpf(4)) leaves out
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 import sys
 
+from cni_cnm.kernel import socket_filter
 from cni_cnm.kernel.contract.changes import NO_LINKS, LinkChange
 from cni_cnm.kernel.netlink import nlattr
 from cni_cnm.kernel.netlink.header import RTM_DELLINK, RTM_NEWLINK, messages
@@ -23,7 +23,6 @@ from cni_cnm.kernel.netlink.notifications import Notifications
 
 _GROUPS = (1, 5, 7, 9, 11)
 """RTNLGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
-_SO_ATTACH_FILTER = 26
 _NEW_ADDRESS, _DELETE_ADDRESS, _NEW_ROUTE, _DELETE_ROUTE = 20, 21, 24, 25
 _TYPE, _FAMILY, _ROUTE_LENGTH, _ROUTE_TABLE, _ADDRESS_SCOPE = 4, 16, 17, 20, 19
 """Offsets in a message: struct nlmsghdr, then ifinfomsg, rtmsg or ifaddrmsg."""
@@ -48,10 +47,7 @@ class BridgeMonitor(Notifications):
 
     def __init__(self) -> None:
         super().__init__(socket.NETLINK_ROUTE, *_GROUPS)
-        program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _program())
-        code = ctypes.create_string_buffer(program)
-        described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        socket_filter.attach(self._socket, _program())
 
     def take(self) -> LinkChange:
         """What changed since the last call; `NO_LINKS` if nothing did."""
