@@ -99,6 +99,7 @@ class Handler:
         except BaseException:
             namespaces.close()
             raise
+        namespaces.close_containers()
         ended = perf_counter()
 
         def after() -> None:

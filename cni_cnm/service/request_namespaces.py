@@ -1,4 +1,4 @@
-"""The namespaces of one request: what it opens is closed with it."""
+"""The namespaces of one request: what it opens is closed with it, the container's before the answer is sent."""
 
 from __future__ import annotations
 
@@ -20,20 +20,27 @@ class RequestNamespaces(KernelNamespaces):
     ) -> None:
         self._open_host = host
         self._steps = steps
-        self._opened: list[KernelStack] = []
+        self._hosts: list[KernelStack] = []
+        self._containers: list[KernelStack] = []
         super().__init__(own, descriptors)
 
     def host(self) -> KernelStack:
-        return self._keep(self._open_host())
+        return self._keep(self._open_host(), self._hosts)
 
     def open(self, path: str) -> KernelStack:
-        return self._keep(super().open(path))
+        return self._keep(super().open(path), self._containers)
+
+    def close_containers(self) -> None:
+        """A runtime that has the answer may unmount the namespace, which an open descriptor makes busy."""
+        while self._containers:
+            self._containers.pop().close()
 
     def close(self) -> None:
-        while self._opened:
-            self._opened.pop().close()
+        self.close_containers()
+        while self._hosts:
+            self._hosts.pop().close()
         super().close()
 
-    def _keep(self, stack: KernelStack) -> KernelStack:
-        self._opened.append(stack)
+    def _keep(self, stack: KernelStack, opened: list[KernelStack]) -> KernelStack:
+        opened.append(stack)
         return self._steps.watch(stack) if self._steps else stack

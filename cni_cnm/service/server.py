@@ -142,7 +142,7 @@ class Server:
             waiting.use(_Place(self._places, connection))
             answer = self._answer(Call(request, tuple(incoming.descriptors), incoming.pid))
             answered = perf_counter()
-            incoming.close_descriptors()  # with the answer the runtime may unmount the namespace
+            incoming.close_descriptors()  # as RequestNamespaces.close_containers
             _send(connection, encode_reply(answer.code, answer.out, answer.err))
             sent = perf_counter()
             if self._trace:

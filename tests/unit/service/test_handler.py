@@ -146,6 +146,18 @@ def test_everything_a_request_opens_is_closed(
     handler._kept.socket.close()
 
 
+@pytest.mark.parametrize("trace", [False, True])
+def test_a_containers_namespace_is_closed_before_the_answer(
+    lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace, *, trace: bool
+) -> None:
+    """Also what the engine has left open. A runtime that unmounts the namespace would find it busy."""
+    opened: list[KernelStack] = []
+    engine.run = lambda controller: opened.append(controller.namespaces.open("/nowhere"))
+    answer = Handler(trace=trace)(call(own, own, CNI_NETNS="/nowhere"))
+    assert [stack.fd for stack in opened] == [-1]
+    answer.after()
+
+
 def test_settings_are_read_again_when_their_file_changes(
     lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +195,7 @@ def test_a_traced_request_tells_its_steps(
 
     engine.run = run
     names = [name for name, _ in serve(Handler(trace=True), call(own)).steps]
-    assert names == ["parse", "engine", "link(2)", "record-names"]
+    assert names == ["parse", "engine", "link(2)", "record-names", "close"]
     assert [name for name, _ in serve(Handler(), call(own)).steps] == ["parse", "engine"]
 
 
