@@ -16,6 +16,7 @@ import pytest
 from tests.program import form
 from tests.system.daemon import Daemon
 from tests.system.node import Node
+from tests.waiting import until
 
 REFERENCE = Path(os.environ.get("CNI_CNM_REFERENCE", "/usr/lib/cni"))
 SYSCTLS = ("arp_notify", "rp_filter", "forwarding", "proxy_arp", "route_localnet")
@@ -93,6 +94,14 @@ class Side:
         return self.call("CHECK", {**config, "prevResult": previous}, container, **more)
 
     # what is there -----------------------------------------------------------
+
+    def log_lines(self, path: str, number: int) -> list[str]:
+        """The lines of the requests' log. A service answers first and writes the line then, so they are waited for."""
+        log = self.node.path(path)
+        until(lambda: log.exists() and log.read_text().count("\n") >= number, f"{number} lines in {path}")
+        lines = log.read_text().splitlines()
+        assert len(lines) == number
+        return lines
 
     def sysctl(self, key: str, netns: str = "") -> str:
         done = self.node.run("cat", f"/proc/sys/{key}", netns=netns)

@@ -20,15 +20,6 @@ def configure(nouns: Any) -> None:
     parser.set_defaults(verb=serve)
 
 
-def main(argv: list[str]) -> int:
-    """The verb by itself; `argv` is what follows `serve`."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="cni-cnm serve", description=__doc__)
-    _add_arguments(parser)
-    return serve(parser.parse_args(argv))
-
-
 def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.activation import DOCKER_SOCKET_PATH, Listener, notify, passed
     from cni_cnm.service.processes import Processes
@@ -89,7 +80,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=0,
         metavar="S",
-        help="end after S seconds without calls; calls start a service so by themselves, see the setting linger",
+        help="end after S seconds without calls, as a service that calls have started (the setting `linger`)",
     )
     parser.add_argument("--trace", action="store_true", help="one line a request on stderr, with the time of each step")
 

@@ -15,7 +15,6 @@ from cni_cnm.cnm.records import network_records
 from cni_cnm.docker_server.docker_api import DockerApi
 from cni_cnm.docker_server.port_holder import PortHolder
 from cni_cnm.errors import CnmError
-from cni_cnm.frontend.one_line import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class DockerWatch:
             unused.release_addresses(host),
         ):
             for sentence in part:
-                self._say(one_line(f"docker: {sentence}"))
+                self._say(f"docker: {sentence}")
         if isinstance(host.held_ports, PortHolder):  # another process may have removed an endpoint
             host.held_ports.compare(host)
 
@@ -76,8 +75,8 @@ class DockerWatch:
                 with self._engine() as controller:
                     self.look(controller)
             except CnmError as error:
-                self._say(one_line(f"docker: what was removed meanwhile is not known: {error}"))
+                self._say(f"docker: what was removed meanwhile is not known: {error}")
             except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
-                self._say(one_line(f"docker: what was removed meanwhile is not known: {type(error).__name__}: {error}"))
+                self._say(f"docker: what was removed meanwhile is not known: {type(error).__name__}: {error}")
             if poll.poll(INTERVAL_S * 1000):
                 return

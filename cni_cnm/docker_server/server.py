@@ -60,9 +60,7 @@ class Server:
     Beside it a DockerWatch looks for what no call says.
     """
 
-    def __init__(
-        self, listener: socket.socket, engine: Engine, note: Callable[[str, float], None] | None = None
-    ) -> None:
+    def __init__(self, listener: socket.socket, engine: Engine, note: Note | None = None) -> None:
         self._listener = listener
         self._engine = engine
         self._say = note or _to_stderr

@@ -59,19 +59,16 @@ class Listener:
             self.lock = -1
 
     def _listen(self) -> socket.socket:
-        folder = os.path.dirname(self._path)
+        lock = f"{self._path.removesuffix('.sock')}.lock"
         try:
-            make_folder(folder, 0o700)
-            self.lock = os.open(
-                f"{self._path.removesuffix('.sock')}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            make_folder(os.path.dirname(self._path), 0o700)
+            self.lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(self.lock)
                 raise Conflict(
-                    f"another service listens on {self._path}",
-                    hint="systemctl status cni-cnm.service shows it",
+                    f"another service listens on {self._path}", hint=f"`fuser -v {lock}` shows the process"
                 ) from None
             if os.path.lexists(self._path):
                 self._remove_old()

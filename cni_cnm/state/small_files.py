@@ -1,7 +1,7 @@
 """One small file: read at once, and replaced at once. System calls are few: open() makes nine for a read.
 
 No file is opened through a symbolic link, and none is waited for: a pipe in the place of a file is an error.
-Files are made with mode 0600 and folders with the mode given, whatever the process's umask grants.
+Files are made with mode 0600 and folders with the mode given: the process's umask adds nothing to it.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ def logged(side: Side) -> None:
     side.node.write("/etc/cni-cnm/config.toml", f'log = "{LOG}"\n')
 
 
-def last_line(side: Side) -> str:
-    return side.node.path(LOG).read_text().splitlines()[-1]
+def only_line(side: Side) -> str:
+    """Of the one call that was made."""
+    [line] = side.log_lines(LOG, 1)
+    return line
 
 
 @pytest.fixture
@@ -46,8 +48,8 @@ def test_a_route_with_host_bits(side: Side, dst: str, meant: str, kind: str) -> 
     assert meant in [route["dst"] for route in answer.json["routes"]]
     family = "-6" if ":" in dst else "-4"
     assert meant in [route["dst"] for route in side.node.ip(family, "route", "show", netns="/run/netns/c1")]
-    assert dst in last_line(side)
-    assert meant in last_line(side)
+    assert dst in only_line(side)
+    assert meant in only_line(side)
 
 
 def test_a_subnet_with_host_bits_is_refused(side: Side) -> None:
@@ -112,15 +114,15 @@ IN_IPAM = {
 def test_unknown_keys_stand_in_the_log_line(side: Side, ipam: dict[str, Any], names: tuple[str, ...]) -> None:
     """Runtimes discard a plugin's stderr. The line names each key with where it stands."""
     side.add({**network(), **MISSPELLED, "ipam": ipam}).ok()
-    line = last_line(side)
+    line = only_line(side)
     assert [name for name in (*NAMES, *names) if name not in line] == []
 
 
 def test_a_note_about_an_unused_key_stands_in_the_log_line(side: Side) -> None:
     """ipMasqBackend, firewall.backend."""
     side.add(network(ipMasqBackend="iptables", firewall={"backend": "iptables"})).ok()
-    assert "ipMasqBackend" in last_line(side)
-    assert "firewall.backend" in last_line(side)
+    assert "ipMasqBackend" in only_line(side)
+    assert "firewall.backend" in only_line(side)
 
 
 def test_a_call_without_anything_to_say_has_a_short_line(side: Side) -> None:
@@ -132,7 +134,7 @@ def test_a_call_without_anything_to_say_has_a_short_line(side: Side) -> None:
         "runtimeConfig": {"cgroupPath": "/x"},
     }
     side.add(network(**keys)).ok()
-    assert "unknown" not in last_line(side)
+    assert "unknown" not in only_line(side)
 
 
 # options --------------------------------------------------------------------

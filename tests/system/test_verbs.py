@@ -9,7 +9,6 @@ import pytest
 
 from tests.program import form
 from tests.side import REFERENCE, Side
-from tests.waiting import until
 
 
 def conf(**keys: Any) -> dict[str, Any]:
@@ -311,22 +310,13 @@ def test_delegated_ipam(side: Side) -> None:
     assert "10.90.9.2" not in side.leases("net")
 
 
-def _log_lines(side: Side, number: int) -> list[str]:
-    """The lines of the log. A service answers first and writes the line then, so they are waited for."""
-    log = side.node.path("/run/cni.log")
-    until(lambda: log.read_text().count("\n") >= number, f"{number} lines", said=log.read_text)
-    lines = log.read_text().splitlines()
-    assert len(lines) == number
-    return lines
-
-
 def test_log_line(side: Side) -> None:
     """One line a request, in the file the settings name: verb, network, container, result, time."""
     side.node.write("/etc/cni-cnm/config.toml", 'log = "/run/cni.log"\n')
     side.add(conf()).ok()
     side.add(conf())
     side.delete(conf()).ok()
-    lines = _log_lines(side, 3)
+    lines = side.log_lines("/run/cni.log", 3)
     assert "ADD net c1/eth0 10.90.0.2/24" in lines[0]
     assert "failed, code 104" in lines[1]
     assert "DEL net c1/eth0" in lines[2]
@@ -350,7 +340,7 @@ def test_the_first_add_of_a_network_logs_its_profile(side: Side, config: dict[st
     side.node.write("/etc/cni-cnm/config.toml", 'log = "/run/cni.log"\n')
     side.add(config).ok()
     side.add(config, "c2").ok()
-    first, second = _log_lines(side, 2)
+    first, second = side.log_lines("/run/cni.log", 2)
     assert f"; the network is made {sentence}" in first
     assert "profile" not in second
 
