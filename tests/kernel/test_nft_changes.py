@@ -27,6 +27,7 @@ add map {TABLE} verdicts6 {{ type ipv6_addr : verdict; }}
 add set {TABLE} links {{ type ifname . ether_addr; }}
 add set {TABLE} groups {{ type ifname . devgroup; }}
 add set {TABLE} outside {{ type ipv4_addr . ipv4_addr; flags interval; }}
+add set {TABLE} outside6 {{ type ipv6_addr . ipv6_addr; flags interval; }}
 add map {TABLE} ranges {{ type inet_proto . inet_service : ipv4_addr; flags interval; }}
 add map {TABLE} ports {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
 add map {TABLE} ports6 {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
@@ -69,6 +70,9 @@ RANGES = [
     Element(TABLE, "ranges", "17 . 53-60", "10.0.0.3", "0123456789ab two"),
     Element(TABLE, "outside", "10.0.0.0/24 . 192.0.2.0/24", "", "0123456789ab three"),
     Element(TABLE, "outside", "10.0.0.0/24 . 198.51.100.7", "", "0123456789ab four"),
+    Element(TABLE, "outside6", "fd00::/64 . 2001:db8::/32", "", "0123456789ab five"),
+    Element(TABLE, "outside6", "fd00::/64 . ::ffff:0:0/96", "", "0123456789ab six"),
+    Element(TABLE, "outside6", "fd00:0:0:1::/65 . 2001:db8::7", "", "0123456789ab seven"),
 ]
 
 
