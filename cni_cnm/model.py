@@ -49,9 +49,12 @@ def digest(*parts: str) -> str:
     return str(sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest())
 
 
-def stable_mac(endpoint_id: str) -> str:
-    """Locally administered, and the same for an endpoint that is made again: neighbours' ARP entries stay right."""
-    octets = bytearray(bytes.fromhex(digest("mac", endpoint_id)[:12]))
+def stable_mac(*parts: str) -> str:
+    """A locally administered unicast address for what the parts name, as an endpoint by its id.
+
+    It is the same when that is made again: neighbours' ARP entries stay right.
+    """
+    octets = bytearray(bytes.fromhex(digest("mac", *parts)[:12]))
     octets[0] = octets[0] & 0xFC | 0x02
     return octets.hex(":")
 

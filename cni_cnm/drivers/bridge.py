@@ -22,7 +22,7 @@ from cni_cnm.drivers.bridge_options import KEYS, REFERENCE_KEYS, BridgeOptions, 
 from cni_cnm.errors import CheckFailed, Conflict, DriverFailed, InvalidConfig, KernelError, NotReady
 from cni_cnm.firewall import Policy
 from cni_cnm.kernel import UNICAST_HAIRPIN_GROUP, Port
-from cni_cnm.model import Device, Interface
+from cni_cnm.model import Device, Interface, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class BridgeDriver(Driver[BridgeOptions]):
     def owns_data_path(self, options: BridgeOptions, host: Stack) -> bool:
         """One with the MAC that is derived for it was made here."""
         there = host.link(options.bridge)
-        return there is None or there.mac == bridges.stable_mac("bridge", options.bridge)
+        return there is None or there.mac == stable_mac("bridge", options.bridge)
 
     def create_network(self, options: BridgeOptions, subnets: Sequence[Subnet], host: Stack) -> None:
         there = host.link(options.bridge)
@@ -140,7 +140,7 @@ class BridgeDriver(Driver[BridgeOptions]):
         bridges.shield_ipv6(options, bridge, host)
         extra = gateway.ensure(options, bridge, gateway.of(plan.addresses), host) if options.is_gateway else ()
         mtu = options.mtu or (bridge.mtu if options.profile == "cnm" else 0)
-        mac = bridges.stable_mac("host", plan.id)
+        mac = stable_mac("host", plan.id)
         try:
             made = host.add_veth(
                 plan.host_ifname,

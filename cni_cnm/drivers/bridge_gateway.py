@@ -48,7 +48,7 @@ def change(
 
     One that is `in_use` stays: endpoints have their default route by it.
     """
-    link = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    link = _link(options, bridge, host)
     if link is None:
         return
     old, new = _on_bridge(options, old), _on_bridge(options, new)
@@ -83,7 +83,7 @@ def change(
 
 def refuse_conflict(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
     """Conflict for what `ensure` would not replace. Changes nothing."""
-    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    link = _link(options, bridge, host)
     if link is None or options.force_address:
         return
     wanted = _on_bridge(options, wanted)
@@ -95,7 +95,7 @@ def refuse_conflict(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInt
 
 def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> None:
     wanted = _on_bridge(options, wanted)
-    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    link = _link(options, bridge, host)
     if link is None:
         raise CheckFailed(f"the gateway's link {vlans.gateway_port(options)} is missing")
     for address in _lacking(wanted, host.addresses(link.ifindex)):
@@ -108,7 +108,7 @@ def check(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], h
 def compare(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], host: Stack) -> list[str]:
     """What is missing of the gateways, a phrase each. Changes nothing."""
     wanted = _on_bridge(options, wanted)
-    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    link = _link(options, bridge, host)
     if link is None:
         return [f"{vlans.gateway_port(options)} does not exist"]
     present = host.addresses(link.ifindex)
@@ -124,7 +124,7 @@ def repair(options: BridgeOptions, bridge: Link, wanted: Sequence[IPInterface], 
     """Put it right. Conflict for an address of another program that is in the way, whatever `forceAddress` says."""
     wanted = _on_bridge(options, wanted)
     careful = options._replace(force_address=False)
-    link: Link | None = host.link(vlans.gateway_port(options)) if options.vlan else bridge
+    link = _link(options, bridge, host)
     if link is None and wanted:
         link = vlans.ensure_gateway_port(options, bridge, host)
     if link is not None:
@@ -143,6 +143,11 @@ def of(addresses: Sequence[Address]) -> list[IPInterface]:
         for address in addresses
         if address.gateway is not None
     ]
+
+
+def _link(options: BridgeOptions, bridge: Link, host: Stack) -> Link | None:
+    """The link that has the gateways: the bridge, or with `vlan` a port of it, which may be absent."""
+    return host.link(vlans.gateway_port(options)) if options.vlan else bridge
 
 
 def _on_bridge(options: BridgeOptions, gateways: Sequence[IPInterface]) -> Sequence[IPInterface]:

@@ -12,7 +12,7 @@ import errno
 from cni_cnm.drivers import bridge_vlan as vlans
 from cni_cnm.drivers.host_routing import uplink_mtu
 from cni_cnm.errors import Conflict, DriverFailed, InvalidConfig, KernelError
-from cni_cnm.model import IPV6_MTU, digest
+from cni_cnm.model import IPV6_MTU, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def require(options: BridgeOptions, host: Stack) -> Link | None:
 
 def ensure(options: BridgeOptions, versions: Collection[int], host: Stack) -> tuple[Link, bool]:
     """The bridge, up, and whether this call made it.
-
 
     InvalidConfig if its MTU is too small for one of the IP `versions`.
     """
@@ -86,13 +85,6 @@ def expected_mtu(options: BridgeOptions, bridge: Link, plan: NetworkPlan, host: 
         mtu = uplink_mtu(host)
     too_small = mtu < IPV6_MTU and any(address.version == 6 for address in plan.gateways)
     return bridge.mtu if not mtu or too_small or not plan.keeps_mtu else mtu
-
-
-def stable_mac(*parts: str) -> str:
-    """A locally administered unicast address for what the parts name, always the same."""
-    octets = bytearray(bytes.fromhex(digest("mac", *parts)[:12]))
-    octets[0] = octets[0] & 0xFC | 0x02
-    return octets.hex(":")
 
 
 def find(host: Stack, name: str) -> Link:

@@ -188,10 +188,6 @@ def add_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Tr
     )
 
 
-def remove_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
-    return Transaction(remove=add_endpoint(endpoint_id, label, host_ifname, mac).put)
-
-
 def _elements(side: Side) -> tuple[Element, Element, Element]:
     """Of a network: that it is one, that it is internal, that it reaches itself."""
     kind = ("groups", "internal_groups") if isinstance(side, int) else ("networks", "internal")

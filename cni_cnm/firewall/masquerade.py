@@ -49,11 +49,6 @@ def add(endpoint_id: str, label: str, addresses: Sequence[IPInterface], sources:
     )
 
 
-def remove(endpoint_id: str, label: str, addresses: Sequence[IPInterface], sources: Sequence[str] = ()) -> Transaction:
-    """The reverse. Use it only while the endpoint still has the addresses: the address is the whole key."""
-    return Transaction(remove=add(endpoint_id, label, addresses, sources).put)
-
-
 def add_exceptions(
     network_id: str, name: str, subnets: Iterable[IPNetwork], destinations: Sequence[IPNetwork]
 ) -> Transaction:

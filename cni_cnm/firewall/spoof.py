@@ -30,7 +30,3 @@ def add(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction
             Element(BRIDGE, "senders", f"{link} . {mac.lower()}", comment=owner),
         ),
     )
-
-
-def remove(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
-    return Transaction(remove=add(endpoint_id, label, host_ifname, mac).put)

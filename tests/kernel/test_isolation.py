@@ -12,6 +12,7 @@ from cni_cnm.errors import InvalidConfig
 from cni_cnm.firewall import BRIDGE, INET, isolation, masquerade, portmap
 from cni_cnm.firewall.isolation import ISOLATED, OPEN, ROUTED, SAME_BRIDGE
 from cni_cnm.firewall.portmap_options import parse_mappings
+from cni_cnm.kernel import Transaction
 from cni_cnm.kernel.nft import KernelNft
 from tests.kernel.lab import WAIT, Lab, Namespace
 from tests.memory_kernel.nft import MemoryNft
@@ -157,8 +158,8 @@ def test_closed_links_see_no_foreign_frame(at: Host) -> None:
     at.pods["two"].ip(f"neigh replace 10.1.0.2 lladdr {at.mac('one')} dev eth0")
     at.pods["one"].ip("neigh replace 10.1.0.3 lladdr 02:00:00:00:00:77 dev eth0")
     assert not at.pods["one"].pings("10.1.0.3")
-    at.nft.commit(isolation.remove_endpoint("e", "two", "vethtwo", at.mac("two")))
-    at.nft.commit(isolation.remove_endpoint("e", "one", "vethone", at.mac("one")))
+    at.nft.commit(Transaction(remove=isolation.add_endpoint("e", "two", "vethtwo", at.mac("two")).put))
+    at.nft.commit(Transaction(remove=isolation.add_endpoint("e", "one", "vethone", at.mac("one")).put))
     assert at.pods["one"].pings("10.1.0.3")
 
 

@@ -11,6 +11,7 @@ from ipaddress import ip_interface
 import pytest
 
 from cni_cnm.firewall import masquerade, spoof
+from cni_cnm.kernel import Transaction
 from cni_cnm.kernel.nft import KernelNft
 from tests.kernel.lab import Lab, Namespace
 
@@ -36,7 +37,7 @@ def test_leaves_with_the_host_address(lab: Lab) -> None:
         nft.commit(masquerade.add("e" * 64, "net/c/eth0", ADDRESSES))
         assert pod.ask("192.0.2.9", 80) == "192.0.2.1"
         assert pod.ask("2001:db8::9", 80) == "2001:db8::1"
-        nft.commit(masquerade.remove("e" * 64, "net/c/eth0", ADDRESSES))
+        nft.commit(Transaction(remove=masquerade.add("e" * 64, "net/c/eth0", ADDRESSES).put))
         assert pod.ask("192.0.2.9", 80) is None
 
 
@@ -49,7 +50,7 @@ def test_leaves_with_the_address_that_is_named(lab: Lab) -> None:
         nft.commit(masquerade.add("e" * 64, "net/c/eth0", ADDRESSES, ("192.0.2.7",)))
         assert pod.ask("192.0.2.9", 80) == "192.0.2.7"
         assert pod.ask("2001:db8::9", 80) == "2001:db8::1"
-        nft.commit(masquerade.remove("e" * 64, "net/c/eth0", ADDRESSES, ("192.0.2.7",)))
+        nft.commit(Transaction(remove=masquerade.add("e" * 64, "net/c/eth0", ADDRESSES, ("192.0.2.7",)).put))
         assert pod.ask("192.0.2.9", 80) is None
 
 
@@ -182,7 +183,7 @@ def test_spoof_check(lab: Lab) -> None:
         _frame(pod, "02:00:00:00:00:02")
         _frame(free, "02:00:00:00:00:98")
         assert _senders(listener) == ["02:00:00:00:00:01", "02:00:00:00:00:98"]
-        nft.commit(spoof.remove("e" * 64, "net/c/eth0", "veth1", "02:00:00:00:00:01"))
+        nft.commit(Transaction(remove=spoof.add("e" * 64, "net/c/eth0", "veth1", "02:00:00:00:00:01").put))
         _frame(pod, "02:00:00:00:00:99")
         assert _senders(listener) == ["02:00:00:00:00:99"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from cni_cnm.firewall import INET, TABLES, isolation, masquerade, portmap, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
-from cni_cnm.kernel import merge
+from cni_cnm.kernel import Transaction, merge
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.nftables import nft_owners
 from cni_cnm.kernel.nftables.nfnetlink import Questions
@@ -92,11 +92,12 @@ def test_beside_pods_that_come_and_go(lab: Lab) -> None:
     for number in range(60):
         nft.commit(masquerade.add(f"{number:012x}", "l", (ip_interface(f"10.88.1.{number}/16"),)))
     stop: list[bool] = []
+    added = masquerade.add("b" * 12, "l", ADDRESSES)
 
     def pods() -> int:
         count = 0
         while not stop:
-            for change in (masquerade.add("b" * 12, "l", ADDRESSES), masquerade.remove("b" * 12, "l", ADDRESSES)):
+            for change in (added, Transaction(remove=added.put)):
                 busy.commit(change)
                 count += 1
         return count

@@ -118,11 +118,6 @@ def is_current(record: NetworkRecord, network: ConfiguredNetwork) -> bool:
     return not record.pending and _configured(record) == requested
 
 
-def same_configuration(old: NetworkRecord, new: NetworkRecord) -> bool:
-    """True if both records follow from the same configuration."""
-    return _configured(old) == _configured(new)
-
-
 def name_taken(name: str) -> Conflict:
     return Conflict(f"there is a network {name} already", hint="network names are unique on a host")
 

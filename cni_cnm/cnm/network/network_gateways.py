@@ -40,7 +40,7 @@ def restore(host: Host, name: str) -> bool:
         if record is None:
             return False
         ready = (one for one in endpoints_of(host, record) if one.state == READY and one.epoch == host.epoch)
-        plan = NetworkPlan(gateways_of(host, record, ready), in_use=True)
+        plan = NetworkPlan(gateways_of(host, record, ready))
         driver = drivers.get(record.driver)
         if not driver.compare_network(record.options, plan, host.stack):
             return False

@@ -12,6 +12,7 @@ from cni_cnm.cnm.packet_filter import firewall_state
 from cni_cnm.cnm.records import damaged_networks, network_records
 from cni_cnm.firewall import INET, isolation
 from cni_cnm.kernel import link_name
+from cni_cnm.model import stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +81,6 @@ def find(host: Host) -> set[str]:
     ours = {record.policy.bridge for record in network_records(host.store)}
     bridges = [link for link in stack.links(kind="bridge") if link.name not in ours]
     if bridges and damaged_networks(host.store):  # one that this program made may be that network's
-        from cni_cnm.drivers.bridge_link import stable_mac
-
         bridges = [link for link in bridges if link.mac != stable_mac("bridge", link.name)]
     if not bridges:
         return set()
