@@ -120,8 +120,9 @@ def put_foreign_bridges(host: Host) -> None:
 
 
 def _missing_hairpin_rules(host: Host) -> Missing:
-    """Of those that were written. They belong to no owner: only what removes chains or rules removes them."""
-    if HAIRPIN_RULES not in firewall_state.load(host).declared:
+    """Of those that were written, while a network needs them. They belong to no owner of elements."""
+    needed = any(record.policy.unicast_hairpin for record in network_records(host.store))
+    if not needed or HAIRPIN_RULES not in firewall_state.load(host).declared:
         return Missing()
     rules = restore_elements.missing_rules(host.nft, reflection.DECLARE)
     return Missing(Transaction(reflection.DECLARE), tuple(rules))

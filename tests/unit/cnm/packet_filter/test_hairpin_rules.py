@@ -61,6 +61,17 @@ def test_they_come_back_when_nothing_else_is_missing(tmp_path: Path) -> None:
     assert list(reconcile(world.engine, removed)) == []
 
 
+def test_without_networks_they_are_not_missing(tmp_path: Path) -> None:
+    """An operator who removes our tables after the last network does not get them back."""
+    world = World(tmp_path)
+    world.attach(NETWORK)
+    world.detach(NETWORK)
+    world.controller.network("net").delete()
+    world.nft.delete_table(BRIDGE)
+    assert list(reconcile(world.engine)) == []
+    assert (BRIDGE, "reflection") not in world.nft.chains
+
+
 def test_a_kernel_without_nftables_for_bridges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first endpoint has a warning, the next has none, and no table is made."""
     real = MemoryNft.commit
