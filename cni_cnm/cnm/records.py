@@ -346,6 +346,12 @@ def endpoints_of(store: Store, network_id: str) -> Iterator[EndpointRecord]:
             yield record
 
 
+def load_owner(store: Store, owner: str) -> EndpointRecord | None:
+    """The endpoint that an element of the packet filter names (`Element.owner`). None for "", and if it is gone."""
+    name = next((name for name in store.names(ENDPOINTS) if name.startswith(owner)), "") if owner else ""
+    return load_endpoint(store, name) if name else None
+
+
 def publishing_endpoints(store: Store, netns: str) -> Iterator[EndpointRecord]:
     """Endpoints in the sandbox at a path that have published ports. Other records are not parsed."""
 

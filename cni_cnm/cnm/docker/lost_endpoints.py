@@ -19,12 +19,11 @@ from cni_cnm import ipam
 from cni_cnm.cnm.endpoint import take_down_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import locked
 from cni_cnm.cnm.network.network_description import spec_of
-from cni_cnm.cnm.records import READY, endpoint_records, load_endpoint, load_network
+from cni_cnm.cnm.records import READY, endpoint_records, load_network, load_owner
 from cni_cnm.errors import CnmError, NamespaceGone, NoSuchEndpoint, raise_gathered
 from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.ipam.leases import DOCKER
-from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ def remove_if_lost(host: Host, record: EndpointRecord) -> bool:
 
 def remove_holder(host: Host, owner: str) -> bool:
     """`remove_if_lost` for the endpoint whose id begins with `owner`, the holder of a port. False if there is none."""
-    name = next((name for name in host.store.names(ENDPOINTS) if name.startswith(owner)), "") if owner else ""
-    record = load_endpoint(host.store, name) if name else None
+    record = load_owner(host.store, owner)
     return record is not None and remove_if_lost(host, record)
 
 

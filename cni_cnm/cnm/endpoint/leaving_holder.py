@@ -9,10 +9,9 @@ from __future__ import annotations
 from _thread import allocate_lock
 from time import monotonic
 
-from cni_cnm.cnm.records import load_endpoint
+from cni_cnm.cnm.records import load_owner
 from cni_cnm.errors import PortTaken
 from cni_cnm.firewall import TABLES
-from cni_cnm.state.store import ENDPOINTS
 from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
@@ -55,8 +54,7 @@ def wait(host: Host, record: EndpointRecord, taken: PortTaken, publish: Callable
 
 def _is_leaving(host: Host, record: EndpointRecord, owner: str) -> bool:
     """Whether the endpoint whose id begins with `owner` is of a pod that `record` replaces, or that has ended."""
-    name = next((name for name in host.store.names(ENDPOINTS) if owner and name.startswith(owner)), "")
-    holder = load_endpoint(host.store, name) if name else None
+    holder = load_owner(host.store, owner)
     if holder is None:
         return bool(owner)  # it has just left
     if holder.docker_network:
