@@ -49,6 +49,7 @@ def faults_of(folder: Path, scenario: Scenario, *, every: bool) -> Iterator[tupl
     counted = Faults()
     with counted.active(folder):
         good(getattr(caller, scenario.call)())
+    assert counted.steps, "the call has no step that could fail"
     for number, counted_step in enumerate(counted.steps, 1):
         errors = [fault for fault in counted_step.faults if fault != DIES]
         for fault in (*(errors if every else (errors[number % len(errors)],)), DIES):

@@ -49,6 +49,7 @@ def host(where: str, kind: str) -> Iterator[Faulty]:
 def test_a_sample_of_system_calls(host: Faulty, kind: str) -> None:
     """Another part of all points in each form, and the same ones in each run."""
     found = list(points(host.calls(kind), every=True))
+    assert len(found) > SAMPLE
     step = max(1, len(found) // SAMPLE)
     bad = [one for one in (host.outcome(kind, point) for point in found[step // 2 :: step]) if one.bad]
     assert not bad, "\n".join(map(str, bad))
@@ -61,5 +62,6 @@ def test_a_sample_of_system_calls(host: Faulty, kind: str) -> None:
 def test_every_system_call(host: Faulty, kind: str) -> None:
     """One fault at each, in turn."""
     found = list(points(host.calls(kind), every=False))
+    assert found
     bad = [one for one in (host.outcome(kind, point) for point in found) if one.bad]
     assert not bad, f"{len(bad)} of {len(found)}:\n" + "\n".join(map(str, bad))

@@ -143,7 +143,9 @@ def test_threads_share_memory_arenas(served: Served) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    for pid in served.children():
+    children = served.children()
+    assert children
+    for pid in children:
         maps = Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
         heaps = [one for one in maps if not int(one.split("-")[0], 16) % HEAP_BYTES and one.split()[1] == "rw-p"]
         assert len(heaps) <= 1, heaps
