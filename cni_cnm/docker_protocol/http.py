@@ -68,7 +68,7 @@ def _exchange(name: str, location: Location, call: str, data: bytes, limit_s: fl
     except (HTTPException, OSError, ValueError) as error:
         if late.is_set() or isinstance(error, TimeoutError):
             raise PluginUnreachable(
-                f"the plugin {name} did not answer {call} within {limit_s:.2g} s",
+                f"the plugin {name} did not answer {call} within {limit_s:.3g} s",
                 sent=True,
                 hint="restart the plugin if it hangs, then try again",
             ) from error

@@ -168,6 +168,21 @@ def test_hanging(served: Scripted, drips: bool) -> None:
     assert (caught.value.code, caught.value.sent) == (11, True)
 
 
+@pytest.mark.parametrize(("limit_s", "shown"), [(0.4, "0.4"), (20, "20"), (100, "100")])
+def test_a_limit_is_shown_as_it_is_set(monkeypatch: pytest.MonkeyPatch, limit_s: float, shown: str) -> None:
+    """Up to the largest `plugin_wait`."""
+
+    class Hanging:
+        def request(self, *_: object) -> None:
+            raise TimeoutError
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(http, "_connect", lambda *_: Hanging())
+    with pytest.raises(PluginUnreachable, match=rf"did not answer Call within {shown} s"):
+        post("p", Location("", "unix", "/nowhere"), "Call", limit_s=limit_s)
+
+
 def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No process listens, or no socket exists: after the time of a restart the address is named."""
     monkeypatch.setattr(http, "RETRY_S", 0.3)
