@@ -31,16 +31,30 @@ def test_comments_are_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file's values replace the defaults, key by key."""
+    """The file's values replace the defaults: every key there is."""
     path = tmp_path / "config.toml"
     path.write_text(
-        'run_dir = "/tmp/r"\nlog = "none"\nport_wait = 9\ndefault_address_pools = [{base = "10.8.0.0/16", size = 24}]\n'
+        """
+        run_dir = "/tmp/r"
+        state_dir = "/tmp/s"
+        leases_dir = "/tmp/l"
+        log = "none"
+        default_address_pools = [{base = "10.8.0.0/16", size = 24}]
+        port_wait = 9
+        linger = 0
+        plugin_wait = 100
+        hold_ports = "none"
+        docker_api = "/tmp/docker.sock"
+        """
     )
     monkeypatch.setenv("CNI_CNM_CONFIG", str(path))
     expected = Settings(
-        run_dir="/tmp/r", log="none", port_wait=9, default_address_pools=(AddressPool(ip_network("10.8.0.0/16"), 24),)
-    )
+        "/tmp/r", "/tmp/s", "/tmp/l", "none", (AddressPool(ip_network("10.8.0.0/16"), 24),), 9, 0, 100, "none",
+        "/tmp/docker.sock",
+    )  # fmt: skip
     assert load() == load(str(path)) == expected
+    same = [key for key, value in zip(Settings._fields, expected, strict=True) if value == getattr(Settings(), key)]
+    assert same == [], "a key that this file does not set"
 
 
 @pytest.mark.parametrize(
