@@ -6,12 +6,16 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.docker_server.port_holder import PortHolder
+from cni_cnm.docker_server.server import Server
 from cni_cnm.model import PortMapping
 from tests.unit.cnm.docker.dockerd import Dockerd, port
 
@@ -98,4 +102,30 @@ def test_what_the_records_say_is_held(tmp_path: Path, holder: PortHolder, said: 
     assert not said
     docker.leave(one)
     assert not holder.compare(docker.host)
+    assert is_free(28090)
+
+
+@pytest.mark.parametrize("setting", ["docker", "none"])
+def test_the_setting(tmp_path: Path, setting: str) -> None:
+    """`hold_ports`: a server holds what the records say, or no port."""
+    docker = Dockerd(tmp_path)
+    docker.network("red", "10.1.0.0/24")
+    one = docker.endpoint("red", "one", "10.1.0.2/24")
+    docker.join(one, "box")
+    docker.program(one, port(28090, address="127.0.0.1"))
+    settings = docker.host.settings._replace(hold_ports=setting, docker_api="off")
+
+    @contextmanager
+    def engine() -> Iterator[Controller]:
+        host = docker.host
+        yield Controller(Host(settings, host.store, docker.namespaces, lambda: docker.nft, host.epoch))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "plugin.sock"))
+        listener.listen()
+        server = Server(listener, engine)
+        server.start()
+        free = is_free(28090)
+        server.stop()
+    assert free is (setting == "none")
     assert is_free(28090)
