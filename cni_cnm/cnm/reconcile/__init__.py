@@ -9,6 +9,7 @@ A part is a module with two functions. It is in `reconcile.PARTS`.
     compare(host, changed)      what differs: takes no lock and writes nothing
     repair(host, difference)    takes the locks that a request takes, looks again, puts it right, and says what was done
 
+    modes              folders and files of ours that any user may write to
     docker_endpoints   Docker's endpoints whose container is gone
     networks           the links of networks: bridges, with their addresses, routes, state and MTU
     endpoints          the host's ends of endpoints: on their bridge, up, with their addresses and routes
