@@ -73,6 +73,16 @@ def test_an_edited_file_is_never_overwritten(bundle: Path, tmp_path: Path) -> No
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_modes_are_ours(bundle: Path, tmp_path: Path, umask: int) -> None:
+    """Under any umask: runtimes without root read the program too, and users the manual page. Only root writes."""
+    command = [str(INSTALL), "--prefix", str(tmp_path / "host"), "--conflist", "podnet", "--service"]
+    subprocess.run(command, check=True, capture_output=True, umask=umask)
+    found = {path: path.stat().st_mode for path in (tmp_path / "host").rglob("*") if not path.is_symlink()}
+    assert len(found) > 100
+    assert [str(path) for path, mode in found.items() if mode & 0o022 or not mode & 0o004] == []
+
+
 def test_files_of_an_earlier_version_are_removed(bundle: Path, tmp_path: Path) -> None:
     """0.1.0 kept only the names of what it had installed. Such a file counts as edited."""
     share = tmp_path / "opt/cni/share/cni-cnm"
