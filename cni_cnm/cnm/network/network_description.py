@@ -62,16 +62,22 @@ def subnets_of(record: NetworkRecord) -> list[IPNetwork]:
     """The subnets that a network's record names. What cannot be read is left out."""
     if ipam.allocated(record.ipam):
         return list(ipam.allocated_subnets(record.ipam))
-    texts: list[Json] = [record.ipam.get("subnet")]
-    for range_set in record.ipam.get("ranges") or ():
-        texts += [item.get("subnet") for item in range_set if isinstance(item, dict)]
+    members: list[Json] = [record.ipam]
+    for range_set in _listed(record.ipam.get("ranges")):
+        members += _listed(range_set)
     found: list[IPNetwork] = []
-    for text in texts:
-        try:
-            found.append(ip_network(text, strict=False))
-        except (TypeError, ValueError):
-            continue
+    for member in members:
+        text = member.get("subnet") if isinstance(member, dict) else None
+        if isinstance(text, str):  # a number or a bool would be an address, too
+            try:
+                found.append(ip_network(text, strict=False))
+            except ValueError:
+                continue
     return found
+
+
+def _listed(value: Json) -> list[Json]:
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRecord:
