@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cni_cnm.errors import IoFailed
 from cni_cnm.ipam.contract import ALLOCATED, LOCAL_SPACE, HasSubnets
 from cni_cnm.model import IpamSpec, Subnet
 from cni_cnm.registry import Registry
@@ -54,15 +53,11 @@ def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host:
 
 
 def restore(network: str, kind: str, record: Mapping[str, Json], host: IpamHost) -> Ipam:
-    """The IPAM of an endpoint's record: it can release, check and record again. IoFailed for a damaged record."""
-    try:
-        return _module(IpamSpec(kind), record).restore(network, record, host)
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise IoFailed(
-            f"what is on record of the addresses of an endpoint of {network} is not as cni-cnm writes it: "
-            f"{type(error).__name__}: {error}",
-            hint="`cni-cnm endpoint ls` shows it; move its record away and delete the container",
-        ) from error
+    """The IPAM of an endpoint's record: it can release, check and record again.
+
+    A damaged record raises what reading a value of another shape raises: `parsed` of state/record_reader.py says so.
+    """
+    return _module(IpamSpec(kind), record).restore(network, record, host)
 
 
 def release_unrecorded(

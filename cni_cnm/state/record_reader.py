@@ -45,10 +45,15 @@ def read(store: Store, kind: str, name: str, parse: Callable[[Json], T], memo: M
     raw = store.get(kind, name)
     if not raw:
         return None
+    if memo is not None:
+        return parsed(store, kind, name, lambda: memo.get(name, (raw,), lambda: checked(parse(raw))))
+    return parsed(store, kind, name, lambda: checked(parse(raw)))
+
+
+def parsed(store: Store, kind: str, name: str, parse: Callable[[], T]) -> T:
+    """What `parse` makes of a part of the record. DamagedRecord names the file."""
     try:
-        if memo is not None:
-            return memo.get(name, (raw,), lambda: checked(parse(raw)))
-        return checked(parse(raw))
+        return parse()
     except _WRONG as error:
         raise DamagedRecord(
             f"the record {store.place(kind, name)} is not as cni-cnm writes it: {type(error).__name__}: {error}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cni_cnm import ipam
 from cni_cnm.cnm.endpoint import results
+from cni_cnm.cnm.endpoint.endpoint_record import pool_of
 from cni_cnm.cnm.interface import configure_interface
 from cni_cnm.cnm.packet_filter import check_endpoint as packet_filter
 from cni_cnm.cnm.records import READY
@@ -43,5 +43,5 @@ def check(
 
         interface_tuning.check(record, stack, host.stack, expected.mac)
     warnings = packet_filter.check(host, record, record.policy)
-    ipam.restore(record.network, record.ipam_type, record.ipam, host).check(record.key, record.lease, environ)
+    pool_of(host, record).check(record.key, record.lease, environ)
     return warnings

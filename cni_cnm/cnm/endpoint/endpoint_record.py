@@ -1,19 +1,33 @@
-"""The first record of an endpoint, with every name it is going to use, and what its network cannot give it."""
+"""The first record of an endpoint, with every name it is going to use; the IPAM of a record.
+
+It also refuses what a network cannot give an endpoint.
+"""
 
 from __future__ import annotations
 
+from cni_cnm import ipam
 from cni_cnm.cnm.records import PENDING, EndpointRecord
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.ipam.pools import host_id
 from cni_cnm.model import PortmapOptions, digest, stable_mac
+from cni_cnm.state.record_reader import parsed
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.drivers import Role
+    from cni_cnm.ipam.contract import Ipam
     from cni_cnm.model import EndpointKey, EndpointSpec, NetworkSpec
 
 DEFAULT_PORTMAP = PortmapOptions()
+
+
+def pool_of(host: Host, record: EndpointRecord) -> Ipam:
+    """The IPAM that the endpoint's addresses are from. DamagedRecord if what is on record of them cannot be read."""
+    kind, allocated = record.ipam_type, record.ipam
+    return parsed(host.store, ENDPOINTS, record.id, lambda: ipam.restore(record.network, kind, allocated, host))
 
 
 def new_record(

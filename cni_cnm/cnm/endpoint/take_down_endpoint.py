@@ -9,6 +9,7 @@ The record is deleted last, and only when nothing is left that it names.
 from __future__ import annotations
 
 from cni_cnm import ipam
+from cni_cnm.cnm.endpoint.endpoint_record import pool_of
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts
 from cni_cnm.cnm.records import CREATED, PENDING, load_endpoint
 from cni_cnm.cnm.rollback import ErrorList
@@ -64,7 +65,7 @@ def disconnect(endpoint: LockedEndpoint, gathered: ErrorList, *, delete_empty_sa
 def release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
     """Release the addresses. Elements keyed by them are removed first, while no other endpoint can get them."""
     record, policy, host = endpoint.record, endpoint.policy, endpoint.host
-    pool = ipam.restore(record.network, record.ipam_type, record.ipam, host)
+    pool = pool_of(host, record)
 
     def before_release(addresses: frozenset[IPAddress]) -> None:
         endpoint_elements.withdraw(lambda: host.nft, record, policy, addresses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.endpoint import locked_endpoint
+from cni_cnm.cnm.endpoint.endpoint_record import pool_of
 from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.cnm.requests import delete_without_record
@@ -24,6 +25,8 @@ def detach(host: Host, key: EndpointKey, spec: EndpointSpec | None, ipam_spec: I
         damage: list[str] = []
         try:
             record = load_endpoint(host.store, key.id)
+            if record is not None:
+                pool_of(host, record)
         except DamagedRecord as error:
             record, damage = None, [error.msg]
         if record is not None:

@@ -140,6 +140,22 @@ def test_a_container_whose_record_is_damaged(wrong: bytes, tmp_path: Path) -> No
     made.attach(NETWORK)
 
 
+@pytest.mark.parametrize("wrong", [{"addresses": ["x"]}, {"addresses": [None]}, {"addresses": 5}, {"addresses": "x"}])
+def test_a_container_whose_addresses_are_damaged(wrong: dict[str, Any], tmp_path: Path) -> None:
+    """They are read by the IPAM, after the record. DEL finds the lease and the elements, and says so."""
+    made = world(tmp_path)
+    (path,) = (path for path in records(tmp_path) if path.parent.name == "endpoints")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ipam": wrong}))
+    with pytest.raises(DamagedRecord, match=f"the record {path} is not as cni-cnm writes it"):
+        made.check(NETWORK)
+    (note,) = made.controller.detach(KEY, EndpointSpec("a", "eth0", "/netns/a", "test"), NETWORK.ipam)
+    assert str(path) in note
+    assert (made.leases("net"), path.exists()) == (set(), False)
+    assert made.containers["a"].link("eth0") is None
+    assert not any(element.owner == KEY.id[:12] for element in made.nft.elements("inet cni_cnm"))
+    made.attach(NETWORK)
+
+
 class Part(NamedTuple):
     name: str
 
