@@ -254,7 +254,15 @@ class EndpointRecord(NamedTuple):
             if key in raw:
                 fields[_FIELD.get(key, key)] = convert(raw[key])
         fields["options"] = drivers.get(raw["driver"]).restore(options_from_json(raw))
+        _check_allocated(raw.get("ipam", {}))
         return cls(**fields)
+
+
+def _check_allocated(allocated: Json) -> None:
+    """TypeError for wrong types in what an IPAM has recorded: others look for the leases, too."""
+    addresses, folder = allocated.get("addresses") or (), allocated.get("folder") or ""
+    if not isinstance(addresses, list | tuple) or {*map(type, addresses)} - {str} or not isinstance(folder, str):
+        raise TypeError(f"ipam is {allocated!r:.80}")
 
 
 def _holder(container_id: str, ifname: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cni_cnm.cnm.reconcile.reconcile import reconcile
 from cni_cnm.errors import CnmError, DamagedRecord
 from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, Json, NetworkSpec, PortMapping
 from cni_cnm.named_tuple import NamedTuple
@@ -70,6 +71,7 @@ def calls(made: World) -> None:
         lambda: made.attach(NETWORK, "b"),
         lambda: made.controller.collect(NETWORK, "test", [], {}),
         lambda: list(made.controller.networks()),
+        lambda: list(reconcile(made.controller.host)),
         lambda: made.attach(NETWORK),
         lambda: made.detach(NETWORK),
         lambda: made.controller.network("net").delete(),
@@ -140,7 +142,9 @@ def test_a_container_whose_record_is_damaged(wrong: bytes, tmp_path: Path) -> No
     made.attach(NETWORK)
 
 
-@pytest.mark.parametrize("wrong", [{"addresses": ["x"]}, {"addresses": [None]}, {"addresses": 5}, {"addresses": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"addresses": ["x"]}, {"addresses": [5]}, {"addresses": 5}, {"addresses": "x"}, {"folder": 5}]
+)
 def test_a_container_whose_addresses_are_damaged(wrong: dict[str, Any], tmp_path: Path) -> None:
     """They are read by the IPAM, after the record. DEL finds the lease and the elements, and says so."""
     made = world(tmp_path)
@@ -148,6 +152,7 @@ def test_a_container_whose_addresses_are_damaged(wrong: dict[str, Any], tmp_path
     path.write_text(json.dumps({**json.loads(path.read_text()), "ipam": wrong}))
     with pytest.raises(DamagedRecord, match=f"the record {path} is not as cni-cnm writes it"):
         made.check(NETWORK)
+    list(reconcile(made.controller.host))
     (note,) = made.controller.detach(KEY, EndpointSpec("a", "eth0", "/netns/a", "test"), NETWORK.ipam)
     assert str(path) in note
     assert (made.leases("net"), path.exists()) == (set(), False)
