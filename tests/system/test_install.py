@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -197,8 +198,12 @@ def test_a_service_that_a_call_left_behind_keeps_no_old_version(host: Node) -> N
 
 def test_an_ordinary_user_gets_one_sentence(require_root: None, bundle: Path) -> None:
     """What is missing and what to do, before anything is written."""
-    as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(INSTALL)]
-    done = subprocess.run(as_nobody, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as folder:  # the user may not read the checkout, if its folder is private
+        scripts = Path(folder) / "scripts"
+        shutil.copytree(INSTALL.parent, scripts)
+        Path(folder).chmod(0o755)
+        as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(scripts / INSTALL.name)]
+        done = subprocess.run(as_nobody, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "needs root" in done.stderr
 

@@ -16,8 +16,7 @@ import importlib, os, pkgutil, sys
 sys.path.insert(0, {root!r})
 import cni_cnm
 for module in pkgutil.walk_packages(cni_cnm.__path__, "cni_cnm."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)  # an unprivileged user may not read the checkout
+    importlib.import_module(module.name)  # an unprivileged user may not read the checkout
 for module in pkgutil.iter_modules(importlib.import_module("encodings").__path__, "encodings."):
     if "mbcs" not in module.name and "oem" not in module.name:
         importlib.import_module(module.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -48,8 +49,7 @@ class Served:
         """True if the process has the service's socket, on which relays are waited for."""
         rows = Path(f"/proc/{pid}/net/unix").read_text(encoding="ascii").splitlines()
         inodes = {f"socket:[{row.split()[6]}]" for row in rows if row.endswith("/service.sock")}
-        folder = Path(f"/proc/{pid}/fd")
-        return any(os.readlink(descriptor) in inodes for descriptor in folder.iterdir())
+        return any(held in inodes for held in _descriptors(pid))
 
     def come_and_go(self, container: str, times: int) -> None:
         """ADD and DEL, each with the right answer."""
@@ -66,6 +66,13 @@ class Served:
     def close(self) -> None:
         self.side.close()
         self.service.stop(signal.SIGKILL)
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    """What a process's descriptors refer to; it opens and closes some meanwhile."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(descriptor)
 
 
 def _runs(pid: int) -> bool:
