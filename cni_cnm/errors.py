@@ -12,7 +12,8 @@
     ├── InvalidNamespace                8
     ├── TryAgain                       11  CNM: Unavailable
     │   ├── Unfinished                     a step failed and cannot be undone now: the record stays for a later DEL
-    │   └── PluginUnreachable              a plugin does not answer
+    │   ├── PluginUnreachable              a plugin does not answer
+    │   └── DirectoryUnreachable           etcd or the Kubernetes API does not answer
     ├── NotReady                       50  STATUS: cannot serve ADD
     ├── Conflict                      104  CNM: Conflict (NetworkNameError)
     ├── Forbidden                     104  CNM: Forbidden (lifecycle rule)
@@ -156,6 +157,10 @@ class PluginUnreachable(TryAgain):
     def __init__(self, msg: str, *, sent: bool, hint: str = "") -> None:
         super().__init__(msg, hint=hint)
         self.sent = sent
+
+
+class DirectoryUnreachable(TryAgain):
+    """What the hosts of a cluster agree on cannot be read or written now: the store does not answer, or refuses."""
 
 
 class NotReady(CnmError):

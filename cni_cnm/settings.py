@@ -10,6 +10,18 @@ linger = 60                                seconds, 0 to 3600
 plugin_wait = 20                           seconds, 1 to 100
 hold_ports = "docker"                      or "none"
 docker_api = "auto"                        or "off", or the path of dockerd's socket
+
+[cluster]                                  only on hosts of a cluster
+store = "etcd"
+endpoints = ["http://192.0.2.1:2379"]      several: the next one is asked if one does not answer
+prefix = "/cni-cnm"                        of the keys
+node = "node1"                             default: the variable NODE_NAME, else the host's name
+address = "192.0.2.11"                     or a list, or a link; default: by the default routes
+ca = "/etc/cni-cnm/etcd-ca.pem"            https: who signs the servers' certificates
+cert = "/etc/cni-cnm/etcd.pem"             https: this host's certificate, and its key
+key = "/etc/cni-cnm/etcd-key.pem"
+username = "node1"                         etcd's user, and the file with its password
+password_file = "/etc/cni-cnm/etcd-password"
 """
 
 from __future__ import annotations
@@ -21,7 +33,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cni_cnm.fields import Fields
     from cni_cnm.model import IPNetwork, Json
@@ -42,6 +54,27 @@ class AddressPool(NamedTuple):
     """The block."""
     size: int
     """Prefix length of each subnet."""
+
+
+class ClusterSettings(NamedTuple):
+    """Where hosts keep what they agree on, and how this host is reached by others."""
+
+    store: str
+    """`etcd`."""
+    endpoints: tuple[str, ...]
+    """URLs, http or https."""
+    prefix: str = "/cni-cnm"
+    """Of etcd's keys, without a slash at the end."""
+    node: str = ""
+    """Name of this host; "": the variable NODE_NAME, else the host's name."""
+    address: tuple[str, ...] = ()
+    """Underlay addresses, or one name of a link; empty: those of the links with the default routes."""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    """Files in PEM; "" for none."""
+    username: str = ""
+    password_file: str = ""
 
 
 class Settings(NamedTuple):
@@ -67,6 +100,8 @@ class Settings(NamedTuple):
     """`docker`: published ports of Docker's containers are refused to processes of the host; `none`: they are not."""
     docker_api: str = "auto"
     """Where Docker is asked which networks and containers it has: `auto` is /run/docker.sock, `off` nowhere."""
+    cluster: ClusterSettings | None = None
+    """None: this host belongs to no cluster."""
 
 
 in_force = Settings()
@@ -130,6 +165,7 @@ def _parse(path: str, raw: Mapping[str, Json]) -> Settings:
         port_wait=fields.whole("port_wait", Settings().port_wait, 0, _PORT_WAIT_MAX),
         linger=fields.whole("linger", Settings().linger, 0, _LINGER_MAX),
         plugin_wait=fields.whole("plugin_wait", Settings().plugin_wait, 1, _PLUGIN_WAIT_MAX),
+        cluster=_cluster(path, fields) if "cluster" in fields else None,
     )
 
 
@@ -182,3 +218,66 @@ def _pool(fields: Fields) -> AddressPool:
     if "size" not in fields:
         raise InvalidConfig(f"{fields.name('size')} is missing")
     return AddressPool(base, size)
+
+
+def _cluster(path: str, outer: Fields) -> ClusterSettings:
+    from cni_cnm.fields import Fields
+
+    fields = Fields(outer.raw("cluster"), f"{path}: cluster.")
+    _refuse_unknown(fields, ClusterSettings._fields)
+    texts = {key: fields.required(key, parse) for key, parse in _CLUSTER_TEXTS.items() if key in fields}
+    address = (fields.text("address"),) if isinstance(fields.raw("address"), str) else fields.texts("address")
+    found = ClusterSettings(endpoints=fields.texts("endpoints"), address=address, **{"store": "", **texts})
+    if not found.store:
+        raise InvalidConfig(f"{fields.name('store')} is missing", hint="known: 'etcd'")
+    if not found.endpoints or not all(map(_is_url, found.endpoints)):
+        raise fields.wrong("endpoints", "a list of at least one URL, such as 'https://192.0.2.1:2379'")
+    if bool(found.cert) != bool(found.key):
+        raise InvalidConfig(f"{fields.name('cert')} and {fields.name('key')} belong together: one is missing")
+    if bool(found.username) != bool(found.password_file):
+        raise InvalidConfig(
+            f"{fields.name('username')} and {fields.name('password_file')} belong together: one is missing"
+        )
+    return found
+
+
+def _is_url(text: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.path.strip("/")
+        )
+    except ValueError:
+        return False
+
+
+def _store(text: str) -> str:
+    if text != "etcd":
+        raise ValueError("'etcd'")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not text.startswith("/") or text.endswith("/") or not text.isprintable():
+        raise ValueError("a path that begins with a slash and ends without one, such as '/cni-cnm'")
+    return text
+
+
+def _node(text: str) -> str:
+    from cni_cnm import validate
+
+    return validate.network_name(text)
+
+
+_CLUSTER_TEXTS: Mapping[str, Callable[[str], str]] = {
+    "store": _store,
+    "prefix": _prefix,
+    "node": _node,
+    "ca": _absolute,
+    "cert": _absolute,
+    "key": _absolute,
+    "username": str,
+    "password_file": _absolute,
+}

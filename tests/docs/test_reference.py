@@ -178,18 +178,22 @@ def test_the_settings_file_of_packages() -> None:
     """conf/config.toml is comments, among them every key with its default; the pools are an example."""
     text = (ROOT / "conf/config.toml").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
-    shown = tomllib.loads("\n".join(re.findall(r"^# (\w+ = .*)$", text, re.MULTILINE)))
+    shown = tomllib.loads("\n".join(re.findall(r"^# (\w+ = .*|\[\w+\])$", text, re.MULTILINE)))
+    assert set(shown["cluster"]) == set(settings_module.ClusterSettings._fields)
     defaults = settings_module.Settings()._asdict()
     assert set(shown) == set(defaults)
-    assert {key: value for key, value in shown.items() if value != defaults[key]}.keys() == {"default_address_pools"}
+    assert {key: value for key, value in shown.items() if value != defaults[key]}.keys() == {
+        "default_address_pools",
+        "cluster",
+    }
 
 
 def test_settings_are_documented() -> None:
     """Every key of the settings file, and its default as it is."""
     defaults = settings_module.Settings()
-    for key in settings_module.Settings._fields:
+    for key in (*settings_module.Settings._fields, *settings_module.ClusterSettings._fields):
         row = next(line for line in CONFIGURATION.splitlines() if line.startswith(f"| `{key}` |"))
-        default = getattr(defaults, key)
+        default = getattr(defaults, key, None)
         assert not isinstance(default, str) or f"`{default}`" in row
 
 

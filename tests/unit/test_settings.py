@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.errors import InvalidConfig, IoFailed
-from cni_cnm.settings import AddressPool, Settings, load
+from cni_cnm.settings import AddressPool, ClusterSettings, Settings, load
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -45,12 +45,28 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plugin_wait = 100
         hold_ports = "none"
         docker_api = "/tmp/docker.sock"
+        [cluster]
+        store = "etcd"
+        endpoints = ["https://[2001:db8::1]:2379", "http://127.0.0.1:2379/"]
+        prefix = "/nets"
+        node = "node7"
+        address = ["192.0.2.7", "2001:db8::7"]
+        ca = "/etc/ca.pem"
+        cert = "/etc/cert.pem"
+        key = "/etc/key.pem"
+        username = "node"
+        password_file = "/etc/password"
         """
     )
     monkeypatch.setenv("CNI_CNM_CONFIG", str(path))
     expected = Settings(
         "/tmp/r", "/tmp/s", "/tmp/l", "none", (AddressPool(ip_network("10.8.0.0/16"), 24),), 9, 0, 100, "none",
         "/tmp/docker.sock",
+        ClusterSettings(
+            "etcd", ("https://[2001:db8::1]:2379", "http://127.0.0.1:2379/"), "/nets", "node7",
+            ("192.0.2.7", "2001:db8::7"),
+            "/etc/ca.pem", "/etc/cert.pem", "/etc/key.pem", "node", "/etc/password",
+        ),
     )  # fmt: skip
     assert load() == load(str(path)) == expected
     same = [key for key, value in zip(Settings._fields, expected, strict=True) if value == getattr(Settings(), key)]
@@ -77,6 +93,16 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("default_address_pools = [{base = 5, size = 24}]", "base is 5"),
         ('default_address_pools = [{base = "10.0.0.1/8", size = 24}]', "host bits"),
         ('default_address_pools = [{base = "10.0.0.0/8", size = 7}]', "between 8 and 30"),
+        ("cluster = 5", "cluster is 5, it must be an object"),
+        ("[cluster]", "cluster.store is missing"),
+        ('[cluster]\nstore = "consul"', "cluster.store is \"consul\", it must be 'etcd'"),
+        ('[cluster]\nstore = "etcd"', "cluster.endpoints is null, it must be a list of at least one URL"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["192.0.2.1:2379"]', "cluster.endpoints is a list, it must be"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nprefix = "x"', "begins with a slash"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\ncert = "/c"', "belong together: one is missing"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nusername = "u"', "belong together: one is missing"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nnode = "a b"', "cluster.node is"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nhost = "h"', "cluster.host is an unknown key"),
         ('default_address_pools = [{base = "fd00::/48", size = "64"}]', 'size is "64", it must be a whole number'),
     ],
 )
