@@ -1,0 +1,1 @@
+"""Tests of what the hosts of a cluster agree on."""
