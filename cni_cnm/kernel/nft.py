@@ -186,11 +186,11 @@ class KernelNft:
         except OSError as error:
             raise KernelError(f"nftables cannot be watched: {error.strerror}", error.errno or errno.EIO) from error
 
-    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
-        return self._tracked().published(streams, targets)
+    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> None:
+        self._tracked().published(streams, targets)
 
-    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
-        return self._tracked().unpublished(streams, targets)
+    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> None:
+        self._tracked().unpublished(streams, targets)
 
     def _tracked(self) -> Conntrack:
         if self._conntrack is None:

@@ -67,7 +67,8 @@ FEATURES = {
     "family `inet`": ("firewall/masquerade.py", r"add chain \{INET\} source_nat \{\{ type nat hook"),
     "ranges in concatenations": ("firewall/portmap.py", r"ranges\{name\} \{\{ type \{key\} : .*flags interval"),
     "IFLA_BRPORT_ISOLATED": ("kernel/rtnetlink/links.py", r"pack_number\(_BRPORT_ISOLATED"),
-    "CTA_FILTER": ("kernel/conntrack.py", r'"CTA_FILTER"'),
+    "CTA_FILTER": ("kernel/ctnetlink.py", r"_nested\(_FILTER, "),
+    "IPS_DST_NAT": ("kernel/ctnetlink.py", r"_REDIRECTED\.to_bytes"),
     "SO_NETNS_COOKIE": ("kernel/netlink/netlink_socket.py", r"_SO_NETNS_COOKIE = .*\b71$"),
     "IFLA_MACVLAN_BC_QUEUE_LEN": ("kernel/rtnetlink/links.py", r"pack_number\(_BC_QUEUE"),
 }

@@ -129,13 +129,11 @@ class MemoryNft:
     def removals(self, tables: Sequence[str]) -> MemoryRemovals:
         return MemoryRemovals(self, tables)
 
-    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> None:
         self.forgotten.append(("published", tuple(streams), frozenset(targets)))
-        return 0
 
-    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> None:
         self.forgotten.append(("unpublished", tuple(streams), frozenset(targets)))
-        return 0
 
     def _check_claims(self, claim: Sequence[Element]) -> None:
         owners = {element.owner for element in claim}

@@ -93,11 +93,14 @@ class Nft(Protocol):
     def removals(self, tables: Sequence[str]) -> Removals:
         """What is removed from these tables from now on, by any program."""
 
-    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
+    def published(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> None:
         """Delete tracked UDP streams to these host ports that do not go to `targets`, where the ports lead now.
 
-        Gives the number of streams. 0.1 ms; with more than 500 tracked connections 20 ms for each family.
+        10 ms, with more than 500 tracked connections for each family, in a table of 262,144 buckets.
         """
 
-    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> int:
-        """Delete tracked streams from these host ports to `targets`, where the ports no longer lead."""
+    def unpublished(self, streams: Sequence[Stream], targets: Collection[IPAddress]) -> None:
+        """Delete tracked streams from these host ports to `targets`, where the ports no longer lead.
+
+        0.1 ms for each port of an IPv4 target, up to 16, from Linux 6.11 on. Otherwise as long as `published`.
+        """
