@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 _TRY_AGAIN = 11
 
 
@@ -61,5 +65,17 @@ def _unanswered(error: BaseException) -> int:
     return 1
 
 
+def _end(code: int) -> NoReturn:
+    """End the process without the interpreter's own end, a tenth of a call: it would free each object."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError):  # closed by the caller, or nobody reads it
+            pass
+    os._exit(code)
+
+
 if __name__ == "__main__":
+    if os.environ.get("CNI_COMMAND"):
+        _end(main())
     sys.exit(main())
