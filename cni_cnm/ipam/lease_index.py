@@ -41,7 +41,8 @@ _PINNED_NS = 1_000_000_000
 class LeaseIndex:
     def __init__(self, network: str, folder: str, run_dir: str, store: Store) -> None:
         self._network = network
-        self._folder = folder
+        self.folder: str | int = folder
+        """Its path, or its descriptor while the lock is held."""
         self._store = store
         self._path = f"{run_dir}/leases/{digest(folder)}.json"
 
@@ -79,7 +80,7 @@ class LeaseIndex:
         try:
             pinned = self._folder_time() - _PINNED_NS
             os.utime(self._path, ns=(pinned, pinned))
-            os.utime(self._folder, ns=(pinned, pinned))
+            os.utime(self.folder, ns=(pinned, pinned))
         except OSError:
             return  # the index is not valid now: the next lookup reads the whole folder
 
@@ -100,7 +101,7 @@ class LeaseIndex:
         self.pin()
 
     def _folder_time(self) -> int:
-        return os.stat(self._folder).st_mtime_ns
+        return os.stat(self.folder).st_mtime_ns
 
     def _has_record(self, name: str, owner: str, recorded: set[str]) -> bool:
         container_id, _, ifname = owner.partition(SEPARATOR)

@@ -1,10 +1,13 @@
-"""The lock of a lease folder, which the reference executable takes as well: flock(2) on the file `lock` in it."""
+"""The lock of a lease folder, which the reference executable takes as well: flock(2) on the file `lock` in it.
+
+The folder is opened before the lock, and every file in it by that descriptor: a link that replaces the folder
+meanwhile leads nowhere. The lock of a folder that was removed locks nothing, so then it is taken again.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from stat import S_ISLNK
 
 from cni_cnm.errors import IoFailed, TryAgain
 from cni_cnm.state.lock import wait_for
@@ -24,12 +27,13 @@ class LeaseLock:
         self._path = f"{folder}/lock"
         self._timeout_s = timeout_s
         self._descriptor = -1
+        self.folder = -1
+        """Descriptor of the folder, while the lock is held."""
 
     def __enter__(self) -> None:
         try:
-            self._refuse_link()
-            self._descriptor = self._open()
-            self._acquire()
+            while not self._taken():
+                self._close()
         except OSError as error:
             self._close()
             raise IoFailed(f"the lease lock {self._path} cannot be taken: {error.strerror}") from error
@@ -40,28 +44,47 @@ class LeaseLock:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def _open(self) -> int:
-        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    def _taken(self) -> bool:
+        """False if the folder was removed meanwhile."""
+        self.folder = self._open_folder()
         try:
-            return os.open(self._path, flags, 0o750)
+            self._descriptor = self._open("lock")
+        except FileNotFoundError:
+            return False
+        self._acquire()
+        held = os.fstat(self._descriptor)
+        return held.st_nlink > 0 or self._is_there(held)
+
+    def _is_there(self, held: os.stat_result) -> bool:
+        """Some FUSE file systems count no links."""
+        try:
+            return os.path.samestat(held, os.lstat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _open_folder(self) -> int:
+        """Not through a link: its owner would choose where root writes."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._folder, flags)
         except FileNotFoundError:
             make_folder(self._folder, 0o755)
-            return os.open(self._path, flags, 0o750)
-        except IsADirectoryError:
-            self._path += "/lock"
-            return os.open(self._path, flags, 0o750)
-
-    def _refuse_link(self) -> None:
-        """A link below dataDir would let its owner choose where root writes."""
-        try:
-            found = os.lstat(self._folder)
-        except FileNotFoundError:
-            return
-        if S_ISLNK(found.st_mode):
+            return os.open(self._folder, flags)
+        except OSError as error:
+            if not os.path.islink(self._folder):
+                raise
             raise IoFailed(
                 f"the lease folder {self._folder} is a symbolic link",
                 hint="replace it by a folder with the leases in it, or set ipam.dataDir to another folder",
-            )
+            ) from error
+
+    def _open(self, name: str) -> int:
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            return os.open(name, flags, 0o750, dir_fd=self.folder)
+        except IsADirectoryError:
+            self._path = f"{self._folder}/lock/lock"
+            return os.open("lock/lock", flags, 0o750, dir_fd=self.folder)
 
     def _acquire(self) -> None:
         if not wait_for(lambda: fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self._timeout_s):
@@ -71,6 +94,8 @@ class LeaseLock:
             )
 
     def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """The lock first."""
+        for descriptor in (self._descriptor, self.folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self.folder = -1

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
-from errno import EAGAIN, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO
+from errno import EAGAIN, EISDIR, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, ENXIO
 
 from cni_cnm.errors import DamagedRecord, IoFailed
 from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, Json
 
 _OWNER_BYTES = 4096
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FILE = (ENOENT, ENOTDIR, ELOOP, ENXIO, EISDIR, EAGAIN)
 """Absent, or a link, socket, folder or pipe."""
 HOST_LOCAL = "host-local"
@@ -66,18 +67,20 @@ class Leases:
         self._host = host
         self._index = LeaseIndex(network, folder, host.settings.run_dir, host.store)
         self._lock = LeaseLock(folder)
-        self._was_valid = False
+        self._before = f"{folder}/"
+        """What stands before a file's name: nothing while the folder is open."""
+        self._folder: int | None = None
+        self._was_valid: bool | None = None
+        """Whether the index was valid before the first change under this lock; None: not known yet."""
         self._changed = False
         self._started = started
         self._epoch_start: float | None = None
 
     def __enter__(self) -> None:
         self._lock.__enter__()
-        try:
-            self._was_valid = self._index.valid()
-        except BaseException:
-            self._lock.__exit__()
-            raise
+        self._folder = self._index.folder = self._lock.folder
+        self._before = ""
+        self._was_valid = None
         self._changed = False
 
     def exists(self) -> bool:
@@ -94,6 +97,7 @@ class Leases:
             if self._changed and self._was_valid:
                 self._index.pin()
         finally:
+            self._folder, self._index.folder, self._before = None, self.folder, f"{self.folder}/"
             self._lock.__exit__()
 
     # one lease ------------------------------------------------------------
@@ -103,9 +107,8 @@ class Leases:
 
         IoFailed if it cannot be read. A lease is never taken for absent because descriptors are short.
         """
-        path = f"{self.folder}/{name}"
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self._before + name, _READ, dir_fd=self._folder)
             try:
                 return os.read(descriptor, _OWNER_BYTES).decode("utf-8", "surrogateescape").strip()
             finally:
@@ -113,52 +116,53 @@ class Leases:
         except OSError as error:
             if error.errno in _NO_FILE:
                 return ""
-            raise IoFailed(f"the lease {path} cannot be read: {error.strerror}") from error
+            raise IoFailed(f"the lease {self.folder}/{name} cannot be read: {error.strerror}") from error
 
     def is_of(self, name: str, key: EndpointKey) -> bool:
         return self.owner(name) in (owner_text(key), key.container_id)
 
     def reserve(self, address: IPAddress, key: EndpointKey) -> bool:
         """Lease an address. False if it is leased; a void lease is replaced. IoFailed if it cannot be written."""
-        path = f"{self.folder}/{address}"
+        path = f"{self._before}{address}"
         owner = owner_text(key).encode(errors="surrogateescape")
+        valid = self._valid_before()
         try:
             try:
-                small_files.create(path, owner)
+                small_files.create(path, owner, folder=self._folder)
             except FileExistsError:
                 if not self.void(str(address)):
                     return False
-                os.unlink(path)
-                small_files.create(path, owner)
+                os.unlink(path, dir_fd=self._folder)
+                small_files.create(path, owner, folder=self._folder)
         except OSError as error:
-            raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
+            raise self._unwritten(str(address), error) from error
         self._changed = True
-        self._was_valid = self._was_valid and (key.container_id == DOCKER or self._index.leaves_out(key))
+        self._was_valid = valid and (key.container_id == DOCKER or self._index.leaves_out(key))
         return True
 
     def set_owner(self, address: IPAddress, key: EndpointKey) -> None:
         """Change the owner of a lease. Its text is not shorter than before, so one write leaves nothing of the old."""
-        path = f"{self.folder}/{address}"
+        owner = owner_text(key).encode(errors="surrogateescape")
         try:
-            small_files.write(path, owner_text(key).encode(errors="surrogateescape"), 0)
+            small_files.write(f"{self._before}{address}", owner, 0, folder=self._folder)
         except OSError as error:
-            raise IoFailed(f"the lease {path} cannot be written: {error.strerror}") from error
+            raise self._unwritten(str(address), error) from error
 
     def remove(self, address: IPAddress) -> None:
         """No error if absent."""
-        path = f"{self.folder}/{address}"
+        self._valid_before()
         try:
-            os.unlink(path)
+            os.unlink(f"{self._before}{address}", dir_fd=self._folder)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise IoFailed(f"the lease {path} cannot be removed: {error.strerror}") from error
+            raise IoFailed(f"the lease {self.folder}/{address} cannot be removed: {error.strerror}") from error
         self._changed = True
 
     def void(self, name: str) -> bool:
         """Whether a lease file reserves nothing: it is empty, or of an earlier epoch. One that cannot be read does."""
         try:
-            status = os.stat(f"{self.folder}/{name}", follow_symlinks=False)
+            status = self._status(name)
         except OSError:
             return False
         if not stat.S_ISREG(status.st_mode):
@@ -178,7 +182,7 @@ class Leases:
         from time import time
 
         try:
-            return time() - os.stat(f"{self.folder}/{name}", follow_symlinks=False).st_mtime
+            return time() - self._status(name).st_mtime
         except OSError:
             return 0.0
 
@@ -208,11 +212,12 @@ class Leases:
             return None
 
     def set_last_reserved(self, index: int, address: IPAddress) -> None:
-        path = f"{self.folder}/last_reserved_ip.{index}"
+        name = f"last_reserved_ip.{index}"
+        self._valid_before()
         try:
-            small_files.write(path, str(address).encode())
+            small_files.write(f"{self._before}{name}", str(address).encode(), folder=self._folder)
         except OSError as error:
-            raise IoFailed(f"{path} cannot be written: {error.strerror}") from error
+            raise IoFailed(f"{self.folder}/{name} cannot be written: {error.strerror}") from error
         self._changed = True
 
     # many leases ----------------------------------------------------------
@@ -235,17 +240,33 @@ class Leases:
         if not os.path.isdir(self.folder):
             return
         with self._lock:
-            names = os.listdir(self.folder)
+            folder = self._lock.folder
+            names = os.listdir(folder)
             if all(name == "lock" or name.startswith("last_reserved_ip.") for name in names):
                 for name in names:
-                    os.unlink(f"{self.folder}/{name}")
-                os.rmdir(self.folder)
+                    os.unlink(name, dir_fd=folder)
+                try:
+                    os.rmdir(self.folder)
+                except OSError as error:
+                    if error.errno != ENOTEMPTY:  # another process has begun to use it, under a lock of its own
+                        raise
+
+    def _valid_before(self) -> bool:
+        if self._was_valid is None:
+            self._was_valid = self._index.valid()
+        return self._was_valid
+
+    def _status(self, name: str) -> os.stat_result:
+        return os.stat(self._before + name, dir_fd=self._folder, follow_symlinks=False)
+
+    def _unwritten(self, name: str, error: OSError) -> IoFailed:
+        return IoFailed(f"the lease {self.folder}/{name} cannot be written: {error.strerror}")
 
     def _entries(self) -> Iterator[tuple[str, bytes]]:
         from _socket import AF_INET, AF_INET6, inet_pton
 
         try:
-            entries = os.listdir(self.folder)
+            entries = os.listdir(self.folder if self._folder is None else self._folder)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -260,6 +281,8 @@ class Leases:
         """The endpoint's leases that no record names. Requires the lock: the index may be written."""
         owners = (owner_text(key), key.container_id)
         found = self._index.lookup(owners)
+        if self._was_valid is None:
+            self._was_valid = found is not None
         if found is None:  # another program changed the folder
             self.restore_recorded()
             self._index.write(self._walk())
@@ -324,7 +347,7 @@ class Leases:
 
     def _is_empty(self, name: str) -> bool:
         try:
-            status = os.stat(f"{self.folder}/{name}", follow_symlinks=False)
+            status = self._status(name)
         except OSError:
             return False
         return stat.S_ISREG(status.st_mode) and not status.st_size

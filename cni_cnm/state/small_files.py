@@ -37,9 +37,19 @@ def read_open(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durable: bool = False) -> None:
-    """Write the file in its place; a reader may see a part. `flags` of open(2); `durable`: on the disk on return."""
-    descriptor = os.open(path, os.O_WRONLY | _SAFE | flags, 0o600)
+def write(
+    path: str,
+    data: bytes,
+    flags: int = os.O_CREAT | os.O_TRUNC,
+    *,
+    durable: bool = False,
+    folder: int | None = None,
+) -> None:
+    """Write the file in its place; a reader may see a part.
+
+    `flags` of open(2); `durable`: on the disk on return; `folder`: descriptor of the folder where `path` begins.
+    """
+    descriptor = os.open(path, os.O_WRONLY | _SAFE | flags, 0o600, dir_fd=folder)
     try:
         _write(descriptor, data)
         if durable:
@@ -48,20 +58,23 @@ def write(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC, *, durab
         os.close(descriptor)
 
 
-def create(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | None = None) -> None:
+def create(
+    path: str, data: bytes, *, durable: bool = False, mtime_ns: int | None = None, folder: int | None = None
+) -> None:
     """Make a file; FileExistsError if there is one. Nothing is left of one that is not written whole, also by a kill.
 
     The file gets its name when it is complete: until then it has none, and the kernel frees it with its descriptor.
-    `mtime_ns`: the modification time it gets.
+    `mtime_ns`: the modification time it gets; `folder`: descriptor of the folder where `path` begins.
     """
     try:
-        descriptor = os.open(os.path.dirname(path), os.O_WRONLY | os.O_CLOEXEC | os.O_TMPFILE, 0o600)
+        above = os.path.dirname(path) or "."
+        descriptor = os.open(above, os.O_WRONLY | os.O_CLOEXEC | os.O_TMPFILE, 0o600, dir_fd=folder)
     except OSError as error:
         if error.errno not in _NO_TMPFILE:
             raise
-        _create_by_name(path, data, durable=durable)
+        _create_by_name(path, data, durable=durable, folder=folder)
         if mtime_ns is not None:
-            os.utime(path, ns=(mtime_ns, mtime_ns))
+            os.utime(path, ns=(mtime_ns, mtime_ns), dir_fd=folder)
         return
     try:
         _write(descriptor, data)
@@ -70,20 +83,20 @@ def create(path: str, data: bytes, *, durable: bool = False, mtime_ns: int | Non
         if durable:
             os.fsync(descriptor)
         # With a descriptor Python calls linkat(2), which follows the link in /proc.
-        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, dst_dir_fd=folder)
     finally:
         os.close(descriptor)
 
 
-def _create_by_name(path: str, data: bytes, *, durable: bool) -> None:
+def _create_by_name(path: str, data: bytes, *, durable: bool, folder: int | None) -> None:
     """On a file system without O_TMPFILE, such as NFS. A kill can leave an empty file."""
-    descriptor = os.open(path, os.O_WRONLY | _SAFE | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | _SAFE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     try:
         _write(descriptor, data)
         if durable:
             os.fsync(descriptor)
     except OSError:
-        os.unlink(path)
+        os.unlink(path, dir_fd=folder)
         raise
     finally:
         os.close(descriptor)

@@ -103,7 +103,8 @@ class Faults:
         @wraps(call)
         def faulty(*args: Any, **kwargs: Any) -> Any:
             first = args[0]
-            if self._inside or not (isinstance(first, int) or os.fspath(first).startswith(folder)):
+            ours = isinstance(first, int) or kwargs.get("dir_fd") is not None or os.fspath(first).startswith(folder)
+            if self._inside or not ours:
                 return call(*args, **kwargs)
             faults = tuple(one for one in errors if one != "EINTR")  # Python calls again by itself
             fault = self._step(f"os.{name}", (*faults, DIES))

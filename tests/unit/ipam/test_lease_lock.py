@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from cni_cnm.errors import IoFailed, TryAgain
 from cni_cnm.ipam.lease_index import LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
+from cni_cnm.ipam.leases import Leases
 from tests.unit.ipam.lease_folder import NETWORK, LeaseFolder, ranges
+from tests.waiting import until
 
 CONFIG = ranges("10.1.0.0/16")
 
@@ -187,3 +190,64 @@ def test_an_index_that_is_damaged(tmp_path: Path, content: bytes | None) -> None
     before = os.listdir("/proc/self/fd")
     assert store.delete_unrecorded(CONFIG, "c9") == {"10.1.0.9"}
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_the_lock_of_a_folder_that_was_removed_locks_nothing(tmp_path: Path) -> None:
+    """One that waited for it while the network was deleted waits for the new folder's lock, as all that come later."""
+    folder = tmp_path / "podnet"
+    folder.mkdir()
+    removed = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(removed, fcntl.LOCK_EX)
+    late, inside = LeaseLock(str(folder), 10), threading.Event()
+
+    def take() -> None:
+        with late:
+            inside.set()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    until(lambda: late._descriptor >= 0, "the lock is waited for")
+    (folder / "lock").unlink()
+    folder.rmdir()
+    with LeaseLock(str(folder), 10):
+        os.close(removed)
+        assert not inside.wait(0.2), "two hold the lock of one network"
+    thread.join()
+    assert inside.is_set()
+
+
+def test_a_folder_that_another_begins_to_use_stays(store: LeaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the removal of its lock and its own: it has a new lock then, and the removal is over."""
+    store.add(CONFIG, "c1")
+    store.delete("c1")
+    real = os.rmdir
+
+    def late(path: str) -> None:
+        store.foreign("10.1.0.9", "other\r\neth0")
+        real(path)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    Leases(NETWORK, str(store.folder), store.host).remove_folder()
+    assert set(store.held()) == {"10.1.0.9"}
+
+
+def test_a_folder_that_is_replaced_by_a_link_is_not_followed(store: LeaseFolder, tmp_path: Path) -> None:
+    """After the check, while the lock is held: leases are read, made and removed in the folder that was opened."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "10.1.0.9").write_text("c9\r\neth0", newline="")
+    store.foreign("10.1.0.8", "c8\r\neth0")
+    leases, key = Leases(NETWORK, str(store.folder), store.host), store.key("c1")
+    with leases:
+        moved = store.folder.rename(tmp_path / "moved")
+        store.folder.symlink_to(elsewhere)
+        leases.remove(ip_address("10.1.0.9"))
+        assert leases.reserve(ip_address("10.1.0.7"), key)
+        leases.set_owner(ip_address("10.1.0.7"), store.key("c1-again"))
+        leases.set_last_reserved(0, ip_address("10.1.0.7"))
+        assert leases.owner("10.1.0.9") == ""
+        assert set(leases.names()) == {"10.1.0.7", "10.1.0.8"}
+        assert leases.unrecorded(store.key("c8")) == [ip_address("10.1.0.8")]
+        leases.remove(ip_address("10.1.0.8"))
+    assert sorted(path.name for path in moved.iterdir()) == ["10.1.0.7", "last_reserved_ip.0", "lock"]
+    assert [path.name for path in elsewhere.iterdir()] == ["10.1.0.9"]
