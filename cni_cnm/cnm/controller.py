@@ -53,6 +53,19 @@ class Controller:
         """Close the sockets that are open, those of all threads. One that is used again opens them again."""
         self.host.close()
 
+    def take_notes(self) -> Sequence[str]:
+        """Which records the calls of this thread have left out, because they cannot be read.
+
+        A damaged record of one network or endpoint stops no call for another one: lists leave it out, and what it
+        names stays as it is.
+
+        Returns:
+            Sequence[str]: a sentence for each record that was left out since the last `take_notes` of this thread.
+        """
+        from cni_cnm.state import record_reader
+
+        return record_reader.take_notes()
+
     # networks ---------------------------------------------------------------
 
     def new_network(

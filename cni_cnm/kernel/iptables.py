@@ -9,6 +9,7 @@ from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
 from cni_cnm.child_output import OutputTooLong, communicate
 from cni_cnm.errors import IoFailed
+from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _call(command: list[str], stdin: str | None) -> str | None:
 def execute(command: list[str], stdin: str | None = None) -> tuple[int, str, str]:
     """Exit code, stdout and stderr. FileNotFoundError, OutputTooLong, TimeoutExpired."""
     source = DEVNULL if stdin is None else PIPE
-    with Popen(command, stdin=source, stdout=PIPE, stderr=PIPE, env=PATH) as child:
+    with waiting(), Popen(command, stdin=source, stdout=PIPE, stderr=PIPE, env=PATH) as child:
         try:
             sent = (stdin or "").encode(errors="surrogateescape")
             out, err = communicate(child, sent, TIMEOUT_S, OUTPUT_MAX)

@@ -25,8 +25,8 @@ VALUES = {
 ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, CnmError)}
 MEMBERS = {
     "Controller": {
-        "namespaces", "close", "new_network", "networks", "walk_networks", "network", "allow", "revoke", "new_sandbox",
-        "sandboxes", "sandbox", "attach", "detach", "check", "collect", "status", "families",
+        "namespaces", "close", "take_notes", "new_network", "networks", "walk_networks", "network", "allow", "revoke",
+        "new_sandbox", "sandboxes", "sandbox", "attach", "detach", "check", "collect", "status", "families",
     },
     "Network": {
         "id", "name", "driver", "internal", "labels", "subnets", "spec", "endpoints", "walk_endpoints", "endpoint",

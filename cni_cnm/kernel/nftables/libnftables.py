@@ -37,6 +37,8 @@ _ERRNOS = (
 _UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
 _TIMEOUT = 20.0
 """Seconds for the executable: much more than a script takes, less than a runtime waits."""
+_OUTPUT_MAX = 64 << 20
+"""Bytes that the executable may print: hundreds of thousands of elements."""
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -94,32 +96,31 @@ class Binary:
     def run(self, script: str) -> str:
         from subprocess import PIPE, Popen, TimeoutExpired
 
+        from cni_cnm.child_output import OutputTooLong, communicate
+        from cni_cnm.waiting import waiting
+
         probe()
         environment = {"PATH": _PATH, "LC_ALL": "C"}
         try:
-            process = Popen(
-                ["nft", "--numeric", "--file", "-"],
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                env=environment,
-                encoding="utf-8",
-                errors="surrogateescape",
-            )
+            child = Popen(["nft", "--numeric", "--file", "-"], stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment)
         except OSError as error:
             raise KernelFeatureMissing(
                 f"neither libnftables.so.1 nor the nft executable can be used: {error.strerror}",
                 hint="install the package nftables (or libnftables1)",
             ) from None
-        with process:
+        with waiting(), child:
             try:
-                printed, complaint = process.communicate(script, timeout=_TIMEOUT)
+                sent = script.encode(errors="surrogateescape")
+                printed, complaint = communicate(child, sent, _TIMEOUT, _OUTPUT_MAX)
+            except OutputTooLong as error:
+                child.kill()
+                raise KernelError(f"nft printed {error}", errno.EIO) from None
             except TimeoutExpired:
-                process.kill()
+                child.kill()
                 raise KernelError(f"nft did not answer within {_TIMEOUT:.0f} s", errno.ETIMEDOUT) from None
-        if process.returncode:
-            raise failure(complaint)
-        return printed
+        if child.returncode:
+            raise failure(complaint.decode(errors="replace"))
+        return printed.decode(errors="surrogateescape")
 
 
 def runner() -> Runner:
