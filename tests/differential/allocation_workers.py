@@ -201,7 +201,7 @@ class Docker(Worker):
             self.call("ReleaseAddress", Address=known)
 
     def forgotten(self) -> list[str]:
-        """Addresses that were given in an answer that nobody has read: no other worker is Docker's."""
+        """Addresses that were given in an answer that was not read. No other worker is Docker's."""
         found = []
         for lease in LEASES.iterdir():
             try:
