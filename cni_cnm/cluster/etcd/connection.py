@@ -1,0 +1,276 @@
+"""One HTTP/1.1 connection to one server, on which each request has a time limit for the whole of it.
+
+`http.client` knows only a limit for each single read: a server that sends a byte now and then would hold its caller
+for ever. So it reads from a `_TimedSocket`, which knows when the request ends.
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import socket
+from http.client import HTTPConnection, HTTPException
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from http.client import HTTPResponse
+    from typing import Any
+
+    from cni_cnm.cluster.etcd.endpoint import Endpoint
+    from cni_cnm.cluster.etcd.tls import Tls
+
+ANSWER_MAX = 64 << 20
+"""Bytes of one answer."""
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""Seconds and probes: a peer that is gone without a word is noticed after 25 s, also while nothing is sent."""
+_WRONG = (OSError, HTTPException, ValueError)
+
+
+class NoAnswer(Exception):
+    """A request has no answer. `sent`: the server may have got it, so what it did is not known."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class Connection:
+    """A connection to a server. It is usable until a call raises NoAnswer, or until `fresh` is False."""
+
+    def __init__(self, endpoint: Endpoint, tls: Tls, until: float) -> None:
+        self._timed = _TimedSocket(_connected(endpoint, tls, until))
+        self._http = HTTPConnection(endpoint.host, endpoint.port)
+        self._http.auto_open = 0
+        self._http.sock = self._timed
+
+    def close(self) -> None:
+        self._http.close()
+
+    def cut(self) -> None:
+        """End a call that another thread makes: its read fails at once."""
+        self._timed.cut()
+
+    def fresh(self) -> bool:
+        """False if the server has closed the connection."""
+        return self._http.sock is not None and not self._timed.readable(0)
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str], until: float) -> tuple[int, bytes]:
+        """Status and body. `until`: on the clock `monotonic`."""
+        response = self._request(path, body, headers, until)
+        try:
+            answer = response.read(ANSWER_MAX + 1)
+            if response.length and len(answer) <= ANSWER_MAX:  # http.client reports no short read
+                raise HTTPException("the connection ended within the answer")
+        except _WRONG as error:
+            raise NoAnswer(_reason(error), sent=True) from error
+        if len(answer) > ANSWER_MAX:
+            raise NoAnswer(f"its answer has more than {ANSWER_MAX >> 20} MiB", sent=True)
+        return response.status, answer
+
+    def stream(self, path: str, body: bytes, headers: Mapping[str, str], until: float) -> Stream:
+        """The lines of an answer that does not end. `until` is when its head must be there."""
+        return Stream(self._timed, self._request(path, body, headers, until))
+
+    def _request(self, path: str, body: bytes, headers: Mapping[str, str], until: float) -> HTTPResponse:
+        self._timed.until = until
+        try:
+            self._http.request("POST", path, body, {"Content-Type": "application/json", **headers})
+            return self._http.getresponse()
+        except _WRONG as error:
+            raise NoAnswer(_reason(error), sent=True) from error
+
+
+class Stream:
+    """Lines of an answer. `status` is that of HTTP.
+
+    http.client cannot tell whether a further line has begun without waiting for one, so chunks are taken apart here.
+    """
+
+    def __init__(self, timed: _TimedSocket, response: HTTPResponse) -> None:
+        self.status = response.status
+        self._timed = timed
+        self._file: Any = response.fp
+        self._chunks = _Chunks(response.getheader("Transfer-Encoding", "").lower() == "chunked")
+
+    def line(self, wait_s: float, line_s: float) -> bytes | None:
+        """The next line; b"" at the end of the answer; None if none begins within `wait_s`.
+
+        NoAnswer if the connection ends within a line, or if a line is not complete within `line_s`.
+        """
+        text = self._chunks.text
+        until, begun = monotonic() + wait_s, bool(text)
+        try:
+            while (end := text.find(b"\n") + 1) == 0:
+                if len(text) > ANSWER_MAX:
+                    raise HTTPException(f"a line has more than {ANSWER_MAX >> 20} MiB")
+                if self._chunks.ended and text:
+                    raise HTTPException("the connection ended within a line")
+                if self._chunks.ended:
+                    return b""
+                if text and not begun:
+                    until, begun = monotonic() + line_s, True
+                if not self._read(until):
+                    if begun:
+                        raise TimeoutError
+                    return None
+        except _WRONG as error:
+            raise NoAnswer(_reason(error), sent=True) from error
+        line = bytes(text[:end])
+        del text[:end]
+        return line
+
+    def _read(self, until: float) -> bool:
+        """Wait for more of the answer. False if nothing came."""
+        while True:
+            with self._timed.without_waiting():
+                data = self._file.read1(1 << 16)
+            if data or self._timed.ended:
+                self._chunks.add(data or b"")
+                self._chunks.ended |= self._timed.ended and not data
+                return True
+            if not self._timed.readable(until - monotonic()):
+                return False
+
+
+class _Chunks:
+    """The text of an answer in HTTP's chunks (RFC 9112, 7.1), or as it comes."""
+
+    def __init__(self, chunked: bool) -> None:
+        self.text = bytearray()
+        self.ended = False
+        self._chunked = chunked
+        self._raw = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """ValueError if a chunk has no right size."""
+        if not self._chunked:
+            self.text += data
+            return
+        self._raw += data
+        while not self.ended and (head := self._raw.find(b"\r\n")) >= 0:
+            size = int(self._raw[:head].split(b";")[0], 16)
+            if size < 0:
+                raise ValueError("a chunk has a size below 0")
+            last = head + 2 + size + 2
+            if len(self._raw) < last:
+                return
+            self.text += self._raw[head + 2 : last - 2]
+            del self._raw[:last]
+            self.ended = not size
+
+
+class _TimedSocket:
+    """What http.client uses of a socket. Each read ends at `until`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.until = 0.0
+        self.ended = False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedFile(self), 1 << 16)
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(self._left())
+        self._sock.sendall(data)
+
+    def receive_into(self, buffer: Any) -> int | None:
+        try:
+            self._sock.settimeout(self._left())
+            count = self._sock.recv_into(buffer)
+        except (BlockingIOError, TimeoutError) as error:
+            if self.until:
+                raise TimeoutError("it did not answer in time") from error
+            return None
+        except OSError as error:
+            if not self.until and type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError"):
+                return None
+            raise
+        self.ended = self.ended or not count
+        return count
+
+    def readable(self, wait_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(max(0, wait_s * 1000)))
+
+    def without_waiting(self) -> _WithoutWaiting:
+        return _WithoutWaiting(self)
+
+    def cut(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _left(self) -> float:
+        left = self.until - monotonic()
+        if self.until and left <= 0:
+            raise TimeoutError("it did not answer in time")
+        return max(0.0, left)
+
+
+class _WithoutWaiting:
+    """Reads give what is there."""
+
+    def __init__(self, timed: _TimedSocket) -> None:
+        self._timed = timed
+
+    def __enter__(self) -> None:
+        self._before, self._timed.until = self._timed.until, 0.0
+
+    def __exit__(self, *_: object) -> None:
+        self._timed.until = self._before
+
+
+class _TimedFile(io.RawIOBase):
+    """The socket as http.client's response reads it. Closing it leaves the socket open, for the next request."""
+
+    def __init__(self, timed: _TimedSocket) -> None:
+        self._timed = timed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self._timed.receive_into(buffer)
+
+
+def _connected(endpoint: Endpoint, tls: Tls, until: float) -> socket.socket:
+    try:
+        sock = socket.create_connection((endpoint.host, endpoint.port), _left(until))
+    except OSError as error:
+        raise NoAnswer(_reason(error), sent=False) from error
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        if endpoint.encrypted:
+            sock.settimeout(_left(until))
+            sock = tls.context().wrap_socket(sock, server_hostname=endpoint.host)
+    except OSError as error:
+        sock.close()
+        raise NoAnswer(_reason(error), sent=False) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _left(until: float) -> float:
+    return max(0.001, until - monotonic())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    detail = getattr(error, "verify_message", None)
+    if detail:
+        return f"its certificate is not accepted: {detail}"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

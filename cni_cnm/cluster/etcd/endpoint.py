@@ -1,0 +1,45 @@
+"""The address of one server of etcd."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from cni_cnm.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.settings import ClusterSettings
+
+_PORT = 2379
+
+
+class Endpoint(NamedTuple):
+    url: str
+    host: str
+    port: int
+    encrypted: bool
+
+
+def endpoint(url: str) -> Endpoint:
+    """Of a URL that the settings have checked. Without a port: etcd's own."""
+    parts = urlsplit(url)
+    return Endpoint(url.rstrip("/"), parts.hostname or "", parts.port or _PORT, parts.scheme == "https")
+
+
+def warnings(settings: ClusterSettings) -> Sequence[str]:
+    """A sentence for each server that is asked without encryption over a network. They stand as long as that is so."""
+    return [
+        f"{found.url} is not encrypted: who is on the way can read and change what the hosts of the cluster agree on"
+        for found in map(endpoint, settings.endpoints)
+        if not found.encrypted and not _is_loopback(found.host)
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

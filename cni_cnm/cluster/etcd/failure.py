@@ -1,0 +1,74 @@
+"""What an error of etcd means: whether another server may do better, and whether the request may have been done."""
+
+from __future__ import annotations
+
+from cni_cnm.errors import DirectoryUnreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.model import Json
+    from cni_cnm.settings import ClusterSettings
+
+_CANCELLED, _UNKNOWN, _INVALID, _DEADLINE, _PERMISSION, _EXHAUSTED, _OUT_OF_RANGE, _INTERNAL, _UNAVAILABLE = (
+    1, 2, 3, 4, 7, 8, 11, 13, 14,
+)  # fmt: skip
+_UNAUTHENTICATED = 16
+_ELSEWHERE = (_CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE)
+_TOKEN_TEXTS = ("invalid auth token", "user name is empty", "revision of auth store is old")
+_FULL = "database space exceeded"
+_SHOWN = 300
+
+
+class Failure(Exception):
+    """An answer of etcd that is an error. `code` is gRPC's."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+    @property
+    def elsewhere(self) -> bool:
+        """This server cannot: it has no leader, or stops. Another one may."""
+        return self.code in _ELSEWHERE
+
+    @property
+    def unknown(self) -> bool:
+        """The request may have been done, or will be."""
+        return self.elsewhere
+
+    @property
+    def compacted(self) -> bool:
+        return self.code == _OUT_OF_RANGE
+
+    @property
+    def token(self) -> bool:
+        """The token is missing, has run out, or is of before a change of users or roles."""
+        return self.code == _UNAUTHENTICATED or any(text in str(self) for text in _TOKEN_TEXTS)
+
+    def error(self, name: str, settings: ClusterSettings) -> DirectoryUnreachable:
+        """For people."""
+        return DirectoryUnreachable(f"{name} refused: {self}", hint=self._hint(settings))
+
+    def _hint(self, settings: ClusterSettings) -> str:
+        if _FULL in str(self):
+            return "compact and defragment etcd's database, then run: etcdctl alarm disarm"
+        if self.code == _PERMISSION:
+            who = settings.username or "the name in the certificate"
+            return f"grant the user {who} to read and write all keys with the prefix {settings.prefix}/"
+        if self.token:
+            return "etcd wants a user: give username and password_file, or cert and key, in the settings"
+        if "authentication failed" in str(self):
+            return f"look at username and at {settings.password_file}"
+        return ""
+
+
+def failure_of(status: int, raw: Json) -> Failure:
+    """Of an answer with this HTTP status; `raw` None: it was no JSON."""
+    if isinstance(raw, dict) and isinstance(raw.get("error"), dict):
+        raw = raw["error"]
+    if not isinstance(raw, dict):
+        return Failure(f"HTTP status {status}, and no JSON", _UNAVAILABLE if status >= 500 else _INVALID)
+    text = str(raw.get("message") or raw.get("error") or f"HTTP status {status}")
+    code = raw.get("code", raw.get("grpc_code"))
+    known = code if isinstance(code, int) else _UNKNOWN
+    return Failure("".join(each if each.isprintable() else " " for each in text)[:_SHOWN], known)

@@ -1,0 +1,93 @@
+"""What a directory holds, kept up to date: a whole list, then changes, and a whole list again when a watch ends.
+
+Between two lists is a pause that grows while watches end soon, and that is random: a thousand hosts that lose a store
+at the same time do not come back at the same time. Nothing here reads a clock or sleeps by itself.
+
+    for news in follow(directory, stop.wait, monotonic, random):
+        match news:
+            case Whole(): …
+            case Changed(): …
+            case Away(): …
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cluster.directory import WatchEnded
+from cni_cnm.cluster.values import Change, Snapshot
+from cni_cnm.errors import CnmError
+from cni_cnm.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from cni_cnm.cluster.directory import Directory
+
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 20.0
+"""Before a further list. It is doubled each time, and up to as much again is added at random."""
+GOOD_S = 60.0
+"""A watch that lasted this long was good: the next pause is the first one again."""
+
+
+class Whole(NamedTuple):
+    """All there is now."""
+
+    snapshot: Snapshot
+    skipped: Sequence[str]
+    """A sentence for each thing that cannot be read, and is left out."""
+
+
+class Changed(NamedTuple):
+    """What changed since the last news. Without changes: the watch lives, and has reached the revision."""
+
+    revision: int
+    changes: Sequence[Change]
+    skipped: Sequence[str]
+
+
+class Away(NamedTuple):
+    """The directory is not followed for `pause_s` seconds. What is known stays so meanwhile."""
+
+    reason: str
+    hint: str
+    pause_s: float
+
+
+News: TypeAlias = "Whole | Changed | Away"
+
+
+def follow(
+    directory: Directory,
+    pause: Callable[[float], object],
+    clock: Callable[[], float],
+    random: Callable[[], float],
+    spread_s: float = 0.0,
+) -> Iterator[News]:
+    """Ends when `pause`, given seconds, returns something true: the caller wants to end.
+
+    `random` gives numbers from 0 to 1. `spread_s`: the first list is asked for within this time at random. A host that
+    knows from its disk what was so has that time; one that knows nothing has not.
+    """
+    if spread_s and pause(spread_s * random()):
+        return
+    failures = 0
+    while True:
+        began = clock()
+        try:
+            snapshot = directory.snapshot()
+            yield Whole(snapshot, directory.skipped())
+            for revision, changes in directory.watch(snapshot.revision):
+                if clock() - began >= GOOD_S:
+                    failures = 0
+                yield Changed(revision, changes, directory.skipped())
+            reason, hint = f"{directory.name} ended the watch", ""
+        except WatchEnded as error:
+            reason, hint = str(error), ""
+        except CnmError as error:
+            reason, hint = error.msg, error.hint
+        wait = min(FIRST_PAUSE_S * 2**failures, LAST_PAUSE_S) * (1 + random())
+        failures = min(failures + 1, 16)
+        yield Away(reason, hint, wait)
+        if pause(wait):
+            return

@@ -1,0 +1,27 @@
+"""Opens the directory that the settings name."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.cluster.directory import Directory
+    from cni_cnm.settings import ClusterSettings
+
+TIMEOUT_S = 5.0
+"""Of each call."""
+
+
+def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S) -> Directory:
+    """The directory. Nothing is sent before the first call; `close` it when it is used no more."""
+    from cni_cnm.cluster.etcd.directory import EtcdDirectory
+
+    return EtcdDirectory(settings, timeout_s)
+
+
+def warnings(settings: ClusterSettings) -> Sequence[str]:
+    """Sentences that stand as long as the settings are as they are: for the log and STATUS."""
+    from cni_cnm.cluster.etcd.endpoint import warnings
+
+    return warnings(settings)
