@@ -126,7 +126,7 @@ def _choice(
 
 
 def _owners(keys: Keys, records: Sequence[KeyValue]) -> Mapping[int, BlockOwner | None]:
-    """By index; None: taken by nobody who can be read."""
+    """By index; None: taken, and the owner cannot be read."""
     found = {}
     for record in records:
         key = keys.read(record.key)
