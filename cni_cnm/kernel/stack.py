@@ -315,11 +315,11 @@ class KernelStack:
         self.connection.write(addresses.message(index, address), RTM_DELADDR, sentence)
 
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
+        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
     ) -> Sequence[RouteEntry]:
         found: list[RouteEntry] = []
         for version in versions:
-            query = routes.query(version, link=link, table=table)
+            query = routes.query(version, link=link, table=table, protocol=protocol)
             try:
                 sentence = f"listing the routes{self.place}"
                 listed = self.connection.socket.dump(query, RTM_GETROUTE, sentence, routes.read)
@@ -328,7 +328,11 @@ class KernelStack:
                     continue
                 raise
             # A kernel without IPv6 answers with the routes of all families.
-            found += [entry for entry in listed if entry is not None and entry.dst.version == version]
+            there = [entry for entry in listed if entry is not None and entry.dst.version == version]
+            if protocol:
+                found += [entry for entry in there if entry.protocol == protocol]
+            else:
+                found += [entry for entry in there if not entry.unreachable]
         return found
 
     def route_link(self, address: IPAddress) -> int:

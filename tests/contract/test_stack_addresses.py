@@ -12,6 +12,8 @@ from cni_cnm.kernel import Link, RouteEntry, Stack
 from cni_cnm.model import IPInterface
 from tests.contract.conftest import World
 
+KERNEL = 2
+"""RTPROT_KERNEL."""
 V4, V6 = ip_interface("10.0.0.2/24"), ip_interface("fd00::2/64")
 
 
@@ -100,14 +102,14 @@ def test_subnet_routes_come_with_the_link(world: World) -> None:
     world.container.set_sysctls([("net/ipv6/conf/eth0/keep_addr_on_down", "1")])
     world.container.add_address(far.ifindex, V4)
     world.container.add_address(far.ifindex, V6)
-    assert RouteEntry(V4.network, link=far.ifindex, src=V4.ip) not in _routes(world.container, far)
+    assert not any(route.dst == V4.network for route in _routes(world.container, far))
     world.container.set_link(far.ifindex, up=True)
     assert _routes(world.container, far) == {
-        RouteEntry(V4.network, link=far.ifindex, src=V4.ip),
-        RouteEntry(V6.network, link=far.ifindex, priority=256),
+        RouteEntry(V4.network, link=far.ifindex, src=V4.ip, protocol=KERNEL),
+        RouteEntry(V6.network, link=far.ifindex, priority=256, protocol=KERNEL),
     }
     world.container.set_link(far.ifindex, up=False)
-    assert RouteEntry(V4.network, link=far.ifindex, src=V4.ip) not in _routes(world.container, far)
+    assert not any(route.dst == V4.network for route in _routes(world.container, far))
     assert _given(world.container, far) == [V4, V6]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cni_cnm.errors import NamespaceGone
 from tests.memory_kernel.machine import Machine
+from tests.memory_kernel.overlay_stack import MemoryOverlayStack
 from tests.memory_kernel.space import Space, delete
 from tests.memory_kernel.stack import MemoryStack
 
@@ -25,6 +26,10 @@ class MemoryNamespaces:
 
     def host(self) -> MemoryStack:
         return MemoryStack(self._machine, self._host, "")
+
+    def overlay(self) -> MemoryOverlayStack:
+        """The host, with the verbs for overlay networks."""
+        return MemoryOverlayStack(self._machine, self._host, "")
 
     def open(self, path: str) -> MemoryStack:
         if not path:

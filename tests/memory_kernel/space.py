@@ -15,9 +15,12 @@ from cni_cnm.kernel import Link, Port, Rate, RouteEntry, Vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_cnm.kernel.contract.overlay_stack import FdbEntry, Neighbour, Vxlan
     from cni_cnm.model import IPAddress, IPInterface
 
 PORTS_MAX = 1023
+KERNEL = 2
+"""RTPROT_KERNEL."""
 MTU_MIN, MTU_MAX = 68, 65535
 
 _SYSCTLS = {
@@ -60,6 +63,9 @@ class Device:
         self.tentative = False
         self.rate: Rate | None = None
         self.redirect: Device | None = None
+        self.vxlan: Vxlan | None = None
+        self.neighbours: dict[IPAddress, Neighbour] = {}
+        self.fdb: dict[str, FdbEntry] = {}
 
 
 class Space:
@@ -163,12 +169,13 @@ class Space:
                 self._connect(device, address)
 
     def down(self, device: Device) -> None:
-        """Removes its routes, and its IPv6 addresses unless keep_addr_on_down is set."""
+        """Removes its routes and neighbours, and its IPv6 addresses unless keep_addr_on_down is set."""
         if not device.link.up:
             return
         name, index = device.link.name, device.link.ifindex
         device.link = device.link._replace(up=False)
         self.routes = [route for route in self.routes if route.link != index]
+        device.neighbours.clear()
         if self.sysctls.get(f"net/ipv6/conf/{name}/keep_addr_on_down", "0") == "0":
             device.addresses = [address for address in device.addresses if address.version == 4]
 
@@ -207,9 +214,9 @@ class Space:
         if address.version == 4:
             if address.network.prefixlen == 32:
                 return
-            route = RouteEntry(address.network, link=device.link.ifindex, src=address.ip)
+            route = RouteEntry(address.network, link=device.link.ifindex, src=address.ip, protocol=KERNEL)
         else:
-            route = RouteEntry(address.network, link=device.link.ifindex, priority=256)
+            route = RouteEntry(address.network, link=device.link.ifindex, priority=256, protocol=KERNEL)
         if not any(r.dst == route.dst and r.link == route.link and r.gw is None for r in self.routes):
             self.routes.append(route)
 
@@ -220,8 +227,10 @@ class Space:
         link = route.link
         if link and link not in self.devices:
             refuse(errno.ENODEV, what)
-        if route.gw is not None:
-            link = self._link_to(route.gw, link)
+        if route.unreachable:
+            link = 0
+        elif route.gw is not None:
+            link = link if route.onlink else self._link_to(route.gw, link)
             if not link:
                 refuse(errno.ENETUNREACH if route.dst.version == 4 else errno.EHOSTUNREACH, what)
         elif not link:
@@ -245,6 +254,7 @@ class Space:
                 and (any_priority or old.priority == route.priority)
                 and route.gw in (None, old.gw)
                 and route.link in (0, old.link)
+                and route.protocol in (None, old.protocol)
             ):
                 del self.routes[at]
                 return

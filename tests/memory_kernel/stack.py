@@ -29,6 +29,7 @@ class MemoryStack:
         self._queue: list[Callable[[], None]] = []
         self._depth = 0
         self.deletions: list[int] | None = None
+        self.failures: list[Exception] | None = None
 
     def __enter__(self) -> MemoryStack:
         return self
@@ -335,11 +336,12 @@ class MemoryStack:
         self._write(lambda: self.space.delete_address(self.space.device(index), address))
 
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
+        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
     ) -> Sequence[RouteEntry]:
         self.flush()
         wanted = None if table in (None, 0, MAIN) else table
         there = [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
+        there = [r for r in there if (r.protocol == protocol if protocol else not r.unreachable)]
         return [r for r in there if r.dst.version in versions]
 
     def route_link(self, address: IPAddress) -> int:
@@ -383,14 +385,16 @@ class MemoryStack:
 
     def flush(self) -> None:
         queue, self._queue = self._queue, []
-        first: Exception | None = None
+        failures: list[Exception] = []
         for action in queue:
             try:
                 action()
             except (KernelError, KernelFeatureMissing) as error:
-                first = first or error
-        if first is not None:
-            raise first
+                failures.append(error)
+        if failures and self.failures is not None:
+            self.failures += failures
+        elif failures:
+            raise failures[0]
 
     def _write(self, action: Callable[[], None]) -> None:
         self._queue.append(action)

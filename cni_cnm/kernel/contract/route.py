@@ -16,8 +16,14 @@ IP6_PRIORITY = 1024
 """Of an IPv6 route without one (IP6_RT_PRIO_USER)."""
 
 
+BOOT, ADVERTISED = 3, 9
+"""RTPROT_BOOT, which None stands for: of `ip route add` and of most programs. RTPROT_RA."""
+CLUSTER = 67
+"""Our protocol number: of routes and neighbours that lead to other hosts. No other program is known to use it."""
+
+
 class RouteEntry(NamedTuple):
-    """A unicast route. `dst` is always given (0.0.0.0/0 and ::/0 for default); `link` 0: only a gateway is given."""
+    """A route. `dst` is always given (0.0.0.0/0 and ::/0 for default); `link` 0: only a gateway is given."""
 
     dst: IPNetwork
     gw: IPAddress | None = None
@@ -31,13 +37,22 @@ class RouteEntry(NamedTuple):
     src: IPAddress | None = None
     also_via: tuple[IPAddress, ...] = ()
     """Further gateways on the same link: next hops that the kernel shares the load between, `gw` being the first."""
-    advertised: bool = False
-    """The host learned it from a router advertisement (RTPROT_RA). Only read."""
+    protocol: int | None = None
+    """Who made it (rtnetlink protocol): 2 the kernel, 9 a router advertisement. None: `BOOT`."""
+    onlink: bool = False
+    """The gateway is on the link, though no route says so."""
+    unreachable: bool = False
+    """Packets are refused with "unreachable". It has neither link nor gateway."""
+
+    @property
+    def advertised(self) -> bool:
+        """Whether the host learned it from a router advertisement."""
+        return self.protocol == ADVERTISED
 
 
-def implied_scope(dst: IPNetwork, gw: IPAddress | None) -> int:
+def implied_scope(route: RouteEntry) -> int:
     """What scope None stands for. IPv6 has no scope but the universe."""
-    return UNIVERSE if gw is not None or dst.version == 6 else LINK
+    return UNIVERSE if route.gw is not None or route.unreachable or route.dst.version == 6 else LINK
 
 
 def completed(route: RouteEntry) -> RouteEntry:
@@ -46,7 +61,8 @@ def completed(route: RouteEntry) -> RouteEntry:
     return route._replace(
         priority=route.priority or (IP6_PRIORITY if six else None),
         table=None if route.table in (None, 0, MAIN) else route.table,
-        scope=None if six or route.scope == implied_scope(route.dst, route.gw) else route.scope,
+        scope=None if six or route.scope == implied_scope(route) else route.scope,
         mtu=route.mtu or None,
         advmss=route.advmss or None,
+        protocol=None if route.protocol in (None, BOOT) else route.protocol,
     )

@@ -179,9 +179,12 @@ class Stack(Protocol):
 
     def delete_address(self, index: int, address: IPInterface) -> None: ...
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6)
+        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
     ) -> Sequence[RouteEntry]:
-        """Unicast routes of `versions`: of `table`, None for the main one; of `link`, 0 for all links."""
+        """Unicast routes of `versions`: of `table`, None for the main one; of `link`, 0 for all links.
+
+        With `protocol` those of that program alone, and its unreachable ones, too.
+        """
 
     def route_link(self, address: IPAddress) -> int:
         """Index of the link by which packets to an address leave; 0 if there is no route. Nothing is sent."""
@@ -192,7 +195,8 @@ class Stack(Protocol):
         With `append` an IPv4 route is added behind that one, and EEXIST means that it is equal.
         """
 
-    def delete_route(self, route: RouteEntry) -> None: ...
+    def delete_route(self, route: RouteEntry) -> None:
+        """ESRCH if absent. With a protocol only a route of that program is deleted."""
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:

@@ -75,6 +75,8 @@ class NetlinkSocket:
         self._sequence = 0
         self._queue: list[_Request] = []
         self._depth = 0
+        self.failures: list[Exception] | None = None
+        """Where failures of queued requests go; None: the first one is raised."""
 
     def namespace_cookie(self) -> int:
         """Of the namespace the socket is bound to; 0 where the kernel has none (before 5.14)."""
@@ -116,7 +118,7 @@ class NetlinkSocket:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is queued. The kernel tries all of it, then the first failure is raised."""
+        """Send what is queued. The kernel tries all of it, then the first failure is raised, or `failures` gets all."""
         if not self._queue:
             return
         queue, self._queue = self._queue, []
@@ -132,7 +134,9 @@ class NetlinkSocket:
                         failure = _failure(data, offset, request.sentence, request.feature)
                         if failure is not None:
                             failures[sequence] = failure
-        if failures:
+        if failures and self.failures is not None:
+            self.failures += [failures[sequence] for sequence in sorted(failures)]
+        elif failures:
             raise failures[min(failures)]
 
     def ask(self, body: bytes, kind: int, sentence: str) -> tuple[bytes, int] | None:

@@ -1,4 +1,4 @@
-"""The `with` blocks of `Stack.batch()` and `Stack.deleting()`."""
+"""The `with` blocks of `Stack.batch()`, `Stack.deleting()` and `OverlayStack.attempting()`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,31 @@ class Batch:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._queue.end(self._before if kind is not None else None)
+
+
+class Attempting(Queue, Protocol):
+    failures: list[Exception] | None
+    """Where failures of queued requests go; None: the first one is raised."""
+
+
+class Attempts:
+    """As `Batch`; the block is handed a list, to which all failures are added at its end. Not inside a batch."""
+
+    def __init__(self, queue: Attempting) -> None:
+        self._queue = queue
+        self._before = 0
+
+    def __enter__(self) -> list[Exception]:
+        self._before = self._queue.begin()
+        failures: list[Exception] = []
+        self._queue.failures = failures
+        return failures
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self._queue.end(self._before if kind is not None else None)
+        finally:
+            self._queue.failures = None
 
 
 class DeletesLinks(Protocol):

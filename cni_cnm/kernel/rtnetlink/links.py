@@ -88,29 +88,29 @@ def query(index: int = 0, *, name: str = "", master: int = 0, kind: str = "") ->
     if master:
         attributes += pack_number(_MASTER, master)
     if kind:
-        attributes += _info(kind)
+        attributes += info(kind)
     return message(index, attributes)
 
 
 def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> bytes:
     data = pack_number(_VLAN_FILTERING, 1, _U8) if vlan_filtering else b""
-    return message(attributes=_created(name, mac, mtu) + _info("bridge", data))
+    return message(attributes=created(name, mac, mtu) + info("bridge", data))
 
 
 def veth(
     name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int, up: bool = False
 ) -> bytes:
     """Both ends in one request; `peer_namespace` is a descriptor. `up`: this end, not the peer."""
-    other = message(attributes=_created(peer, peer_mac, mtu) + pack_number(_NET_NS_FD, peer_namespace))
-    attributes = _created(name, mac, mtu)
+    other = message(attributes=created(peer, peer_mac, mtu) + pack_number(_NET_NS_FD, peer_namespace))
+    attributes = created(name, mac, mtu)
     if master:
         attributes += pack_number(_MASTER, master)
-    attributes += _info("veth", pack(_PEER, other))
+    attributes += info("veth", pack(_PEER, other))
     return message(attributes=attributes, flags=IFF_UP if up else 0, changed=IFF_UP if up else 0)
 
 
 def ifb(name: str, mtu: int) -> bytes:
-    return message(attributes=_created(name, "", mtu) + _info("ifb"), flags=IFF_UP, changed=IFF_UP)
+    return message(attributes=created(name, "", mtu) + info("ifb"), flags=IFF_UP, changed=IFF_UP)
 
 
 def macvlan(mode: str, bc_queue: int) -> bytes:
@@ -131,10 +131,10 @@ def on_parent(
     kind: str, data: bytes, name: str, parent: int, *, mac: str = "", mtu: int = 0, namespace: int = -1
 ) -> bytes:
     """A link on a parent link. `namespace`: descriptor of where it is created, if that is not the parent's own."""
-    attributes = _created(name, mac, mtu) + pack_number(_LINK, parent)
+    attributes = created(name, mac, mtu) + pack_number(_LINK, parent)
     if namespace >= 0:
         attributes += pack_number(_NET_NS_FD, namespace)
-    return message(attributes=attributes + _info(kind, data))
+    return message(attributes=attributes + info(kind, data))
 
 
 def change(index: int, changes: Mapping[str, Any]) -> bytes:
@@ -248,18 +248,25 @@ def vlans(data: bytes, offset: int) -> tuple[int, list[Vlan]]:
     return _FIXED.unpack_from(data, offset + _HEADER_BYTES)[1], found
 
 
+def kind_data(data: bytes, offset: int) -> tuple[str, tuple[int, int]]:
+    """Of the message at `offset`: the link's kind, and where the data of its kind are."""
+    found = places(data, *_inside(data, offset, _LINKINFO))
+    return text(data, found.get(_KIND)), found.get(_DATA, (0, 0))
+
+
 def _inside(data: bytes, offset: int, wanted: int) -> tuple[int, int]:
     """Where the value of an attribute of the message at `offset` is; an empty place if there is none."""
     length = _LENGTH.unpack_from(data, offset)[0]
     return find(data, offset + _HEADER_BYTES + _FIXED.size, offset + length, wanted) or (0, 0)
 
 
-def _info(kind: str, data: bytes = b"") -> bytes:
+def info(kind: str, data: bytes = b"") -> bytes:
     """IFLA_LINKINFO. Data without attributes is left out."""
     return pack(_LINKINFO, pack_text(_KIND, kind) + (pack(_DATA, data) if data else b""))
 
 
-def _created(name: str, mac: str, mtu: int) -> bytes:
+def created(name: str, mac: str, mtu: int) -> bytes:
+    """Attributes of a new link. The kernel chooses what is not given."""
     attributes = pack_text(_IFNAME, name)
     if mac:
         attributes += pack_mac(_ADDRESS, mac)

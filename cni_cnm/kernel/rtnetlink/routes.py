@@ -1,4 +1,4 @@
-"""Messages about unicast routes: values to the bytes of requests, the kernel's bytes to values. Opens no socket."""
+"""Messages about routes: values to the bytes of requests, the kernel's bytes to values. Opens no socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from _socket import AF_INET, AF_INET6
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from struct import Struct
 
-from cni_cnm.kernel.contract.route import MAIN, RouteEntry, completed, implied_scope
+from cni_cnm.kernel.contract.route import BOOT, MAIN, RouteEntry, completed, implied_scope
 from cni_cnm.kernel.netlink.nlattr import number, pack, pack_number, places, raw
 
 TYPE_CHECKING = False
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPNetwork
 
 _NOWHERE = 255
-_BOOT, _ADVERTISED, _UNICAST = 3, 9, 1
-"""RTPROT_BOOT, RTPROT_RA; RTN_UNICAST."""
+_UNICAST, _UNREACHABLE = 1, 7
+"""RTN_UNICAST, RTN_UNREACHABLE."""
+_ON_LINK = 4
+"""RTNH_F_ONLINK, among the flags of struct rtmsg."""
 _COMPAT = 252
-_HEAD = Struct("=I12xBBxxBBBB")
-"""struct nlmsghdr, and of struct rtmsg family, length of the destination, table, protocol, scope and type."""
+_HEAD = Struct("=I12xBBxxBBBBI")
+"""struct nlmsghdr, and of struct rtmsg family, length of the destination, table, protocol, scope, type, flags."""
 _FIXED_BYTES = 16 + 12
 _FIXED = Struct("=BBBBBBBBI")
 """struct rtmsg: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
@@ -34,7 +36,7 @@ _VIA_FAMILY = Struct("=H")
 def message(route: RouteEntry, *, delete: bool = False) -> bytes:
     dst, gw = route.dst, route.gw
     # RT_SCOPE_NOWHERE: the route is deleted whatever its scope is.
-    scope = _NOWHERE if delete else implied_scope(dst, gw)
+    scope = _NOWHERE if delete else implied_scope(route)
     attributes = _of_table(route.table)
     if route.link and not route.also_via:
         attributes += pack_number(_OIF, route.link)
@@ -59,15 +61,23 @@ def message(route: RouteEntry, *, delete: bool = False) -> bytes:
         dst.version,
         route.table,
         length=dst.prefixlen,
-        protocol=0 if delete else _BOOT,
+        protocol=route.protocol or (0 if delete else BOOT),  # 0: it is deleted whoever made it
         scope=scope if route.scope is None else route.scope,
+        kind=_UNREACHABLE if route.unreachable else _UNICAST,
+        flags=_ON_LINK if route.onlink else 0,
     ) + attributes  # fmt: skip
 
 
-def query(version: int, *, link: int = 0, table: int | None = None) -> bytes:
-    """The request for a dump of one table's unicast routes of one IP version (4 or 6)."""
+def query(version: int, *, link: int = 0, table: int | None = None, protocol: int = 0) -> bytes:
+    """The request for a dump of one table's routes of one IP version (4 or 6).
+
+    Without `protocol` unicast routes alone.
+    """
     attributes = _of_table(table)
-    return _header(version, table) + (attributes + pack_number(_OIF, link) if link else attributes)
+    kind = 0 if protocol else _UNICAST
+    if link:
+        attributes += pack_number(_OIF, link)
+    return _header(version, table, protocol=protocol, kind=kind) + attributes
 
 
 def lookup(address: IPAddress) -> bytes:
@@ -77,16 +87,18 @@ def lookup(address: IPAddress) -> bytes:
 
 
 def read(data: bytes, offset: int) -> RouteEntry | None:
-    """The route of the message at `offset` of a datagram; None if it is no unicast route of an IP family."""
-    length, family, dst_len, table, protocol, scope, kind = _HEAD.unpack_from(data, offset)
-    if family not in (AF_INET, AF_INET6) or kind != _UNICAST:
+    """The route of the message at `offset` of a datagram; None if it is of no IP family, or of another type."""
+    length, family, dst_len, table, protocol, scope, kind, flags = _HEAD.unpack_from(data, offset)
+    if family not in (AF_INET, AF_INET6) or kind not in (_UNICAST, _UNREACHABLE):
         return None
     six = family == AF_INET6
     address: type[IPAddress] = IPv6Address if six else IPv4Address
     network: type[IPNetwork] = IPv6Network if six else IPv4Network
     found = places(data, offset + _FIXED_BYTES, offset + length)
     metrics = places(data, *found[_METRICS]) if _METRICS in found else {}
-    link, gateways = number(data, found.get(_OIF)), _gateways(data, found, address)
+    unreachable = kind == _UNREACHABLE
+    link = 0 if unreachable else number(data, found.get(_OIF))  # the kernel shows lo for IPv6
+    gateways = _gateways(data, found, address)
     if _MULTIPATH in found:
         link, gateways = _next_hops(data, *found[_MULTIPATH], address)
     return completed(
@@ -101,7 +113,9 @@ def read(data: bytes, offset: int) -> RouteEntry | None:
             scope=scope,
             src=address(raw(data, found[_PREFSRC])) if _PREFSRC in found else None,
             also_via=tuple(gateways[1:]),
-            advertised=protocol == _ADVERTISED,
+            protocol=protocol,
+            onlink=bool(flags & _ON_LINK),
+            unreachable=unreachable,
         )
     )
 
@@ -131,10 +145,19 @@ def _next_hops(data: bytes, begin: int, end: int, address: type[IPAddress]) -> t
     return link, gateways
 
 
-def _header(version: int, table: int | None, *, length: int = 0, protocol: int = 0, scope: int = 0) -> bytes:
+def _header(
+    version: int,
+    table: int | None,
+    *,
+    length: int = 0,
+    protocol: int = 0,
+    scope: int = 0,
+    kind: int = _UNICAST,
+    flags: int = 0,
+) -> bytes:
     table = table or MAIN
     short = table if table < 256 else _COMPAT
-    return _FIXED.pack(_family(version), length, 0, 0, short, protocol, scope, _UNICAST, 0)
+    return _FIXED.pack(_family(version), length, 0, 0, short, protocol, scope, kind, flags)
 
 
 def _of_table(table: int | None) -> bytes:

@@ -1,0 +1,71 @@
+"""The agent's own nftables table: VXLAN packets are accepted from hosts of the cluster alone.
+
+    table inet cni_cnm_underlay
+        set hosts4, hosts6      underlay addresses of the other hosts
+        set ports               UDP ports of the VXLAN devices
+        chain input             drops what comes to one of the ports from any other address
+
+It is there while this host has an overlay network. Packets of other programs' tunnels have other ports. A host of the
+cluster is told by its address alone: where others can send with its address, VXLAN is open to them.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cluster.underlay import Peer, Port
+from cni_cnm.kernel import Element, Transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cni_cnm.cluster.underlay import Delta, Entry, Wanted
+    from cni_cnm.kernel import Nft
+
+TABLE = "inet cni_cnm_underlay"
+_CHAIN = "input"
+_DECLARATION = f"""\
+add table {TABLE}
+add set {TABLE} hosts4 {{ type ipv4_addr; }}
+add set {TABLE} hosts6 {{ type ipv6_addr; }}
+add set {TABLE} ports {{ type inet_service; }}
+add chain {TABLE} {_CHAIN} {{ type filter hook input priority -10; }}
+flush chain {TABLE} {_CHAIN}
+add rule {TABLE} {_CHAIN} udp dport @ports ip saddr != @hosts4 drop
+add rule {TABLE} {_CHAIN} udp dport @ports ip6 saddr != @hosts6 drop
+"""
+_RULES = 2
+
+
+def whole(nft: Nft, wanted: Wanted) -> int:
+    """Make the table what is wanted; without networks there is none. Gives the number of elements that changed."""
+    there = {element.place: element for element in nft.elements(TABLE)}
+    elements = {element.place: element for element in _elements(wanted.values())}
+    if not any(element.set == "ports" for element in elements.values()):
+        if nft.handles([TABLE])[0] is not None:
+            nft.delete_table(TABLE)
+        return len(there)
+    put = tuple(element for place, element in elements.items() if there.get(place) != element)
+    remove = tuple(element for place, element in there.items() if place not in elements)
+    declare = nft.rules(TABLE).get(_CHAIN) != _RULES
+    if put or remove or declare:
+        nft.commit(Transaction(_DECLARATION, put, remove), declare=declare)
+    return len(put) + len(remove)
+
+
+def change(nft: Nft, delta: Delta) -> int:
+    """Only what differs. Gives the number of elements."""
+    put = tuple(_elements(after for _, after in delta.values() if after is not None))
+    kept = {element.place for element in put}
+    gone = _elements(before for before, _ in delta.values() if before is not None)
+    remove = tuple(element for element in gone if element.place not in kept)
+    if put or remove:
+        nft.commit(Transaction(_DECLARATION, put, remove))
+    return len(put) + len(remove)
+
+
+def _elements(entries: Iterable[Entry]) -> Iterable[Element]:
+    for entry in entries:
+        if isinstance(entry, Peer):
+            yield Element(TABLE, f"hosts{entry.address.version}", str(entry.address), comment=entry.host)
+        elif isinstance(entry, Port):
+            yield Element(TABLE, "ports", str(entry.number))

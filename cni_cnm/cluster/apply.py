@@ -1,0 +1,158 @@
+"""Puts a plan's entries into the kernel: whole, by comparing with what is there, or only what changed.
+
+An entry is known to be ours by its mark, so no other is touched, and what an earlier run left is found:
+
+    VXLAN device        its alias begins with underlay.ALIAS
+    route               protocol 67 (kernel/contract/route.py)
+    neighbour           on our device, protocol 67
+    forwarding entry    on our device, `extern_learn`: `bridge fdb add` makes entries without
+    nftables            the whole table `inet cni_cnm_underlay` (cluster/accepted_hosts.py)
+
+Where another program has an entry in the place of one of ours, its entry stays, and that is named.
+"""
+
+from __future__ import annotations
+
+from errno import EEXIST, ENOENT, ESRCH
+
+from cni_cnm.cluster import accepted_hosts, vxlan_devices
+from cni_cnm.cluster.link_entries import LinkEntries
+from cni_cnm.cluster.underlay import Device, Route, Unreachable
+from cni_cnm.errors import CnmError, KernelError
+from cni_cnm.kernel.contract.route import CLUSTER, RouteEntry, completed
+from cni_cnm.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from cni_cnm.cluster.underlay import Delta, Entry, Wanted
+    from cni_cnm.kernel import Nft
+    from cni_cnm.kernel.contract.overlay_stack import OverlayStack
+
+LAST_RESORT = 1 << 30
+"""Metric of the routes that refuse packets: any other route to the same destination is preferred."""
+
+
+class Applied(NamedTuple):
+    """What was done."""
+
+    changes: int = 0
+    """Devices and entries that were added, changed or removed."""
+    problems: tuple[str, ...] = ()
+    """A sentence for each entry that is not as it is wanted, and why."""
+    broken: Mapping[str, str] = {}
+    """By network, why its device is not there. Its entries are not, either."""
+
+
+class Applier:
+    """Of one host. `stack` and `nft` are of the host's namespace; the caller closes the stack. Used by one thread."""
+
+    def __init__(self, stack: OverlayStack, nft: Nft) -> None:
+        self._stack = stack
+        self._nft = nft
+        self._links: dict[str, int] = {}
+        """Indexes by name, as they were when the whole plan was compared last."""
+        self._broken: Mapping[str, str] = {}
+
+    def whole(self, wanted: Wanted) -> Applied:
+        """Compare everything with the kernel. What lacks is added; what is ours and not wanted is removed.
+
+        So with nothing wanted all that is ours is removed. An entry that fails stops no other.
+        """
+        problems: list[str] = []
+        changes = self._accept(lambda: accepted_hosts.whole(self._nft, wanted), problems)
+        devices = [entry for entry in wanted.values() if isinstance(entry, Device)]
+        links = {link.name: link for link in self._stack.links()}
+        ensured = vxlan_devices.ensure(self._stack, devices, links)
+        self._broken = ensured.broken
+        self._links = {name: link.ifindex for name, link in links.items() if not vxlan_devices.is_ours(link)}
+        self._links.update(ensured.indexes)
+        entries = LinkEntries(self._stack, self._links)
+        entries.compare(wanted.values(), ensured.indexes.values())
+        routes = set(self._routes(wanted.values(), problems))
+        there = set(self._stack.routes(protocol=CLUSTER))
+        changes += ensured.changes + self._write(entries, routes - there, there - routes, problems)
+        return Applied(changes, tuple(problems), self._broken)
+
+    def change(self, delta: Delta) -> Applied:
+        """Only what differs, for a plan whose networks are those of the last `whole`.
+
+        The kernel is asked for single entries alone, so the cost does not depend on the number of hosts.
+        """
+        problems: list[str] = []
+        changes = self._accept(lambda: accepted_hosts.change(self._nft, delta), problems)
+        entries = LinkEntries(self._stack, self._links)
+        entries.ask(delta.values())
+        after = self._routes([new for _, new in delta.values() if new is not None], problems)
+        before = self._routes([old for old, _ in delta.values() if old is not None], [])
+        changes += self._write(entries, after, before, problems)
+        return Applied(changes, tuple(problems), self._broken)
+
+    def _accept(self, act: Callable[[], int], problems: list[str]) -> int:
+        try:
+            return act()
+        except CnmError as error:
+            problems.append(f"VXLAN packets of other hosts are not filtered as they should be: {error}")
+            return 0
+
+    def _routes(self, entries: Iterable[Entry], problems: list[str]) -> list[RouteEntry]:
+        """The kernel's routes for those entries that are routes."""
+        found = []
+        for entry in entries:
+            if isinstance(entry, Route):
+                link = self._links.get(entry.link)
+                if link is not None:
+                    found.append(_route(entry, link))
+                elif not entry.tunnelled:  # why a device is not there, is named once
+                    problems.append(f"the route to {entry.dst} has no link: this host has no {entry.link}")
+            elif isinstance(entry, Unreachable):
+                route = RouteEntry(entry.subnet, priority=LAST_RESORT, protocol=CLUSTER, unreachable=True)
+                found.append(completed(route))
+        return found
+
+    def _write(
+        self,
+        entries: LinkEntries,
+        missing: Collection[RouteEntry],
+        extra: Collection[RouteEntry],
+        problems: list[str],
+    ) -> int:
+        """All changes in one batch: an entry is there before the first route needs it, and goes after the last."""
+        with self._stack.attempting() as failures:
+            count = entries.add() + self._change_routes(missing, extra) + entries.remove()
+        problems += entries.conflicts
+        # What is to be deleted may be gone already.
+        wrong = [one for one in failures if not isinstance(one, KernelError) or one.errno not in (ENOENT, ESRCH)]
+        problems += [_sentence(one) for one in wrong]
+        return count - len(failures)
+
+    def _change_routes(self, missing: Collection[RouteEntry], extra: Collection[RouteEntry]) -> int:
+        """Where a route takes the place of another one, there is no moment without."""
+        old = {(route.dst, route.priority): route for route in extra}
+        for route in missing:
+            replaced = old.pop((route.dst, route.priority), None)
+            if replaced is None:
+                self._stack.add_route(route)
+                continue
+            # IPv6 has no two routes by one gateway.
+            at_once = route.dst.version == 6 and (route.gw, route.link) == (replaced.gw, replaced.link)
+            if at_once:
+                self._stack.delete_route(replaced)
+            self._stack.add_route(route, append=not at_once)
+            if not at_once:
+                self._stack.delete_route(replaced)
+        for route in extra:
+            if old.get((route.dst, route.priority)) is route:
+                self._stack.delete_route(route)
+        return len(missing) + len(extra)
+
+
+def _route(entry: Route, link: int) -> RouteEntry:
+    return completed(RouteEntry(entry.dst, entry.gw, link, src=entry.src, protocol=CLUSTER, onlink=entry.tunnelled))
+
+
+def _sentence(failure: Exception) -> str:
+    if isinstance(failure, KernelError) and failure.errno == EEXIST:
+        return f"{failure}; the one that is there is another program's"
+    return str(failure)
