@@ -35,14 +35,16 @@ class Answer(NamedTuple):
 
 
 class Side:
-    def __init__(self, executable: Path, type_name: str, extra_path: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, executable: Path, type_name: str, extra_path: tuple[Path, ...] = (), *, serve: bool = True
+    ) -> None:
         self.node = Node()
         self.executable = executable
         self.type = type_name
         self.path = ":".join(str(p) for p in (executable.parent, *extra_path))
         self.containers: list[str] = []
         self._service: Daemon | None = None
-        if form() == "service" and executable.name == "cni-cnm":
+        if serve and form() == "service" and executable.name == "cni-cnm":
             self._serve()
 
     def close(self) -> None:
