@@ -22,13 +22,12 @@ class WatchEnded(Exception):
     """Changes are no longer reported. The message says why. What has changed since must be read again."""
 
 
-class Directory(Protocol):
+class Readable(Protocol):
+    """What a directory has to read and to follow."""
+
     name: str
     """For messages, such as `etcd at http://192.0.2.1:2379`."""
 
-    def close(self) -> None: ...
-
-    # reading ---------------------------------------------------------------
     def snapshot(self) -> Snapshot:
         """All there is. What cannot be read as a value is left out (see `skipped`)."""
 
@@ -42,6 +41,12 @@ class Directory(Protocol):
         `WatchEnded` when it ends for any reason: compacted, cut off, cancelled, refused, or silent for longer than it
         may be. The caller then takes a new snapshot (cluster/follow.py).
         """
+
+
+class Directory(Readable, Protocol):
+    """A whole one: what can be read, and what this host writes."""
+
+    def close(self) -> None: ...
 
     # this host -------------------------------------------------------------
     def announce(self, host: ClusterHost) -> None:

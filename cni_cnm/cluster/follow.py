@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
-    from cni_cnm.cluster.directory import Directory
+    from cni_cnm.cluster.directory import Readable
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 20.0
 """Before a further list. It is doubled each time, and up to as much again is added at random."""
@@ -58,7 +58,7 @@ News: TypeAlias = "Whole | Changed | Away"
 
 
 def follow(
-    directory: Directory,
+    directory: Readable,
     pause: Callable[[float], object],
     clock: Callable[[], float],
     random: Callable[[], float],

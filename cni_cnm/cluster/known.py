@@ -41,6 +41,8 @@ class Known:
         self.alive: set[str] = set(snapshot.alive)
         self._blocks: dict[BlockKey, Block] = {}
         self._by_host: dict[str, dict[BlockKey, Block]] = {}
+        self._numbers: dict[str, int] = {}
+        """Of the blocks of each network."""
         for block in snapshot.blocks.values():
             self.put_block(block)
 
@@ -50,6 +52,10 @@ class Known:
 
     def blocks_of(self, host: str) -> Sequence[Block]:
         return tuple(self._by_host.get(host, {}).values())
+
+    def number_of_blocks(self, network: str) -> int:
+        """Of all hosts."""
+        return self._numbers.get(network, 0)
 
     def apply(self, change: Change) -> None:
         key, new = change.key, change.new
@@ -69,11 +75,13 @@ class Known:
     def put_block(self, block: Block) -> None:
         self._drop_block(block.key)
         self._blocks[block.key] = block
+        self._numbers[block.network] = self._numbers.get(block.network, 0) + 1
         self._by_host.setdefault(block.host, {})[block.key] = block
 
     def _drop_block(self, key: BlockKey) -> None:
         old = self._blocks.pop(key, None)
         if old is not None:
+            self._numbers[old.network] -= 1
             of_host = self._by_host[old.host]
             del of_host[key]
             if not of_host:

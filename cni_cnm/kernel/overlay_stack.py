@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 class KernelOverlayStack(KernelStack):
     """Made as a `KernelStack`."""
 
+    @property
+    def netlink_port(self) -> int:
+        """Of its socket: notifications name it as the cause of this stack's changes."""
+        return self.connection.socket.port
+
     def attempting(self) -> Attempts:
         return Attempts(self.connection.socket)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from ipaddress import ip_network
 
 import pytest
 
 from cni_cnm.kernel.contract.changes import NO_LINKS, LinkChange
+from cni_cnm.kernel.contract.route import RouteEntry
+from cni_cnm.kernel.overlay_stack import KernelOverlayStack
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 from tests.kernel.lab import Lab
 
@@ -93,6 +98,22 @@ def test_what_is_said_of_a_change(lab: Lab, monitor: BridgeMonitor) -> None:
     ):
         lab.host.ip(command)
         assert monitor.take() == said, command
+
+
+def test_own_changes(lab: Lab, monitor: BridgeMonitor) -> None:
+    """A route that a stack has deleted is not reported to the one who knows it; another program's is."""
+    index = lab.host.call(lambda: socket.if_nametoindex("br0"))
+    lab.host.ip("addr add 10.9.0.1/24 dev br0")
+    monitor.take()
+    with closing(KernelOverlayStack(os.dup(lab.host.fd), "")) as stack:
+        for version, dst in ((4, "10.8.0.0/24"), (6, "2001:db8::/64")):
+            route = RouteEntry(ip_network(dst), link=index)
+            stack.add_route(route)
+            stack.delete_route(route)
+            assert monitor.take(stack.netlink_port) == NO_LINKS, version
+            stack.add_route(route)
+            lab.host.ip(f"-{version} route del {dst} dev br0")
+            assert monitor.take(stack.netlink_port) == LinkChange(stripped=frozenset([index]))
 
 
 def test_what_is_not_told(lab: Lab, monitor: BridgeMonitor) -> None:

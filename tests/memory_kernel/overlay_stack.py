@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class MemoryOverlayStack(MemoryStack):
     """Neighbours that the kernel finds by itself do not exist here: no packet flows."""
 
+    netlink_port = 0
+
     def attempting(self) -> Attempts:
         return Attempts(self)
 

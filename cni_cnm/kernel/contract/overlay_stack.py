@@ -61,6 +61,10 @@ class FdbEntry(NamedTuple):
 class OverlayStack(Stack, Protocol):
     """A Stack that can do what an agent needs. Its writing verbs are queued in `batch()` and `attempting()`, too."""
 
+    @property
+    def netlink_port(self) -> int:
+        """By which the kernel's notifications name this stack as the cause of a change. 0: they do not."""
+
     def attempting(self) -> AbstractContextManager[list[Exception]]:
         """As `batch`, but no failure is raised: at the end of the block the list has all of them, in order."""
 

@@ -78,6 +78,11 @@ class NetlinkSocket:
         self.failures: list[Exception] | None = None
         """Where failures of queued requests go; None: the first one is raised."""
 
+    @property
+    def port(self) -> int:
+        """By which the kernel tells, in notifications, whose request was the cause."""
+        return int(self._socket.getsockname()[0])
+
     def namespace_cookie(self) -> int:
         """Of the namespace the socket is bound to; 0 where the kernel has none (before 5.14)."""
         try:

@@ -18,7 +18,7 @@ import sys
 from cni_cnm.kernel import socket_filter
 from cni_cnm.kernel.contract.changes import NO_LINKS, LinkChange
 from cni_cnm.kernel.netlink import nlattr
-from cni_cnm.kernel.netlink.header import RTM_DELLINK, RTM_NEWLINK, messages
+from cni_cnm.kernel.netlink.header import HEADER, RTM_DELLINK, RTM_NEWLINK, messages
 from cni_cnm.kernel.netlink.notifications import Notifications
 
 _GROUPS = (1, 5, 7, 9, 11)
@@ -49,15 +49,19 @@ class BridgeMonitor(Notifications):
         super().__init__(socket.NETLINK_ROUTE, *_GROUPS)
         socket_filter.attach(self._socket, _program())
 
-    def take(self) -> LinkChange:
-        """What changed since the last call; `NO_LINKS` if nothing did."""
+    def take(self, own_port: int = 0) -> LinkChange:
+        """What changed since the last call; `NO_LINKS` if nothing did.
+
+        Without routes that the netlink socket with the port `own_port` has deleted.
+        """
         found = NO_LINKS
         for data in self.datagrams():
             if data is None:
                 found |= LinkChange(overflow=True)
             else:
                 for begin, end, kind, _, _ in messages(data):
-                    found |= _read(data, begin, end, kind)
+                    if kind != _DELETE_ROUTE or HEADER.unpack_from(data, begin)[4] != own_port or not own_port:
+                        found |= _read(data, begin, end, kind)
         return found
 
 

@@ -94,5 +94,6 @@ def test_changes(changes: list[Change]) -> None:
             if isinstance(change.new, Block):
                 blocks[change.key] = change.new
     assert known.blocks == blocks
+    assert known.number_of_blocks("web") == len(blocks)
     for each in HOSTS:
         assert set(known.blocks_of(each.name)) == {b for b in blocks.values() if b.host == each.name}

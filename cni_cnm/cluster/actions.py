@@ -1,0 +1,65 @@
+"""What an agent does: the values that cluster/agent.py gives, and service/cluster_agent.py carries out."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from cni_cnm.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.cluster.values import Block, Change, ClusterHost
+    from cni_cnm.model import IPNetwork
+
+
+class Announce(NamedTuple):
+    """Write this host's record."""
+
+    host: ClusterHost
+
+
+class ClaimAgain(NamedTuple):
+    """Claim this block, which this host has on its disk."""
+
+    block: Block
+
+
+class Release(NamedTuple):
+    """Release this block: no network of this host has it."""
+
+    block: Block
+
+
+class MarkLost(NamedTuple):
+    """Other hosts have these blocks of a network (by first subnet, with the hosts' names), and no other of this host's.
+
+    No further address of them is given.
+    """
+
+    network: str
+    holders: Mapping[IPNetwork, str]
+
+
+class Compare(NamedTuple):
+    """Compare the whole plan with the kernel."""
+
+
+class Update(NamedTuple):
+    """Only the entries of these hosts and blocks differ."""
+
+    changes: tuple[Change, ...]
+
+
+class Save(NamedTuple):
+    """What is known of the cluster has changed."""
+
+
+class Say(NamedTuple):
+    """A line for the log."""
+
+    line: str
+
+
+Action: TypeAlias = Announce | ClaimAgain | Release | MarkLost | Compare | Update | Save | Say

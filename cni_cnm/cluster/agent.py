@@ -1,0 +1,340 @@
+"""What the agent of a host decides. Events go in, actions come out: no kernel, no store, no clock, no file.
+
+    listed, changed     the directory, whole and by changes       ─┐
+    answers, silent     whether the store answers                  │   Announce, ClaimAgain, Release,
+    found_uplinks       this host's underlay addresses             ├─► Compare, Update,
+    found_joined        the overlay networks on this host's disk   │   MarkLost, Save, Say
+    ticked              ten seconds have passed                   ─┘
+
+service/cluster_agent.py feeds it and does what it says. `status` is what is said of the host at any time.
+
+A host whose lease has run out is silent, and nothing else: entries change only when a host's record or a block does.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cluster.actions import Announce, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
+from cni_cnm.cluster.known import Known
+from cni_cnm.cluster.status_file import AgentStatus, NetworkStatus, StoreStatus
+from cni_cnm.cluster.values import Block, ClusterHost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from cni_cnm.cluster.actions import Action
+    from cni_cnm.cluster.host_file import HostIdentity
+    from cni_cnm.cluster.underlay import Member
+    from cni_cnm.cluster.uplink import Uplink
+    from cni_cnm.cluster.values import Change, Snapshot
+
+WARNINGS_MAX = 20
+ORPHAN_TICKS = 12
+"""A block of ours whose network is not on this host is released after two minutes: a join may be under way."""
+NAMED_MAX = 5
+"""Changes of more hosts at once are one line with their number."""
+
+
+class Agent:
+    """The state of one host's agent. `known` is what the disk has."""
+
+    def __init__(self, me: HostIdentity, known: Known, store: str) -> None:
+        self.me = me
+        self.known = known
+        self.uplinks: tuple[Uplink, ...] = ()
+        self.joined: Mapping[str, Member] = {}
+        self.conflict = ""
+        """Why this host must not give addresses; "" if it may."""
+        self._no_uplink = "its underlay addresses are not read yet"
+        self._store = StoreStatus(store, why="it was not asked yet")
+        self._announced: ClusterHost | None = None
+        self._listed = False
+        self._missing: set[Block] = set()
+        """Blocks of ours that were missing in the directory at the last tick."""
+        self._lost: set[Block] = set()
+        self._orphans: dict[Block, int] = {}
+        self._skipped: tuple[str, ...] = ()
+        self._problems: tuple[str, ...] = ()
+        self._data_paths: Mapping[str, str] = {}
+        """Networks whose plan was compared with the kernel: "" or what is wrong."""
+
+    # what the caller plans with ---------------------------------------------------
+
+    @property
+    def host(self) -> ClusterHost | None:
+        """This host as others are to see it; None without an underlay address."""
+        addresses = tuple(uplink.address for uplink in self.uplinks)
+        return ClusterHost(self.me.name, self.me.instance, addresses, self.me.mac) if addresses else None
+
+    def members(self) -> Sequence[Member]:
+        """The networks of this host, as its disk has them.
+
+        A network that is not in the directory (a restored store) goes on. So does a block that another host has now,
+        because its pods are here. A network is left out if the directory has another one of its name.
+        """
+        return [member for name, member in self.joined.items() if not self._replaced(name)]
+
+    def _replaced(self, name: str) -> str:
+        """The id of another network of that name; "" if there is none."""
+        there = self.known.networks.get(name)
+        return there.id if there is not None and there.id != self.joined[name].network.id else ""
+
+    # events ---------------------------------------------------------------------
+
+    def listed(self, snapshot: Snapshot, skipped: Sequence[str], now: float) -> Iterator[Action]:
+        """The whole directory was read. `now` in seconds since 1970, for people."""
+        yield from self._answered(now)
+        before = self.known
+        if _restored(before, snapshot):
+            self._announced = None
+            yield Say(
+                f"{self._store.name} was restored from a backup or set up anew: it is the store {snapshot.store} at "
+                f"revision {snapshot.revision}, it was {before.store} at {before.revision}; blocks are claimed again"
+            )
+        self.known = Known(snapshot)
+        yield from self._say_hosts(before)
+        yield from self._say_skipped(skipped)
+        self._listed = True
+        yield from self._judge()
+        yield from self._announce()
+        self._missing = set(self._not_ours())
+        yield from self._claim(self._missing)
+        yield Compare()
+        yield Save()
+
+    def changed(self, revision: int, changes: Sequence[Change], skipped: Sequence[str], now: float) -> Iterator[Action]:
+        """Changes of the directory, in order."""
+        yield from self._answered(now)
+        yield from self._say_skipped(skipped)
+        if not changes:
+            self.known.revision = max(self.known.revision, revision)
+            return
+        hosts, alive = dict[str, ClusterHost | None](), dict[str, bool]()
+        """As they were."""
+        for change in changes:
+            if change.kind == "host":
+                hosts.setdefault(str(change.key), self.known.hosts.get(str(change.key)))
+            elif change.kind == "alive":
+                alive.setdefault(str(change.key), str(change.key) in self.known.alive)
+            self.known.apply(change)
+        self.known.revision = revision
+        yield from self._say_changes(hosts, alive)
+        planned = tuple(change for change in changes if change.kind != "alive")
+        if not planned:
+            return
+        if self.me.name in hosts:
+            yield from self._judge()
+        if any(change.kind == "network" and change.key in self.joined for change in planned):
+            yield Compare()
+        else:
+            yield Update(planned)
+        yield Save()
+
+    def answers(self, now: float) -> Iterator[Action]:
+        """The store has answered a request."""
+        yield from self._answered(now)
+
+    def silent(self, why: str, now: float) -> Iterator[Action]:
+        """The store does not answer. Everything goes on with what is known."""
+        if self._store.reachable or not self._store.since:
+            self._store = StoreStatus(self._store.name, False, now, why)
+            yield Say(f"{why}; this host goes on with what it knows")
+        elif why != self._store.why:
+            self._store = self._store._replace(why=why)
+
+    def refused(self, why: str) -> Iterator[Action]:
+        """This host's record cannot be written, because another host has its name. "": no other has it any more."""
+        if why != self.conflict:
+            yield Say(why or f"no other host is called {self.me.name} any more")
+            self.conflict = why
+
+    def found_uplinks(self, uplinks: Sequence[Uplink], why: str = "") -> Iterator[Action]:
+        """This host's underlay addresses, read anew; without any: why."""
+        if tuple(uplinks) == self.uplinks and why == self._no_uplink:
+            return
+        old, self.uplinks, self._no_uplink = self.uplinks, tuple(uplinks), why
+        if self.uplinks:
+            shown = ", ".join(f"{one.address} on {one.name}, MTU {one.mtu}" for one in self.uplinks)
+            yield Say(f"this host's underlay is {shown}{f'; it was {_addresses(old)}' if old else ''}")
+        else:
+            yield Say(f"{why}; entries stay as they are")
+        if self._listed:
+            yield from self._announce()
+        yield Compare()
+
+    def found_joined(self, joined: Mapping[str, Member]) -> Iterator[Action]:
+        """The overlay networks of this host's disk, read anew."""
+        if joined == self.joined:
+            return
+        self.joined = dict(joined)
+        ours = {block for one in self.joined.values() for block in one.blocks}
+        self._lost &= ours
+        yield Compare()
+
+    def claimed(self, block: Block, ours: bool) -> Iterator[Action]:
+        """A block was claimed again, or another host has it."""
+        if ours:
+            yield Say(f"the block {_shown(block)} is this host's again")
+        elif block not in self._lost:
+            holder = self.known.blocks.get(block.key)
+            whose = f"host {holder.host} (instance {holder.instance})" if holder else "another host"
+            yield Say(
+                f"the block {_shown(block)} belongs to {whose} now: its pods stay, and no new address of it is given; "
+                f"this host is instance {self.me.instance}"
+            )
+        before = set(self._lost)
+        self._lost = self._lost - {block} if ours else self._lost | {block}
+        if self._lost != before:
+            yield MarkLost(block.network, {one.subnets[0]: self._holder(one) for one in sorted(self._lost)
+                                           if one.network == block.network})  # fmt: skip
+
+    def _holder(self, block: Block) -> str:
+        holder = self.known.blocks.get(block.key)
+        return holder.host if holder else "another host"
+
+    def ticked(self) -> Iterator[Action]:
+        """Ten seconds have passed."""
+        if not self._listed or self.conflict or not self._store.reachable:
+            return
+        yield from self._announce()
+        missing = set(self._not_ours())
+        yield from self._claim(missing & self._missing)
+        self._missing = missing
+        held = {block for one in self.joined.values() for block in one.blocks}
+        mine = {block for block in self.known.blocks_of(self.me.name) if block.instance == self.me.instance}
+        self._orphans = {block: self._orphans.get(block, 0) + 1 for block in mine - held}
+        for block, ticks in self._orphans.items():
+            if ticks == ORPHAN_TICKS:
+                yield Say(f"the block {_shown(block)} is released: no network of this host has it")
+                yield Release(block)
+
+    def compared(self, wrong: Mapping[str, str], problems: Sequence[str] = ()) -> Iterator[Action]:
+        """The kernel was brought to the plan.
+
+        `wrong`: by network "" or why its data path does not stand. `problems`: sentences on hosts and entries.
+        """
+        before, self._data_paths = self._data_paths, dict(wrong)
+        for name, why in wrong.items():
+            if before.get(name) != why:
+                yield Say(f"network {name}: the data path {f'does not stand: {why}' if why else 'stands'}")
+        new = [sentence for sentence in problems if sentence not in self._problems]
+        for sentence in new[:NAMED_MAX]:
+            yield Say(sentence)
+        if len(new) > NAMED_MAX:
+            yield Say(f"{len(new) - NAMED_MAX} more entries of the overlay networks are not as they should be")
+        self._problems = tuple(problems)
+
+    # status ---------------------------------------------------------------------
+
+    def status(self, pid: int) -> AgentStatus:
+        networks = {name: self._network_status(name, joined) for name, joined in self.joined.items()}
+        return AgentStatus(
+            pid, self.me.name, self.me.instance, tuple(str(one.address) for one in self.uplinks),
+            min((one.mtu for one in self.uplinks), default=0), self._store, self.conflict,
+            (*self._skipped, *self._problems)[:WARNINGS_MAX], networks,
+        )  # fmt: skip
+
+    def _network_status(self, name: str, joined: Member) -> NetworkStatus:
+        lost = tuple(str(block.subnets[0]) for block in joined.blocks if block in self._lost)
+        if other := self._replaced(name):
+            why = (
+                f"{self._store.name} has another network {name}: its id is {other}, this host's is {joined.network.id}"
+            )
+        elif not self.uplinks:
+            why = self._no_uplink
+        else:
+            why = self._data_paths.get(name, "its data path is not compared yet")
+        own = sum(block.network == name for block in self.known.blocks_of(self.me.name))
+        remote = self.known.number_of_blocks(name) - own
+        return NetworkStatus(joined.network.id, not why, why, remote, lost)
+
+    # ----------------------------------------------------------------------------
+
+    def _answered(self, now: float) -> Iterator[Action]:
+        if not self._store.reachable:
+            first = not self._store.since
+            self._store = StoreStatus(self._store.name, True, now)
+            yield Say(f"{self._store.name} answers{'' if first else ' again'}")
+
+    def _announce(self) -> Iterator[Action]:
+        """When the directory has this host otherwise than it is."""
+        host = self.host
+        if host is not None and not self.conflict and self.known.hosts.get(host.name) != host:
+            self._announced = host
+            yield Announce(host)
+
+    def _judge(self) -> Iterator[Action]:
+        """Whether the record of this host's name is this host's. A missing one is written at the next tick."""
+        there, host, why = self.known.hosts.get(self.me.name), self.host, ""
+        if there is not None and there.instance != self.me.instance:
+            why = (
+                f"another host is called {self.me.name} in {self._store.name}: its instance is {there.instance}, this "
+                f"one's is {self.me.instance}"
+            )
+        elif there is not None and there != host and self._announced == host is not None:
+            why = (
+                f"another host with the name {self.me.name} and the instance {self.me.instance} has announced "
+                f"{', '.join(map(str, there.addresses))}, this one has {_addresses(self.uplinks)}: one disk is a "
+                f"copy of the other's"
+            )
+        yield from self.refused(why)
+
+    def _not_ours(self) -> Iterator[Block]:
+        """Blocks on this host's disk that the directory does not have as this host's."""
+        for joined in self.joined.values():
+            for block in joined.blocks:
+                if self.known.blocks.get(block.key) != block:
+                    yield block
+
+    def _claim(self, blocks: set[Block]) -> Iterator[Action]:
+        for block in sorted(blocks):
+            yield ClaimAgain(block)
+
+    def _say_hosts(self, before: Known) -> Iterator[Action]:
+        names = before.hosts.keys() | self.known.hosts.keys()
+        old = {name: before.hosts.get(name) for name in names if before.hosts.get(name) != self.known.hosts.get(name)}
+        yield from self._say_changes(old, {})
+
+    def _say_skipped(self, skipped: Sequence[str]) -> Iterator[Action]:
+        for sentence in skipped:
+            if sentence not in self._skipped:
+                yield Say(f"left out of what {self._store.name} has: {sentence}")
+        self._skipped = tuple(skipped)
+
+    def _say_changes(self, hosts: Mapping[str, ClusterHost | None], alive: Mapping[str, bool]) -> Iterator[Action]:
+        lines = [self._said_of_host(name, old) for name, old in sorted(hosts.items()) if name != self.me.name]
+        for name, was in sorted(alive.items()):
+            now = name in self.known.alive
+            if now != was and name != self.me.name and name in self.known.hosts:
+                lines.append(f"host {name} {'shows life again' if now else 'is silent; its entries stay'}")
+        lines = [line for line in lines if line]
+        if len(lines) > NAMED_MAX:
+            lines = [f"{len(lines)} hosts have changed; {len(self.known.hosts)} are known"]
+        for line in lines:
+            yield Say(line)
+
+    def _said_of_host(self, name: str, old: ClusterHost | None) -> str:
+        new = self.known.hosts.get(name)
+        if new is None:
+            return f"host {name} is gone" if old is not None else ""
+        shown = ", ".join(map(str, new.addresses))
+        if old is None:
+            return f"host {name} is at {shown}"
+        if old.instance != new.instance:
+            return f"host {name} was replaced: instance {new.instance} at {shown}"
+        return f"host {name} is at {shown} now" if old != new else ""
+
+
+def _restored(known: Known, snapshot: Snapshot) -> bool:
+    """Whether the store is another one than before, or goes back."""
+    if not known.store:
+        return False
+    return known.store != snapshot.store or snapshot.revision < known.revision
+
+
+def _shown(block: Block) -> str:
+    return f"{' and '.join(map(str, block.subnets))} of network {block.network}"
+
+
+def _addresses(uplinks: Sequence[Uplink]) -> str:
+    return ", ".join(str(one.address) for one in uplinks)
