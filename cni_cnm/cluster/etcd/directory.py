@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EtcdDirectory:
-    """One thread calls it, and another one may iterate over `watch`. `close` may be called by a third."""
+    """One thread calls it, and another one may iterate over `watch`."""
 
     def __init__(self, settings: ClusterSettings, timeout_s: float) -> None:
         first = randrange(len(settings.endpoints))  # noqa: S311
@@ -35,9 +35,11 @@ class EtcdDirectory:
         self._contents: Contents | None = None
 
     def close(self) -> None:
-        """A watch that another thread reads ends."""
-        for client in (self._client, self._stream, self._asking):
-            client.cut()
+        """A watch that another thread reads ends, and closes what it has open."""
+        self._stream.cut()
+        self._asking.cut()
+        self._client.cut()
+        self._client.close()
 
     # reading ---------------------------------------------------------------
     def snapshot(self) -> Snapshot:
@@ -55,8 +57,8 @@ class EtcdDirectory:
             raise WatchEnded(f"{self.name} is watched from the revision of the last list on, and {revision} is another")
         for reached, changes in Watch(self._stream, self._asking, self._keys, contents, self._told).batches():
             for change in changes:
-                if change.kind == "alive" and change.key == self._life.host and change.new is None:
-                    self._life.forget()
+                if change.kind == "alive" and change.new is None:
+                    self._life.forget(str(change.key))
             yield reached, changes
 
     # this host -------------------------------------------------------------
@@ -84,10 +86,14 @@ class EtcdDirectory:
         networks.remove(self._client, self._keys, name)
 
     def claim(
-        self, network: OverlayNetwork, host: ClusterHost, preferred: Sequence[tuple[IPNetwork, ...]] = ()
+        self,
+        network: OverlayNetwork,
+        host: ClusterHost,
+        preferred: Sequence[tuple[IPNetwork, ...]] = (),
+        held: Sequence[tuple[IPNetwork, ...]] | None = None,
     ) -> Block:
         self._client.begin()
-        return blocks.claim(self._client, self._keys, network, host, preferred)
+        return blocks.claim(self._client, self._keys, network, host, preferred, held)
 
     def claim_again(self, block: Block) -> bool:
         self._client.begin()

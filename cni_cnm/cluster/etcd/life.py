@@ -16,27 +16,26 @@ LEASE_S = 30
 
 
 class Life:
-    """The lease of one host, once it has one."""
+    """The leases that this process has taken, one for each host: a program has one, a test may have many."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._lease = 0
-        self.host = ""
+        self._leases: dict[str, int] = {}
 
-    def forget(self) -> None:
-        """The key was deleted by another program: the next call takes a new lease."""
-        self._lease = 0
+    def forget(self, host: str) -> None:
+        """The key was deleted by another program, or is over: the next call takes a new lease."""
+        self._leases.pop(host, None)
 
     def show(self, host: ClusterHost) -> int:
         """Keep the lease; take a new one if it has run out or was revoked. Gives the store's revision."""
-        self.host = host.name
-        if self._lease:
+        lease = self._leases.get(host.name, 0)
+        if lease:
             # etcd answers for a lease that is no more as for one that lives, without a TTL.
-            answer = self._client.read("lease/keepalive", {"ID": self._lease})
+            answer = self._client.read("lease/keepalive", {"ID": lease})
             if self._client.understood(lambda: int(answer.raw.get("TTL", 0))) > 0:
                 return answer.revision
-            self._lease = 0
+            self.forget(host.name)
         for _ in self._client.attempts():
             # One that is not used because an answer is lost ends by itself.
             answer = self._client.read("lease/grant", {"TTL": LEASE_S})
@@ -46,6 +45,6 @@ class Life:
                 [unchanged(self._keys.host(host.name), revision)], [put(self._keys.alive(host.name), b"", lease)]
             )
             if outcome and outcome.succeeded:
-                self._lease = lease
+                self._leases[host.name] = lease
                 return outcome.revision
         raise AssertionError("attempts end with an error")

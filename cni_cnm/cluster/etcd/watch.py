@@ -70,12 +70,15 @@ class Watch:
 
     def batches(self) -> Iterator[tuple[int, Sequence[Change]]]:
         """As the contract says (cluster/directory.py)."""
-        while True:
-            stream = self._open()
-            try:
-                yield from self._read(stream)
-            except NoAnswer as error:
-                self._client.ended(error)
+        try:
+            while True:
+                stream = self._open()
+                try:
+                    yield from self._read(stream)
+                except NoAnswer as error:
+                    self._client.ended(error)
+        finally:
+            self._client.close()
 
     # opening ------------------------------------------------------------------------
     def _open(self) -> Stream:
