@@ -70,7 +70,7 @@ def _end(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError):  # closed by the caller, or nobody reads it
+        except (AttributeError, OSError):  # the caller has closed it
             pass
     os._exit(code)
 

@@ -7,11 +7,13 @@ all requests of the process: none of them changes one.
 from __future__ import annotations
 
 from marshal import dumps
-from typing import Any, Generic, TypeVar
+
+from cni_cnm.bases import Generic, TypeVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 V = TypeVar("V")
 

@@ -17,7 +17,6 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import Any, TypeAlias
 
 from cni_cnm.named_tuple import NamedTuple
 
@@ -29,11 +28,12 @@ except ImportError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any, TypeAlias
 
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
-Json: TypeAlias = Any
+Json: TypeAlias = "Any"
 """Decoded JSON. Only frontends, records and the parsers of options handle it; everything else is typed."""
 
 PARSED_MAX = 512

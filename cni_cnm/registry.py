@@ -6,13 +6,13 @@ libnetwork's drvregistry rule holds: a built-in name is never overridden, anothe
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
-
+from cni_cnm.bases import Generic, TypeVar
 from cni_cnm.errors import Conflict, InvalidConfig, NoSuchDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
 T = TypeVar("T")
 

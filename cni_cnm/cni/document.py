@@ -5,10 +5,10 @@ Of a key given twice the last value counts. null counts as absent. Keys are matc
 
 from __future__ import annotations
 
-import json
 from itertools import chain
 
 from cni_cnm.errors import DecodeFailed, InvalidConfig, shown
+from cni_cnm.json_text import decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def decode(raw: bytes) -> dict[str, Json]:
         document = _plain(raw) if raw.count(b"{") > _MANY else None
         checked = document is not None
         if document is None:
-            document = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
+            document = _decode_ordered(raw.decode())
     except UnicodeDecodeError as error:
         raise DecodeFailed(f"the network configuration is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
@@ -62,7 +62,7 @@ def _plain(raw: bytes) -> Json:
     """
     if b"\\" in raw:
         return None
-    document: Json = json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite)
+    document: Json = _decode_plain(raw.decode())
     colons, depth, level = 0, 0, [document]
     while level:
         if depth == LIMIT_DEPTH:
@@ -98,6 +98,10 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"the number {text[:80]} is out of range")
     return value
+
+
+_decode_ordered = decoder(_object, _refuse, _finite)
+_decode_plain = decoder(None, _refuse, _finite)
 
 
 def _check_depth(document: Json) -> None:

@@ -9,12 +9,11 @@ Printed in one line: Python indents JSON in Python, which is four times the work
 
 from __future__ import annotations
 
-import json
-
 from cni_cnm import validate
 from cni_cnm.cni.versions import PER_FAMILY, SUPPORTED, UNSTATED, VERSIONED, shape
 from cni_cnm.errors import InvalidConfig, shown
 from cni_cnm.fields import Fields
+from cni_cnm.json_text import encoder
 from cni_cnm.model import Address, Attachment, Dns, Interface, Route
 
 TYPE_CHECKING = False
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 # Keys are in alphabetical order, as they have always been: scripts compare and search this text.
-_JSON = json.JSONEncoder(sort_keys=True)
+_encode_sorted = encoder(sort_keys=True)
 
 _ROUTE_EXTRAS = ("mtu", "advmss", "priority", "table", "scope")
 
 
 def dump(document: Mapping[str, Json]) -> bytes:
-    return _JSON.encode(document).encode()
+    return _encode_sorted(document).encode()
 
 
 def refuse_unsupported(version: str, families: Sequence[int]) -> None:

@@ -8,14 +8,15 @@ enters a namespace, and keeps nothing of its own: what it must remember is in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from cni_cnm.bases import Generic, Protocol, TypeVar
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.registry import Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
+    from typing import Any, ClassVar, Literal, TypeAlias
 
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Stack
@@ -105,7 +106,7 @@ class NetworkPlan(NamedTuple):
     """There are endpoints. Without any, the next one brings the link up."""
 
 
-InterfaceOrigin: TypeAlias = Literal["made", "moved", "existing", "none"]
+InterfaceOrigin: TypeAlias = 'Literal["made", "moved", "existing", "none"]'
 """Where a sandbox's interface comes from.
 
     made      the driver makes it in the sandbox
@@ -113,14 +114,14 @@ InterfaceOrigin: TypeAlias = Literal["made", "moved", "existing", "none"]
     existing  another plugin made it: its addresses, its routes and its removal are that plugin's
     none      the sandbox gets none: there is nothing to publish, limit or tune
 """
-MacPolicy: TypeAlias = Literal["derived", "requested", "inherited"]
+MacPolicy: TypeAlias = 'Literal["derived", "requested", "inherited"]'
 """The MAC address of an interface.
 
     derived    the one that the user or IPAM asks for, else one that follows from the endpoint's id
     requested  the same, but without a request the interface keeps its own
     inherited  another link's: a request is refused
 """
-Outside: TypeAlias = Literal["host", "parent", "plugin", "nowhere"]
+Outside: TypeAlias = 'Literal["host", "parent", "plugin", "nowhere"]'
 """How an interface reaches the outside, and so what can publish its ports.
 
     host     over a link on the host: our packet filter publishes ports, the link limits bandwidth
@@ -128,7 +129,7 @@ Outside: TypeAlias = Literal["host", "parent", "plugin", "nowhere"]
     plugin   as its plugin has it, which publishes the ports (`Driver.external_connectivity`)
     nowhere  not at all
 """
-GatewayPolicy: TypeAlias = Literal["ipam", "driver", "router", "none"]
+GatewayPolicy: TypeAlias = 'Literal["ipam", "driver", "router", "none"]'
 """The gateway of each subnet.
 
     ipam    the one that IPAM names, if any

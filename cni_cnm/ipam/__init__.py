@@ -15,15 +15,14 @@ choose the module. `configure` parses once: an `Ipam` that was made is valid.
 
 from __future__ import annotations
 
-from typing import Any
-
-from cni_cnm.ipam.contract import ALLOCATED, LOCAL_SPACE, HasSubnets
+from cni_cnm.ipam.contract import ALLOCATED, LOCAL_SPACE
 from cni_cnm.model import IpamSpec, Subnet
 from cni_cnm.registry import Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from cni_cnm.ipam.contract import Ipam, IpamHost, Module
     from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IPNetwork, Json
@@ -93,8 +92,9 @@ def choose_subnet(
 
 def subnets(pool: Ipam) -> Sequence[Subnet]:
     """A network's subnets, as its driver is told them."""
-    if isinstance(pool, HasSubnets):
-        return pool.subnets()
+    if hasattr(pool, "subnets"):
+        known: Sequence[Subnet] = pool.subnets()
+        return known
     return [Subnet(gateway.network, gateway, LOCAL_SPACE) for gateway in pool.gateways()]
 
 

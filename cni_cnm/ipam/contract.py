@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
+from cni_cnm.bases import Protocol
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json, Lease, Subnet
+    from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json, Lease
     from cni_cnm.settings import Settings
     from cni_cnm.state.store import Store
 
@@ -39,7 +38,10 @@ class IpamHost(Protocol):
 
 
 class Ipam(Protocol):
-    """The addresses of one network. One object a request; its only state is in its store."""
+    """The addresses of one network. One object a request; its only state is in its store.
+
+    One that knows its subnets, and not only their gateways, also has `subnets() -> Sequence[Subnet]`.
+    """
 
     type: str
 
@@ -85,13 +87,6 @@ class Ipam(Protocol):
 
     def record(self) -> Mapping[str, Json]:
         """What `release` needs, as JSON for the endpoint's record. `restore` makes an Ipam of it."""
-
-
-@runtime_checkable
-class HasSubnets(Protocol):
-    """An IPAM that knows its subnets, not only their gateways."""
-
-    def subnets(self) -> Sequence[Subnet]: ...
 
 
 class Module(Protocol):

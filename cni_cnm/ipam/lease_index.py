@@ -20,10 +20,10 @@ the index becomes invalid. So the cost of a lookup does not grow with the number
 
 from __future__ import annotations
 
-import json
 import os
 
 from cni_cnm.errors import DamagedRecord
+from cni_cnm.json_text import decoder, encoder
 from cni_cnm.model import EndpointKey, digest, ip_address
 from cni_cnm.state import small_files
 from cni_cnm.state.store import ENDPOINTS
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from cni_cnm.state.store import Store
 
 SEPARATOR = "\r\n"
+_decode = decoder()
+_encode = encoder()
 _PINNED_NS = 1_000_000_000
 
 
@@ -56,9 +58,9 @@ class LeaseIndex:
             content = small_files.read_open(descriptor)
             if os.fstat(descriptor).st_mtime_ns != self._folder_time():
                 return None
-            if not any(json.dumps(owner).encode() in content for owner in owners):
+            if not any(_encode(owner).encode() in content for owner in owners):
                 return {}  # decoding thousands of entries costs more than the rest of a DEL
-            known = json.loads(content)
+            known = _decode(content)
             return {owner: [str(ip_address(name)) for name in known[owner]] for owner in owners if owner in known}
         except (OSError, ValueError, TypeError):
             return None
@@ -95,7 +97,7 @@ class LeaseIndex:
             # Time 0, because the time of now could by chance equal the folder's before both are pinned.
             small_files.remove(self._path)
             small_files.make_folder(os.path.dirname(self._path), 0o700)
-            small_files.create(self._path, json.dumps(found).encode(), mtime_ns=0)
+            small_files.create(self._path, _encode(found).encode(), mtime_ns=0)
         except OSError:
             return
         self.pin()

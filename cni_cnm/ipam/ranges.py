@@ -7,7 +7,6 @@ addresses (RFC 3021, RFC 6164) has no address with a meaning of its own. Its gat
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TypeAlias
 
 from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig
@@ -18,6 +17,7 @@ from cni_cnm.named_tuple import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
     from cni_cnm.fields import Fields
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json

@@ -9,9 +9,8 @@ also what declares tables, sets, chains and rules.
 from __future__ import annotations
 
 import errno
-import re
-from typing import TypeVar
 
+from cni_cnm.bases import TypeVar
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.contract.element import Element, ElementTaken, has_text, plain
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-_QUOTED = re.compile(r'(?<=comment )"([^"]*)"|"([^ \t\n]+?)"(?=,?[ \t\n])')
 
 
 class KernelNft:
@@ -293,6 +290,8 @@ def _parse(table: str, listing: str) -> Mapping[str, Sequence[Element]]:
     Comments have any character but double quotes. Names of links have any but white space: a quote ends one where
     white space follows, or a comma and white space.
     """
+    import re
+
     quoted: list[str] = []
 
     def put_aside(match: re.Match[str]) -> str:
@@ -300,7 +299,7 @@ def _parse(table: str, listing: str) -> Mapping[str, Sequence[Element]]:
         return f"@{len(quoted) - 1}"
 
     found: dict[str, list[Element]] = {}
-    text = _QUOTED.sub(put_aside, listing)
+    text = re.sub(r'(?<=comment )"([^"]*)"|"([^ \t\n]+?)"(?=,?[ \t\n])', put_aside, listing)
     for name, body in re.findall(r"^\t(?:set|map) (\S+) \{$(.*?)^\t\}$", text, re.DOTALL | re.MULTILINE):
         elements = found.setdefault(name, [])
         for block in re.findall(r"elements = \{(.*?)\}", body, re.DOTALL):

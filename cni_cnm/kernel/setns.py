@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from time import sleep
-from typing import TypeVar
 
+from cni_cnm.bases import TypeVar
 from cni_cnm.errors import KernelError
 
 TYPE_CHECKING = False

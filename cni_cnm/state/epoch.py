@@ -18,7 +18,7 @@ def current(proc: str = "/proc") -> str:
     """The name of this epoch, `BOOT_ID:TICKS`: the start time of pid 1 is in clock ticks. Read once a process."""
     found = _known.get(proc)
     if found is None:
-        with open(f"{proc}/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open(f"{proc}/sys/kernel/random/boot_id", encoding="utf-8") as file:
             boot_id = file.read().strip()
         found = _known[proc] = f"{boot_id}:{_init_start_ticks(proc)}"
     return found
@@ -42,7 +42,7 @@ def _init_start_ticks(proc: str) -> int:
 
 
 def _boot_time(proc: str) -> int:
-    with open(f"{proc}/stat", encoding="ascii") as file:
+    with open(f"{proc}/stat", encoding="utf-8") as file:
         for line in file:
             if line.startswith("btime "):
                 return int(line.split()[1])

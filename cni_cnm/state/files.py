@@ -13,10 +13,10 @@ RUN_DIR/locks                   see lock.py
 
 from __future__ import annotations
 
-import json
 import os
 
 from cni_cnm.errors import DamagedRecord, IoFailed, root_hint
+from cni_cnm.json_text import decoder, encoder
 from cni_cnm.memo import Memo
 from cni_cnm.state import small_files
 from cni_cnm.state.lock import Lock
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _SUFFIX = ".json"
 _decoded: Memo[Json] = Memo()
 """Of records that many requests read. They are read from the disk each time, and decoded when they have changed."""
-_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_decode = decoder()
+_encode = encoder((",", ":"))
 _ABSENT_MAX = 64
 
 
@@ -63,8 +64,8 @@ class FileStore:
             return None  # a power cut may leave this: the rename was on the disk, the data was not
         try:
             if kind in DURABLE:
-                return _decoded.get(path, (content,), lambda: json.loads(content))
-            return json.loads(content)
+                return _decoded.get(path, (content,), lambda: _decode(content))
+            return _decode(content)
         except (ValueError, RecursionError) as error:
             raise DamagedRecord(f"the record {path} is not JSON: {error}", hint=hint(kind)) from error
 
@@ -79,7 +80,7 @@ class FileStore:
 
     def put(self, kind: str, name: str, value: Json) -> None:
         path = self._path(kind, name)
-        data = _ENCODE(value).encode()
+        data = _encode(value).encode()
         durable = kind in DURABLE
         try:
             absent = path in self._absent or (durable and not os.path.lexists(path))

@@ -6,7 +6,7 @@ it describes: `network/NAME`, `endpoint/ID`, `sandbox/ID`, `pools`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from cni_cnm.bases import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

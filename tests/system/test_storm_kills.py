@@ -75,6 +75,8 @@ class Storm:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+            assert process.stdin is not None
+            process.stdin.close()  # not done by communicate() if the time was over before it wrote anything
             assert kill_after is not None, f"{verb} {name} has no answer within {LIMIT_S} s"
             self.killed += 1
             return -9, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -165,3 +166,8 @@ def test_require() -> None:
         validate.require(validate.address, "x", "CNI_ARGS IP", InvalidEnvironment)
     with pytest.raises(InvalidConfig, match=r"^gateway is true, it must be a string$"):
         validate.require(validate.address, True, "gateway")
+
+
+@given(st.text(alphabet="aZ09_.-é\n/ ", max_size=5) | st.text(max_size=3))
+def test_a_name_is_of_a_few_characters(text: str) -> None:
+    assert validate.accepts(validate.name, text) == bool(re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*", text))

@@ -7,7 +7,6 @@ with locked(host, record) as endpoint:
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any
 
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.drivers import drivers
@@ -18,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 from time import monotonic, sleep
-from typing import Protocol
 
+from cni_cnm.bases import Protocol
 from cni_cnm.cnm.interface import interface_routes
 from cni_cnm.errors import CheckFailed, DriverFailed, InvalidConfig, KernelError, KernelFeatureMissing
 from cni_cnm.model import IPV6_MTU

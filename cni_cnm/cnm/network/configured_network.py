@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cni_cnm import ipam
 from cni_cnm.drivers import drivers
 from cni_cnm.memo import Memo
@@ -11,6 +9,8 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.drivers import Driver, Options, Role

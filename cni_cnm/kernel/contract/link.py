@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from cni_cnm.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
 
 DELETION_GROUP = 0x636E6D
 """Reserved link group. Its members are about to be deleted, by the first program that deletes the group."""
@@ -49,7 +51,7 @@ class Port(NamedTuple):
     isolated: bool = False
 
 
-PortState: TypeAlias = Literal["disabled", "listening", "learning", "forwarding", "blocking"]
+PortState: TypeAlias = 'Literal["disabled", "listening", "learning", "forwarding", "blocking"]'
 """BR_STATE_*: a port without carrier is disabled; with spanning tree it listens and learns for 30 s first."""
 
 

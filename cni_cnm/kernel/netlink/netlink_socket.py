@@ -11,8 +11,8 @@ import os
 import struct
 import sys
 from errno import EINTR, EINVAL, ENODEV, EOPNOTSUPP, ETIMEDOUT
-from typing import TypeVar
 
+from cni_cnm.bases import TypeVar
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.netlink.header import (
     ACK,

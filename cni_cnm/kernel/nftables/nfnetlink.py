@@ -10,8 +10,8 @@ import os
 import struct
 from _thread import allocate_lock
 from errno import EINTR
-from typing import TypeVar
 
+from cni_cnm.bases import TypeVar
 from cni_cnm.kernel.netlink import nlattr
 from cni_cnm.kernel.netlink.header import (
     ACK,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT
-from typing import TypeVar
 
+from cni_cnm.bases import TypeVar
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.netlink.header import RTM_GETLINK
 from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
