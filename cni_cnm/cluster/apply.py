@@ -66,7 +66,9 @@ class Applier:
         links = {link.name: link for link in self._stack.links()}
         ensured = vxlan_devices.ensure(self._stack, devices, links)
         self._broken = ensured.broken
-        self._links = {name: link.ifindex for name, link in links.items() if not vxlan_devices.is_ours(link)}
+        self._links = {name: link.ifindex for name, link in links.items()}
+        for device in devices:  # another program may have the name
+            self._links.pop(device.name, None)
         self._links.update(ensured.indexes)
         entries = LinkEntries(self._stack, self._links)
         entries.compare(wanted.values(), ensured.indexes.values())
@@ -129,9 +131,12 @@ class Applier:
 
     def _change_routes(self, missing: Collection[RouteEntry], extra: Collection[RouteEntry]) -> int:
         """Where a route takes the place of another one, there is no moment without."""
-        old = {(route.dst, route.priority): route for route in extra}
+        old: dict[tuple[object, object], list[RouteEntry]] = {}
+        for route in extra:
+            old.setdefault((route.dst, route.priority), []).append(route)
         for route in missing:
-            replaced = old.pop((route.dst, route.priority), None)
+            there = old.get((route.dst, route.priority))
+            replaced = there.pop() if there else None
             if replaced is None:
                 self._stack.add_route(route)
                 continue
@@ -142,10 +147,10 @@ class Applier:
             self._stack.add_route(route, append=not at_once)
             if not at_once:
                 self._stack.delete_route(replaced)
-        for route in extra:
-            if old.get((route.dst, route.priority)) is route:
-                self._stack.delete_route(route)
-        return len(missing) + len(extra)
+        rest = [route for routes in old.values() for route in routes]
+        for route in rest:
+            self._stack.delete_route(route)
+        return len(missing) + len(rest)
 
 
 def _route(entry: Route, link: int) -> RouteEntry:

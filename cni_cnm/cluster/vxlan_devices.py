@@ -45,19 +45,19 @@ def ensure(stack: OverlayStack, wanted: Sequence[Device], links: Mapping[str, Li
                 changes += 1
     for device in wanted:
         try:
-            there = _existing(stack, device, links.get(device.name))
-            now = _made(stack, device) if there is None else there
-            adjusted = _adjust(stack, device, now)
+            found = _existing(stack, device, links.get(device.name))
+            link, changed = found or (_made(stack, device), True)
+            changed = _adjust(stack, device, link) or changed
         except CnmError as error:
             broken[device.network] = str(error)
             continue
-        indexes[device.name] = now.ifindex
-        changes += adjusted or there is None
+        indexes[device.name] = link.ifindex
+        changes += changed
     return Ensured(indexes, broken, changes)
 
 
-def _existing(stack: OverlayStack, device: Device, link: Link | None) -> Link | None:
-    """The link, if it can become what is wanted. One of ours that cannot is deleted."""
+def _existing(stack: OverlayStack, device: Device, link: Link | None) -> tuple[Link, bool] | None:
+    """The link, if it can become what is wanted, and whether it was changed. One of ours that cannot is deleted."""
     if link is None:
         return None
     # One with this host's own MAC and no alias was made here by a process that was killed then.
@@ -68,9 +68,10 @@ def _existing(stack: OverlayStack, device: Device, link: Link | None) -> Link | 
         return None
     same_version = there.local is not None and there.local.version == device.local.version
     if (there.vni, there.port, there.learning) == (device.vni, device.port, False) and same_version:
-        if there.local != device.local:
+        moved = there.local != device.local
+        if moved:
             stack.set_vxlan_local(link.ifindex, device.local)
-        return link
+        return link, moved
     stack.delete_link(link.ifindex)
     return None
 

@@ -243,7 +243,11 @@ class Space:
         if (route.src is not None and route.src not in local) or (gw is not None and gw in local):
             refuse(errno.EINVAL, what)
         alike = [old for old in self.routes if _identity(old) == _identity(route)]
-        if any((old.gw, old.also_via) == (route.gw, route.also_via) for old in alike) or (alike and not append):
+        if route.dst.version == 4:
+            equal = any(old == route._replace(link=link) for old in alike)
+        else:  # two routes by one gateway are refused there
+            equal = any((old.gw, old.also_via) == (route.gw, route.also_via) for old in alike)
+        if equal or (alike and not append):
             refuse(errno.EEXIST, what)
         self.routes.append(route._replace(link=link))
 

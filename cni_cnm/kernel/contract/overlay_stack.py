@@ -84,7 +84,7 @@ class OverlayStack(Stack, Protocol):
 
     # neighbours ------------------------------------------------------------
     def neighbours(self, link: int) -> Sequence[Neighbour]:
-        """Those of a link, of both IP versions, whoever made them."""
+        """Those of a link, of both IP versions, other programs' too."""
 
     def neighbour(self, link: int, address: IPAddress) -> Neighbour | None: ...
     def add_neighbour(self, entry: Neighbour, *, replace: bool = False) -> None:
@@ -98,7 +98,7 @@ class OverlayStack(Stack, Protocol):
 
     # forwarding entries ----------------------------------------------------
     def fdb(self, link: int) -> Sequence[FdbEntry]:
-        """Those of a VXLAN device, whoever made them. They stay when the device goes down."""
+        """Those of a VXLAN device, other programs' too. They stay when the device goes down."""
 
     def fdb_entry(self, link: int, mac: str) -> FdbEntry | None: ...
     def add_fdb_entry(self, entry: FdbEntry, *, replace: bool = False) -> None:

@@ -61,7 +61,7 @@ def message(route: RouteEntry, *, delete: bool = False) -> bytes:
         dst.version,
         route.table,
         length=dst.prefixlen,
-        protocol=route.protocol or (0 if delete else BOOT),  # 0: it is deleted whoever made it
+        protocol=route.protocol or (0 if delete else BOOT),  # 0: of any program
         scope=scope if route.scope is None else route.scope,
         kind=_UNREACHABLE if route.unreachable else _UNICAST,
         flags=_ON_LINK if route.onlink else 0,
