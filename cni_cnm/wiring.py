@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
 
+    from cni_cnm.cluster.membership import Membership
     from cni_cnm.kernel import Namespaces, Nft
     from cni_cnm.settings import Settings
 
@@ -53,8 +54,17 @@ def open_controller(
         epoch.current(),
         KernelForeignFirewalls(open_nft, TABLES),
         shared.close,
+        _cluster(chosen),
     )
     return Controller(host)
+
+
+def _cluster(settings: Settings) -> Membership | None:
+    if settings.cluster is None:
+        return None
+    from cni_cnm.cluster.membership import SettingsMembership
+
+    return SettingsMembership(settings.cluster, settings.state_dir)
 
 
 class _SharedNft:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cni_cnm.cluster.membership import Membership
     from cni_cnm.kernel import ForeignFirewalls, Namespaces, Nft, Stack
     from cni_cnm.kernel.contract.held_ports import HeldPorts
     from cni_cnm.settings import Settings
@@ -32,6 +33,7 @@ class Host:
         epoch: str,
         foreign_firewalls: ForeignFirewalls | None = None,
         close_nft: Callable[[], None] | None = None,
+        cluster: Membership | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -44,6 +46,8 @@ class Host:
         """A thread of this process is told of every change of bridges, so that no call has to look."""
         self.held_ports: HeldPorts | None = None
         """Where ports of Docker's endpoints are kept from processes of the host; None: nowhere."""
+        self.cluster = cluster
+        """The cluster that this host belongs to; None: it belongs to none."""
         self._open_nft = open_nft
         self._close_nft = close_nft
         self._nft: Nft | None = None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Interface,
         IPAddress,
         IPInterface,
+        IPNetwork,
         Json,
         NetworkSpec,
         PortMapping,
@@ -40,12 +41,15 @@ BUILT_IN = {
     "ipvlan": "cni_cnm.drivers.ipvlan",
     "macvlan": "cni_cnm.drivers.macvlan",
     "null": "cni_cnm.drivers.null",
+    "overlay": "cni_cnm.drivers.overlay",
     "ptp": "cni_cnm.drivers.ptp",
 }
 DEFAULT = "bridge"
 """The driver of a network that names none."""
 CHAINED = "chained"
 """The driver of a network whose interfaces are other plugins'."""
+OVERLAY = "overlay"
+"""The driver of networks of several hosts, each with blocks of addresses of its own."""
 
 
 class Configuration(NamedTuple):
@@ -217,6 +221,17 @@ class Driver(ABC, Generic[OptionsT]):
     def settled(self, options: OptionsT, *, earlier: bool) -> OptionsT:
         """The options with defaults that depend on when the network was made. `earlier`: by version 0.1.0."""
         return options
+
+    def adopted(self, options: OptionsT, recorded: OptionsT) -> OptionsT:
+        """The configured options with what the network that is on record got when it was made.
+
+        InvalidConfig, naming both values, for one that no edit of a configuration changes.
+        """
+        return options
+
+    def all_subnets(self, options: OptionsT) -> Sequence[IPNetwork]:
+        """The subnets of a network on all of its hosts; none if it is on this host alone."""
+        return ()
 
     def fixed(self, options: OptionsT) -> Mapping[str, Json]:
         """What an edit may not change while the network has endpoints: value by the name that users know."""

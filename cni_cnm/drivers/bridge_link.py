@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from cni_cnm.drivers import bridge_vlan as vlans
-from cni_cnm.drivers.host_routing import uplink_mtu
+from cni_cnm.drivers.host_routing import outside_mtu
 from cni_cnm.errors import Conflict, DriverFailed, InvalidConfig, KernelError
 from cni_cnm.model import IPV6_MTU, stable_mac
 
@@ -79,10 +79,11 @@ def expected_mtu(options: BridgeOptions, bridge: Link, plan: NetworkPlan, host: 
 
     In the cnm profile it is that of the containers, and without containers that of the uplink. The kernel raises it to
     1500 with the last port of a bridge that version 0.1.0 made, and lowers it with a port that another program adds.
+    With a link to other hosts it is that one's, also where containers were made with another one.
     """
-    mtu = options.mtu or (plan.mtu if options.profile == "cnm" else 0)
+    mtu = options.mtu or (plan.mtu if options.profile == "cnm" and not options.outside else 0)
     if not mtu and options.profile == "cnm" and (plan.in_use or not host.links(master=bridge.ifindex)):
-        mtu = uplink_mtu(host)
+        mtu = outside_mtu(options.outside, host)
     too_small = mtu < IPV6_MTU and any(address.version == 6 for address in plan.gateways)
     return bridge.mtu if not mtu or too_small or not plan.keeps_mtu else mtu
 
@@ -96,7 +97,7 @@ def find(host: Stack, name: str) -> Link:
 
 
 def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Link:
-    mtu = options.mtu or (uplink_mtu(host) if options.profile == "cnm" else 0)
+    mtu = options.mtu or (outside_mtu(options.outside, host) if options.profile == "cnm" else 0)
     _require_ipv6(options, mtu, versions)
     mac = stable_mac("bridge", options.bridge)
     try:

@@ -84,6 +84,8 @@ class BridgeOptions(NamedTuple):
     """Addresses that masqueraded packets get, at most one of each family; else the kernel chooses."""
     trusted: tuple[str, ...] = ()
     """Links of the host from which all ports are reached."""
+    outside: str = ""
+    """The host's link to other hosts of the same network (driver overlay): the bridge has its MTU. "" for none."""
 
     @property
     def reflects(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from cni_cnm.errors import CheckFailed, KernelError, KernelFeatureMissing
+from cni_cnm.model import IPV6_MTU
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel import Link, Stack
 
+_ETHERNET_MTU = 1500
+_VXLAN_OVERHEAD = 70
+"""Bytes that VXLAN adds to a packet at the most, over IPv6: Ethernet 14, VXLAN 8, UDP 8, IPv6 40."""
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
@@ -71,3 +75,14 @@ def uplink_mtu(host: Stack) -> int:
     """MTU of the uplink; 0 (the kernel's) where there is none."""
     link = uplink(host)
     return link.mtu if link is not None else 0
+
+
+def outside_mtu(outside: str, host: Stack) -> int:
+    """MTU for packets that leave by the link `outside`, a VXLAN device; "" for the uplink.
+
+    While the device is not made: as it will be at the least.
+    """
+    if not outside:
+        return uplink_mtu(host)
+    link = host.link(outside)
+    return link.mtu if link is not None else max((uplink_mtu(host) or _ETHERNET_MTU) - _VXLAN_OVERHEAD, IPV6_MTU)

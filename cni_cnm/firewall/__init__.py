@@ -62,11 +62,20 @@ class Policy(NamedTuple):
     """Links of the host from which all ports are reached, also where `published_only` says otherwise."""
     unicast_hairpin: bool = False
     """Bridge ports with hairpin send back unicast alone (reflection.py)."""
+    outside: str = ""
+    """The host's link to other hosts of the network (overlay.py); "" for none."""
+    cluster: tuple[IPNetwork, ...] = ()
+    """Subnets of the network on all of its hosts: packets within them keep their source."""
 
     @property
     def side(self) -> str | int:
         """What isolation matches for the network (isolation.Side); "" for nothing."""
         return self.group or self.bridge
+
+    @property
+    def sides(self) -> tuple[str | int, ...]:
+        """All of them: with the link to other hosts of the network."""
+        return (self.side, self.outside) if self.outside else (self.side,)
 
     @property
     def isolates(self) -> bool:

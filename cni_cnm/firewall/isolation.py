@@ -7,6 +7,8 @@
     set published_only6    the same by IPv6
     set allowed            bridge . bridge: exceptions, one element for each direction; a bridge with itself: icc
 
+The chain `overlay` (overlay.py) is the first: packets within a network of several hosts.
+
 A network without a bridge has a number: the group of its endpoints' links on the host. The kernel keeps it with each
 link, so an endpoint needs no element here. Sets for numbers have the same meaning:
 
@@ -33,7 +35,7 @@ from cni_cnm.kernel import DELETION_GROUP, Element, Transaction, link_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TypeAlias
 
     from cni_cnm.model import Json
@@ -58,8 +60,10 @@ add set {INET} published_only6 {{ type ifname; }}
 add set {INET} allowed {{ type ifname . ifname; }}
 add set {INET} allowed_in {{ type ifname . devgroup; }}
 add set {INET} allowed_out {{ type devgroup . ifname; }}
+add chain {INET} overlay
 add chain {INET} isolation {{ type filter hook forward priority 0; }}
 flush chain {INET} isolation
+add rule {INET} isolation jump overlay
 add rule {INET} isolation iifname @internal iifname . oifname != @allowed iifname . oifgroup != @allowed_in drop
 add rule {INET} isolation oifname @internal iifname . oifname != @allowed iifgroup . oifname != @allowed_out drop
 add rule {INET} isolation ct status dnat accept
@@ -119,6 +123,11 @@ def parse_policy(text: Json) -> str:
     return str(text)
 
 
+def declaration() -> str:
+    """What makes the sets and the chain of networks with bridges."""
+    return _ROUTED
+
+
 def add_network(
     network_id: str,
     name: str,
@@ -163,17 +172,16 @@ def change_foreign(bridges: Sequence[str], gone: Sequence[str]) -> Transaction:
     )
 
 
-def allow(network_id: str, name: str, one: Side, other: Side) -> Transaction:
-    """Two networks reach each other. Its owner is the network whose record has the pair."""
+def allow(network_id: str, name: str, one: Sequence[Side], other: Sequence[Side]) -> Transaction:
+    """Two networks reach each other, by all of their sides. The owner is the network whose record has the pair."""
     owner = comment(network_id, name)
-    pairs = (_pair(one, other), _pair(other, one))
-    declare = _declaration(one, other)
-    return Transaction(declare, tuple(element._replace(comment=owner) for element in pairs))
+    declare = _declaration(*one, *other)
+    return Transaction(declare, tuple(element._replace(comment=owner) for element in _pairs(one, other)))
 
 
-def revoke(one: Side, other: Side) -> Transaction:
+def revoke(one: Sequence[Side], other: Sequence[Side]) -> Transaction:
     """The reverse of `allow`. Existing connections end too."""
-    return Transaction(remove=(_pair(one, other), _pair(other, one)))
+    return Transaction(remove=tuple(_pairs(one, other)))
 
 
 def add_endpoint(endpoint_id: str, label: str, host_ifname: str, mac: str) -> Transaction:
@@ -197,6 +205,14 @@ def _elements(side: Side) -> tuple[Element, Element, Element]:
 def _published_only(side: Side, version: int) -> Element:
     kind = "published_only_groups" if isinstance(side, int) else "published_only"
     return Element(INET, f"{kind}{version}", _key(side))
+
+
+def _pairs(ones: Sequence[Side], others: Sequence[Side]) -> Iterator[Element]:
+    """Both directions between each side of the one network and each of the other."""
+    for one in ones:
+        for other in others:
+            yield _pair(one, other)
+            yield _pair(other, one)
 
 
 def _pair(one: Side, other: Side) -> Element:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
 
 
+LOST = "Lost"
+"""Key of a range in a network's record. A configuration cannot have it: its keys are in lower case."""
+
+
 class Range(NamedTuple):
     subnet: IPNetwork
     start: int
@@ -30,6 +34,8 @@ class Range(NamedTuple):
     gateway: IPAddress
     key: str = ""
     """Where the configuration has it, such as `ipam.ranges[0][0]`."""
+    lost: str = ""
+    """The host that has this block of an overlay network now; "": this host. A lost range has no address to give."""
 
     @property
     def version(self) -> int:
@@ -58,6 +64,8 @@ class Range(NamedTuple):
         return self.version == other.version and self.start <= other.end and other.start <= self.end
 
     def __str__(self) -> str:
+        if self.lost:
+            return f"{self.subnet}, which is {self.lost}'s now"
         return f"{self.address(self.start)}-{self.address(self.end)}"
 
 
@@ -152,12 +160,15 @@ def _range(fields: Fields) -> Range:
         raise InvalidConfig(
             f"{fields.name('gateway')} is {gateway}, which is not of the IP version of its subnet {subnet}"
         )
+    key = fields.name("subnet").removesuffix(".subnet")
+    if holder := fields.spelled.get(LOST):  # there is nothing to give
+        return Range(subnet, first, first - 1, gateway, key, str(holder))
     found = Range(
         subnet,
         _end(fields, "rangeStart", subnet, first + reserved),
         _end(fields, "rangeEnd", subnet, last),
         gateway,
-        fields.name("subnet").removesuffix(".subnet"),
+        key,
     )
     if found.end < found.start:
         raise InvalidConfig(f"{fields.name('rangeEnd')} is before rangeStart: {found}")

@@ -26,7 +26,7 @@ from cni_cnm.kernel.contract.element import (
     merge,
 )
 from cni_cnm.kernel.contract.link import DELETION_GROUP, UNICAST_HAIRPIN_GROUP, Link, Port, PortState, Rate, Vlan
-from cni_cnm.kernel.contract.route import RouteEntry
+from cni_cnm.kernel.contract.route import CLUSTER, RouteEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel.contract.stack import Stack
 
 __all__ = [
+    "CLUSTER",
     "DELETION_GROUP",
     "Element",
     "ElementTaken",

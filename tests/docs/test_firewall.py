@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_interface, ip_network
 
-from cni_cnm.firewall import isolation, masquerade, portmap, reflection, spoof
+from cni_cnm.firewall import Policy, isolation, masquerade, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import Transaction, merge
 from cni_cnm.kernel.nft import KernelNft
@@ -16,6 +16,8 @@ __all__ = ["lab"]
 ID, LABEL = "4f1c09aa7be2", "podnet/8d2e51/eth0"
 CLOSED_ID, CLOSED_LABEL = "b20e4d7716fa", "backend/77ce02/eth0"
 PODNET, BACKEND = "br-91d0c7ba3e55", "br-77aa01bc9d10"
+WEB_ID, WEB = "a1e6e1b2bc4f", "br-a1e6e1b2bc4f"
+"""A network of several hosts. Its block on this host is a quarter of the subnet, so that the page shows few parts."""
 EDGE_ID, EDGE = "c5e1f00d9a77", 1304562337
 """A network of the driver ptp, by the group of its links."""
 
@@ -23,7 +25,8 @@ EDGE_ID, EDGE = "c5e1f00d9a77", 1304562337
 def _build(nft: KernelNft) -> None:
     """The example of the document.
 
-    A pod with ports in podnet; an internal, isolated network that podnet reaches; a ptp network that reaches podnet.
+    A pod with ports in podnet; an internal, isolated network that podnet reaches; a ptp network that reaches podnet;
+    an overlay network.
     """
     addresses = (ip_interface("10.88.0.5/16"), ip_interface("fd00:88::5/64"))
     ports = parse_mappings(
@@ -33,6 +36,13 @@ def _build(nft: KernelNft) -> None:
             {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "192.0.2.1"},
         ]
     )
+    web = Policy(
+        bridge=WEB,
+        ingress="same-bridge",
+        published_only=(4,),
+        outside="cnm-vx4096",
+        cluster=(ip_network("10.32.0.0/16"),),
+    )
     parts = [
         masquerade.add(ID, LABEL, addresses),
         masquerade.add_exceptions(PODNET[3:], "podnet", [addresses[0].network], [ip_network("10.244.0.0/16")]),
@@ -40,9 +50,10 @@ def _build(nft: KernelNft) -> None:
         isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE, published_only=(4, 6)),
         isolation.change_foreign(["docker0"], ()),
         isolation.add_network(BACKEND[3:], "backend", BACKEND, isolation.ISOLATED, internal=True),
-        isolation.allow(PODNET[3:], "podnet", PODNET, BACKEND),
+        isolation.allow(PODNET[3:], "podnet", [PODNET], [BACKEND]),
         isolation.add_network(EDGE_ID, "edge", EDGE, isolation.SAME_BRIDGE, published_only=(4, 6)),
-        isolation.allow(EDGE_ID, "edge", EDGE, PODNET),
+        isolation.allow(EDGE_ID, "edge", [EDGE], [PODNET]),
+        overlay.add_network(WEB_ID, "web", web, [ip_interface("10.32.64.1/18")]),
         spoof.add(ID, LABEL, "veth8d2e51", "02:42:0a:58:00:05"),
         isolation.add_endpoint(CLOSED_ID, CLOSED_LABEL, "veth77ce02", "02:42:0a:63:00:07"),
         Transaction(reflection.DECLARE),

@@ -32,7 +32,7 @@ RECORD = EndpointRecord(
     lease=Lease((Address(ip_interface("10.0.0.5/24")), Address(ip_interface("fd00::5/64")))),
     ports=parse_mappings(PORTS),
 )  # fmt: skip
-FRIEND = isolation.allow("b" * 64, "net", "br0", "br1")
+FRIEND = isolation.allow("b" * 64, "net", ["br0"], ["br1"])
 NETWORK = merge(isolation.add_network("b" * 64, "net", "br0", isolation.ISOLATED, internal=True), FRIEND)
 
 

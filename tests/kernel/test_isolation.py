@@ -110,10 +110,10 @@ def test_allow_and_revoke(at: Host) -> None:
     """Two networks are opened to each other as one operation, and closed again, also for a connection that exists."""
     at.network("br1")
     at.network("br2")
-    at.nft.commit(isolation.allow("a" * 64, "br1", "br1", "br2"))
+    at.nft.commit(isolation.allow("a" * 64, "br1", ["br1"], ["br2"]))
     assert at.reaches("one", "far")
     assert at.reaches("far", "one")
-    at.nft.commit(isolation.revoke("br2", "br1"))
+    at.nft.commit(isolation.revoke(["br2"], ["br1"]))
     assert not at.reaches("one", "far")
     assert not at.reaches("far", "one")
     assert at.reaches("one", "two")
@@ -229,7 +229,7 @@ def test_the_lan_reaches_published_ports_only(at: Host, bridge_nf: str, policy: 
             assert at.pods["far"].ask(address, 8080)
         assert at.host.ask("10.1.0.2", 80)
         assert at.host.ask("fd00:1::2", 80)
-    at.nft.commit(isolation.allow("a" * 64, "br1", "br1", "br2"))
+    at.nft.commit(isolation.allow("a" * 64, "br1", ["br1"], ["br2"]))
     assert at.reaches("far", "one")
 
 
@@ -298,7 +298,7 @@ def test_internal(at: Host, policy: str) -> None:
     with at.pods["far"].serving(80):
         assert at.outside.ask("192.0.2.1", 8080) == "192.0.2.9"
         assert at.pods["one"].ask("192.0.2.1", 8080) is None
-    at.nft.commit(isolation.allow("a" * 64, "br1", "br1", "br2"))
+    at.nft.commit(isolation.allow("a" * 64, "br1", ["br1"], ["br2"]))
     assert at.reaches("one", "far")
     assert not at.reaches("one", "outside")
 

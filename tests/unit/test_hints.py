@@ -30,6 +30,7 @@ PROGRAMS = {
     "free",
     "dmesg",
     "sysctl",
+    "systemctl",
     "ulimit",
     "vlan_filtering",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm.records import PENDING, EndpointRecord
+from cni_cnm.drivers import OVERLAY
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.ipam.pools import host_id
 from cni_cnm.model import PortmapOptions, digest, stable_mac
@@ -67,7 +68,7 @@ def new_record(
 
 
 def refuse_unsupported(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:
-    """InvalidConfig for a MAC, ports, limits or tuning that an endpoint of this network cannot have."""
+    """InvalidConfig for a MAC, ports, limits, tuning or ranges that an endpoint of this network cannot have."""
     if spec.ports and (network.internal or role.outside not in ("host", "plugin")):
         why = "is internal" if network.internal else f"has the driver {network.driver}"
         raise InvalidConfig(
@@ -78,6 +79,12 @@ def refuse_unsupported(network: NetworkSpec, role: Role, spec: EndpointSpec) -> 
         raise InvalidConfig(
             f"the network {network.name} has the driver {network.driver}, which gives no interface: "
             f"it cannot have a MAC, addresses, bandwidth or tuning"
+        )
+    if spec.ranges and network.driver == OVERLAY:
+        raise InvalidConfig(
+            f"runtimeConfig.ipRanges is given, and addresses of the overlay network {network.name} are from blocks "
+            "that its hosts claim",
+            hint="leave out ipRanges",
         )
     if spec.mac and role.mac == "inherited":
         raise InvalidConfig(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.drivers import drivers
+from cni_cnm.cnm import overlay_record
+from cni_cnm.cnm.records import load_network
+from cni_cnm.drivers import OVERLAY, drivers
 from cni_cnm.memo import Memo
 from cni_cnm.named_tuple import NamedTuple
 
@@ -27,16 +29,20 @@ class Addressing(NamedTuple):
     """An IPAM plugin allocates them, once."""
     versions: tuple[int, ...]
     """IP versions of the subnets, if the configuration names none."""
+    from_blocks: bool = False
+    """This host claims blocks of the subnet that all hosts have: the record has them, as range sets."""
 
     @property
     def recorded(self) -> bool:
         """Whether the network's record, and not the configuration alone, says which subnets it has."""
-        return self.from_pools or self.from_plugin
+        return self.from_pools or self.from_plugin or self.from_blocks
 
     def with_recorded_subnets(self, record: NetworkRecord) -> IpamSpec:
         """The IPAM part, with the subnets that were chosen when the network was made."""
         if not self.recorded:
             return self.ipam
+        if self.from_blocks:
+            return overlay_record.with_blocks(self.ipam, record)
         chosen = ("subnet", "ranges") if self.from_pools else ()
         kept = {**{key: record.ipam[key] for key in chosen if key in record.ipam}, **ipam.allocated(record.ipam)}
         return self.ipam._replace(config={**self.ipam.config, **kept})
@@ -72,6 +78,8 @@ def read(spec: NetworkSpec) -> ConfiguredNetwork:
 
 def addressing_of(spec: NetworkSpec) -> Addressing:
     """In the reference profile, the default address pools never provide a subnet."""
+    if spec.driver == OVERLAY:
+        return Addressing(spec.ipam, False, False, (), from_blocks=True)
     config = spec.ipam.config
     ours = spec.ipam.type == "host-local" and spec.options.get("profile") != "reference"
     from_pools = ours and not config.get("subnet") and not config.get("ranges")
@@ -84,4 +92,7 @@ def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int
     addressing = addressing_of(spec)
     if addressing.from_pools and not endpoint.ranges:
         return addressing.versions
+    if addressing.from_blocks:
+        record = load_network(host.store, spec.name)
+        return tuple(subnet.version for subnet in overlay_record.all_subnets(record)) if record else None
     return ipam.configure(spec.name, spec.ipam, endpoint, host).families

@@ -2,6 +2,7 @@
 
     create_network ── subnets named ───────────────────────────┐
         ├── subnets from the default pools ── choose_subnet ────┤
+        ├── blocks of an overlay network ──── join_overlay ─────┤
         └── subnets from an IPAM plugin ── ipam.allocate ───────┴──► driver.create_network ──► record
 
 The caller holds the lock `network/NAME`.
@@ -14,11 +15,12 @@ from ipaddress import ip_network
 
 from cni_cnm import ipam
 from cni_cnm.cnm.network import network_description, shared_parent, subnet_conflicts
-from cni_cnm.cnm.packet_filter import network_elements
+from cni_cnm.cnm.packet_filter import enforce, network_elements, overlay_elements
 from cni_cnm.cnm.records import network_records, pool_records
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import NoSuchDriver
+from cni_cnm.model import Subnet
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.store import NETWORKS
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.model import IPNetwork, Json, Subnet
+    from cni_cnm.model import IPNetwork, Json
 
 NO_POOLS: frozenset[str] = frozenset()
 
@@ -41,12 +43,18 @@ class Created(NamedTuple):
 
 
 def create_network(
-    host: Host, network: ConfiguredNetwork, *, requested_pools: Collection[str] | None = None
+    host: Host,
+    network: ConfiguredNetwork,
+    *,
+    requested_pools: Collection[str] | None = None,
+    store_timeout_s: float | None = None,
 ) -> Created:
     """Make the data path and write the record.
 
     Args:
         requested_pools: ids of Docker's pools that the network is made from. The caller holds the lock `pools`.
+
+        store_timeout_s: how long the store of the hosts of an overlay network may take. None: the usual time.
 
     Raises:
         InvalidConfig: a subnet or gateway is a special address.
@@ -62,6 +70,13 @@ def create_network(
         of_plugin = network.role.interface == "moved"
         with nullcontext() if of_plugin else host.store.lock("pools"):
             return _create(host, network, dict(config))
+    if addressing.from_blocks:
+        from cni_cnm.cnm.network import join_overlay
+
+        with Rollback() as undo:
+            network, config = join_overlay.join(host, network, undo, store_timeout_s)
+            with host.store.lock("pools"):
+                return _create(host, network, config)
     if addressing.from_pools:
         with host.store.lock("pools"):  # until the record is written: two networks made at once choose differently
             return _create(host, network, {**config, **_choose_ranges(host, addressing.versions)})
@@ -114,7 +129,8 @@ def _create(
     record = network_description.describe(network, config)
     with shared_parent.lock(host, record), Rollback() as undo:
         shared_parent.refuse_conflict(host, record)
-        warnings = subnet_conflicts.refuse(host, record, subnets, network.spec, requested_pools)
+        whole = [Subnet(one, key="ipam") for one in driver.all_subnets(options)]
+        warnings = subnet_conflicts.refuse(host, record, [*subnets, *whole], network.spec, requested_pools)
         if record.policy.masquerade_except:
             from cni_cnm.cnm.network import masquerade_clash
 
@@ -122,6 +138,9 @@ def _create(
         undo.push_record_removal(lambda: host.store.delete(NETWORKS, network.name))
         record = make_data_path(host, record._replace(published_only=True), subnets, undo)
         host.store.put(NETWORKS, network.name, record.to_json())
+        if record.policy.outside:
+            enforce.ensure(host)
+            overlay_elements.put(host, record)
     return Created(record, warnings)
 
 
@@ -157,7 +176,7 @@ def _choose_ranges(host: Host, versions: Sequence[int]) -> dict[str, Json]:
 
 def _recorded_subnets(host: Host) -> list[IPNetwork]:
     """Subnets of networks, and those that Docker has requested."""
-    used = [subnet for record in network_records(host.store) for subnet in network_description.subnets_of(record)]
+    used = [subnet for record in network_records(host.store) for subnet in network_description.claimed_subnets(record)]
     return [*used, *(ip_network(pool.subnet) for pool in pool_records(host.store))]
 
 

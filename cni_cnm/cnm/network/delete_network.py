@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm import records
+from cni_cnm.cnm import overlay_record, records
 from cni_cnm.cnm.network import shared_parent
 from cni_cnm.cnm.network.network_description import spec_of
-from cni_cnm.cnm.packet_filter import allow_networks, firewall_state, foreign_accepts, foreign_bridges, network_elements
+from cni_cnm.cnm.packet_filter import (
+    allow_networks,
+    firewall_state,
+    foreign_accepts,
+    foreign_bridges,
+    network_elements,
+    overlay_elements,
+)
 from cni_cnm.cnm.records import load_network
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
@@ -76,6 +83,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         foreign_accepts.withdraw_network(host, record, record.policy, bridge_stays=shared)
         allow_networks.revoke_all(host, record)
         network_elements.remove_isolation(host, record)
+        overlay_elements.change(host, record, None)
         network_elements.change_exceptions(host, record, None)
         with shared_parent.lock(host, record):
             if record.owns_data_path and not of_plugin and not shared:
@@ -85,6 +93,10 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         host.store.delete(NETWORKS, record.name)
         gathered.attempt(lambda: _remove_lease_folder(host, record))
         foreign_bridges.forget(host)
+    if overlay_record.is_overlay(record):
+        from cni_cnm.cnm.network import leave_overlay
+
+        gathered.notes += filter(None, (leave_overlay.leave(host, record),))
     return [*gathered.notes, *(str(error) for error in gathered.errors)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import delete_network, network_description
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.records import load_network
@@ -21,11 +22,13 @@ class Ensured(NamedTuple):
     made: bool = False
 
 
-def ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> Ensured:
+def ensure_network(
+    host: Host, network: ConfiguredNetwork, undo: Rollback, *, store_timeout_s: float | None = None
+) -> Ensured:
     """Make the network, or change it as its configuration says now. InvalidConfig if its endpoints do not allow that.
 
-    A network of a Docker plugin is only removed here if it has to change: the next call makes it again. `undo` gets
-    what takes the change back if the attach fails later.
+    A network that others have a part in is only removed here if it has to change: the next call makes it again. `undo`
+    gets what takes the change back if the attach fails later. `store_timeout_s`: as for `create_network`.
     """
     with host.store.lock(f"network/{network.name}"):
         old = load_network(host.store, network.name)
@@ -34,13 +37,13 @@ def ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> En
             old = None
         if old is None:
             undo.push(lambda: delete_network.delete_if_unused(host, network.name))
-            return Ensured(create_network(host, network).warnings, made=True)
+            return Ensured(create_network(host, network, store_timeout_s=store_timeout_s).warnings, made=True)
         if network_description.is_current(old, network):
             return Ensured()
         new = network_description.describe_again(network, old)
         endpoints = list(delete_network.endpoints_of(host, old))
         merged = network_description.update(old, new, in_use=bool(endpoints))
-        if not endpoints and (network_description.is_of_plugin(old) or network_description.is_of_plugin(new)):
+        if not endpoints and (_is_made_elsewhere(old, new) or _is_made_elsewhere(new, old)):
             delete_network.remove_network(host, old)
             return Ensured()
         from cni_cnm.cnm.network.edit_network import edit_network
@@ -48,6 +51,12 @@ def ensure_network(host: Host, network: ConfiguredNetwork, undo: Rollback) -> En
         warnings = edit_network(host, old, merged, network.spec, endpoints)
         undo.push(lambda: _change_back(host, old, network))
         return Ensured(warnings)
+
+
+def _is_made_elsewhere(record: NetworkRecord, other: NetworkRecord) -> bool:
+    """Whether it is a network of a Docker plugin, or one of several hosts while `other` is not."""
+    of_hosts = overlay_record.is_overlay(record) and not overlay_record.is_overlay(other)
+    return of_hosts or network_description.is_of_plugin(record)
 
 
 def _change_back(host: Host, old: NetworkRecord, network: ConfiguredNetwork) -> None:

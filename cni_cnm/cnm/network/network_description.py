@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from time import time
 
 from cni_cnm import ipam
+from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict, InvalidConfig
@@ -16,9 +17,10 @@ from cni_cnm.model import IpamSpec, NetworkSpec, digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
+    from cni_cnm.drivers import Options
     from cni_cnm.model import IPNetwork, Json
 
 
@@ -43,6 +45,7 @@ def describe(network: ConfiguredNetwork, ipam_config: Mapping[str, Json], *, ear
 def describe_again(network: ConfiguredNetwork, record: NetworkRecord) -> NetworkRecord:
     """The same for a network that exists: a subnet that was chosen for it stays."""
     chosen = network.addressing.with_recorded_subnets(record)
+    network = network._replace(options=_adopted(network, record))
     return describe(network, dict(chosen.config), earlier=not record.published_only)
 
 
@@ -56,6 +59,11 @@ def spec_of(record: NetworkRecord) -> NetworkSpec:
 def is_of_plugin(record: NetworkRecord) -> bool:
     """True if a Docker plugin was told of the network: what it was told cannot be changed, only deleted."""
     return record.role.interface == "moved" or bool(ipam.allocated(record.ipam))
+
+
+def claimed_subnets(record: NetworkRecord) -> Sequence[IPNetwork]:
+    """The subnets that no other network may have: of an overlay network those of all hosts."""
+    return overlay_record.all_subnets(record) or subnets_of(record)
 
 
 def subnets_of(record: NetworkRecord) -> list[IPNetwork]:
@@ -118,10 +126,18 @@ def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRe
 def is_current(record: NetworkRecord, network: ConfiguredNetwork) -> bool:
     """True if the network was made completely, from the same configuration."""
     ipam_config = network.addressing.with_recorded_subnets(record).config
-    options = network.driver.settled(network.options, earlier=not record.published_only)
+    options = network.driver.settled(_adopted(network, record), earlier=not record.published_only)
     spec = network.spec
     requested = (spec.name, spec.driver, options, spec.ipam.type, ipam_config, spec.internal)
     return not record.pending and _configured(record) == requested
+
+
+def _adopted(network: ConfiguredNetwork, record: NetworkRecord) -> Options:
+    """The configured options, with what the recorded network got when it was made."""
+    if record.driver != network.spec.driver:
+        return network.options
+    adopted: Options = network.driver.adopted(network.options, record.options)
+    return adopted
 
 
 def name_taken(name: str) -> Conflict:

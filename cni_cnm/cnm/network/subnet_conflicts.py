@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from cni_cnm.cnm.network.network_description import subnets_of
+from cni_cnm.cnm.network.network_description import claimed_subnets
 from cni_cnm.cnm.records import endpoint_records, network_records, pool_records
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict
 from cni_cnm.ipam import special_ranges
+from cni_cnm.kernel import CLUSTER
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -87,7 +88,7 @@ def warnings(host: Host, record: NetworkRecord) -> tuple[str, ...]:
     """What overlaps the subnets of a network that exists, a sentence each."""
     return tuple(
         _sentence(record, subnet, claim)
-        for subnet, claim in _overlaps(host, record, subnets_of(record))
+        for subnet, claim in _overlaps(host, record, claimed_subnets(record))
         if not claim.on_same_link
     )
 
@@ -121,7 +122,7 @@ def _of_networks(host: Host, record: NetworkRecord, requested_pools: Collection[
     link = _link(host, record)
     for other in network_records(host.store):
         if other.name != record.name:
-            for subnet in subnets_of(other):
+            for subnet in claimed_subnets(other):
                 yield Claim(subnet, f"the network {other.name}", bool(link) and _link(host, other) == link)
     for pool in pool_records(host.store):
         if pool.id not in requested_pools and not pool.network:
@@ -155,7 +156,7 @@ def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[
 
     A link claims its addresses. A route claims its destination if that is as specific as the subnet or more: a wider
     one (a default route, a VPN's 0.0.0.0/1) gives way to the network's own route. Routes of the types blackhole,
-    unreachable and prohibit claim nothing, as the network's own route is preferred.
+    unreachable and prohibit claim nothing, as the network's own route is preferred, nor those to blocks of other hosts.
 
     Args:
         own: names of links that belong to the network, such as its bridge. They claim nothing.
@@ -168,7 +169,7 @@ def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[
         if any(address.version == subnet.version and address.ip in subnet for subnet in subnets):
             yield Claim(address.network, f"{name}, which has the address {address}")
     for route in stack.routes():
-        if names.get(route.link) in own:
+        if names.get(route.link) in own or route.unreachable or route.protocol == CLUSTER:
             continue
         if any(_covers(subnet, route.dst) for subnet in subnets):
             by = f" by {names[route.link]}" if route.link in names else ""

@@ -9,6 +9,8 @@ from cni_cnm.firewall import isolation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.firewall.isolation import Side
@@ -37,19 +39,18 @@ def revoke(host: Host, one: NetworkRecord, other: NetworkRecord) -> None:
 
 def revoke_all(host: Host, network: NetworkRecord) -> None:
     """Close a network that is being removed to all others. The caller holds the lock `firewall`."""
-    side = network.policy.side
+    sides = network.policy.sides
     for pair in network_elements.allowed_pairs(host):
         for name in pair if network.name in pair else ():
             if name != network.name and (other := load_network(host.store, name)):
-                host.nft.commit(isolation.revoke(side, other.policy.side))
+                host.nft.commit(isolation.revoke(sides, other.policy.sides))
     network_elements.forget_pairs(host, {network.name})
 
 
-def _sides(one: NetworkRecord, other: NetworkRecord) -> tuple[Side, Side]:
-    sides = one.policy.side, other.policy.side
-    for record, side in zip((one, other), sides, strict=True):
-        if not side:
+def _sides(one: NetworkRecord, other: NetworkRecord) -> tuple[Sequence[Side], Sequence[Side]]:
+    for record in (one, other):
+        if not record.policy.side:
             raise InvalidConfig(f"the network {record.name} has the driver {record.driver}, which nothing isolates")
     if one.name == other.name:
         raise InvalidConfig(f"{one.name} is one network; name two different networks")
-    return sides
+    return one.policy.sides, other.policy.sides

@@ -42,8 +42,11 @@ def key_of(record: EndpointRecord, policy: Policy) -> str:
 
 
 def accept_of(key: str, policy: Policy) -> Accepted:
-    """An open or routed network takes connections from outside; of an internal one only what stays within."""
-    versions = (4, 6) if policy.ingress == "open" or policy.trusted else policy.routed
+    """An open or routed network takes connections from outside, as one of several hosts from other hosts.
+
+    Of an internal one only what stays within.
+    """
+    versions = (4, 6) if policy.ingress == "open" or policy.trusted or policy.outside else policy.routed
     inbound = tuple("ip6" if version == 6 else "ip" for version in versions)
     return Accepted(key, policy.bridge, policy.admin_chain, inbound, policy.internal, policy.zone)
 

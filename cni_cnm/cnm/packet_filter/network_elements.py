@@ -5,7 +5,7 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 
 from __future__ import annotations
 
-from cni_cnm.cnm.packet_filter import endpoint_elements
+from cni_cnm.cnm.packet_filter import endpoint_elements, overlay_elements
 from cni_cnm.cnm.records import damaged_networks, endpoint_records, load_network, network_records
 from cni_cnm.firewall import isolation, masquerade
 from cni_cnm.kernel import Transaction, merge
@@ -14,7 +14,7 @@ from cni_cnm.state.store import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from typing import Any
 
     from cni_cnm.cnm.host import Host
@@ -34,9 +34,11 @@ def elements_of(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork
     if not policy.side:
         return Transaction()
     parts = [_exceptions(host, record, subnets)] if policy.masquerade_except else []
-    parts += [isolation.allow(record.id, record.name, policy.side, side) for side in _allowed_sides(host, record)]
+    parts += [isolation.allow(record.id, record.name, policy.sides, sides) for sides in _allowed_sides(host, record)]
     if policy.isolates:
         parts.append(endpoint_elements.of_network(record.id, record.name, policy))
+    if policy.outside:
+        parts.append(overlay_elements.of_network(record))
     return merge(*parts)
 
 
@@ -99,8 +101,8 @@ def forget_pairs(host: Host, names: set[str]) -> None:
         host.store.put(ALLOWED, _PAIRS, kept)
 
 
-def _allowed_sides(host: Host, record: NetworkRecord) -> list[Side]:
+def _allowed_sides(host: Host, record: NetworkRecord) -> list[Sequence[Side]]:
     """Of the networks that this one is open to. An element of a pair belongs to the first of its two names."""
     names = (other for first, other in allowed_pairs(host) if first == record.name)
     networks = (load_network(host.store, name) for name in names)
-    return [side for network in networks if network and (side := network.policy.side)]
+    return [network.policy.sides for network in networks if network and network.policy.side]

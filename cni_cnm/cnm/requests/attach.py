@@ -17,7 +17,7 @@ from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
 from cni_cnm.drivers import CHAINED, Place
-from cni_cnm.errors import Conflict, InvalidConfig, raise_gathered
+from cni_cnm.errors import AddressesExhausted, Conflict, InvalidConfig, raise_gathered
 from cni_cnm.model import EndpointKey, stable_mac
 
 TYPE_CHECKING = False
@@ -36,10 +36,22 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
 
     The same `request_id` again returns the recorded result.
     """
-    key = EndpointKey(network.name, spec.container_id, spec.ifname)
     configured = configured_network.read(network)
-    driver, addressing = configured.driver, configured.addressing
     endpoint_record.refuse_unsupported(network, configured.role, spec)
+    while True:
+        try:
+            return _attach(host, configured, spec)
+        except AddressesExhausted as full:
+            if not configured.addressing.from_blocks:
+                raise
+            from cni_cnm.cnm.network import grow_overlay
+
+            grow_overlay.grow(host, network.name, full)
+
+
+def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> Attachment:
+    network, driver, addressing = configured.spec, configured.driver, configured.addressing
+    key = EndpointKey(network.name, spec.container_id, spec.ifname)
     pool = None
     if not addressing.recorded or (spec.ranges and addressing.from_pools):
         pool = _pool(host, network, network.ipam, spec)

@@ -37,7 +37,8 @@ def collect(
                 taken = take_down(locked_endpoint.LockedEndpoint(host, current), environ)
                 gathered.errors += taken.errors
                 notes += taken.notes
-    if not addressing_of(network).from_pools:
+    addressing = addressing_of(network)
+    if not (addressing.from_pools or addressing.from_blocks):
         gathered.attempt(lambda: ipam.configure(network.name, network.ipam, None, host).collect(valid, environ))
     raise_gathered(gathered.errors)
     return notes

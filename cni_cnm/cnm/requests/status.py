@@ -1,4 +1,4 @@
-"""status: could an attach be served now? Takes no lock and changes nothing."""
+"""status: could an attach be served now? Takes no lock and changes nothing, but joins an overlay network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,16 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     readiness.require_room([host.settings.state_dir] if record is None else [])
     readiness.require_room([host.settings.leases_dir] if network.ipam.type == "host-local" else [])
     readiness.require_nftables(host, configured.driver.policy(configured.options))
-    _refuse_edit(host, configured, record)
+    warnings: Sequence[str] = ()
+    if configured.addressing.from_blocks:
+        from cni_cnm.cnm.requests import cluster_readiness
+
+        if record is None or record.pending:
+            record = cluster_readiness.join(host, configured)
+        _refuse_edit(host, configured, record)
+        warnings = cluster_readiness.require_data_path(host, record)
+    else:
+        _refuse_edit(host, configured, record)
     full = [configured.driver.status(configured.options, _subnets(host, configured, record), host.stack)]
     # Without a record the first attach chooses a subnet. Whether the pools have one left is known only then.
     if record or not from_pools:
@@ -50,6 +59,7 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
         raise NotReady("; ".join(full), hint="remove containers, or widen the range")
     obstacles = foreign_accepts.obstacles(host, record.id, record.policy) if record else ()
     return [
+        *warnings,
         *full,
         *_subnet_conflicts(host, configured, record),
         *(obstacle.sentence for obstacle in obstacles),
@@ -58,10 +68,12 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
 
 def _refuse_edit(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> None:
     """NotReady if the configuration was edited in a way that the network's endpoints do not allow."""
-    if record is None or network_description.is_current(record, network):
+    if record is None:
         return
-    in_use = any(True for _ in delete_network.endpoints_of(host, record))
     try:
+        if network_description.is_current(record, network):
+            return
+        in_use = any(True for _ in delete_network.endpoints_of(host, record))
         network_description.update(record, network_description.describe_again(network, record), in_use=in_use)
     except (Conflict, InvalidConfig) as error:
         raise NotReady(error.msg, hint=error.hint) from error

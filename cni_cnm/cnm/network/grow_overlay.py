@@ -1,0 +1,139 @@
+"""A further block for an overlay network whose blocks on this host are full, and blocks that other hosts have now.
+
+    an ADD finds no free address ──► grow: claim a block ──► its gateway on the bridge, its range on record ──► again
+
+Several requests that find the blocks full at once claim one block together: they do it under the lock `grow/NAME`. The
+store is asked without a lock that a DEL needs.
+"""
+
+from __future__ import annotations
+
+from cni_cnm import ipam
+from cni_cnm.cnm import overlay_record
+from cni_cnm.cnm.network import join_overlay, network_description, subnet_conflicts
+from cni_cnm.cnm.network.create_network import network_subnets
+from cni_cnm.cnm.packet_filter import firewall_state, overlay_elements
+from cni_cnm.cnm.records import load_network
+from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.drivers import drivers
+from cni_cnm.errors import AddressesExhausted, DirectoryUnreachable, NoSuchNetwork, NotReady
+from cni_cnm.state.store import NETWORKS
+from cni_cnm.waiting import waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.model import IPNetwork
+
+    T = TypeVar("T")
+
+
+def with_room(host: Host, name: str, reserve: Callable[[], T], *, of_blocks: bool) -> T:
+    """What `reserve` returns. Where it finds no free address, a further block is claimed, and it is called again.
+
+    `of_blocks`: whether the network has blocks, so whether it is an overlay network.
+
+    Raises, besides what `reserve` raises:
+        NotReady: other hosts have all blocks of this host now.
+        DirectoryUnreachable: the store does not answer.
+        AddressesExhausted: the whole network has no free block.
+    """
+    while True:
+        try:
+            return reserve()
+        except AddressesExhausted as error:
+            if not of_blocks:
+                raise
+            grow(host, name, error)
+
+
+def mark_lost(host: Host, name: str, holders: Mapping[IPNetwork, str]) -> None:
+    """Other hosts have these blocks now (by first subnet, with the hosts' names), and no other one of this host's.
+
+    Their endpoints stay; no further address of them is given. For the agent. No error if the network is gone.
+    """
+    with host.store.lock(f"network/{name}"):
+        record = load_network(host.store, name)
+        if record is None or not overlay_record.is_overlay(record):
+            return
+        known = {block[0] for block in overlay_record.blocks(record)}
+        lost = {subnet: holder for subnet, holder in holders.items() if subnet in known}
+        if lost != overlay_record.lost(record):
+            sets = overlay_record.ranges(overlay_record.blocks(record), lost)
+            host.store.put(NETWORKS, name, record._replace(ipam={**record.ipam, "ranges": sets}).to_json())
+
+
+def refuse_lost(record: NetworkRecord) -> None:
+    """NotReady if other hosts have all blocks of this host."""
+    lost = overlay_record.lost(record)
+    if len(lost) == len(overlay_record.blocks(record)):
+        shown = ", ".join(f"{subnet} ({holder})" for subnet, holder in lost.items())
+        raise NotReady(
+            f"other hosts have this host's blocks of the network {record.name} now: {shown}",
+            hint=f"remove this host's containers on it, then `cni-cnm network rm {record.name}`: the next one claims "
+            "another block",
+        )
+
+
+def grow(host: Host, name: str, full: AddressesExhausted) -> None:
+    """Claim a further block for a network that has no free address here. `full` is what an allocation said.
+
+    Raises what `with_room` names.
+    """
+    with host.store.lock(f"grow/{name}"):
+        record = load_network(host.store, name)
+        if record is None:
+            raise full
+        refuse_lost(record)
+        if ipam.configure(name, network_description.spec_of(record).ipam, None, host).status().free:
+            return  # another request has claimed a block meanwhile
+        with Rollback() as undo:
+            _put(host, record, _claim(host, record, full, undo))
+
+
+def _claim(host: Host, record: NetworkRecord, full: AddressesExhausted, undo: Rollback) -> tuple[IPNetwork, ...]:
+    """The subnets of a block that this host has from now on, and its record does not have yet."""
+    cluster, network = join_overlay.membership(host), overlay_record.network_of(record)
+    known = {block[0] for block in overlay_record.blocks(record)}
+    try:
+        with waiting():
+            me = cluster.host()
+            directory = cluster.directory()
+            try:
+                snapshot = directory.snapshot()
+                join_overlay.require_own_name(directory, snapshot, me)
+                for block in join_overlay.own_blocks(snapshot, network.name, me):
+                    if block.subnets[0] not in known:  # claimed by a call that was killed
+                        return block.subnets
+                claimed = directory.claim(network, me)
+                undo.push(lambda: join_overlay.release(cluster, [claimed]))
+                return claimed.subnets
+            finally:
+                directory.close()
+    except DirectoryUnreachable as error:
+        raise DirectoryUnreachable(
+            f"{full.msg}, and no further block can be claimed: {error.msg}", hint=error.hint
+        ) from error
+
+
+def _put(host: Host, before: NetworkRecord, block: tuple[IPNetwork, ...]) -> None:
+    """Into the record, and its gateway onto the bridge."""
+    name = before.name
+    with host.store.lock(f"network/{name}"), host.store.lock("pools"), Rollback() as undo:
+        old = load_network(host.store, name)
+        if old is None or old.id != before.id or not overlay_record.is_overlay(old):
+            raise NoSuchNetwork(f"the network {name} was deleted")
+        sets = overlay_record.ranges([*overlay_record.blocks(old), block], overlay_record.lost(old))
+        new = old._replace(ipam={**old.ipam, "ranges": sets})
+        driver, subnets = drivers.get(new.driver), network_subnets(host, new)
+        subnet_conflicts.refuse(host, new, subnets, network_description.spec_of(new))
+        undo.push(lambda: driver.change_subnets(new.options, subnets, network_subnets(host, old), host.stack))
+        driver.change_subnets(new.options, network_subnets(host, old), subnets, host.stack)
+        undo.push(lambda: host.store.put(NETWORKS, name, old.to_json()))
+        host.store.put(NETWORKS, name, new.to_json())
+        with firewall_state.lock(host):
+            overlay_elements.change(host, old, new)

@@ -1,0 +1,145 @@
+"""Joining an overlay network: what all hosts agree on, and blocks of addresses for this host.
+
+Any process of the host does it: the first ADD or STATUS of a configuration that names the network, the command line,
+or Docker's plugin. The network is made in the directory if it is not there, and the configuration has a subnet. Blocks
+that this host has there already are used again. Nothing is elected: each step is a compare-and-swap of the directory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cni_cnm.cluster.underlay import DEVICE_PREFIX
+from cni_cnm.cnm import overlay_record
+from cni_cnm.drivers.overlay_options import OverlayOptions, default_block
+from cni_cnm.errors import InvalidConfig, NotReady
+from cni_cnm.waiting import waiting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cni_cnm.cluster.directory import Directory
+    from cni_cnm.cluster.membership import Membership
+    from cni_cnm.cluster.values import Block, ClusterHost, OverlayNetwork, Snapshot
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
+    from cni_cnm.cnm.rollback import Rollback
+    from cni_cnm.model import Json
+
+
+def join(
+    host: Host, network: ConfiguredNetwork, undo: Rollback, timeout_s: float | None = None
+) -> tuple[ConfiguredNetwork, Mapping[str, Json]]:
+    """The network with the values that all hosts have, and the ipam object with this host's blocks.
+
+    Raises:
+        InvalidConfig: the host has no cluster, the network is not there, or the configuration has another value.
+        NotReady: another host is in the directory by this host's name.
+        Conflict: another network of the directory has some of the subnet, or the VNI.
+        AddressesExhausted: no block is free.
+        DirectoryUnreachable: the store does not answer.
+    """
+    cluster = membership(host)
+    given = network.options
+    assert isinstance(given, OverlayOptions)
+    with waiting():
+        me = cluster.host()
+        directory = cluster.directory(timeout_s) if timeout_s else cluster.directory()
+        try:
+            snapshot = directory.snapshot()
+            require_own_name(directory, snapshot, me)
+            there = _find_or_create(directory, snapshot, network, given)
+            options = network.driver.adopted(given, _options(given, there))
+            mine = own_blocks(snapshot, there.name, me)
+            if not mine:
+                mine = [directory.claim(there, me)]
+                undo.push(lambda: release(cluster, mine))
+        finally:
+            directory.close()
+    sets = overlay_record.ranges([block.subnets for block in mine], {})
+    return network._replace(options=options), overlay_record.ipam_config(network.spec.ipam.config, options, sets)
+
+
+def membership(host: Host) -> Membership:
+    """InvalidConfig if this host belongs to no cluster."""
+    if host.cluster is None:
+        raise InvalidConfig(
+            "the driver overlay needs a cluster, and the settings of this host have no part [cluster]",
+            hint="give the settings a part [cluster] with store and endpoints",
+        )
+    return host.cluster
+
+
+def require_own_name(directory: Directory, snapshot: Snapshot, me: ClusterHost) -> None:
+    """NotReady, naming both instances, if another host has this host's name."""
+    other = snapshot.hosts.get(me.name)
+    if other is not None and other.instance != me.instance:
+        raise NotReady(
+            f"another host is called {me.name} in {directory.name}: its instance is {other.instance}, this one's is "
+            f"{me.instance}",
+            hint=f"give this host another name (setting cluster.node); if the other one is gone: "
+            f"cni-cnm node rm {me.name}",
+        )
+
+
+def own_blocks(snapshot: Snapshot, network: str, me: ClusterHost) -> list[Block]:
+    """This host's blocks of a network, in order."""
+    mine = (network, me.name, me.instance)
+    return sorted(one for one in snapshot.blocks.values() if (one.network, one.host, one.instance) == mine)
+
+
+def release(cluster: Membership, blocks: list[Block]) -> None:
+    """Give blocks back to the directory. No error for one that is not this host's any more."""
+    with waiting():
+        directory = cluster.directory()
+        try:
+            for block in blocks:
+                directory.release(block)
+        finally:
+            directory.close()
+
+
+def _find_or_create(
+    directory: Directory, snapshot: Snapshot, network: ConfiguredNetwork, given: OverlayOptions
+) -> OverlayNetwork:
+    there = snapshot.networks.get(network.name)
+    if there is not None:
+        return there
+    subnets = given.subnets
+    if not subnets:
+        raise InvalidConfig(
+            f"the overlay network {network.name} is not in {directory.name}, and no subnet is given to make it",
+            hint=f"`cni-cnm network create --driver overlay --subnet 10.32.0.0/16 {network.name}` makes it for all "
+            "hosts",
+        )
+    from cni_cnm.cluster.values import VXLAN_PORT, OverlayNetwork
+
+    sizes = {4: given.block, 6: given.block6}
+    wanted = OverlayNetwork(
+        network.name,
+        os.urandom(16).hex(),
+        subnets,
+        tuple(sizes[subnet.version] or default_block(subnet) for subnet in subnets),
+        given.vni,
+        given.port or VXLAN_PORT,
+        overlay_record.direct_of(given.direct or "auto"),
+    )
+    return directory.create_network(wanted)
+
+
+def _options(given: OverlayOptions, there: OverlayNetwork) -> OverlayOptions:
+    """What would be on record, had this host joined before."""
+    subnets = {subnet.version: str(subnet) for subnet in there.subnets}
+    sizes = {subnet.version: size for subnet, size in zip(there.subnets, there.block_sizes, strict=True)}
+    return OverlayOptions(
+        given.bridge._replace(outside=f"{DEVICE_PREFIX}{there.vni}"),
+        subnets.get(4, ""),
+        subnets.get(6, ""),
+        sizes.get(4, 0),
+        sizes.get(6, 0),
+        there.vni,
+        there.port,
+        there.direct,
+        there.id,
+    )

@@ -1,0 +1,104 @@
+"""What the record of an overlay network says: this host's blocks, which of them it has lost, what all hosts agree on.
+
+The record's ipam has a range set for each IP version, with all blocks of this host:
+
+    "ranges": [[{"subnet": "10.32.7.0/24"}, {"subnet": "10.32.9.0/24", "Lost": "node2"}], [{"subnet": "fd32:…/64"}, …]],
+    "routes": [{"dst": "10.32.0.0/16"}, {"dst": "fd32::/48"}, …]
+
+The ranges at the same position of each set are one block. `Lost` names the host that has a block now: no address of it
+is given any more. By the routes, every container reaches the other hosts' blocks through its gateway.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.drivers import OVERLAY, drivers
+from cni_cnm.ipam.ranges import LOST
+from cni_cnm.model import ip_network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.cluster.values import Block, Direct, OverlayNetwork
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.drivers import Options
+    from cni_cnm.drivers.overlay_options import OverlayOptions
+    from cni_cnm.model import IpamSpec, IPNetwork, Json
+
+    Blocks = Sequence[tuple[IPNetwork, ...]]
+    """The subnets of each block, IPv4 first."""
+
+
+def is_overlay(record: NetworkRecord) -> bool:
+    return record.driver == OVERLAY
+
+
+def all_subnets(record: NetworkRecord) -> Sequence[IPNetwork]:
+    """The subnets of the whole network, on all hosts; none for a network of this host alone."""
+    return drivers.get(record.driver).all_subnets(record.options)
+
+
+def blocks(record: NetworkRecord) -> Blocks:
+    """This host's blocks, also those it has lost."""
+    sets = record.ipam.get("ranges") or ()
+    return [tuple(ip_network(member["subnet"]) for member in members) for members in zip(*sets, strict=True)]
+
+
+def lost(record: NetworkRecord) -> Mapping[IPNetwork, str]:
+    """The first subnets of the blocks that other hosts have now, with those hosts' names."""
+    sets = record.ipam.get("ranges") or ((),)
+    return {ip_network(member["subnet"]): member[LOST] for member in sets[0] if LOST in member}
+
+
+def ranges(claimed: Blocks, lost_blocks: Mapping[IPNetwork, str]) -> list[list[dict[str, Json]]]:
+    """The range sets of these blocks. `lost_blocks`: as `lost` gives them."""
+
+    def member(block: tuple[IPNetwork, ...], version: int) -> dict[str, Json]:
+        holder = lost_blocks.get(block[0], "")
+        return {"subnet": str(block[version]), **({LOST: holder} if holder else {})}
+
+    return [[member(block, version) for block in claimed] for version in range(len(claimed[0]))]
+
+
+def ipam_config(given: Mapping[str, Json], options: OverlayOptions, sets: Json) -> dict[str, Json]:
+    """The ipam object for a record: as it was given, with these range sets, and routes to the whole network."""
+    config = {key: value for key, value in given.items() if key not in ("subnet", "ranges")}
+    whole = [{"dst": subnet} for subnet in (options.subnet, options.subnet6) if subnet]
+    return {**config, "ranges": sets, "routes": [*whole, *(given.get("routes") or ())]}
+
+
+def with_blocks(given: IpamSpec, record: NetworkRecord) -> IpamSpec:
+    """A configured IPAM with this host's blocks in place of the subnet of all hosts."""
+    if record.driver != OVERLAY:
+        return given
+    return given._replace(config=ipam_config(given.config, _overlay(record.options), record.ipam.get("ranges")))
+
+
+def network_of(record: NetworkRecord) -> OverlayNetwork:
+    """What all hosts agree on, as a directory has it."""
+    from cni_cnm.cluster.values import OverlayNetwork
+
+    options = _overlay(record.options)
+    sizes = tuple(options.block if subnet.version == 4 else options.block6 for subnet in options.subnets)
+    direct = direct_of(options.direct)
+    return OverlayNetwork(record.name, options.id, options.subnets, sizes, options.vni, options.port, direct)
+
+
+def directory_blocks(record: NetworkRecord, host: str, instance: str) -> list[Block]:
+    """This host's blocks, as a directory has them."""
+    from cni_cnm.cluster.values import Block
+
+    return [Block(record.name, subnets, host, instance) for subnets in blocks(record)]
+
+
+def direct_of(text: str) -> Direct:
+    """A text that is a value of `direct`, as such."""
+    known: tuple[Direct, ...] = ("auto", "always", "never")
+    return next(one for one in known if one == text)
+
+
+def _overlay(options: Options) -> OverlayOptions:
+    from cni_cnm.drivers.overlay_options import OverlayOptions
+
+    assert isinstance(options, OverlayOptions)
+    return options

@@ -1,0 +1,103 @@
+"""Networks of several hosts (driver overlay): what packets to and from other hosts may do.
+
+    set overlay4, overlay6                  a network's subnet . the same subnet
+    map overlay_source4, overlay_source6    any source . a part of that subnet on other hosts : the gateway on this host
+    chain overlay                           first in `isolation`
+    chain overlay_source                    before `source_nat`
+
+The network's link to other hosts, a VXLAN device, is beside its bridge in the sets of isolation.py. So nothing but the
+network itself, and what it is open to, sends through it. Where there is no such device between two hosts, packets come
+by the uplink, so a network's own packets are known by their two addresses. One must come by the link that leads back to
+its source: no other network's container and no host that is not in the cluster can pretend to be of the network.
+
+What enters the network here from elsewhere (from a network that it is open to, from the host itself) gets the gateway's
+address, so that other hosts know where to send the answer.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.firewall import INET, comment, isolation
+from cni_cnm.kernel import Element, Transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cni_cnm.firewall import Policy
+    from cni_cnm.model import IPInterface, IPNetwork
+
+_ANY = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+def _rules(family: str, version: int) -> str:
+    within = f"{family} saddr . {family} daddr @overlay{version}"
+    return f"""\
+add set {INET} overlay{version} {{ type ipv{version}_addr . ipv{version}_addr; flags interval; }}
+add map {INET} overlay_source{version} \
+{{ type ipv{version}_addr . ipv{version}_addr : ipv{version}_addr; flags interval; }}
+add rule {INET} overlay {within} fib saddr . iif oif missing drop
+add rule {INET} overlay {within} accept
+add rule {INET} overlay_source {within} accept
+add rule {INET} overlay_source snat {family} to {family} saddr . {family} daddr map @overlay_source{version}
+"""
+
+
+_DECLARE = f"""\
+{isolation.declaration()}\
+flush chain {INET} overlay
+add chain {INET} overlay_source {{ type nat hook postrouting priority srcnat - 1; }}
+flush chain {INET} overlay_source
+{_rules("ip", 4)}\
+{_rules("ip6", 6)}\
+"""
+
+
+def add_network(network_id: str, name: str, policy: Policy, gateways: Sequence[IPInterface]) -> Transaction:
+    """What a network of several hosts has beside the elements of isolation.py.
+
+    `gateways`: those on this host, one for each of its blocks, with the prefix length of the block.
+    """
+    owner = comment(network_id, name)
+    found = [*_within(policy), *_sources(policy, gateways)]
+    beside = isolation.add_network(
+        network_id,
+        name,
+        policy.outside,
+        isolation.ISOLATED if policy.ingress != isolation.OPEN else isolation.OPEN,
+        internal=policy.internal,
+        published_only=policy.published_only,
+    )
+    return Transaction(_DECLARE, (*beside.put, *(element._replace(comment=owner) for element in found)))
+
+
+def remove_network(policy: Policy, gateways: Sequence[IPInterface]) -> Transaction:
+    """The reverse of `add_network`."""
+    beside = isolation.remove_network(policy.outside)
+    return Transaction(remove=(*beside.remove, *_within(policy), *_sources(policy, gateways)))
+
+
+def _within(policy: Policy) -> Iterator[Element]:
+    """None where the endpoints of the network do not reach each other."""
+    if policy.ingress != isolation.ISOLATED:
+        for subnet in policy.cluster:
+            yield Element(INET, f"overlay{subnet.version}", f"{subnet} . {subnet}")
+
+
+def _sources(policy: Policy, gateways: Sequence[IPInterface]) -> Iterator[Element]:
+    for subnet in policy.cluster:
+        own = [gateway for gateway in gateways if gateway.version == subnet.version]
+        for part in _without(subnet, [gateway.network for gateway in own]) if own else ():
+            key = f"{_ANY[subnet.version]} . {part}"
+            yield Element(INET, f"overlay_source{subnet.version}", key, str(own[0].ip))
+
+
+def _without(subnet: IPNetwork, blocks: Sequence[IPNetwork]) -> list[IPNetwork]:
+    """The subnet less the blocks, as the fewest networks."""
+    parts = [subnet]
+    for block in blocks:
+        parts = [
+            rest
+            for part in parts
+            for rest in (part.address_exclude(block) if block.subnet_of(part) else (part,))  # type: ignore[arg-type]
+        ]
+    return sorted(parts, key=lambda part: int(part.network_address))
