@@ -35,7 +35,10 @@ def serve(arguments: argparse.Namespace) -> int:
     if arguments.docker or arguments.docker_socket or passed(os.environ, docker=True) is not None:
         docker_listener = Listener(docker_path, os.environ, docker=True)
     listeners = [one for one in (listener, docker_listener) if one is not None]
-    processes = Processes(listener, docker_listener, workers=arguments.workers, trace=arguments.trace, lingers=lingers)
+    processes = Processes(
+        listener, docker_listener, workers=arguments.workers, trace=arguments.trace, lingers=lingers,
+        cluster=not lingers and _in_cluster(),
+    )  # fmt: skip
     processes.prepare()
 
     def before_stop() -> None:
@@ -56,6 +59,18 @@ def serve(arguments: argparse.Namespace) -> int:
     sys.stderr.flush()
     supervisor.run()
     return 0
+
+
+def _in_cluster() -> bool:
+    """False for settings that cannot be read: each request says why."""
+    from cni_cnm.errors import CnmError
+    from cni_cnm.settings import load
+
+    try:
+        return load().cluster is not None
+    except CnmError as error:
+        sys.stderr.write(f"there is no agent of a cluster: {error}\n")
+        return False
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

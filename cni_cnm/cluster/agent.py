@@ -53,6 +53,8 @@ class Agent:
         """Blocks of ours that were missing in the directory at the last tick."""
         self._lost: set[Block] = set()
         self._orphans: dict[Block, int] = {}
+        self._silent: set[str] = set()
+        """Hosts of which that was said."""
         self._skipped: tuple[str, ...] = ()
         self._problems: tuple[str, ...] = ()
         self._data_paths: Mapping[str, str] = {}
@@ -305,8 +307,12 @@ class Agent:
         lines = [self._said_of_host(name, old) for name, old in sorted(hosts.items()) if name != self.me.name]
         for name, was in sorted(alive.items()):
             now = name in self.known.alive
-            if now != was and name != self.me.name and name in self.known.hosts:
-                lines.append(f"host {name} {'shows life again' if now else 'is silent; its entries stay'}")
+            if now and name in self._silent:
+                self._silent.discard(name)
+                lines.append(f"host {name} shows life again")
+            elif was and not now and name != self.me.name and name in self.known.hosts:
+                self._silent.add(name)
+                lines.append(f"host {name} is silent; its entries stay")
         lines = [line for line in lines if line]
         if len(lines) > NAMED_MAX:
             lines = [f"{len(lines)} hosts have changed; {len(self.known.hosts)} are known"]

@@ -4,6 +4,7 @@ supervisor   sockets, starts, restarts          all that the service has
 worker-N     requests of relays                 the engine's capabilities
 docker       Docker's socket, if requested      the engine's, and CAP_NET_BIND_SERVICE
 watch        keeps the host as the records say  the engine's; not of a service that lingers
+cluster      the agent of a cluster's host      CAP_NET_ADMIN, CAP_DAC_OVERRIDE; if the settings have [cluster]
 deleter      deletes links for the others       CAP_NET_ADMIN
 """
 
@@ -55,12 +56,14 @@ class Processes:
 
     def __init__(
         self, pods: Listener, docker: Listener | None, *, workers: int = 0, trace: bool = False, lingers: bool = False,
+        cluster: bool = False,
     ) -> None:  # fmt: skip
         self._pods = pods
         self._docker = docker
         self._workers = workers or default_workers()
         self._trace = trace
         self._lingers = lingers
+        self._cluster = cluster
         self.page = SharedPage()
         self._to_deleter, self._from_others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._handler = Handler(Deletions(self._to_deleter), self.page, trace=trace, lingers=lingers)
@@ -71,6 +74,8 @@ class Processes:
             roles.append(Role("docker", self._answer_docker, privileges.DOCKER))
         if not self._lingers:
             roles.append(Role("watch", self._watch, ended=self._stopped_watching))
+        if self._cluster:
+            roles.append(Role("cluster", self._run_agent, privileges.AGENT, executes=False))
         roles.append(Role("deleter", self._reap, privileges.LINKS, executes=False, stage=1))
         return roles
 
@@ -80,6 +85,8 @@ class Processes:
             import_module(module)
         if self._docker is not None:
             import_module("cni_cnm.docker_server.server")
+        if self._cluster:
+            import_module("cni_cnm.service.cluster_agent")
         libnftables.preload()
         malloc_arenas.limit(2)
         reconcile_watch.take_name()
@@ -110,6 +117,12 @@ class Processes:
             self.page.watching = watching
 
         reconcile_watch.run(self._handler.engine, self._handler.note, seen, stop)
+
+    def _run_agent(self, stop: int) -> None:
+        from cni_cnm.service import cluster_agent
+
+        self._close_listeners()
+        cluster_agent.run(self._handler.engine, self._handler.note, stop)
 
     def _stopped_watching(self) -> None:
         self.page.watching = False

@@ -1,0 +1,293 @@
+"""The agent of a cluster's host: reads what happens, lets cluster/agent.py decide, and does what it says.
+
+    directory_threads.py    the store: what changes there, and what this host writes         ─┐
+    kernel notifications    links, addresses, default routes                                  ├─► cluster/agent.py
+    STATE_DIR/networks      the overlay networks of this host                                ─┘         │
+                                                                                                       ▼
+    cluster/plan.py, cluster/apply.py    routes, neighbours, forwarding entries, devices in the kernel
+    STATE_DIR/cluster/known              what is known of the cluster, for a start without the store
+    RUN_DIR/cluster/status.json          what STATUS reads
+
+The loop sleeps until something happens, at most ten seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import closing
+from time import monotonic, time
+
+from cni_cnm.cluster import host_file, known, status_file, stores
+from cni_cnm.cluster.actions import Announce, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
+from cni_cnm.cluster.agent import Agent
+from cni_cnm.cluster.apply import Applied, Applier
+from cni_cnm.cluster.plan import Plan
+from cni_cnm.cluster.status_file import AgentStatus
+from cni_cnm.cluster.underlay import DEVICE_PREFIX, Here, Member
+from cni_cnm.cluster.uplink import uplinks
+from cni_cnm.cnm import overlay_record
+from cni_cnm.cnm.network.grow_overlay import mark_lost
+from cni_cnm.cnm.records import network_records
+from cni_cnm.errors import CnmError
+from cni_cnm.frontend.stderr import say
+from cni_cnm.kernel.contract.changes import NO_LINKS
+from cni_cnm.kernel.overlay_stack import KernelOverlayStack
+from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
+from cni_cnm.kernel.setns import own_fd
+from cni_cnm.service.directory_threads import DirectoryThreads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.cluster.actions import Action
+    from cni_cnm.cluster.host_file import HostIdentity
+    from cni_cnm.cluster.values import Change
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.kernel.contract.changes import LinkChange
+    from cni_cnm.kernel.contract.overlay_stack import OverlayStack
+
+TICK_S = 10.0
+QUIET_S, LIMIT_S = 0.1, 2.0
+"""Another program makes many changes when it starts: they are looked at when there was none for QUIET_S, or after
+LIMIT_S."""
+SPREAD_S = 2.0
+"""An agent with a disk asks the store within this time, at random: many may be started at once."""
+SAVE_S = 5.0
+"""From the first change of what is known to its writing: many changes are written once."""
+COMPARE_S = 300.0
+"""Neighbours and forwarding entries that another program removes are not reported. They are looked for so often."""
+_NEVER = float("inf")
+
+
+class ClusterAgent:
+    """One host's agent, from its start to its end. The caller closes what it is handed.
+
+    `before` is what the disk has of the cluster, `address` the setting of that name.
+    """
+
+    def __init__(
+        self,
+        me: HostIdentity,
+        before: known.Known,
+        address: Sequence[str],
+        host: Host,
+        stack: OverlayStack,
+        applier: Applier,
+        threads: DirectoryThreads,
+        monitor: BridgeMonitor,
+        note: Callable[[str], None],
+    ) -> None:
+        self._me = me
+        self._address = address
+        self._host = host
+        self._settings = host.settings
+        self._stack = stack
+        self._applier = applier
+        self._threads = threads
+        self._monitor = monitor
+        self._note = note
+        self.agent = Agent(me, before, threads.name)
+        self._plan: Plan | None = None
+        self._here: Here | None = None
+        self._written: AgentStatus | None = None
+        self._retry_s = TICK_S / 2
+        self._compare = True
+        self._lost = False
+        """The kernel has reported changes that may have removed what is ours."""
+        self._updates: list[Change] = []
+        self._save_at = _NEVER
+        self._look_at, self._look_limit = 0.0, _NEVER
+        self._tick_at = 0.0
+        self._compare_at = _NEVER
+
+    def run(self, stop: int) -> None:
+        """Until `stop` is readable."""
+        poll = select.poll()
+        for watched in (stop, self._threads, self._monitor):
+            poll.register(watched, select.POLLIN)
+        while True:
+            due = min(self._look_at, self._tick_at, self._save_at, self._compare_at)
+            ready = {descriptor for descriptor, _ in poll.poll(max(0.0, due - monotonic()) * 1000)}
+            if stop in ready:
+                break
+            self.turn(monotonic(), changed=self._monitor.fileno() in ready)
+        if self._save_at != _NEVER:
+            self._save()
+
+    def turn(self, now: float, *, changed: bool = False) -> None:
+        """Do all that is due. `now` is monotonic; `changed`: the kernel has reported something."""
+        if changed:
+            self._notice(self._monitor.take(self._stack.netlink_port), now)
+        for event in self._threads.take():
+            self._do(event(self.agent, time()), now)
+        if self._look_at <= now:
+            self._look_at, self._look_limit = _NEVER, _NEVER
+            self._look(now)
+        if self._tick_at <= now:
+            self._tick_at = now + TICK_S
+            self._do(self.agent.found_joined(self._read_joined()), now)
+            self._do(self.agent.ticked(), now)
+        if self._compare_at <= now:
+            self._compare = True
+        self._threads.host = None if self.agent.conflict else self.agent.host
+        self._apply(now)
+        if self._save_at <= now:
+            self._save()
+        self._report()
+
+    # what happens -----------------------------------------------------------------
+
+    def _notice(self, change: LinkChange, now: float) -> None:
+        if change == NO_LINKS:
+            return
+        self._lost |= change.overflow or bool(change.stripped)
+        self._lost |= any(name.startswith(DEVICE_PREFIX) for name in change.links)
+        self._look_limit = min(self._look_limit, now + LIMIT_S)
+        self._look_at = min(now + QUIET_S, self._look_limit)
+
+    def _look(self, now: float) -> None:
+        """Read this host's addresses and its networks anew."""
+        try:
+            found, why = uplinks(self._stack, self._address), ""
+        except CnmError as error:
+            found, why = (), str(error)
+        self._do(self.agent.found_uplinks(found, why), now)
+        self._do(self.agent.found_joined(self._read_joined()), now)
+        addresses = frozenset(interface.ip for _, interface in self._stack.all_addresses())
+        here = Here(self._me.name, self._me.mac, self.agent.uplinks, addresses)
+        if here != self._here:
+            self._here, self._plan = here, None
+        self._compare |= self._lost
+        self._lost = False
+
+    def _read_joined(self) -> Mapping[str, Member]:
+        found = {}
+        for record in network_records(self._host.store):
+            if overlay_record.is_overlay(record):
+                blocks = overlay_record.directory_blocks(record, self._me.name, self._me.instance)
+                found[record.name] = Member(overlay_record.network_of(record), tuple(blocks))
+        return found
+
+    # what is done -----------------------------------------------------------------
+
+    def _do(self, actions: Iterable[Action], now: float) -> None:
+        for action in actions:
+            match action:
+                case Announce(host):
+                    self._threads.announce(host)
+                case ClaimAgain(block):
+                    self._threads.claim_again(block)
+                case Release(block):
+                    self._threads.release(block)
+                case MarkLost(network, holders):
+                    mark_lost(self._host, network, holders)
+                case Compare():
+                    self._plan, self._compare = None, True
+                case Update(changes):
+                    self._updates += changes
+                case Save():
+                    self._save_at = min(self._save_at, now + SAVE_S)
+                case Say(line):
+                    self._note(f"CLUSTER {line}")
+
+    def _apply(self, now: float) -> None:
+        """Bring the kernel to the plan: whole, or only what differs."""
+        updates, self._updates = self._updates, []
+        if self._here is None or not self.agent.uplinks:
+            return  # entries stay as they are
+        try:
+            if self._plan is None:
+                hosts, blocks = self.agent.known.hosts, self.agent.known.blocks.values()
+                self._plan, self._compare = Plan(self._here, self.agent.members(), hosts, blocks), True
+            elif updates:
+                delta = self._plan.change(updates)
+                if not self._compare:
+                    self._applied(self._applier.change(delta), now, whole=False)
+            if self._compare:
+                self._compare, self._compare_at = False, now + COMPARE_S
+                self._applied(self._applier.whole(self._plan.wanted()), now, whole=True)
+        except CnmError as error:
+            self._do(self.agent.compared(dict.fromkeys(self.agent.joined, str(error))), now)
+            self._compare_at = now + TICK_S
+
+    def _applied(self, applied: Applied, now: float, *, whole: bool) -> None:
+        """What stands now is read from the kernel, for the log and for STATUS."""
+        assert self._plan is not None
+        problems = (*self._plan.problems, *applied.problems)
+        if applied.problems:
+            self._retry_s = min(self._retry_s * 2, COMPARE_S)
+            self._compare_at = min(self._compare_at, now + self._retry_s)
+        elif whole:
+            self._retry_s = TICK_S / 2
+        self._do(self.agent.compared({**self._plan.broken, **applied.broken}, problems), now)
+
+    def _save(self) -> None:
+        self._save_at = _NEVER
+        try:
+            known.save(self._settings.state_dir, self.agent.known)
+        except CnmError as error:
+            self._note(f"CLUSTER {error}")
+
+    def _report(self) -> None:
+        status = self.agent.status(os.getpid())
+        if status != self._written:
+            self._written = status
+            try:
+                status_file.write(self._settings.run_dir, status)
+            except CnmError as error:
+                self._note(f"CLUSTER {error}")
+
+
+def run(
+    engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None], stop: int
+) -> None:
+    """The process of the agent: until `stop` is readable."""
+    said = ""
+    while True:
+        try:
+            _run(engine, lambda line: note(line, 0.0), stop)
+        except CnmError as error:
+            # Such as a damaged host.json, or a certificate that is missing: a person has to put it right.
+            if str(error) != said:
+                said = str(error)
+                say(f"the agent of the cluster cannot work: {said}")
+                note(f"CLUSTER the agent cannot work: {said}", 0.0)
+        else:
+            return
+        if _sleep(stop, TICK_S):
+            return
+
+
+def _run(engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str], None], stop: int) -> None:
+    with engine() as controller:
+        host = controller.host
+        cluster = host.settings.cluster
+        if cluster is None:  # removed from the settings since the service started
+            select.select([stop], [], [])
+            return
+        me = host_file.load_or_create(host.settings.state_dir, host_file.node_name(cluster, os.environ))
+        for sentence in stores.warnings(cluster):
+            note(f"CLUSTER {sentence}")
+        directory = stores.open_directory(cluster)
+        with closing(KernelOverlayStack(own_fd(), "")) as stack:
+            monitor = BridgeMonitor()
+            before = known.load(host.settings.state_dir)
+            threads = DirectoryThreads(directory, SPREAD_S if before.store else 0.0)
+            try:
+                agent = ClusterAgent(
+                    me, before, cluster.address, host, stack, Applier(stack, host.nft), threads, monitor, note
+                )
+                threads.start()
+                agent.run(stop)
+            finally:
+                directory.close()
+                monitor.close()
+
+
+def _sleep(stop: int, seconds: float) -> bool:
+    """True when `stop` became readable."""
+    return bool(select.select([stop], [], [], seconds)[0])
