@@ -19,7 +19,7 @@ SERVICE = frozenset((CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, NET_ADMIN, NE
 DOCKER = SERVICE | {NET_BIND_SERVICE}
 """Host ports are held, too."""
 AGENT = frozenset((DAC_OVERRIDE, NET_ADMIN))
-"""For devices, routes and packet filter of overlay networks, and for records and the log, whoever owns them."""
+"""For devices, routes and packet filter of overlay networks, and for records and logs of another owner."""
 LINKS = frozenset((NET_ADMIN,))
 """For changing links of the own network namespace."""
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cni_cnm.cluster.underlay import DEVICE_PREFIX
+from cni_cnm.cluster.values import FIRST_VNI, VXLAN_PORT, OverlayNetwork
 from cni_cnm.cni import plugin
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.cnm.host import Host
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.kernel import RouteEntry
+from cni_cnm.kernel.contract.overlay_stack import Vxlan
+from tests.cluster.hosts import MemoryMembership
+from tests.cluster.memory_directory import MemoryStore
 from tests.docs.hosts import host
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
@@ -107,7 +114,10 @@ def _in_memory(conf: dict[str, Any], folder: Path, *, chained: bool) -> None:
     namespaces = MemoryNamespaces()
     uplink = namespaces.host()
     container = namespaces.create(NETNS)
-    controller = Controller(memory_host(folder, namespaces))
+    engine = memory_host(folder, namespaces)
+    if conf.get("driver") == "overlay":
+        _join_cluster(engine, namespaces, conf["name"])
+    controller = Controller(engine)
     _veth(uplink, "eth0", uplink, "far0")
     uplink.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=_index(uplink, "eth0")))
     if chained:
@@ -149,3 +159,15 @@ def _index(stack: MemoryStack, name: str) -> int:
     link = stack.link(name)
     assert link is not None
     return link.ifindex
+
+
+def _join_cluster(engine: Host, namespaces: MemoryNamespaces, network: str) -> None:
+    """A cluster in memory that has the network. Its device stands, as the agent makes it."""
+    store = MemoryStore()
+    subnets = (ip_network("10.32.0.0/16"),)
+    store.directory().create_network(OverlayNetwork(network, "a" * 32, subnets, (24,), FIRST_VNI))
+    engine.cluster = MemoryMembership(store, "node1")
+    with closing(namespaces.overlay()) as stack:
+        name = f"{DEVICE_PREFIX}{FIRST_VNI}"
+        stack.add_vxlan(name, Vxlan(FIRST_VNI, VXLAN_PORT, ip_address("192.0.2.11")))
+        stack.set_link(_index(stack, name), up=True)

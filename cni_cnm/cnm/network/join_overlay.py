@@ -90,7 +90,7 @@ def own_blocks(snapshot: Snapshot, network: str, me: ClusterHost) -> list[Block]
 
 
 def release(cluster: Membership, blocks: list[Block]) -> None:
-    """Give blocks back to the directory. No error for one that is not this host's any more."""
+    """Release blocks in the directory. No error for one that is not this host's any more."""
     with waiting():
         directory = cluster.directory()
         try:

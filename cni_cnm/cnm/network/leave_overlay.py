@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def leave(host: Host, record: NetworkRecord) -> str:
-    """Give the blocks of a removed network back. Returns a sentence if that is not possible now, else "".
+    """Release the blocks of a removed network. Returns a sentence if that is not possible now, else "".
 
     Nothing is lost then: the blocks stay this host's in the directory, and are used when it joins the network again.
-    The agent gives back what it finds there and no network of this host has.
+    The agent releases what it finds there and no network of this host has.
     """
     mine = overlay_record.blocks(record)
     try:
