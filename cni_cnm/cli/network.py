@@ -8,6 +8,9 @@ from typing import Any
 from cni_cnm import validate
 from cni_cnm.cli.names import each
 from cni_cnm.cli.table import table
+from cni_cnm.cnm.network import cluster_networks
+from cni_cnm.cnm.overlay_record import is_overlay, network_of
+from cni_cnm.cnm.overlay_record import lost as lost_blocks
 from cni_cnm.drivers import DEFAULT
 from cni_cnm.errors import CnmError, InvalidConfig
 from cni_cnm.frontend.stderr import say
@@ -18,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.objects.network import Network
 
 
@@ -54,13 +58,19 @@ def configure(nouns: Any) -> None:
         "--allow-overlap", action="store_true", help="allow a subnet that overlaps with another network or the host"
     )
     create.add_argument(
-        "-o", "--opt", action="append", default=[], metavar="KEY=VALUE", help="driver option, such as parent=eth0"
+        "-o",
+        "--opt",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="driver option, such as parent=eth0 or block=24",
     )
     create.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="metadata")
     create.set_defaults(verb=create_network)
 
     rm = verbs.add_parser("rm", help="remove networks that have no endpoints")
     rm.add_argument("--force", action="store_true", help="also if its plugin does not answer, or Docker has lost it")
+    rm.add_argument("--cluster", action="store_true", help="an overlay network of no other host: for all hosts")
     rm.add_argument("network", nargs="+", help="name, id or the beginning of an id")
     rm.set_defaults(verb=remove_networks)
 
@@ -92,7 +102,8 @@ def list_networks(arguments: argparse.Namespace) -> None:
 
 
 def inspect_network(arguments: argparse.Namespace) -> None:
-    network = open_controller().network(arguments.network)
+    controller = open_controller()
+    network = controller.network(arguments.network)
     endpoints = {
         endpoint.id: {
             "name": endpoint.name,
@@ -106,8 +117,9 @@ def inspect_network(arguments: argparse.Namespace) -> None:
         }
         for endpoint in network.endpoints()
     }
-    shown = {**_summary(network), "options": network.record.options.to_json(), "endpoints": endpoints}
-    print(json.dumps(shown, indent=4))
+    options = network.record.options.to_json()
+    of_hosts = {"cluster": _cluster(controller, network)} if is_overlay(network.record) else {}
+    print(json.dumps({**_summary(network), "options": options, **of_hosts, "endpoints": endpoints}, indent=4))
 
 
 def create_network(arguments: argparse.Namespace) -> None:
@@ -152,7 +164,40 @@ def remove_networks(arguments: argparse.Namespace) -> int:
             say(f"cni-cnm: {note}")
         print(network.name)
 
-    return each(arguments.network, remove)
+    def remove_everywhere(name: str) -> None:
+        cluster_networks.refuse_other_hosts(controller.host, name)
+        if any(network.name == name for network in controller.networks()):
+            remove(name)
+        else:
+            print(name)
+        cluster_networks.delete(controller.host, name)
+
+    return each(arguments.network, remove_everywhere if arguments.cluster else remove)
+
+
+def _cluster(controller: Controller, network: Network) -> dict[str, Any]:
+    """What all hosts have of an overlay network: its values, and each host's blocks."""
+    view = cluster_networks.view_or_last_known(controller.host)
+    agreed, lost = network_of(network.record), lost_blocks(network.record)
+    hosts: dict[str, Any] = {}
+    for block in sorted(view.snapshot.blocks.values()):
+        if block.network == network.name:
+            host = view.snapshot.hosts.get(block.host)
+            addresses = [str(address) for address in host.addresses] if host else []
+            shown = hosts.setdefault(block.host, {"addresses": addresses, "blocks": []})
+            shown["blocks"].append(" ".join(map(str, block.subnets)))
+    return {
+        "id": agreed.id,
+        "vni": agreed.vni,
+        "port": agreed.port,
+        "direct": agreed.direct,
+        "device": network.record.policy.outside,
+        "block_sizes": list(agreed.block_sizes),
+        "blocks": [" ".join(map(str, block)) for block in network.blocks],
+        "lost": {str(subnet): holder for subnet, holder in lost.items()},
+        "hosts": hosts,
+        "source": view.source,
+    }
 
 
 def _summary(network: Network) -> dict[str, Any]:
@@ -167,9 +212,7 @@ def _summary(network: Network) -> dict[str, Any]:
 
 
 def _subnets(network: Network) -> list[str]:
-    from cni_cnm.cnm.network.network_description import subnets_of
-
-    return [str(subnet) for subnet in subnets_of(network.record)]
+    return [str(subnet) for subnet in network.subnets]
 
 
 def _ranges(subnets: list[str], gateways: list[str]) -> list[list[dict[str, str]]]:

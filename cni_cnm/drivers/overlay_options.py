@@ -76,7 +76,7 @@ def parse(network: NetworkSpec) -> OverlayOptions:
             "claim",
             hint="leave out ipam.type",
         )
-    labels = Fields(Fields(network.options).mapping("labels"), "options.", words=True)
+    labels = Fields(Fields(network.options).mapping("labels"), words=True)
     kept = {key: value for key, value in labels.spelled.items() if key.lower() not in LABELS}
     plain = {key: value for key, value in network.options.items() if key in _BRIDGE_KEYS}
     bridge = bridge_options.parse(network._replace(options={**plain, "labels": kept}))

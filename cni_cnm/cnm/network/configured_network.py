@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.records import load_network
 from cni_cnm.drivers import OVERLAY, drivers
 from cni_cnm.memo import Memo
@@ -42,6 +41,8 @@ class Addressing(NamedTuple):
         if not self.recorded:
             return self.ipam
         if self.from_blocks:
+            from cni_cnm.cnm import overlay_record
+
             return overlay_record.with_blocks(self.ipam, record)
         chosen = ("subnet", "ranges") if self.from_pools else ()
         kept = {**{key: record.ipam[key] for key in chosen if key in record.ipam}, **ipam.allocated(record.ipam)}
@@ -94,5 +95,6 @@ def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int
         return addressing.versions
     if addressing.from_blocks:
         record = load_network(host.store, spec.name)
-        return tuple(subnet.version for subnet in overlay_record.all_subnets(record)) if record else None
+        whole = drivers.get(record.driver).all_subnets(record.options) if record else ()
+        return tuple(subnet.version for subnet in whole) or None
     return ipam.configure(spec.name, spec.ipam, endpoint, host).families

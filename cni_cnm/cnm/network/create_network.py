@@ -15,7 +15,7 @@ from ipaddress import ip_network
 
 from cni_cnm import ipam
 from cni_cnm.cnm.network import network_description, shared_parent, subnet_conflicts
-from cni_cnm.cnm.packet_filter import enforce, network_elements, overlay_elements
+from cni_cnm.cnm.packet_filter import enforce, network_elements
 from cni_cnm.cnm.records import network_records, pool_records
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
@@ -139,6 +139,8 @@ def _create(
         record = make_data_path(host, record._replace(published_only=True), subnets, undo)
         host.store.put(NETWORKS, network.name, record.to_json())
         if record.policy.outside:
+            from cni_cnm.cnm.packet_filter import overlay_elements
+
             enforce.ensure(host)
             overlay_elements.put(host, record)
     return Created(record, warnings)

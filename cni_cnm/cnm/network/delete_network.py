@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm import ipam
-from cni_cnm.cnm import overlay_record, records
+from cni_cnm.cnm import records
 from cni_cnm.cnm.network import shared_parent
 from cni_cnm.cnm.network.network_description import spec_of
 from cni_cnm.cnm.packet_filter import (
@@ -12,10 +12,10 @@ from cni_cnm.cnm.packet_filter import (
     foreign_accepts,
     foreign_bridges,
     network_elements,
-    overlay_elements,
 )
 from cni_cnm.cnm.records import load_network
 from cni_cnm.cnm.rollback import ErrorList
+from cni_cnm.drivers import OVERLAY
 from cni_cnm.errors import ActiveEndpoints, NoSuchNetwork, raise_gathered
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.state.store import NETWORKS
@@ -83,7 +83,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         foreign_accepts.withdraw_network(host, record, record.policy, bridge_stays=shared)
         allow_networks.revoke_all(host, record)
         network_elements.remove_isolation(host, record)
-        overlay_elements.change(host, record, None)
+        network_elements.change_overlay(host, record, None)
         network_elements.change_exceptions(host, record, None)
         with shared_parent.lock(host, record):
             if record.owns_data_path and not of_plugin and not shared:
@@ -93,7 +93,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         host.store.delete(NETWORKS, record.name)
         gathered.attempt(lambda: _remove_lease_folder(host, record))
         foreign_bridges.forget(host)
-    if overlay_record.is_overlay(record):
+    if record.driver == OVERLAY:
         from cni_cnm.cnm.network import leave_overlay
 
         gathered.notes += filter(None, (leave_overlay.leave(host, record),))

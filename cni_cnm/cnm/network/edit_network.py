@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from cni_cnm.cnm.network import shared_parent, subnet_conflicts
 from cni_cnm.cnm.network.create_network import make_data_path, network_subnets
-from cni_cnm.cnm.packet_filter import firewall_state, network_elements, overlay_elements
+from cni_cnm.cnm.packet_filter import firewall_state, network_elements
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig
@@ -89,7 +89,7 @@ def _apply(
         host.store.put(NETWORKS, new.name, new.to_json())
         with firewall_state.lock(host):
             network_elements.change_exceptions(host, old, new)
-            overlay_elements.change(host, old, new)
+            network_elements.change_overlay(host, old, new)
 
 
 def _make_again(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import delete_network, network_description
 from cni_cnm.cnm.network.create_network import create_network
 from cni_cnm.cnm.records import load_network
+from cni_cnm.drivers import OVERLAY
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def ensure_network(
 
 def _is_made_elsewhere(record: NetworkRecord, other: NetworkRecord) -> bool:
     """Whether it is a network of a Docker plugin, or one of several hosts while `other` is not."""
-    of_hosts = overlay_record.is_overlay(record) and not overlay_record.is_overlay(other)
+    of_hosts = record.driver == OVERLAY != other.driver
     return of_hosts or network_description.is_of_plugin(record)
 
 

@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-def with_room(host: Host, name: str, reserve: Callable[[], T], *, of_blocks: bool) -> T:
+def with_room(host: Host, name: str, reserve: Callable[[], T]) -> T:
     """What `reserve` returns. Where it finds no free address, a further block is claimed, and it is called again.
-
-    `of_blocks`: whether the network has blocks, so whether it is an overlay network.
 
     Raises, besides what `reserve` raises:
         NotReady: other hosts have all blocks of this host now.
@@ -46,8 +44,6 @@ def with_room(host: Host, name: str, reserve: Callable[[], T], *, of_blocks: boo
         try:
             return reserve()
         except AddressesExhausted as error:
-            if not of_blocks:
-                raise
             grow(host, name, error)
 
 

@@ -9,7 +9,6 @@ from ipaddress import ip_network
 from time import time
 
 from cni_cnm import ipam
-from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict, InvalidConfig
@@ -63,7 +62,7 @@ def is_of_plugin(record: NetworkRecord) -> bool:
 
 def claimed_subnets(record: NetworkRecord) -> Sequence[IPNetwork]:
     """The subnets that no other network may have: of an overlay network those of all hosts."""
-    return overlay_record.all_subnets(record) or subnets_of(record)
+    return drivers.get(record.driver).all_subnets(record.options) or subnets_of(record)
 
 
 def subnets_of(record: NetworkRecord) -> list[IPNetwork]:

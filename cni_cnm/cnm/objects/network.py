@@ -9,6 +9,7 @@ from cni_cnm.cnm.objects import arguments
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, endpoint_records, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.drivers import OVERLAY
 from cni_cnm.errors import Forbidden, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.model import EndpointKey, EndpointSpec
 
@@ -63,8 +64,21 @@ class Network:
 
     @property
     def subnets(self) -> Sequence[IPNetwork]:
-        """Its subnets, also those that were chosen for it. Empty if it has no addresses of its own."""
-        return network_description.subnets_of(self.record)
+        """Its subnets, also those that were chosen for it. Empty if it has no addresses of its own.
+
+        Of an overlay network those of all hosts together; `blocks` has this host's part.
+        """
+        return network_description.claimed_subnets(self.record)
+
+    @property
+    def blocks(self) -> Sequence[tuple[IPNetwork, ...]]:
+        """The blocks of an overlay network that this host gives addresses from. Each has a subnet of each IP version.
+
+        Empty for a network of this host alone.
+        """
+        from cni_cnm.cnm import overlay_record
+
+        return overlay_record.blocks(self.record) if overlay_record.is_overlay(self.record) else ()
 
     @property
     def spec(self) -> NetworkSpec:
@@ -148,12 +162,26 @@ class Network:
             tuning=arguments.tuning(tuning),
         )
         endpoint_record.refuse_unsupported(network, self.record.role, spec)
-        pool = ipam.configure(self.name, network.ipam, spec, host)
+        if self.driver != OVERLAY:
+            return self._reserve(key, spec, self.record)
+        from cni_cnm.cnm.network import grow_overlay
+
+        return grow_overlay.with_room(host, self.name, lambda: self._reserve(key, spec, self._present()))
+
+    def _present(self) -> NetworkRecord:
+        record = load_network(self._host.store, self.name)
+        if record is None:
+            raise NoSuchNetwork(f"the network {self.name} was deleted")
+        return record
+
+    def _reserve(self, key: EndpointKey, spec: EndpointSpec, network: NetworkRecord) -> Endpoint:
+        host, name = self._host, key.container_id
+        pool = ipam.configure(self.name, network_description.spec_of(network).ipam, spec, host)
         pool.validate(spec)
         with locked_endpoint.lock(host, key.id), Rollback() as undo:
             if load_endpoint(host.store, key.id) is not None:
                 raise Forbidden(f"the network {self.name} has an endpoint {name} already")
-            record = endpoint_record.new_record(host.epoch, self.record, key, spec)
+            record = endpoint_record.new_record(host.epoch, network, key, spec)
             endpoint = locked_endpoint.LockedEndpoint(host, record)
             with host.store.lock(f"network/{self.name}", shared=True):
                 if load_network(host.store, self.name) is None:

@@ -5,7 +5,7 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 
 from __future__ import annotations
 
-from cni_cnm.cnm.packet_filter import endpoint_elements, overlay_elements
+from cni_cnm.cnm.packet_filter import endpoint_elements
 from cni_cnm.cnm.records import damaged_networks, endpoint_records, load_network, network_records
 from cni_cnm.firewall import isolation, masquerade
 from cni_cnm.kernel import Transaction, merge
@@ -38,6 +38,8 @@ def elements_of(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork
     if policy.isolates:
         parts.append(endpoint_elements.of_network(record.id, record.name, policy))
     if policy.outside:
+        from cni_cnm.cnm.packet_filter import overlay_elements
+
         parts.append(overlay_elements.of_network(record))
     return merge(*parts)
 
@@ -54,6 +56,14 @@ def change_exceptions(host: Host, old: NetworkRecord, new: NetworkRecord | None)
     there = {element.place for element in wanted.put}
     gone = [element for element in masquerade.exceptions_of(old.id, host.nft) if element.place not in there]
     host.nft.commit(wanted._replace(remove=tuple(gone)))
+
+
+def change_overlay(host: Host, old: NetworkRecord, new: NetworkRecord | None) -> None:
+    """The same for what a network of several hosts has beside."""
+    if old.policy.outside or (new and new.policy.outside):
+        from cni_cnm.cnm.packet_filter import overlay_elements
+
+        overlay_elements.change(host, old, new)
 
 
 def _exceptions(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork] | None = None) -> Transaction:

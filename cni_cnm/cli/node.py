@@ -1,0 +1,105 @@
+"""`cni-cnm node`: the hosts of the cluster that this one belongs to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cni_cnm.cli.names import each
+from cni_cnm.cli.table import table
+from cni_cnm.cnm.network import cluster_networks, join_overlay
+from cni_cnm.errors import NotFound
+from cni_cnm.frontend.stderr import say
+from cni_cnm.wiring import open_controller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from cni_cnm.cluster.values import Snapshot
+    from cni_cnm.cnm.host import Host
+
+
+def configure(nouns: Any) -> None:
+    parser = nouns.add_parser("node", help="list, show and remove the hosts of the cluster")
+    verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
+
+    ls = verbs.add_parser("ls", help="list hosts")
+    ls.add_argument("--json", action="store_true", help="print JSON")
+    ls.set_defaults(verb=list_nodes)
+
+    inspect = verbs.add_parser("inspect", help="show a host and its blocks as JSON")
+    inspect.add_argument("node", help="its name")
+    inspect.set_defaults(verb=inspect_node)
+
+    rm = verbs.add_parser("rm", help="remove hosts that are gone for good; their blocks are free then")
+    rm.add_argument("--force", action="store_true", help="also a host that shows life")
+    rm.add_argument("node", nargs="+", help="its name")
+    rm.set_defaults(verb=remove_nodes)
+
+
+def list_nodes(arguments: argparse.Namespace) -> None:
+    host = open_controller().host
+    snapshot = _snapshot(host)
+    found = [_shown(snapshot, name) for name in _names(snapshot)]
+    if arguments.json:
+        print(json.dumps(found, indent=4))
+        return
+    me = join_overlay.membership(host).host()
+    rows = [
+        (
+            f"{one['name']} *" if one["name"] == me.name else one["name"],
+            one["state"],
+            ", ".join(one["addresses"]) or "-",
+            ", ".join(f"{name}: {len(blocks)}" for name, blocks in one["blocks"].items()) or "-",
+            one["instance"][:12] or "-",
+        )
+        for one in found
+    ]
+    print(table(("NODE", "STATE", "ADDRESSES", "BLOCKS", "INSTANCE"), rows))
+
+
+def inspect_node(arguments: argparse.Namespace) -> None:
+    snapshot = _snapshot(open_controller().host)
+    if arguments.node not in _names(snapshot):
+        raise NotFound(f"there is no host {arguments.node[:80]!r}", hint="`cni-cnm node ls` lists them")
+    print(json.dumps([_shown(snapshot, arguments.node)], indent=4))
+
+
+def remove_nodes(arguments: argparse.Namespace) -> int:
+    host = open_controller().host
+
+    def remove(name: str) -> None:
+        for block in cluster_networks.remove_host(host, name, force=arguments.force):
+            say(f"cni-cnm: {' and '.join(map(str, block.subnets))} of the network {block.network} is free")
+        print(name)
+
+    return each(arguments.node, remove)
+
+
+def _snapshot(host: Host) -> Snapshot:
+    found = cluster_networks.view(host)
+    for sentence in found.skipped:
+        say(f"cni-cnm: {sentence}")
+    return found.snapshot
+
+
+def _names(snapshot: Snapshot) -> list[str]:
+    """Of hosts, also of one whose record is gone and that has blocks."""
+    return sorted({*snapshot.hosts, *(block.host for block in snapshot.blocks.values())})
+
+
+def _shown(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    host = snapshot.hosts.get(name)
+    blocks: dict[str, list[str]] = {}
+    for block in sorted(snapshot.blocks.values()):
+        if block.host == name:
+            blocks.setdefault(block.network, []).append(" ".join(map(str, block.subnets)))
+    return {
+        "name": name,
+        "state": "unknown" if host is None else "alive" if name in snapshot.alive else "silent",
+        "instance": host.instance if host else "",
+        "addresses": [str(address) for address in host.addresses] if host else [],
+        "mac": host.mac if host else "",
+        "blocks": blocks,
+    }
