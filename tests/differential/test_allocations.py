@@ -59,6 +59,7 @@ class Allocations:
     def kill_the_service(self) -> None:
         family = _family(self.host.service_pid)
         if not family:
+            self.host.stop_service(signal.SIGKILL)
             self.host.serve()  # as systemd does
             return
         with suppress(ProcessLookupError):

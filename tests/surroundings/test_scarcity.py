@@ -124,28 +124,6 @@ def test_connection_tracking_is_full(side: Side) -> None:
         side.node.run("sh", "-c", f"echo {before.out.strip()} >{key}")
 
 
-@pytest.mark.long
-def test_a_bridge_that_is_full(side: Side) -> None:
-    """The 1024th port: one error that says so, nothing left, and room again as soon as one leaves."""
-    side.container("c1")
-    config = network()
-    bridge = config["bridge"]
-    side.add(config).ok()
-    side.delete(config).ok()
-    side.node.run(
-        "sh", "-c",
-        f"for n in $(seq 1023); do echo link add p$n type veth peer name q$n; echo link set p$n master {bridge}; done"
-        "| ip -batch -", timeout=300,
-    ).ok()  # fmt: skip
-    refused = side.add(config)
-    assert refused.json["code"] == 103, refused
-    assert "is full" in refused.json["msg"]
-    assert side.node.links("/run/netns/c1") == {"lo"}
-    side.node.run("ip", "link", "del", "p1").ok()
-    side.add(config).ok()
-    side.delete(config).ok()
-
-
 def test_a_slow_disk(side: Side) -> None:
     """Every write, flush and rename takes 50 ms, for four pods at once: none fails, and no address is given twice."""
     if shutil.which("strace") is None:
