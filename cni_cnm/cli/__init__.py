@@ -21,6 +21,14 @@ NOUNS = ("network", "endpoint", "node", "repair", "serve")
 
 
 def run_command(argv: list[str]) -> int:
+    try:
+        code = _run(argv)
+    except SystemExit as error:  # by argparse: --help, or a word that is wrong
+        code = int(error.code or 0)
+    return _written(code)
+
+
+def _run(argv: list[str]) -> int:
     name = os.path.basename(argv[0])
     if name != "cni-cnm" and len(argv) == 1 and not name.startswith("__main__"):
         # Runtimes run a plugin without arguments to learn its version (the reference prints the same two lines).
@@ -36,8 +44,7 @@ def run_command(argv: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        code = int(arguments.verb(arguments) or 0)
-        sys.stdout.flush()
+        return int(arguments.verb(arguments) or 0)
     except Exception as error:
         from cni_cnm.errors import TryAgain
         from cni_cnm.frontend.reply import as_cnm_error
@@ -50,6 +57,20 @@ def run_command(argv: list[str]) -> int:
         return TryAgain.code if isinstance(shown, TryAgain) else 1
     finally:
         _say_notes()
+
+
+def _written(code: int) -> int:
+    """Write what is left of the output. 1 instead of 0 if that fails: the command is not undone."""
+    try:
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
+    except OSError as error:
+        from cni_cnm.frontend.stderr import say
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the interpreter's end, which writes it once more
+        if code == 0:
+            say(f"cni-cnm: the command was carried out, but its output cannot be written: {error.strerror}")
+        return code or 1
     return code
 
 

@@ -142,3 +142,22 @@ def test_a_list_is_no_configuration_of_a_plugin(side: Side) -> None:
     answer = side.call("ADD", '{"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "cni-cnm"}]}', ifname="eth1")
     assert (answer.code, answer.json["code"]) == (1, 7)
     assert answer.json["msg"].startswith("the configuration is a list of plugins")
+
+
+@pytest.mark.parametrize("words", ["network create full", "network ls", "--help"])
+@pytest.mark.parametrize("output", [">/dev/full", ">&-", "| true"])
+def test_output_that_cannot_be_written(side: Side, words: str, output: str) -> None:
+    """The command is carried out, and at most one sentence says that the rest of it was lost."""
+    script = f"{{ {side.executable} {words}; echo $? >/run/code; }} {output}"
+    done = side.node.run("sh", "-c", script)
+    code = side.node.path("/run/code").read_text().strip()
+    side.node.run(str(side.executable), "network", "rm", "full")
+    if "full" in output:
+        assert code == "1"
+        assert done.err == (
+            "cni-cnm: the command was carried out, but its output cannot be written: No space left on device\n"
+        )
+    else:
+        assert code in ("0", "1")
+        assert "Exception" not in done.err
+        assert done.err.count("cni-cnm: ") <= 1

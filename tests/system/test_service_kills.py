@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,8 @@ CONF = {
 PODS = 4
 HEAP_BYTES = 64 << 20
 """HEAP_MAX_SIZE of glibc: where an arena begins, except the first one."""
+NFT_SOCKET = "(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)"
+"""As libnftables makes it. Ours are closed on exec."""
 ROLES = 4
 """Two workers, the watch, the link deleter."""
 
@@ -141,6 +145,42 @@ def test_a_socket_is_held_by_those_alone_that_accept_from_it(served: Served) -> 
     os.kill(served.service.pid, signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers end")
     served.side.call("ADD", CONF, "c0", env={"CNI_CNM_TIMEOUT": "3"}).ok()
+
+
+@contextlib.contextmanager
+def sockets(served: Served, *options: str) -> Iterator[Path]:
+    """Strace at the calls of socket(2) in each worker, and the file that it writes."""
+    workers, output = served.children()[:2], served.side.node.path("/run/sockets")
+    attached = [part for pid in workers for part in ("-p", str(pid))]
+    tracer = subprocess.Popen(["strace", "-f", "-qqq", "-o", str(output), "-e", "trace=socket", *options, *attached])
+    try:
+        until(lambda: all(_traced(pid) for pid in workers), "strace has attached")
+        yield output
+    finally:
+        tracer.terminate()
+        tracer.wait()
+
+
+def _traced(pid: int) -> bool:
+    return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+
+
+def test_libnftables_ends_only_a_worker(served: Served) -> None:
+    """It calls exit(3) if it cannot have its socket. The pod is attached all the same, and the worker starts again."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    with sockets(served) as output:
+        served.side.add(CONF, "c0").ok()
+    calls = output.read_text(encoding="ascii").splitlines()
+    thread = next(line.split()[0] for line in calls if NFT_SOCKET in line)
+    own = [NFT_SOCKET in line for line in calls if line.split()[0] == thread]
+    with contextlib.closing(Served()) as fresh:
+        with sockets(fresh, "-e", f"inject=socket:error=EMFILE:when={own.index(True) + 1}"):
+            fresh.side.add(CONF, "c0").ok()
+        until(lambda: "ended with 3; it is started again" in fresh.service.log(), "the worker has ended")
+        fresh.side.delete(CONF, "c0").ok()
+        fresh.come_and_go("c1", 3)
+        assert fresh.left() == set()
 
 
 def test_threads_share_memory_arenas(served: Served) -> None:
