@@ -30,6 +30,7 @@ from cni_cnm.docker_protocol.join_messages import (
     Leave,
     ProgramExternalConnectivity,
     RevokeExternalConnectivity,
+    StaticRoute,
 )
 from cni_cnm.docker_protocol.network_messages import (
     CREATE_NETWORK,
@@ -48,6 +49,7 @@ from cni_cnm.docker_protocol.plugin_messages import (
 )
 from cni_cnm.docker_protocol.ports import bindings
 from cni_cnm.docker_server import network_spec
+from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.model import PortMapping, ip_address
 
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
-    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.docker_protocol.options import EndpointOptions
     from cni_cnm.model import Json
 
@@ -114,14 +116,14 @@ def join(controller: Controller, raw: Json) -> JoinResponse:
     name = message.options.other.get(IFNAME)
     prefix = network.labels.get(network_spec.IFACE_PREFIX) or _INTERFACE_PREFIX
     interface = InterfaceName(device.container.name, prefix, name if isinstance(name, str) else "")
-    role = endpoint.record.role
+    role, routes = endpoint.record.role, _routes(endpoint.record)
     if role.internal or not role.default_route:
-        return JoinResponse(interface, disable_gateway_service=True)
+        return JoinResponse(interface, static_routes=routes, disable_gateway_service=True)
     gateways = {a.interface.version: a.gateway for a in endpoint.record.addresses if a.gateway is not None}
     for version, label in network_spec.DEFAULT_GATEWAYS.items():
         if version in gateways and label in network.labels:
             gateways[version] = ip_address(network.labels[label])
-    return JoinResponse(interface, gateways.get(4), gateways.get(6), disable_gateway_service=not gateways)
+    return JoinResponse(interface, gateways.get(4), gateways.get(6), routes, disable_gateway_service=not gateways)
 
 
 def leave(controller: Controller, raw: Json) -> None:
@@ -184,6 +186,17 @@ def _network_and_endpoint(
 ) -> tuple[NetworkRecord, DockerEndpoint]:
     network = docker_networks.find_network(controller.host, network_id)
     return network, docker_endpoint.find_endpoint(controller.host, network, endpoint_id)
+
+
+def _routes(record: EndpointRecord) -> tuple[StaticRoute, ...]:
+    """To the addresses of other hosts, through the gateway. A container of Docker's has its own block on the link."""
+    whole = drivers.get(record.driver).all_subnets(record.options)
+    return tuple(
+        StaticRoute(subnet, address.gateway)
+        for address in record.addresses
+        for subnet in whole
+        if address.gateway in subnet and subnet != address.interface.network
+    )
 
 
 def _ignore_absent(step: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from cni_cnm import validate
+from cni_cnm.drivers import DEFAULT, OVERLAY
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.model import IpamSpec, NetworkSpec
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 NETWORK = "cni-cnm.network"
 """The option that names a network to share, of `-o` and of `--ipam-opt`."""
+DRIVER = "cni-cnm.driver"
+"""The option that names the driver, where it is not the bridge driver, of `-o` and of `--ipam-opt`."""
+DRIVERS = ("", DEFAULT, OVERLAY)
 SPACE = "cni-cnm"
 """The address space of this plugin's pools. Data of another space is from another IPAM driver."""
 IFACE_PREFIX = "com.docker.network.container_iface_prefix"
@@ -66,7 +70,17 @@ def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> Network
     IPAM drivers.
     """
     shared, data = shared_network(message), subnets(message)
+    driver = message.options.generic.get(DRIVER, "") or DEFAULT
+    if driver not in DRIVERS:
+        raise InvalidConfig(f"{DRIVER} is {driver!r}, it must be {' or '.join(filter(None, DRIVERS))}")
     other = [str(one.pool) for one in data if one.address_space != SPACE]
+    if driver == OVERLAY and (other or not shared):
+        raise InvalidConfig(
+            f"{', '.join(other)} is from another IPAM driver, which gives the same addresses on every host"
+            if other
+            else "an overlay network needs the name that all hosts know it by, which Docker does not send",
+            hint=f"add --ipam-driver cni-cnm --ipam-opt {NETWORK}=NAME --ipam-opt {DRIVER}={OVERLAY} -o {NETWORK}=NAME",
+        )
     if shared and (other or len(pools) != len(data)):
         raise InvalidConfig(
             f"the network {shared} is shared, and only this plugin knows which of its addresses are free",
@@ -79,7 +93,7 @@ def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> Network
         )
     return NetworkSpec(
         shared or f"docker-{message.network_id[:12]}",
-        "bridge",
+        driver,
         {"profile": "cnm", "labels": _labels(message, shared)},
         IpamSpec("given" if other else "host-local", {"ranges": [[_range(one, pools)] for one in data]}),
         message.options.internal,
@@ -115,13 +129,13 @@ def _ipv4(text: str) -> IPv4Address:
 
 
 def _labels(message: CreateNetwork, shared: str) -> dict[str, str]:
-    ours = {NETWORK, *_OF_DOCKERD, *(() if shared else (IFACE_PREFIX, HOST_BINDING))}
+    ours = {NETWORK, DRIVER, *_OF_DOCKERD, *(() if shared else (IFACE_PREFIX, HOST_BINDING))}
     labels = {label: text for label, text in message.options.generic.items() if label not in ours}
     for label in labels:
         if not label.startswith("com.docker.network."):
             raise InvalidConfig(
                 f"the option {label} is not known",
-                hint=f"known: {NETWORK} and the bridge driver's com.docker.network.*",
+                hint=f"known: {NETWORK}, {DRIVER} and the bridge driver's com.docker.network.*",
             )
     if not shared:
         labels.setdefault(_BRIDGE_NAME, f"br-{message.network_id[:12]}")

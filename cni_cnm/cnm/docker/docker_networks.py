@@ -17,7 +17,7 @@ from cni_cnm.cnm.network.delete_network import endpoints_of, remove_network
 from cni_cnm.cnm.network.network_description import name_taken, spec_of, subnets_of
 from cni_cnm.cnm.records import load_network, network_records, pool_records
 from cni_cnm.cnm.rollback import ErrorList, Rollback
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import OVERLAY, drivers
 from cni_cnm.errors import ActiveEndpoints, InvalidConfig, NoSuchNetwork, raise_gathered
 from cni_cnm.ipam.leases import DOCKER
 from cni_cnm.state.store import NETWORKS, POOLS
@@ -70,6 +70,11 @@ def share_network(host: Host, spec: NetworkSpec, docker_network: str, pools: Seq
     with host.store.lock(f"network/{spec.name}"):
         record = _complete_network(host, spec.name)
         if record is None:
+            if spec.driver == OVERLAY:
+                raise NoSuchNetwork(
+                    f"this host has not joined the overlay network {spec.name}",
+                    hint="add --ipam-driver cni-cnm --ipam-opt cni-cnm.network=NAME --ipam-opt cni-cnm.driver=overlay",
+                )
             with host.store.lock("pools"):
                 network = configured_network.read(spec._replace(docker_networks=(docker_network,)))
                 record = create_network(host, network, requested_pools={one.id for one in pools}).record
@@ -174,6 +179,10 @@ def _refuse_differences(record: NetworkRecord, spec: NetworkSpec) -> None:
             f"the network {record.name} has the driver {record.driver}: its neighbours are reached through the "
             "gateway, and Docker's containers look for them on the link",
             hint="share a network of the driver bridge",
+        )
+    if spec.driver == OVERLAY != record.driver:
+        raise InvalidConfig(
+            f"the network {record.name} of this host has the driver {record.driver}", hint="leave out cni-cnm.driver"
         )
     if record.internal != spec.internal:
         raise InvalidConfig(

@@ -16,8 +16,9 @@ from cni_cnm.cnm.docker import lost_endpoints, unused
 from cni_cnm.cnm.docker.docker_endpoint import DockerEndpoint
 from cni_cnm.cnm.docker.pool_leases import leases_of, network_leases, network_of, remove_folder
 from cni_cnm.cnm.network.create_network import choose_subnet
-from cni_cnm.cnm.network.network_description import subnets_of
+from cni_cnm.cnm.network.network_description import claimed_subnets
 from cni_cnm.cnm.records import PoolRecord, load_endpoint, load_network, load_pool, network_records, pool_records
+from cni_cnm.drivers import OVERLAY
 from cni_cnm.errors import AddressesExhausted, Conflict, Forbidden, InvalidConfig, NotFound
 from cni_cnm.ipam.leases import DOCKER
 from cni_cnm.state.store import POOLS
@@ -68,6 +69,8 @@ def request_pool(
     host: Host, subnet: IPNetwork | None, ip_range: IPNetwork | None, family: int, network_name: str = ""
 ) -> PoolRecord:
     """A subnet for a network that is not made yet, or with `network_name` the subnet of that network.
+
+    Of an overlay network it is this host's block of the subnet.
 
     Without `subnet` one is chosen, a different one at every call. An unspecified one, such as 0.0.0.0/24 or ::/64, is
     any subnet of that size. Forbidden if it overlaps that of a network or of another pool.
@@ -175,7 +178,7 @@ def release_address(host: Host, pool_id: str, address: IPAddress) -> None:
 def refuse_overlap(host: Host, subnet: IPNetwork, except_pools: set[str]) -> None:
     """Forbidden if a network has some of the subnet, or a pool whose id is not in `except_pools`."""
     for network in network_records(host.store):
-        for other in subnets_of(network):
+        for other in claimed_subnets(network):
             if other.overlaps(subnet):
                 raise Forbidden(
                     f"the subnet {subnet} overlaps with {other} of the network {network.name}",
@@ -209,9 +212,14 @@ def bind_pool(host: Host, pool: PoolRecord, network_name: str, docker_network: s
 
 
 def _subnet_of_network(network: NetworkRecord, subnet: IPNetwork | None, family: int) -> IPNetwork:
-    present = [one for one in subnets_of(network) if one.version == family]
+    present = [one for one in claimed_subnets(network) if one.version == family]
     if not present:
         raise InvalidConfig(f"the network {network.name} has no IPv{family} subnet")
+    if network.driver == OVERLAY:
+        from cni_cnm.cnm.docker import docker_overlay
+
+        if block := docker_overlay.block_for(network, subnet, family):
+            return block
     if subnet is None:
         # Docker asks again for another subnet as long as the answer is on a link of the host.
         raise InvalidConfig(
