@@ -70,7 +70,7 @@ def load(state_dir: str) -> HostIdentity | None:
         raise DamagedRecord(
             f"{place} is not as cni-cnm writes it: {type(error).__name__}: {error}",
             hint="put it back from a backup; without it this host is a new one: "
-            "`cni-cnm node rm` its name on another host, and remove the file",
+            "remove the host's record from another host by `cni-cnm node rm NAME`, and then this file",
         ) from error
     return found
 

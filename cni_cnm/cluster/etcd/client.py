@@ -150,7 +150,7 @@ class Client:
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise DirectoryUnreachable(
                 f"{self.name} does not answer as etcd does: {type(error).__name__}: {error}",
-                hint="look whether `endpoints` in the settings are the client URLs of etcd 3.4 or later",
+                hint="look whether the endpoints in the settings are the client URLs of etcd 3.4 or later",
             ) from error
 
     # ------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Client:
     def _unreachable(self, reasons: Sequence[str]) -> DirectoryUnreachable:
         return DirectoryUnreachable(
             f"etcd does not answer: {'; '.join(reasons) or f'{self.name} had no time to'}",
-            hint="look whether the servers run and are reached, and at `endpoints` in the settings",
+            hint="look whether the servers run and are reached, and at the endpoints in the settings",
         )
 
 

@@ -45,7 +45,7 @@ def refuse_other(name: str, keys: Keys, host: ClusterHost, found: Sequence[KeyVa
         raise Conflict(
             f"the name {host.name} belongs to another host in {name}: its instance is "
             f"{instance or 'not readable'}, this host's is {host.instance}",
-            hint=f"give this host another name (`node` in the settings), or run: cni-cnm node rm {host.name}",
+            hint=f"give this host another node name in the settings, or run `cni-cnm node rm {host.name}`",
         )
     return found[0].revision
 
