@@ -30,69 +30,12 @@ def _fresh(code: str) -> str:
     ).stdout
 
 
-def test_pyroute2_complains_by_the_real_logging() -> None:
-    """Its loggers are stand-ins until they have something to say; a library user's own logging is left alone."""
-    code = """
-import sys
-{before}
-import cni_cnm.kernel.netlink.messages
-assert ("logging" in sys.modules) == {loaded}
-import pyroute2.netlink
-pyroute2.netlink.log.warning("said %s", "so")
-assert pyroute2.netlink.traceback.format_stack()
-import logging
-assert logging.getLogger("pyroute2.netlink").isEnabledFor(logging.WARNING)
-assert {loaded} == (pyroute2.netlink.logging is logging)
-"""
-    for before, loaded in (("", False), ("import logging", True)):
-        said = subprocess.run(
-            [sys.executable, "-c", code.format(before=before, loaded=loaded)],
-            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert (said.returncode, said.stderr) == (0, "said so\n")
-
-
 def test_import_stays_small() -> None:
     """The kernel's modules load nothing that costs a pod time, and nothing of pyroute2."""
-    loaded = _fresh("import sys, cni_cnm.kernel.stack, cni_cnm.kernel.netns; print(*sys.modules, sep='\\n')").split()
+    modules = "kernel.stack, cni_cnm.kernel.netns, cni_cnm.kernel.rtnetlink.traffic_control, cni_cnm.kernel.conntrack"
+    loaded = _fresh(f"import sys, cni_cnm.{modules}; print(*sys.modules, sep='\\n')").split()
     costly = "asyncio multiprocessing platform dataclasses hashlib pathlib subprocess netaddr json ssl pyroute2"
     assert not {*costly.split()} & set(loaded)
-
-
-def test_tc_loads_message_classes_alone() -> None:
-    """Of pyroute2 the base classes of messages, without its sockets."""
-    loaded = _fresh("import sys, cni_cnm.kernel.rtnetlink.tc; print(*sys.modules, sep='\\n')").split()
-    assert {name for name in loaded if name.startswith("pyroute2")} == {
-        "pyroute2", "pyroute2.common", "pyroute2.config", "pyroute2.netlink", "pyroute2.netlink.exceptions",
-    }  # fmt: skip
-
-
-def test_stand_ins_are_for_pyroute2_alone() -> None:
-    """A program that imports socket and threading afterwards gets the real modules, and pyroute2 still encodes."""
-    code = """
-import sys
-from cni_cnm.kernel.rtnetlink import tc
-assert not {"socket", "threading", "selectors"} & set(sys.modules), "loaded"
-import socket, threading
-assert socket.create_server and threading.Thread
-body = tc.redirect(7, 9, "matchall")
-again = tc.read((16 + len(body)).to_bytes(4, sys.byteorder) + bytes(12) + body, 0)
-print(tc.target(again))
-"""
-    assert _fresh(code) == "9\n"
-
-
-def test_other_message_classes_load_beside() -> None:
-    """Further message modules of pyroute2 load over the stand-in."""
-    assert _fresh(
-        "import cni_cnm.kernel.netlink.messages\nfrom pyroute2.netlink.rtnl.tcmsg import tcmsg; print(tcmsg.prefix)"
-    ) == ("TCA_\n")
-
-
-def test_a_loaded_pyroute2_is_used() -> None:
-    """In a program that has pyroute2 already, nothing stands in for it."""
-    code = "import pyroute2, sys, cni_cnm.kernel.netlink.messages; print(sys.modules['pyroute2'].IPRoute.__name__)"
-    assert _fresh(code) == "IPRoute\n"
 
 
 def test_the_kernels_own_words(host: KernelStack) -> None:

@@ -52,13 +52,6 @@ def test_a_call_opens_no_file_of_a_module_of_ours(bundle: Path, tmp_path: Path) 
     assert [line for line in opened if "/cni_cnm/" in line and ".pyc" in line] == []
 
 
-def test_what_is_loaded_only_for_complaints_is_inside(bundle: Path) -> None:
-    """pyroute2's logging and tracebacks, which nothing imports before it has something to say."""
-    folder = (bundle / "cni-cnm").resolve().parent / "_internal"
-    for module in ("logging/__init__", "pkgutil", "traceback"):
-        assert (folder / f"{module}.pyc").exists(), module
-
-
 def test_what_it_starts_gets_the_environment_it_was_given(bundle: Path, tmp_path: Path) -> None:
     """A delegated IPAM executable sees the caller's LD_LIBRARY_PATH (here: none), not the bundle's."""
     seen = tmp_path / "seen"

@@ -1,1 +1,1 @@
-"""Netlink itself (netlink(7)): sockets, headers and attributes; pyroute2's classes for what is nested deeply."""
+"""Netlink itself (netlink(7)): sockets, headers and attributes."""

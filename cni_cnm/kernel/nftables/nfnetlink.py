@@ -1,7 +1,4 @@
-"""Questions to nf_tables by netlink, packed by hand: sent many at a time, answered by sequence number.
-
-pyroute2's classes take ten times as long for the few attributes that every pod asks for.
-"""
+"""Questions to nf_tables by netlink, packed by hand: sent many at a time, answered by sequence number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits, and the redirection of arriving packets. Loaded where a rate is set (25 ms with pyroute2's classes)."""
+"""Rate limits, and the redirection of arriving packets. Loaded where a rate is set."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def remove_limit(connection: Connection, index: int) -> None:
 def rate(connection: Connection, index: int) -> Rate | None:
     """The kernel lists the disciplines of all links: it has no filter by link for them."""
     sentence = f"looking for the rate limit of {connection.name(index)}{connection.place}"
-    found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence, tc.read)
-    buckets = (tc.bucket(one, index) for one in found)
-    return next((token_bucket.rate(bucket) for bucket in buckets if bucket is not None), None)
+    found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence, tc.bucket)
+    return next((token_bucket.rate(one[1]) for one in found if one is not None and one[0] == index), None)
 
 
 def redirect_ingress(connection: Connection, index: int, to: int) -> None:
@@ -59,5 +58,5 @@ def remove_redirection(connection: Connection, index: int) -> None:
 def redirected(connection: Connection, index: int) -> int:
     """Index of the target, 0 if there is none."""
     sentence = f"looking for the redirection of {connection.name(index)}{connection.place}"
-    found = connection.socket.dump(tc.filters(index), tc.RTM_GETTFILTER, sentence, tc.read)
-    return next((to for to in map(tc.target, found) if to), 0)
+    found = connection.socket.dump(tc.filters(index), tc.RTM_GETTFILTER, sentence, tc.target)
+    return next((to for to in found if to), 0)

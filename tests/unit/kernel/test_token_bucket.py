@@ -1,16 +1,11 @@
-"""The arithmetic of token buckets, and the messages that carry them."""
+"""The arithmetic of token buckets."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.kernel import Rate
-from cni_cnm.kernel.netlink.header import HEADER
-from cni_cnm.kernel.rtnetlink import tc
 from cni_cnm.kernel.token_bucket import LATENCY_NS, NS, TICK_NS, U32, Bucket, bucket, kept
 
 RATES = st.integers(8, 2**50)
@@ -59,25 +54,3 @@ def test_bursts_of_runtimes_are_cut() -> None:
 def test_bucket_as_tc_computes_it() -> None:
     """`tc qdisc add … tbf rate 1mbit burst 32kb latency 25ms`: 262.144 ms in ticks, a limit of 35893 bytes."""
     assert bucket(Rate(1_000_000, 32768 * 8), 1500) == Bucket(125_000, 4_096_000, 3125 + 32768)
-
-
-@given(RATES, BURSTS, MTUS)
-def test_bucket_travels(rate: int, burst: int, mtu: int) -> None:
-    """A bucket that is put into a message is in it, also at rates of more than 32 bits."""
-    made = bucket(Rate(rate, burst), mtu)
-    assert tc.bucket(_travelled(tc.root(7, made)), 7) == made
-    assert tc.bucket(_travelled(tc.root(7, made)), 8) is None
-
-
-@pytest.mark.parametrize("kind", tc.FILTERS)
-@given(to=st.integers(1, 2**31 - 1))
-def test_redirection_travels(kind: str, to: int) -> None:
-    """Both kinds of filter say where they redirect to; other disciplines and filters say nowhere."""
-    assert tc.target(_travelled(tc.redirect(7, to, kind))) == to
-    assert tc.target(_travelled(tc.message(7, kind="basic"))) == 0
-    assert tc.target(_travelled(tc.message(7, kind=kind, info=1 << 16 | 0x300))) == 0
-
-
-def _travelled(body: bytes) -> Any:
-    """The message as the other end decodes it."""
-    return tc.read(HEADER.pack(HEADER.size + len(body), tc.RTM_NEWQDISC, 0, 1, 0) + body, 0)
