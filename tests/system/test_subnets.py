@@ -87,6 +87,15 @@ def test_what_claims_nothing(side: Side) -> None:
     side.add(net(FOUR)).ok()
 
 
+def test_link_local_addresses_are_each_links_own(side: Side) -> None:
+    """RFC 4007: every link of the host has the subnet fe80::/64, and a network may have it, too."""
+    side.node.run("ip", "link", "add", "other0", "up", "type", "bridge").ok()
+    for container, address in (("c1", "fe80::2/64"), ("c2", "fe80::3/64")):
+        ips = side.add(net(FOUR, "fe80::/64"), container).ok().json["ips"]
+        assert (ips[1]["address"], ips[1]["gateway"]) == (address, "fe80::1")
+    assert side.node.ping("fe80::2%eth0", netns="/run/netns/c2")
+
+
 @pytest.mark.parametrize("destinations", [("0.0.0.0/1", "128.0.0.0/1"), ("172.16.0.0/12", "192.168.0.0/15")])
 def test_pools_beside_wide_routes(side: Side, destinations: tuple[str, ...]) -> None:
     """A VPN that takes everything, or a company's private ranges, leave subnets to choose."""

@@ -157,10 +157,12 @@ def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[
     A link claims its addresses. A route claims its destination if that is as specific as the subnet or more: a wider
     one (a default route, a VPN's 0.0.0.0/1) gives way to the network's own route. Routes of the types blackhole,
     unreachable and prohibit claim nothing, as the network's own route is preferred, nor those to blocks of other hosts.
+    Nothing claims link-local subnets of IPv6: every link has its own (RFC 4007).
 
     Args:
         own: names of links that belong to the network, such as its bridge. They claim nothing.
     """
+    subnets = [subnet for subnet in subnets if subnet.version == 4 or not subnet.is_link_local]
     names = {link.ifindex: link.name for link in stack.links()}
     for index, address in stack.all_addresses():
         name = names.get(index)
