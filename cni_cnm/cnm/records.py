@@ -195,6 +195,8 @@ class EndpointRecord(NamedTuple):
     """As the runtime names it; not known for others' containers, and not on record by 0.1.0."""
     docker_since: float = 0.0
     """Docker's last CreateEndpoint, Join or Leave, in seconds since the boot. 0.1.0 records none."""
+    requested_ifname: str = ""
+    """The name of the interface in Docker's container, where the user has chosen one. 0.1.0 records none."""
 
     @property
     def role(self) -> Role:

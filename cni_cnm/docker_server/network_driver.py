@@ -35,8 +35,11 @@ from cni_cnm.docker_protocol.join_messages import (
 from cni_cnm.docker_protocol.network_messages import (
     CREATE_NETWORK,
     DELETE_NETWORK,
+    GW_ALLOC_CHECK,
     CreateNetwork,
     DeleteNetwork,
+    GwAllocCheck,
+    GwAllocCheckResponse,
 )
 from cni_cnm.docker_protocol.options import IFNAME, MAC, PORTMAP
 from cni_cnm.docker_protocol.plugin_messages import (
@@ -67,13 +70,19 @@ _INTERFACE_PREFIX = "eth"
 
 
 def get_capabilities(controller: Controller, raw: Json) -> DriverCapabilities:  # noqa: ARG001
-    return DriverCapabilities(LOCAL)
+    return DriverCapabilities(LOCAL, gw_alloc_checker=True)
+
+
+def check_gateway_allocation(controller: Controller, raw: Json) -> GwAllocCheckResponse:  # noqa: ARG001
+    """Docker 28 and later ask before CreateNetwork. Earlier ones reserve a gateway in any case."""
+    skipped = network_spec.skipped_gateways(GwAllocCheck.from_json(raw).options)
+    return GwAllocCheckResponse(4 in skipped, 6 in skipped)
 
 
 def create_network(controller: Controller, raw: Json) -> None:
     message = CreateNetwork.from_json(raw)
     validate.require(network_spec.docker_id, message.network_id, "the network's id")
-    host, shared = controller.host, network_spec.shared_network(message)
+    host, shared = controller.host, network_spec.shared_network(message.options)
     requested = [
         docker_pools.requested_pool(host, data.pool, shared)
         for data in network_spec.subnets(message)
@@ -103,6 +112,7 @@ def create_endpoint(controller: Controller, raw: Json) -> CreateEndpointResponse
         message.endpoint_id,
         addresses=addresses,
         mac=interface.mac or message.options.mac,
+        ifname=_requested_ifname(message.options),
         docker_network=message.network_id,
     )
     # Only fields that the request leaves empty may be filled in.
@@ -113,9 +123,8 @@ def join(controller: Controller, raw: Json) -> JoinResponse:
     message = Join.from_json(raw)
     network, endpoint = _network_and_endpoint(controller, message.network_id, message.endpoint_id)
     device = endpoint.join(message.sandbox_key, _requested_ports(message.options, network))
-    name = message.options.other.get(IFNAME)
     prefix = network.labels.get(network_spec.IFACE_PREFIX) or _INTERFACE_PREFIX
-    interface = InterfaceName(device.container.name, prefix, name if isinstance(name, str) else "")
+    interface = InterfaceName(device.container.name, prefix, endpoint.record.requested_ifname)
     role, routes = endpoint.record.role, _routes(endpoint.record)
     if role.internal or not role.default_route:
         return JoinResponse(interface, static_routes=routes, disable_gateway_service=True)
@@ -163,6 +172,7 @@ def discover(controller: Controller, raw: Json) -> None:  # noqa: ARG001
 
 CALLS = {
     GET_CAPABILITIES: get_capabilities,
+    GW_ALLOC_CHECK: check_gateway_allocation,
     CREATE_NETWORK: create_network,
     DELETE_NETWORK: delete_network,
     CREATE_ENDPOINT: create_endpoint,
@@ -204,6 +214,12 @@ def _ignore_absent(step: Callable[[], object]) -> None:
         step()
     except (NoSuchEndpoint, NoSuchNetwork):
         pass
+
+
+def _requested_ifname(options: EndpointOptions) -> str:
+    """Docker says it to CreateEndpoint alone."""
+    name = options.other.get(IFNAME)
+    return validate.require(validate.new_interface_name, name, IFNAME) if isinstance(name, str) and name else ""
 
 
 def _requested_ports(options: EndpointOptions, network: NetworkRecord) -> tuple[PortMapping, ...]:

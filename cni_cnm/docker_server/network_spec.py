@@ -9,8 +9,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from cni_cnm import validate
-from cni_cnm.drivers import DEFAULT, OVERLAY
+from cni_cnm.drivers import DEFAULT, OVERLAY, drivers
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.ipam.ranges import NO_GATEWAY
 from cni_cnm.model import IpamSpec, NetworkSpec
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.records import PoolRecord
     from cni_cnm.docker_protocol.network_messages import CreateNetwork, IpamData
+    from cni_cnm.docker_protocol.options import NetworkOptions
     from cni_cnm.model import Json
 
 NETWORK = "cni-cnm.network"
@@ -38,6 +40,8 @@ _OF_DOCKERD = frozenset(
     f"com.docker.network.{name}" for name in ("advertise_addr_nmsgs", "advertise_addr_ms", "enable_ipv4", "enable_ipv6")
 )
 """Options that dockerd applies by itself."""
+_UNNAMED = "unnamed-network"
+"""In place of the id, which Docker has not told yet."""
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 _ID_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz")
 
@@ -49,9 +53,9 @@ def docker_id(text: str) -> str:
     return text
 
 
-def shared_network(message: CreateNetwork) -> str:
+def shared_network(options: NetworkOptions) -> str:
     """The name of the network to share, "" for a network of Docker's own."""
-    name = message.options.generic.get(NETWORK, "")
+    name = options.generic.get(NETWORK, "")
     return validate.require(validate.network_name, name, NETWORK) if name else ""
 
 
@@ -69,7 +73,8 @@ def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> Network
     InvalidConfig for an unknown option, a shared network whose addresses are not from this plugin, and subnets of two
     IPAM drivers.
     """
-    shared, data = shared_network(message), subnets(message)
+    shared, data = shared_network(message.options), subnets(message)
+    skipped = skipped_gateways(message.options)
     driver = message.options.generic.get(DRIVER, "") or DEFAULT
     if driver not in DRIVERS:
         raise InvalidConfig(f"{DRIVER} is {driver!r}, it must be {' or '.join(filter(None, DRIVERS))}")
@@ -94,11 +99,21 @@ def network_spec(message: CreateNetwork, pools: Sequence[PoolRecord]) -> Network
     return NetworkSpec(
         shared or f"docker-{message.network_id[:12]}",
         driver,
-        {"profile": "cnm", "labels": _labels(message, shared)},
-        IpamSpec("given" if other else "host-local", {"ranges": [[_range(one, pools)] for one in data]}),
+        _driver_options(message.options, shared, message.network_id),
+        IpamSpec("given" if other else "host-local", {"ranges": [[_range(one, pools, skipped)] for one in data]}),
         message.options.internal,
         labels=_kept(message, shared),
     )
+
+
+def skipped_gateways(options: NetworkOptions) -> frozenset[int]:
+    """IP versions of which a network with these options needs no gateway. InvalidConfig for an unknown option."""
+    shared = shared_network(options)
+    given = _driver_options(options, shared, _UNNAMED)
+    if shared:
+        return frozenset()
+    driver = drivers.get(DEFAULT)
+    return driver.skips_gateways(driver.options(NetworkSpec(_UNNAMED, DEFAULT, given, IpamSpec(""), options.internal)))
 
 
 def _kept(message: CreateNetwork, shared: str) -> dict[str, str]:
@@ -128,9 +143,13 @@ def _ipv4(text: str) -> IPv4Address:
         raise ValueError("an IPv4 address") from None
 
 
-def _labels(message: CreateNetwork, shared: str) -> dict[str, str]:
+def _driver_options(options: NetworkOptions, shared: str, network_id: str) -> dict[str, Json]:
+    return {"profile": "cnm", "labels": _labels(options, shared, network_id)}
+
+
+def _labels(options: NetworkOptions, shared: str, network_id: str) -> dict[str, str]:
     ours = {NETWORK, DRIVER, *_OF_DOCKERD, *(() if shared else (IFACE_PREFIX, HOST_BINDING))}
-    labels = {label: text for label, text in message.options.generic.items() if label not in ours}
+    labels = {label: text for label, text in options.generic.items() if label not in ours}
     for label in labels:
         if not label.startswith("com.docker.network."):
             raise InvalidConfig(
@@ -138,12 +157,13 @@ def _labels(message: CreateNetwork, shared: str) -> dict[str, str]:
                 hint=f"known: {NETWORK}, {DRIVER} and the bridge driver's com.docker.network.*",
             )
     if not shared:
-        labels.setdefault(_BRIDGE_NAME, f"br-{message.network_id[:12]}")
+        labels.setdefault(_BRIDGE_NAME, f"br-{network_id[:12]}")
     return labels
 
 
-def _range(data: IpamData, pools: Sequence[PoolRecord]) -> dict[str, Json]:
+def _range(data: IpamData, pools: Sequence[PoolRecord], skipped: frozenset[int]) -> dict[str, Json]:
     """The range of a subnet. `--ip-range` is not a part of it: the pool's record has that."""
     gateway = str(data.gateway.ip) if data.gateway is not None else ""
     gateway = gateway or next((pool.gateway for pool in pools if pool.subnet == str(data.pool)), "")
-    return {"subnet": str(data.pool), **({"gateway": gateway} if gateway else {})}
+    without: dict[str, Json] = {NO_GATEWAY: True} if data.pool.version in skipped else {}
+    return {"subnet": str(data.pool), **({"gateway": gateway} if gateway else without)}

@@ -112,6 +112,10 @@ class BridgeDriver(Driver[BridgeOptions]):
                         host.delete_address(there.ifindex, address)
             raise
 
+    def skips_gateways(self, options: BridgeOptions) -> frozenset[int]:
+        """Those of an internal network whose bridge has no address: no endpoint would use the gateway."""
+        return frozenset(options.addressless if options.internal else ())
+
     def subnet_links(self, options: BridgeOptions, host: Stack) -> tuple[str, ...]:
         return (options.bridge, vlans.gateway_port(options)) if options.vlan else (options.bridge,)
 

@@ -47,7 +47,7 @@ class DockerLeases:
     _member: Range
 
     @property
-    def gateway(self) -> IPAddress:
+    def gateway(self) -> IPAddress | None:
         return self._member.gateway
 
     def reserve(self, address: IPAddress) -> None:

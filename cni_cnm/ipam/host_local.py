@@ -115,7 +115,7 @@ class HostLocal:
         ]
 
     def gateways(self) -> Sequence[IPInterface]:
-        return list(dict.fromkeys(member.gateway_interface for range_set in self._sets for member in range_set))
+        return ranges.gateways(self._sets)
 
     def validate(self, endpoint: EndpointSpec) -> None:
         self._requests(endpoint)

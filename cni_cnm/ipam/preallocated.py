@@ -43,7 +43,7 @@ class Preallocated(NoAddresses):
         self._held = held
 
     def gateways(self) -> Sequence[IPInterface]:
-        return [member.gateway_interface for range_set in self._sets for member in range_set]
+        return ranges.gateways(self._sets)
 
     def validate(self, endpoint: EndpointSpec) -> None:
         raise NotReady(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from cni_cnm.fields import Fields
     from cni_cnm.model import IPAddress, IPInterface, IPNetwork, Json
 
+NO_GATEWAY = "NoGateway"
+"""Key, in the records of Docker's networks, of a range that has no gateway. No key of a configuration."""
+
 
 LOST = "Lost"
 """Key of a range in a network's record. A configuration cannot have it: its keys are in lower case."""
@@ -31,7 +34,7 @@ class Range(NamedTuple):
     subnet: IPNetwork
     start: int
     end: int
-    gateway: IPAddress
+    gateway: IPAddress | None
     key: str = ""
     """Where the configuration has it, such as `ipam.ranges[0][0]`."""
     lost: str = ""
@@ -42,17 +45,17 @@ class Range(NamedTuple):
         return self.subnet.version
 
     @property
-    def gateway_interface(self) -> IPInterface:
+    def gateway_interface(self) -> IPInterface | None:
         """The gateway with the subnet's prefix length."""
-        return ip_interface(f"{self.gateway}/{self.subnet.prefixlen}")
+        return ip_interface(f"{self.gateway}/{self.subnet.prefixlen}") if self.gateway is not None else None
 
     @property
     def capacity(self) -> int:
         """How many addresses can be allocated."""
-        return self.end - self.start + 1 - self.holds(self.gateway)
+        return self.end - self.start + 1 - (self.gateway is not None and self.holds(self.gateway))
 
     def allocates(self, number: int) -> bool:
-        return self.start <= number <= self.end and number != int(self.gateway)
+        return self.start <= number <= self.end and (self.gateway is None or number != int(self.gateway))
 
     def holds(self, address: IPAddress) -> bool:
         return address.version == self.version and self.start <= int(address) <= self.end
@@ -74,6 +77,12 @@ RangeSet: TypeAlias = tuple[Range, ...]
 
 def shown(range_set: RangeSet) -> str:
     return ",".join(map(str, range_set))
+
+
+def gateways(sets: Sequence[RangeSet]) -> list[IPInterface]:
+    """The gateways of range sets, each once."""
+    found = (member.gateway_interface for range_set in sets for member in range_set)
+    return list(dict.fromkeys(gateway for gateway in found if gateway is not None))
 
 
 def holder(range_set: RangeSet, address: IPAddress) -> Range | None:
@@ -155,8 +164,9 @@ def _range(fields: Fields) -> Range:
     reserved = int(not is_point_to_point(subnet))
     first = int(subnet.network_address)
     last = int(subnet.broadcast_address) - (reserved if subnet.version == 4 else 0)
-    gateway = fields.address("gateway") or subnet.network_address + reserved
-    if gateway.version != subnet.version:
+    default = None if fields.spelled.get(NO_GATEWAY) is True else first_gateway(subnet)
+    gateway = fields.address("gateway") or default
+    if gateway is not None and gateway.version != subnet.version:
         raise InvalidConfig(
             f"{fields.name('gateway')} is {gateway}, which is not of the IP version of its subnet {subnet}"
         )
@@ -173,6 +183,11 @@ def _range(fields: Fields) -> Range:
     if found.end < found.start:
         raise InvalidConfig(f"{fields.name('rangeEnd')} is before rangeStart: {found}")
     return found
+
+
+def first_gateway(subnet: IPNetwork) -> IPAddress:
+    """The gateway of a subnet for which none is named."""
+    return subnet.network_address + int(not is_point_to_point(subnet))
 
 
 def is_point_to_point(subnet: IPNetwork) -> bool:

@@ -42,9 +42,12 @@ def create_endpoint(
     *,
     addresses: Sequence[IPInterface],
     mac: str = "",
+    ifname: str = "",
     docker_network: str = "",
 ) -> DockerEndpoint:
     """An endpoint at addresses that Docker has allocated. The same call again returns the same endpoint.
+
+    `ifname`: the name that its interface is going to have in the container; "": Docker counts.
 
     Conflict if the id is another endpoint's, or if an address is leased to something that is not Docker's.
     """
@@ -72,6 +75,7 @@ def create_endpoint(
                 lease=_lease(addresses, pool.gateways()),
                 docker_network=docker_network,
                 docker_since=lost_endpoints.now(),
+                requested_ifname=ifname,
             )
         if isinstance(pool, HostLocal):
             for address in addresses:

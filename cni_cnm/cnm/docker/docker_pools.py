@@ -21,6 +21,7 @@ from cni_cnm.cnm.records import PoolRecord, load_endpoint, load_network, load_po
 from cni_cnm.drivers import OVERLAY
 from cni_cnm.errors import AddressesExhausted, Conflict, Forbidden, InvalidConfig, NotFound
 from cni_cnm.ipam.leases import DOCKER
+from cni_cnm.ipam.ranges import first_gateway
 from cni_cnm.state.store import POOLS
 
 TYPE_CHECKING = False
@@ -115,22 +116,23 @@ def release_pool(host: Host, pool_id: str) -> None:
 
 
 def request_gateway(host: Host, pool_id: str, address: IPAddress | None) -> IPInterface:
-    """The subnet's gateway, the same answer to every request. Conflict if a network has another one."""
+    """The subnet's gateway, the same answer to every request. Conflict if a network has another one, or none."""
     with host.store.lock("pools"):
         found = find_pool(host, pool_id)
-        leases = leases_of(host, found)
-        fixed = found.gateway or network_of(host, found) is not None
-        if address is not None and address != leases.gateway:
-            if fixed:
+        if found.gateway or network_of(host, found) is not None:
+            present = leases_of(host, found).gateway
+            if present is None:
+                raise Conflict(f"the network of {found.subnet} has no gateway")
+            if address is not None and address != present:
                 raise Conflict(
-                    f"the gateway of {found.subnet} is {leases.gateway}, not {address}",
-                    hint=f"--gateway {leases.gateway}, or leave it out",
+                    f"the gateway of {found.subnet} is {present}, not {address}",
+                    hint=f"--gateway {present}, or leave it out",
                 )
-            if address.version != leases.gateway.version or address not in ip_network(found.subnet):
-                raise InvalidConfig(f"the gateway {address} is not in the subnet {found.subnet}")
-        chosen = address or leases.gateway
-        if not fixed:
-            host.store.put(POOLS, found.id, found._replace(gateway=str(chosen)).to_json())
+            return _with_prefix(present, found)
+        if address is not None and address not in ip_network(found.subnet):
+            raise InvalidConfig(f"the gateway {address} is not in the subnet {found.subnet}")
+        chosen = address or first_gateway(ip_network(found.subnet))
+        host.store.put(POOLS, found.id, found._replace(gateway=str(chosen)).to_json())
     return _with_prefix(chosen, found)
 
 

@@ -9,6 +9,7 @@ from cni_cnm.cnm.records import load_network
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.ipam.docker_leases import DockerLeases
 from cni_cnm.ipam.host_local import HostLocal
+from cni_cnm.ipam.ranges import NO_GATEWAY
 from cni_cnm.model import IpamSpec
 
 TYPE_CHECKING = False
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 
 def leases_of(host: Host, pool: PoolRecord) -> DockerLeases:
+    """Before its network is made a pool has the gateway that Docker has requested, which comes first, or none."""
     subnet, ip_range = ip_network(pool.subnet), ip_network(pool.ip_range) if pool.ip_range else None
     network = network_of(host, pool)
     if network is not None:
         return network_leases(host, network, subnet, ip_range)
-    config = {"ranges": [[{"subnet": pool.subnet, "gateway": pool.gateway}]]}
+    gateway = {"gateway": pool.gateway} if pool.gateway else {NO_GATEWAY: True}
+    config = {"ranges": [[{"subnet": pool.subnet, **gateway}]]}
     folder = pool.network or pool.id
     found = ipam.configure(folder, IpamSpec("host-local", config), None, host)
     assert isinstance(found, HostLocal)

@@ -138,3 +138,67 @@ def test_any_subnet_of_a_size(docker: Dockerd, requested: str, prefixlen: int) -
     assert [one.prefixlen for one in found] == [prefixlen, prefixlen]
     assert found[0] != found[1]
     assert not any(one.network_address.is_unspecified for one in found)
+
+
+GENERIC = "com.docker.network.generic"
+INTERNAL = "com.docker.network.internal"
+
+
+def skipped(docker: Dockerd, *, internal: bool = True, **generic: str) -> dict[str, Any]:
+    """The answer to GwAllocCheck of a network with these options."""
+    options = {GENERIC: {f"com.docker.network.bridge.{key}": text for key, text in generic.items()}, INTERNAL: internal}
+    return docker.call("NetworkDriver.GwAllocCheck", Options=options)
+
+
+def test_a_gateway_without_use_is_not_reserved(docker: Dockerd) -> None:
+    """As Docker's own driver: the mode `isolated`, or an internal network whose bridge has no IPv4 address."""
+    assert docker.call("NetworkDriver.GetCapabilities") == {"Scope": "local", "GwAllocChecker": True}
+    assert skipped(docker) == {"SkipIPv4": False, "SkipIPv6": False}
+    assert skipped(docker, gateway_mode_ipv4="isolated") == {"SkipIPv4": True, "SkipIPv6": False}
+    assert skipped(docker, gateway_mode_ipv6="isolated") == {"SkipIPv4": False, "SkipIPv6": True}
+    assert skipped(docker, inhibit_ipv4="true") == {"SkipIPv4": True, "SkipIPv6": False}
+    assert skipped(docker, internal=False, inhibit_ipv4="true") == {"SkipIPv4": False, "SkipIPv6": False}
+    shared = {GENERIC: {"cni-cnm.network": "podnet"}, INTERNAL: True}
+    assert docker.call("NetworkDriver.GwAllocCheck", Options=shared) == {"SkipIPv4": False, "SkipIPv6": False}
+
+
+def test_wrong_options_are_refused_before_a_pool_is_requested(docker: Dockerd) -> None:
+    refused = docker.refused("NetworkDriver.GwAllocCheck", Options={GENERIC: {"colour": "red"}})
+    assert "colour is not known" in refused
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_without_a_gateway_its_address_is_a_containers(docker: Dockerd, own: bool) -> None:
+    """Both addresses of a /31 are requested, by number or not; `own`: the network's driver is this plugin, too."""
+    subnet = docker.pool("10.1.0.0/31")
+    if own:
+        data = [{"AddressSpace": "cni-cnm", "Pool": subnet}]
+        options = {GENERIC: {"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}, INTERNAL: True}
+        docker.call("NetworkDriver.CreateNetwork", NetworkID=docker_id("red"), Options=options, IPv4Data=data)
+    pool = docker.pools[subnet]
+    named = {"com.docker.network.endpoint.name": "c"}
+    for address in ("10.1.0.0", ""):
+        given = docker.call("IpamDriver.RequestAddress", PoolID=pool, Address=address, Options=named)["Address"]
+        assert given == ("10.1.0.0/31" if address else "10.1.0.1/31")
+        if own:
+            ids = {"NetworkID": docker_id("red"), "EndpointID": docker_id(given)}
+            docker.call("NetworkDriver.CreateEndpoint", **ids, Interface={"Address": given}, Options={})
+            answer = docker.call("NetworkDriver.Join", **ids, SandboxKey="/run/docker/netns/box", Options={})
+            assert "Gateway" not in answer
+    assert "no free address" in docker.refused("IpamDriver.RequestAddress", PoolID=pool, Address="", Options=named)
+    if own:
+        assert not addresses(docker)
+        gateway = {"RequestAddressType": "com.docker.network.gateway"}
+        assert "has no gateway" in docker.refused("IpamDriver.RequestAddress", PoolID=pool, Address="", Options=gateway)
+
+
+def test_the_name_of_an_interface_is_said_to_create_endpoint_alone(docker: Dockerd) -> None:
+    docker.network("red", "10.1.0.0/24")
+    ids = {"NetworkID": docker_id("red"), "EndpointID": docker_id("one")}
+    label = "com.docker.network.endpoint.ifname"
+    endpoint = {**ids, "Interface": {"Address": "10.1.0.2/24"}}
+    assert label in docker.refused("NetworkDriver.CreateEndpoint", **endpoint, Options={label: "a/b"})
+    docker.call("NetworkDriver.CreateEndpoint", **endpoint, Options={label: "uplink0"})
+    for _ in range(2):
+        answer = docker.call("NetworkDriver.Join", **ids, SandboxKey="/run/docker/netns/box", Options={})
+        assert answer["InterfaceName"]["DstName"] == "uplink0"

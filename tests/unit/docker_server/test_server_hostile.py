@@ -224,7 +224,10 @@ def test_an_answer_reaches_who_has_closed_its_half(frontend: Frontend) -> None:
 
 def test_requests_behind_each_other_are_answered_in_their_order(frontend: Frontend) -> None:
     pair = post("Plugin.Activate", b"{}") + post(CAPABLE, b"2\r\n{}\r\n0\r\n\r\n", CHUNKED)
-    assert [tuple(one.json) for one in frontend.exchange(pair * 50)] == [("Implements",), ("Scope",)] * 50
+    assert [tuple(one.json) for one in frontend.exchange(pair * 50)] == [
+        ("Implements",),
+        ("Scope", "GwAllocChecker"),
+    ] * 50
 
 
 def test_a_request_that_drips_is_refused_in_time_and_holds_up_nobody(
