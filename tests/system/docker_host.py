@@ -58,7 +58,16 @@ class PluginHost:
 
     def serve(self) -> None:
         self._service = Daemon(self.node, str(self.program), "serve", "--docker", log="/run/service.log")
-        self._service.wait(self.node.path(PLUGIN_SOCKET).exists)
+        self._service.wait(self._accepts)
+
+    def _accepts(self) -> bool:
+        """The socket's file is there a moment before it is listened on."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(str(self.node.path(PLUGIN_SOCKET)))
+            except OSError:
+                return False
+        return True
 
     @property
     def service_pid(self) -> int:
