@@ -32,14 +32,14 @@ CREATE = ("network", "create", "web", "--subnet", "10.91.0.0/24")
 REMOVE = ("network", "rm", "web")
 LIMIT_S = 70
 """A call without an answer by then is one that hangs: the relay waits 60 s."""
-_STATE = """
+STATE = """
 ip -o link | cut -d: -f2; ip -n c1 -o link | cut -d: -f2; ip -n c1 -o addr | cut -d' ' -f1-8
 ip route | sed 's, linkdown,,'
 tc qdisc; nft list ruleset
 cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 find /run/cni-cnm /var/lib/cni /var/lib/cni-cnm -type f -o -type d -name '*tmp*'
 """
-_UNTOLD = re.compile(
+UNTOLD = re.compile(
     r"(last_reserved_ip.*|/lock|/locks|service\.lock|firewall/state\.json|reaped/.*|run/cni-cnm/leases/\w+\.json)$"
     r"|handle \d+|^\s*$| expires "
 )
@@ -124,15 +124,15 @@ class Faulty:
             self.side._serve()  # as systemd does
         service = self.side._service
         assert service is not None
-        until(lambda: len(_family(service.pid)) >= self._processes, "the service has all its processes")
-        family = _family(service.pid)
+        until(lambda: len(family_of(service.pid)) >= self._processes, "the service has all its processes")
+        family = family_of(service.pid)
         self._processes = max(self._processes, len(family))
         output = self.node.path("/run/trace") if "/run/trace" in options else "/dev/null"
         given = [str(output) if option in ("/run/trace", "/dev/null") else option for option in options]
         attached = [part for pid in family for part in ("-p", str(pid))]
         tracer = subprocess.Popen(["strace", "-f", "-qqq", *given, *attached], stderr=subprocess.DEVNULL)
         try:
-            until(lambda: all(_tracer(pid) for pid in family), "strace has attached")
+            until(lambda: all(is_traced(pid) for pid in family), "strace has attached")
             yield
         finally:
             tracer.terminate()
@@ -219,8 +219,8 @@ class Faulty:
         return self.more_than(self.empty)
 
     def state(self) -> list[str]:
-        out = self.node.run("sh", "-c", _STATE).out
-        return sorted(line for line in out.splitlines() if not _UNTOLD.search(line))
+        out = self.node.run("sh", "-c", STATE).out
+        return sorted(line for line in out.splitlines() if not UNTOLD.search(line))
 
     def more_than(self, expected: list[str]) -> str:
         found = self.state()
@@ -249,7 +249,7 @@ class Faulty:
         self.side, self.node = fresh.side, fresh.node
 
 
-def _family(pid: int) -> list[int]:
+def family_of(pid: int) -> list[int]:
     """A process and all below it."""
     found = [pid] if pid else []
     for one in found:
@@ -258,7 +258,7 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _tracer(pid: int) -> bool:
+def is_traced(pid: int) -> bool:
     """Whether it is traced, or has ended."""
     try:
         return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()

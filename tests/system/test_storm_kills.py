@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.judgement import _family
+from tests.faults.judgement import family_of
 from tests.program import form, program
 from tests.side import Side
 
@@ -107,7 +107,7 @@ class Storm:
             if service is None or not service.running:
                 self.side._serve()  # as systemd does
                 continue
-            family = _family(service.pid)
+            family = family_of(service.pid)
             victim = randomness.choice(family[1:] * 3 + family[:1]) if family else 0
             if victim:
                 self.killed += 1
