@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def demo(node: Node) -> None:
     node.write(CONFLIST, (ROOT / "conf" / "cni-1.0.0" / "podnet.conflist").read_text(encoding="utf-8"))
     containerd = Containerd(node)
     service = _serve(node)
-    dockerd = Dockerd(node)
+    dockerd = Dockerd(node, release="29" if sys.argv[1:] == ["29"] else "20.10")
     try:
         _scenes(node, containerd, dockerd)
     finally:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.program import built
+from tests.system.dockerd import EVERY_RELEASE
 from tests.system.node import BIN, Node
 
 GOCODE = Path("/usr/share/gocode")
@@ -108,18 +109,18 @@ def containerd(bundle: Path, node: Node) -> Iterator[Any]:
     containerd.close()
 
 
-@pytest.fixture(scope="module")
-def dockerd() -> Iterator[Any]:
-    """Skips where there is no root or no Docker."""
+@pytest.fixture(scope="module", params=EVERY_RELEASE)
+def dockerd(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Skips where there is no root or no such Docker."""
     from tests.system.dockerd import Dockerd, missing
 
     if os.geteuid() != 0:
         pytest.skip("needs root: network and mount namespaces")
-    if why := missing():
+    if why := missing(request.param):
         pytest.skip(why)
     node = Node()
     try:
-        with Dockerd(node) as dockerd:
+        with Dockerd(node, release=request.param) as dockerd:
             yield dockerd
     finally:
         node.close()

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from tests.program import ROOT
-from tests.system.dockerd import missing
+from tests.system.dockerd import EVERY_RELEASE, Release, missing
 
 pytestmark = pytest.mark.usefixtures("require_root", "bundle")
 
 
-def run(scene: str) -> str:
+def run(scene: str, *arguments: str) -> str:
     """What it prints, to a pipe; it must end with 0."""
-    command = [sys.executable, "-m", f"tests.system.{scene}"]
+    command = [sys.executable, "-m", f"tests.system.{scene}", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "\033" not in done.stdout
@@ -29,11 +29,12 @@ def test_two_pods() -> None:
     assert "red reaches blue" in shown
 
 
-def test_a_container_of_dockers_and_a_pod_on_one_network() -> None:
+@pytest.mark.parametrize("release", EVERY_RELEASE)
+def test_a_container_of_dockers_and_a_pod_on_one_network(release: Release) -> None:
     """The commands as they are typed, each with what it said: both ways answered, nothing left."""
-    if why := missing():
+    if why := missing(release):
         pytest.skip(why)
-    shown = run("demo_docker")
+    shown = run("demo_docker", release)
     commands = re.findall(r"^  \w+# (.*)", shown, re.MULTILINE)
     for typed in ("network create --driver cni-cnm", "network ls", "run --detach", "network inspect mynet"):
         assert any(command.startswith(f"docker {typed}") for command in commands), typed

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.system.docker_host import OURS, PLUGIN_SOCKET, PluginHost, docker_host
+from tests.system.dockerd import EVERY_RELEASE
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.system.dockerd import Release
 
 SUBNET = {"ipam": {"type": "host-local", "subnet": "10.88.0.0/23"}}
 SHARED = (*OURS, "--subnet", "10.88.0.0/23", "-o", "cni-cnm.network=podnet", "--ipam-opt", "cni-cnm.network=podnet")
@@ -120,9 +123,10 @@ def test_fifty_endpoints_of_dockers_and_fifty_pods_at_once(plugin: PluginHost) -
 
 
 @pytest.mark.parametrize("each", [6, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
-def test_docker_runs_and_pods_at_once(require_root: None, tmp_path: Path, each: int) -> None:
+@pytest.mark.parametrize("release", EVERY_RELEASE)
+def test_docker_runs_and_pods_at_once(require_root: None, tmp_path: Path, release: Release, each: int) -> None:
     """The same with a real dockerd: `docker run` and ADD together, `docker rm` and DEL together."""
-    with docker_host(tmp_path) as host:
+    with docker_host(tmp_path, release=release) as host:
         docker = host.dockerd
         docker("network", "create", *SHARED, "shared")
         names = [f"c{number}" for number in range(each)]

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.dockerd import Dockerd, missing
+from tests.system.dockerd import EVERY_RELEASE, Dockerd, missing
 from tests.system.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.system.dockerd import Release
 
-@pytest.fixture(scope="module")
-def live() -> Iterator[Dockerd]:
-    if why := missing():
+
+@pytest.fixture(scope="module", params=EVERY_RELEASE)
+def live(require_root: None, request: pytest.FixtureRequest) -> Iterator[Dockerd]:
+    if why := missing(request.param):
         pytest.skip(why)
     node = Node()
     try:
-        with Dockerd(node, "--live-restore") as dockerd:
+        with Dockerd(node, "--live-restore", release=request.param) as dockerd:
             yield dockerd
     finally:
         node.close()
@@ -49,12 +51,13 @@ def test_with_live_restore_containers_outlive_the_daemon(live: Dockerd) -> None:
     live.remove("survivor")
 
 
-def test_no_cgroup_is_left(require_root: None) -> None:
-    if why := missing():
+@pytest.mark.parametrize("release", EVERY_RELEASE)
+def test_no_cgroup_is_left(require_root: None, release: Release) -> None:
+    if why := missing(release):
         pytest.skip(why)
     node = Node()
     try:
-        with Dockerd(node) as dockerd:
+        with Dockerd(node, release=release) as dockerd:
             dockerd.start("one")
             cgroups = list(Path("/sys/fs/cgroup").rglob(f"cni-cnm-test-{node.pid}"))
     finally:
