@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential.allocation_workers import CONFIG, LEASES, NETWORK, SUBNET
-from tests.faults.judgement import _family
+from tests.faults.judgement import family_of
 from tests.program import ROOT, built
 from tests.side import require_reference
 from tests.system.docker_host import PluginHost
@@ -57,7 +57,7 @@ class Allocations:
         self.kills += 1
 
     def kill_the_service(self) -> None:
-        family = _family(self.host.service_pid)
+        family = family_of(self.host.service_pid)
         if not family:
             self.host.stop_service(signal.SIGKILL)
             self.host.serve()  # as systemd does
