@@ -1,6 +1,9 @@
 """Networks of several hosts (driver overlay): what packets to and from other hosts may do.
 
     set overlay4, overlay6                  a network's subnet . the same subnet
+    set overlay_closed4, overlay_closed6    any source . the subnet of a network that other networks do not reach
+    set overlay_open4, overlay_open6        such a subnet . bridge: exceptions, one for each network that it is open to
+    set overlay_open_groups4, …6            such a subnet . link group: the same for networks without a bridge
     map overlay_source4, overlay_source6    any source . a part of that subnet on other hosts : the gateway on this host
     chain overlay                           first in `isolation`
     chain overlay_source                    before `source_nat`
@@ -8,7 +11,9 @@
 The network's link to other hosts, a VXLAN device, is beside its bridge in the sets of isolation.py. So nothing but the
 network itself, and what it is open to, sends through it. Where there is no such device between two hosts, packets come
 by the uplink, so a network's own packets are known by their two addresses. One must come by the link that leads back to
-its source: no other network's container and no host that is not in the cluster can pretend to be of the network.
+its source: no other network's container and no host that is not in the cluster can pretend to be of the network. What
+another network's container sends there by the uplink is dropped here: the other host could not tell it from a packet of
+the network, because it gets the gateway's address.
 
 What enters the network here from elsewhere (from a network that it is open to, from the host itself) gets the gateway's
 address, so that other hosts know where to send the answer.
@@ -17,13 +22,14 @@ address, so that other hosts know where to send the answer.
 from __future__ import annotations
 
 from cni_cnm.firewall import INET, comment, isolation
-from cni_cnm.kernel import Element, Transaction
+from cni_cnm.kernel import Element, Transaction, link_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cni_cnm.firewall import Policy
+    from cni_cnm.firewall.isolation import Side
     from cni_cnm.model import IPInterface, IPNetwork
 
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
@@ -37,6 +43,14 @@ add map {INET} overlay_source{version} \
 {{ type ipv{version}_addr . ipv{version}_addr : ipv{version}_addr; flags interval; }}
 add rule {INET} overlay {within} fib saddr . iif oif missing drop
 add rule {INET} overlay {within} accept
+add set {INET} overlay_closed{version} {{ type ipv{version}_addr . ipv{version}_addr; flags interval; }}
+add set {INET} overlay_open{version} {{ type ipv{version}_addr . ifname; flags interval; }}
+add set {INET} overlay_open_groups{version} {{ type ipv{version}_addr . devgroup; flags interval; }}
+add rule {INET} overlay ct status dnat accept
+add rule {INET} overlay iifname @networks {family} saddr . {family} daddr @overlay_closed{version} \
+{family} daddr . iifname != @overlay_open{version} drop
+add rule {INET} overlay iifgroup @groups {family} saddr . {family} daddr @overlay_closed{version} \
+{family} daddr . iifgroup != @overlay_open_groups{version} drop
 add rule {INET} overlay_source {within} accept
 add rule {INET} overlay_source snat {family} to {family} saddr . {family} daddr map @overlay_source{version}
 """
@@ -44,6 +58,7 @@ add rule {INET} overlay_source snat {family} to {family} saddr . {family} daddr 
 
 _DECLARE = f"""\
 {isolation.declaration()}\
+add set {INET} groups {{ type devgroup; }}
 flush chain {INET} overlay
 add chain {INET} overlay_source {{ type nat hook postrouting priority srcnat - 1; }}
 flush chain {INET} overlay_source
@@ -58,7 +73,7 @@ def add_network(network_id: str, name: str, policy: Policy, gateways: Sequence[I
     `gateways`: those on this host, one for each of its blocks, with the prefix length of the block.
     """
     owner = comment(network_id, name)
-    found = [*_within(policy), *_sources(policy, gateways)]
+    found = [*_within(policy), *_closed(policy), *_sources(policy, gateways)]
     beside = isolation.add_network(
         network_id,
         name,
@@ -73,7 +88,39 @@ def add_network(network_id: str, name: str, policy: Policy, gateways: Sequence[I
 def remove_network(policy: Policy, gateways: Sequence[IPInterface]) -> Transaction:
     """The reverse of `add_network`."""
     beside = isolation.remove_network(policy.outside)
-    return Transaction(remove=(*beside.remove, *_within(policy), *_sources(policy, gateways)))
+    return Transaction(remove=(*beside.remove, *_within(policy), *_closed(policy), *_sources(policy, gateways)))
+
+
+def allow(network_id: str, name: str, policy: Policy, sides: Sequence[Side]) -> Transaction:
+    """Packets of another network, by its sides, into this one; nothing if this one is on one host.
+
+    The owner is the network whose record has the pair.
+    """
+    if not policy.cluster:
+        return Transaction()
+    owner = comment(network_id, name)
+    return Transaction(_DECLARE, tuple(element._replace(comment=owner) for element in _open(policy, sides)))
+
+
+def revoke(policy: Policy, sides: Sequence[Side]) -> Transaction:
+    """The reverse of `allow`."""
+    return Transaction(remove=tuple(_open(policy, sides)))
+
+
+def _closed(policy: Policy) -> Iterator[Element]:
+    """None of a network that all networks reach."""
+    if policy.ingress != isolation.OPEN:
+        for subnet in policy.cluster:
+            yield Element(INET, f"overlay_closed{subnet.version}", f"{_ANY[subnet.version]} . {subnet}")
+
+
+def _open(policy: Policy, sides: Sequence[Side]) -> Iterator[Element]:
+    for subnet in policy.cluster:
+        for side in sides:
+            if isinstance(side, int):
+                yield Element(INET, f"overlay_open_groups{subnet.version}", f"{subnet} . {side}")
+            else:
+                yield Element(INET, f"overlay_open{subnet.version}", f"{subnet} . {link_key(side)}")
 
 
 def _within(policy: Policy) -> Iterator[Element]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cluster.actions import Action
     from cni_cnm.cluster.host_file import HostIdentity
+    from cni_cnm.cluster.uplink import Uplink
     from cni_cnm.cluster.values import Change
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.host import Host
@@ -129,6 +130,8 @@ class ClusterAgent:
             self._look(now)
         if self._tick_at <= now:
             self._tick_at = now + TICK_S
+            if any(self._changed(uplink) for uplink in self.agent.uplinks):
+                self._look(now)
             self._do(self.agent.found_joined(self._read_joined()), now)
             self._do(self.agent.ticked(), now)
         if self._compare_at <= now:
@@ -148,6 +151,11 @@ class ClusterAgent:
         self._lost |= any(name.startswith(DEVICE_PREFIX) for name in change.links)
         self._look_limit = min(self._look_limit, now + LIMIT_S)
         self._look_at = min(now + QUIET_S, self._look_limit)
+
+    def _changed(self, uplink: Uplink) -> bool:
+        """The kernel's reports leave out links of kinds that pods have, and a host's uplink may be a veth."""
+        link = self._stack.link_at(uplink.link)
+        return link is None or (link.name, link.mtu) != (uplink.name, uplink.mtu)
 
     def _look(self, now: float) -> None:
         """Read this host's addresses and its networks anew."""

@@ -169,6 +169,7 @@ class Host:
     def __init__(self, lab: Lab, name: str, addresses: tuple[str, ...], segment: Segment, settings: str) -> None:
         self.lab = lab
         self.name = name
+        self.number = len(lab.hosts)
         self.addresses = addresses
         self.segment = segment
         self.settings = settings
@@ -348,7 +349,7 @@ class Lab:
     def wire(self, host: Host) -> None:
         """Plug the host in: an uplink eth0 with its addresses and default routes."""
         addresses = tuple(f"{address}/{64 if ':' in address else 26}" for address in host.addresses)
-        self._plug(host.segment, f"to-{host.name}"[:15], f"/proc/{host.node.pid}/ns/net", addresses)
+        self._plug(host.segment, f"port{host.number}", f"/proc/{host.node.pid}/ns/net", addresses)
 
     def _plug(self, segment: Segment, name: str, namespace: str, addresses: Sequence[str]) -> None:
         self.router.run("ip", "link", "delete", name, check=False)

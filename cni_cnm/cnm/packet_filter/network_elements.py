@@ -14,12 +14,12 @@ from cni_cnm.state.store import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from typing import Any
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.firewall.isolation import Side
+    from cni_cnm.firewall import Policy
     from cni_cnm.model import IPNetwork
 
 _PAIRS = "pairs"
@@ -34,7 +34,7 @@ def elements_of(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork
     if not policy.side:
         return Transaction()
     parts = [_exceptions(host, record, subnets)] if policy.masquerade_except else []
-    parts += [isolation.allow(record.id, record.name, policy.sides, sides) for sides in _allowed_sides(host, record)]
+    parts += [opened(record, other) for other in _allowed(host, record)]
     if policy.isolates:
         parts.append(endpoint_elements.of_network(record.id, record.name, policy))
     if policy.outside:
@@ -111,8 +111,29 @@ def forget_pairs(host: Host, names: set[str]) -> None:
         host.store.put(ALLOWED, _PAIRS, kept)
 
 
-def _allowed_sides(host: Host, record: NetworkRecord) -> list[Sequence[Side]]:
-    """Of the networks that this one is open to. An element of a pair belongs to the first of its two names."""
+def opened(one: NetworkRecord, other: NetworkRecord) -> Transaction:
+    """What opens two networks to each other. Its owner is the first of them."""
+    parts = [isolation.allow(one.id, one.name, one.policy.sides, other.policy.sides)]
+    if one.policy.cluster or other.policy.cluster:
+        from cni_cnm.firewall import overlay
+
+        for into, source in ((one, other), (other, one)):
+            parts.append(overlay.allow(one.id, one.name, into.policy, source.policy.sides))
+    return merge(*parts)
+
+
+def closed(one: Policy, other: Policy) -> Transaction:
+    """The reverse of `opened`."""
+    parts = [isolation.revoke(one.sides, other.sides)]
+    if one.cluster or other.cluster:
+        from cni_cnm.firewall import overlay
+
+        parts += [overlay.revoke(one, other.sides), overlay.revoke(other, one.sides)]
+    return merge(*parts)
+
+
+def _allowed(host: Host, record: NetworkRecord) -> list[NetworkRecord]:
+    """The networks that this one is open to. An element of a pair belongs to the first of its two names."""
     names = (other for first, other in allowed_pairs(host) if first == record.name)
     networks = (load_network(host.store, name) for name in names)
-    return [network.policy.sides for network in networks if network and network.policy.side]
+    return [network for network in networks if network and network.policy.side]

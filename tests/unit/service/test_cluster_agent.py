@@ -216,6 +216,14 @@ def test_another_address(running: Running) -> None:
     assert vxlan.local == ip_address("192.0.2.91")
 
 
+def test_mtu_of_the_uplink(running: Running) -> None:
+    """It is followed without a report: an uplink may be a veth, as pods have."""
+    uplink = running.world.link("eth0")
+    running.world.host.set_link(uplink.ifindex, mtu=1400)
+    running.turn(TICK_S)
+    assert running.world.link(DEVICE).mtu == 1350
+
+
 def test_without_address(running: Running) -> None:
     """Entries stay, and STATUS has the reason."""
     block = running.join_other()
