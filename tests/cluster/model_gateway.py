@@ -6,6 +6,7 @@ with ModelGateway() as gateway:
                                                 "after": it is done, then the connection ends.
                                                 "late": the connection ends, it is done at `gateway.do_late()`.
     gateway.silent = True                       watches say nothing from now on, and stay open
+    gateway.say(line)                           all watches get these bytes
     gateway.cut_watches()                       their connections end
 """
 
@@ -35,6 +36,9 @@ class ModelGateway:
         self.bytes = 0
         self._late: list[tuple[str, Any]] = []
         self._watching: set[socket.socket] = set()
+        self._said: list[bytes] = []
+        self.say_at_once = b""
+        """What each watch says after it has begun."""
         gateway = self
 
         class Handler(_Handler):
@@ -67,6 +71,11 @@ class ModelGateway:
                 with suppress(Refused):
                     self.model.answer(call, request)
             self._late.clear()
+            self.changed.notify_all()
+
+    def say(self, line: bytes) -> None:
+        with self.changed:
+            self._said.append(line)
             self.changed.notify_all()
 
     def cut_watches(self) -> None:
@@ -142,7 +151,13 @@ class _Handler(BaseHTTPRequestHandler):
                 compacted = str(owner.model.compacted)
                 self._line({"header": header, "canceled": True, "compact_revision": compacted})
                 start = 1 << 62  # etcd says nothing more, and the connection stays open
+            said = len(owner._said)
+            if owner.say_at_once:
+                self._chunk(owner.say_at_once)
             while self.connection in owner._watching:
+                while said < len(owner._said):
+                    self._chunk(owner._said[said])
+                    said += 1
                 events = [] if owner.silent else owner.model.events(request, start)
                 if events:
                     self._line({"header": owner.model.header(), "events": [each.json() for each in events]})
@@ -150,7 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
                 owner.changed.wait(5)
 
     def _line(self, result: Any) -> None:
-        data = json.dumps({"result": result}).encode() + b"\n"
+        self._chunk(json.dumps({"result": result}).encode() + b"\n")
+
+    def _chunk(self, data: bytes) -> None:
         self.owner.bytes += len(data)
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()

@@ -138,6 +138,10 @@ class Client:
         body = json.dumps(request).encode()
         return self._each_server(lambda connection, until: self._opened(connection, call, body, until), again=True)
 
+    def forget_token(self) -> None:
+        """The next request asks for a new one."""
+        self._token = ""
+
     def ended(self, reason: object) -> DirectoryUnreachable:
         """For a stream that ended: the next request goes to the next server."""
         self._next()

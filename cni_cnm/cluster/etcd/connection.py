@@ -47,6 +47,7 @@ class Connection:
 
     def close(self) -> None:
         self._http.close()
+        self._timed.end()
 
     def cut(self) -> None:
         """End a call that another thread makes: its read fails at once."""
@@ -206,6 +207,9 @@ class _TimedSocket:
             pass
 
     def close(self) -> None:
+        """http.client closes it before it has read the last answer, which has the header `Connection: close`."""
+
+    def end(self) -> None:
         self._sock.close()
 
     def _left(self) -> float:
@@ -242,6 +246,7 @@ class _TimedFile(io.RawIOBase):
 
 
 def _connected(endpoint: Endpoint, tls: Tls, until: float) -> socket.socket:
+    context = tls.context() if endpoint.encrypted else None
     try:
         sock = socket.create_connection((endpoint.host, endpoint.port), _left(until))
     except OSError as error:
@@ -251,9 +256,9 @@ def _connected(endpoint: Endpoint, tls: Tls, until: float) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        if endpoint.encrypted:
+        if context is not None:
             sock.settimeout(_left(until))
-            sock = tls.context().wrap_socket(sock, server_hostname=endpoint.host)
+            sock = context.wrap_socket(sock, server_hostname=endpoint.host)
     except OSError as error:
         sock.close()
         raise NoAnswer(_reason(error), sent=False) from error

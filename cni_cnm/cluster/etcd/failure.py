@@ -42,8 +42,8 @@ class Failure(Exception):
 
     @property
     def token(self) -> bool:
-        """The token is missing, has run out, or is of before a change of users or roles."""
-        return self.code == _UNAUTHENTICATED or any(text in str(self) for text in _TOKEN_TEXTS)
+        """A new token may help."""
+        return self.code == _UNAUTHENTICATED or of_token(str(self))
 
     def error(self, name: str, settings: ClusterSettings) -> DirectoryUnreachable:
         """For people."""
@@ -60,6 +60,11 @@ class Failure(Exception):
         if "authentication failed" in str(self):
             return f"look at username and at {settings.password_file}"
         return ""
+
+
+def of_token(text: str) -> bool:
+    """Whether an error is about the token: it is missing, has run out, or is of before a change of users or roles."""
+    return any(each in text for each in _TOKEN_TEXTS)
 
 
 def failure_of(status: int, raw: Json) -> Failure:

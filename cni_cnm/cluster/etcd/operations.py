@@ -100,8 +100,8 @@ def read_range(raw: Json) -> Range:
 
 def key_value(raw: Json) -> KeyValue:
     return KeyValue(
-        b64decode(raw["key"]).decode(errors="surrogateescape"),
-        b64decode(raw.get("value", "")),
+        b64decode(raw["key"], validate=True).decode(errors="surrogateescape"),
+        b64decode(raw.get("value", ""), validate=True),
         int(raw.get("mod_revision", 0)),
         int(raw.get("version", 0)) == 1,
     )

@@ -17,13 +17,14 @@ from time import monotonic, sleep
 
 from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.etcd.connection import NoAnswer
-from cni_cnm.cluster.etcd.failure import failure_of
+from cni_cnm.cluster.etcd.failure import failure_of, of_token
 from cni_cnm.cluster.etcd.operations import key_value, range_below, read_range
 from cni_cnm.errors import DirectoryUnreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
 
     from cni_cnm.cluster.etcd.client import Client
     from cni_cnm.cluster.etcd.connection import Stream
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.etcd.keys import Keys
     from cni_cnm.cluster.values import Change
     from cni_cnm.model import Json
+
+    T = TypeVar("T")
 
 _LOOK_S = 5.0
 """Without a line for this long the watch must be proved."""
@@ -40,6 +43,8 @@ _REOPEN_S = 30.0
 """A connection that cannot be opened again for this long ends the watch."""
 _PAUSE_S = 1.0
 """Before opening again, at random up to this: the hosts of a server that stops do not come at once."""
+_SOON_S, _SOON_MAX = 10.0, 5
+"""A watch that ends within this time so often in a row is not opened again here."""
 _ASK_S = 60.0
 """Least time between two questions that found nothing: other programs write to the same store."""
 _TOLD_S = 25.0
@@ -70,13 +75,18 @@ class Watch:
 
     def batches(self) -> Iterator[tuple[int, Sequence[Change]]]:
         """As the contract says (cluster/directory.py)."""
+        soon = 0
         try:
             while True:
-                stream = self._open()
+                stream, began = self._open(), monotonic()
                 try:
                     yield from self._read(stream)
                 except NoAnswer as error:
+                    soon = soon + 1 if monotonic() - began < _SOON_S else 0
+                    if soon > _SOON_MAX:
+                        raise WatchEnded(f"{self._client.name} ends each watch soon: {error}") from error
                     self._client.ended(error)
+                    sleep(_PAUSE_S * random())  # noqa: S311
         finally:
             self._client.close()
 
@@ -101,9 +111,7 @@ class Watch:
         if not line:
             raise NoAnswer("it did not begin a watch", sent=True)
         answer = self._answer(line)
-        header = self._client.understood(
-            lambda: (str(answer["header"]["cluster_id"]), int(answer["header"]["revision"]))
-        )
+        header = _understood(lambda: (str(answer["header"]["cluster_id"]), int(answer["header"]["revision"])))
         if header[0] != self._contents.store:
             raise WatchEnded(
                 f"{self._client.name} is another store than before: {header[0]}, not {self._contents.store}"
@@ -160,10 +168,7 @@ class Watch:
 
     def _answer(self, line: bytes) -> Json:
         """The result in a line. NoAnswer for what another server may do better, WatchEnded for all else."""
-        try:
-            raw = json.loads(line)
-        except (ValueError, RecursionError):
-            raise NoAnswer("a line of the watch is no JSON", sent=True) from None
+        raw = _understood(lambda: json.loads(line))
         result = raw.get("result") if isinstance(raw, dict) else None
         if not isinstance(result, dict):
             failure = failure_of(200, raw)
@@ -171,16 +176,18 @@ class Watch:
                 raise NoAnswer(str(failure), sent=True)
             raise WatchEnded(f"{self._client.name} ended the watch: {failure}")
         if result.get("canceled"):
-            compacted = result.get("compact_revision")
-            reason = (
-                f"what changed before revision {compacted} is compacted" if compacted else result.get("cancel_reason")
-            )
-            raise WatchEnded(f"{self._client.name} ended the watch: {reason or 'no reason given'}")
+            compacted, reason = result.get("compact_revision"), str(result.get("cancel_reason") or "no reason given")
+            if of_token(reason):  # said in the stream, with the status of a success
+                self._client.forget_token()
+                raise NoAnswer(reason, sent=True)
+            if compacted:
+                reason = f"what changed before revision {compacted} is compacted"
+            raise WatchEnded(f"{self._client.name} ended the watch: {reason}")
         return result
 
     def _changes(self, result: Json) -> Sequence[Change] | None:
         """Of a batch; None for a line without events. Its header may be of a later revision than its events."""
-        events = self._client.understood(
+        events = _understood(
             lambda: [(key_value(each["kv"]), each.get("type") == "DELETE") for each in result.get("events", ())]
         )
         if not events:
@@ -188,3 +195,11 @@ class Watch:
         changes = self._contents.changes(events)
         self._reached = max(self._reached, self._contents.revision)
         return changes
+
+
+def _understood(parse: Callable[[], T]) -> T:
+    """WatchEnded for a line that is not one of etcd's."""
+    try:
+        return parse()
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise WatchEnded(f"a line of the watch is not as etcd writes it: {type(error).__name__}: {error}") from error
