@@ -92,7 +92,8 @@ class Store:
         if value is None and key not in self.records:
             return None
         self.revision += 1
-        record = KeyValue(key, value or b"", self.revision, value is not None and key not in self.records)
+        created = self.records[key].created if key in self.records else self.revision
+        record = KeyValue(key, value or b"", self.revision, created if value is not None else 0)
         if value is None:
             del self.records[key]
         else:
@@ -184,7 +185,8 @@ def test_what_is_left_out_is_named_with_the_reason() -> None:
         "network web has no block 9",
         "/p/blocks/gone/0 is of a network that is not there",
         "/p/networks/big has 5000 bytes, more than 4096",
-        "the network web is left out: its subnet 10.32.0.0/22 overlaps 10.32.2.0/23 of the network clash",
+        "the network clash is left out: its subnet 10.32.2.0/23 overlaps 10.32.0.0/22 of the network web",
+        "the network same is left out: its VNI 5000 belongs to the network web",
     ):
         assert part in skipped
 

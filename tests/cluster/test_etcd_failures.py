@@ -220,8 +220,11 @@ def test_a_hanging_server_is_left_by_its_watches(
             server.kill()
 
 
-def test_a_restored_backup_is_seen_as_a_lower_revision(alone: EtcdServer, opened: Callable[..., EtcdDirectory]) -> None:
+def test_a_restored_backup_is_seen_as_a_lower_revision(
+    alone: EtcdServer, opened: Callable[..., EtcdDirectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The files of an earlier time, put back: the identity of the store is the same, its revision lower."""
+    monkeypatch.setattr(watch_module, "_LOOK_S", 0.1)
     directory = opened(alone)
     web = directory.create_network(network("web"))
     directory.announce(A)

@@ -27,7 +27,13 @@ OTHER_PROGRAM = {"key": b64("/other/program"), "value": b64("x")}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes hundredths of them."""
-    for name, value in (("_LOOK_S", 0.02), ("_PAUSE_S", 0.01), ("_REOPEN_S", 0.3), ("_LINE_S", 0.3)):
+    for name, value in (
+        ("_LOOK_S", 0.02),
+        ("_PAUSE_S", 0.01),
+        ("_REOPEN_S", 0.3),
+        ("_BEHIND_S", 0.1),
+        ("_LINE_S", 0.3),
+    ):
         monkeypatch.setattr(watch_module, name, value)
 
 

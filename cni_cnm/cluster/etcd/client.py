@@ -78,12 +78,12 @@ class Client:
         self._tls = Tls(settings)
         self._token = ""
         self._connection: Connection | None = None
-        self._closed = False
+        self.closed = False
         self.name = f"etcd at {', '.join(each.url for each in self._endpoints)}"
 
     def cut(self) -> None:
         """End a call of another thread, and every later one."""
-        self._closed = True
+        self.closed = True
         connection = self._connection
         if connection is not None:
             connection.cut()
@@ -209,7 +209,7 @@ class Client:
             raise DirectoryUnreachable(f"{self.name} cannot be asked: {error.msg}", hint=error.hint) from error
 
     def _connected(self, server: Endpoint, until: float) -> Connection:
-        if self._closed:
+        if self.closed:
             raise DirectoryUnreachable(f"{self.name} is asked no more: it was closed")
         if self._connection is not None and self._connection.fresh():
             return self._connection

@@ -45,7 +45,9 @@ class Contents:
         self._alive: set[str] = set()
         self._unread = False
         """Something was left out since the list."""
+        self._listed = False
         self._fill(records)
+        self._listed = True
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -63,7 +65,7 @@ class Contents:
         found = []
         for record, deleted in events:
             self.revision = max(self.revision, record.revision)
-            self.count += record.new - deleted
+            self.count += (record.created == record.revision) - deleted
             key = self._keys.read(record.key)
             if key is None:
                 self._skip(f"the key {record.key} is unknown")
@@ -89,7 +91,7 @@ class Contents:
                 self._skip(f"the key {record.key} is unknown")
             else:
                 kinds[key.kind].append((key, record))
-        kinds["networks"].sort(key=lambda each: each[1].revision)
+        kinds["networks"].sort(key=lambda each: each[1].created)
         for kind in kinds.values():
             for key, record in kind:
                 self._change(key, record)
@@ -127,9 +129,12 @@ class Contents:
         new = self._read_network(key, record)
         if new == there:
             return None
-        if self._unread or (there and (new or any(block.network == key.name for block in self._blocks.values()))):
+        if self._listed and (self._unread or (there and (new or self._has_blocks(key.name)))):
             raise WatchEnded(f"the network {key.name} changed, and what belongs to it is read again")
         return self._changed("network", self._networks, key.name, key.name, new)
+
+    def _has_blocks(self, network: str) -> bool:
+        return any(block.network == network for block in self._blocks.values())
 
     # reading ------------------------------------------------------------------------
     def _read_host(self, key: Key, record: KeyValue | None) -> ClusterHost | None:

@@ -29,8 +29,8 @@ class KeyValue(NamedTuple):
     value: bytes
     revision: int
     """At which it was written last (mod_revision)."""
-    new: bool
-    """It did not exist before that (version 1)."""
+    created: int
+    """At which it was made (create_revision). As `revision`: it was not there before. 0: it is deleted."""
 
 
 class Range(NamedTuple):
@@ -103,7 +103,7 @@ def key_value(raw: Json) -> KeyValue:
         b64decode(raw["key"], validate=True).decode(errors="surrogateescape"),
         b64decode(raw.get("value", ""), validate=True),
         int(raw.get("mod_revision", 0)),
-        int(raw.get("version", 0)) == 1,
+        int(raw.get("create_revision", 0)),
     )
 
 

@@ -43,6 +43,8 @@ _REOPEN_S = 30.0
 """A connection that cannot be opened again for this long ends the watch."""
 _PAUSE_S = 1.0
 """Before opening again, at random up to this: the hosts of a server that stops do not come at once."""
+_BEHIND_S = 3.0
+"""The same, while servers answer with a lower revision: one that is behind the others is so for a moment only."""
 _SOON_S, _SOON_MAX = 10.0, 5
 """A watch that ends within this time so often in a row is not opened again here."""
 _ASK_S = 60.0
@@ -59,6 +61,10 @@ class Told:
 
     def tell(self, revision: int) -> None:
         self.latest = (revision, monotonic())
+
+
+class _Behind(NoAnswer):
+    """A server has not seen what was seen before."""
 
 
 class Watch:
@@ -92,14 +98,16 @@ class Watch:
 
     # opening ------------------------------------------------------------------------
     def _open(self) -> Stream:
-        end = monotonic() + _REOPEN_S
+        began = monotonic()
         while True:
             try:
                 self._client.begin()
                 return self._begun()
             except (DirectoryUnreachable, NoAnswer) as error:
                 wait = _PAUSE_S * random()  # noqa: S311
-                if monotonic() + wait >= end:
+                if self._client.closed or monotonic() + wait - began >= (
+                    _BEHIND_S if isinstance(error, _Behind) else _REOPEN_S
+                ):
                     raise WatchEnded(str(error)) from error
                 self._client.ended(error)
                 sleep(wait)
@@ -118,7 +126,7 @@ class Watch:
             )
         if header[1] < self._reached:
             # A server that is behind the others for a moment, or a store that was restored from a backup.
-            raise NoAnswer(f"its revision is {header[1]}, and {self._reached} was seen before", sent=True)
+            raise _Behind(f"its revision is {header[1]}, and {self._reached} was seen before", sent=True)
         return stream
 
     # reading --------------------------------------------------------------------------
