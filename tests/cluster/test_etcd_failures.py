@@ -195,6 +195,7 @@ def test_a_server_that_hangs_costs_its_part_of_the_time(tmp_path: Path, opened: 
         answering.kill()
 
 
+@pytest.mark.long
 def test_a_hanging_server_is_left_by_its_watches(
     tmp_path: Path, opened: Callable[..., EtcdDirectory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_hanging_server_is_left_by_its_watches(
             server.kill()
 
 
+@pytest.mark.long
 def test_a_restored_backup_is_seen_as_a_lower_revision(
     alone: EtcdServer, opened: Callable[..., EtcdDirectory], monkeypatch: pytest.MonkeyPatch
 ) -> None:

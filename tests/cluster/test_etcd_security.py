@@ -98,6 +98,7 @@ def test_both_sides_are_verified(
             opened(wrong).snapshot()
 
 
+@pytest.mark.long
 def test_renewed_certificates_need_no_new_start(
     tmp_path: Path, start: Callable[..., EtcdServer], opened: Callable[[ClusterSettings], EtcdDirectory]
 ) -> None:
@@ -251,6 +252,7 @@ def test_errors_of_users_say_what_is_missing(
     assert str(tmp_path / "password") in caught.value.hint
 
 
+@pytest.mark.long
 def test_a_token_that_is_void_is_renewed(
     guarded: EtcdServer, login: ClusterSettings, opened: Callable[[ClusterSettings], EtcdDirectory], tmp_path: Path
 ) -> None:
