@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults.judgement import STATE, UNTOLD, family_of, is_traced
 from tests.faults.scenarios import DOCKER_ADDRESS, SCENARIOS, Answer, Caller, good
-from tests.faults.system_calls import KILL, Point, names, points
+from tests.faults.system_calls import KILL, Point, end, names, points
 from tests.system.docker_host import PLUGIN_SOCKET, PluginHost
 from tests.waiting import until
 
@@ -122,8 +122,7 @@ class KilledDockerCalls:
             until(lambda: is_traced(docker), "strace has attached")
             yield
         finally:
-            tracer.send_signal(signal.SIGTERM)
-            tracer.wait()
+            end(tracer)
 
     def _answers(self, pid: int) -> bool:
         """Whether the process has Docker's socket. The supervisor has it, too, and is no child."""

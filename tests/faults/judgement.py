@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.system_calls import KILL, SCARCE, Point, names
+from tests.faults.system_calls import KILL, SCARCE, Point, end, names
 from tests.side import Side
 from tests.waiting import until
 
@@ -135,8 +135,7 @@ class Faulty:
             until(lambda: all(is_traced(pid) for pid in family), "strace has attached")
             yield
         finally:
-            tracer.terminate()
-            tracer.wait()
+            end(tracer)
 
     def calls(self, kind: str) -> list[str]:
         """The system calls of one call without a fault."""

@@ -7,6 +7,7 @@ Point("rename", 1, "SIGKILL")    the process ends where it begins the first rena
 from __future__ import annotations
 
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -81,6 +82,16 @@ class Point(NamedTuple):
         """For strace, which counts in each process by itself."""
         how = f"signal={KILL}" if self.fault == KILL else f"error={self.fault}"
         return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:{how}:when={self.number}"]
+
+
+def end(tracer: subprocess.Popen[bytes]) -> None:
+    """End a strace. One whose process was killed may wait for the threads of that without end: it is killed, too."""
+    tracer.terminate()
+    try:
+        tracer.wait(2)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait()
 
 
 def names(trace: str) -> list[str]:
