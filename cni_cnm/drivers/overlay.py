@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Device, Interface, IPAddress, IPNetwork, Json, NetworkSpec, Subnet
 
+_ADOPTED_MAX = 64
 _SPELLED = {"subnet": "an IPv4 subnet", "subnet6": "an IPv6 subnet"}
 
 
@@ -33,6 +34,9 @@ class OverlayDriver(Driver[OverlayOptions]):
     configuration = Configuration(KEYS)
     link_kinds = BRIDGE.link_kinds
 
+    def __init__(self) -> None:
+        self._adopted: dict[str, tuple[OverlayOptions, OverlayOptions, OverlayOptions]] = {}
+
     def options(self, network: NetworkSpec) -> OverlayOptions:
         return parse(network)
 
@@ -40,12 +44,21 @@ class OverlayDriver(Driver[OverlayOptions]):
         return OverlayOptions.from_json(raw)
 
     def settled(self, options: OverlayOptions, *, earlier: bool) -> OverlayOptions:
-        return options._replace(bridge=BRIDGE.settled(options.bridge, earlier=earlier))
+        bridge = BRIDGE.settled(options.bridge, earlier=earlier)
+        return options if bridge is options.bridge else options._replace(bridge=bridge)
 
     def adopted(self, options: OverlayOptions, recorded: OverlayOptions) -> OverlayOptions:
-        if options[1:] != recorded[1:]:
-            _refuse_other_values(options, recorded)
-        return recorded._replace(bridge=options.bridge._replace(outside=recorded.bridge.outside))
+        """Every pod of a network brings the same two values: what they gave is kept."""
+        known = self._adopted.get(recorded.id)
+        if known is not None and known[0] is options and known[1] is recorded:
+            return known[2]
+        _refuse_other_values(options, recorded)
+        bridge = BRIDGE.settled(options.bridge, earlier=False)._replace(outside=recorded.bridge.outside)
+        found = recorded if bridge == recorded.bridge else recorded._replace(bridge=bridge)
+        if len(self._adopted) >= _ADOPTED_MAX:
+            self._adopted.clear()
+        self._adopted[recorded.id] = options, recorded, found
+        return found
 
     def all_subnets(self, options: OverlayOptions) -> Sequence[IPNetwork]:
         return options.subnets

@@ -34,17 +34,26 @@ add rule {INET} source_nat ip6 saddr vmap @masquerade6
 """
 
 
-def add(endpoint_id: str, label: str, addresses: Sequence[IPInterface], sources: Sequence[str] = ()) -> Transaction:
-    """Masquerade these addresses. The prefix of each is the subnet that is not masqueraded.
+def add(
+    endpoint_id: str,
+    label: str,
+    addresses: Sequence[IPInterface],
+    sources: Sequence[str] = (),
+    cluster: Sequence[IPNetwork] = (),
+) -> Transaction:
+    """Masquerade these addresses. The prefix of each is the subnet to which packets are not masqueraded.
 
-    `sources`: addresses that the packets get, at most one of each family; else the kernel chooses.
+    `sources`: addresses that the packets get, at most one of each family; else the kernel chooses. `cluster`: subnets
+    of a network of several hosts, at most one of each family, which then count instead.
     """
     owner = comment(endpoint_id, label)
     source = {ip_address(text).version: text for text in sources}
-    subnets = dict.fromkeys(address.network for address in addresses)
-    elements = (_element(address, source.get(address.version, "")) for address in addresses)
+    whole = {subnet.version: subnet for subnet in cluster}
+    subnets = {address: whole.get(address.version) or address.network for address in addresses}
+    elements = (_element(one, subnet, source.get(one.version, "")) for one, subnet in subnets.items())
     return Transaction(
-        declare=_BASE + "".join(_subnet(subnet, source.get(subnet.version, "")) for subnet in subnets),
+        declare=_BASE
+        + "".join(_subnet(subnet, source.get(subnet.version, "")) for subnet in dict.fromkeys(subnets.values())),
         put=tuple(element._replace(comment=owner) for element in elements),
     )
 
@@ -75,8 +84,8 @@ def _key(network: IPNetwork) -> str:
     return str(network if network.prefixlen < network.max_prefixlen else network.network_address)
 
 
-def _element(address: IPInterface, source: str) -> Element:
-    return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(address.network, source)}")
+def _element(address: IPInterface, subnet: IPNetwork, source: str) -> Element:
+    return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(subnet, source)}")
 
 
 def _chain(subnet: IPNetwork, source: str) -> str:

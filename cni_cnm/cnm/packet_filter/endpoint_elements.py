@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cni_cnm.firewall import isolation, masquerade, port_conflicts, portmap, spoof
 from cni_cnm.kernel import Transaction, merge
-from cni_cnm.model import ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Nft
-    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, PortMapping
+    from cni_cnm.model import IPAddress, PortMapping
 
 
 def with_network(record: EndpointRecord, policy: Policy) -> Transaction:
@@ -46,9 +45,7 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
     addresses = [a.interface for a in record.addresses if only is None or a.interface.ip in only]
     masqueraded = [address for address in addresses if address.version not in policy.unmasqueraded]
     if policy.masquerade and masqueraded:
-        if policy.cluster:
-            masqueraded = [_within_all_hosts(address, policy.cluster) for address in masqueraded]
-        parts.append(masquerade.add(record.id, record.label, masqueraded, policy.sources))
+        parts.append(masquerade.add(record.id, record.label, masqueraded, policy.sources, policy.cluster))
     if policy.guard_mac:
         parts.append(spoof.add(record.id, record.label, record.host_ifname, record.mac))
     if policy.ingress == "isolated" and policy.bridge and not policy.alone:
@@ -59,12 +56,6 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
         targets = [address.interface for address in record.addresses]
         parts.append(portmap.publish(record.id, record.label, targets, record.ports, record.portmap))
     return merge(*parts)
-
-
-def _within_all_hosts(address: IPInterface, cluster: Sequence[IPNetwork]) -> IPInterface:
-    """An address with the prefix of its network's subnet on all hosts: packets within that are not masqueraded."""
-    length = next((subnet.prefixlen for subnet in cluster if address.ip in subnet), address.network.prefixlen)
-    return ip_interface(f"{address.ip}/{length}")
 
 
 def of_endpoints(records: Sequence[EndpointRecord]) -> Transaction:
