@@ -79,18 +79,11 @@ class Directory(Readable, Protocol):
         """No error if absent. ActiveEndpoints if hosts have blocks of it, naming the hosts."""
 
     def claim(
-        self,
-        network: OverlayNetwork,
-        host: ClusterHost,
-        preferred: Sequence[tuple[IPNetwork, ...]] = (),
-        held: Sequence[tuple[IPNetwork, ...]] | None = None,
+        self, network: OverlayNetwork, host: ClusterHost, preferred: Sequence[tuple[IPNetwork, ...]] = ()
     ) -> Block:
         """A block that is this host's from now on, by compare-and-swap.
 
         One of `preferred` (each the subnets of a block) if it is free or this host's, else a free one.
-
-        `held`: the blocks that the host knows to have, if it says so. A block that is this host's and not among them
-        is given before a free one: it was claimed by a call that ended before the host could write it down.
 
         AddressesExhausted if none is free. NoSuchNetwork if the network is gone, or another one has its name.
         """

@@ -147,43 +147,37 @@ class EtcdModel:
         return _clean({"kvs": kvs, "count": str(len(there)), "more": len(found) > limit})
 
     def _transaction(self, request: Json, kind: str = "") -> Json:
+        for branch in ("success", "failure"):
+            _refuse_duplicates(request.get(branch, ()))
         succeeded = all(map(self._holds, request.get("compare", ())))
         operations = request.get("success" if succeeded else "failure", ())
         self._check(operations)
-        before, revision, done = len(self.history), self.revision + 1, []
+        before, done = len(self.history), []
         for operation in operations:
-            if "request_range" in operation:
-                asked = operation["request_range"]
-                done.append(
-                    {"response_range": {"header": {"revision": str(self.revision)}, **self._range(asked, self.pairs)}}
-                )
-            elif "request_put" in operation:
-                self._put(operation["request_put"], revision)
-                done.append({"response_put": {"header": {"revision": str(revision)}}})
-            else:
-                asked = operation["request_delete_range"]
-                low, high = _range_of(asked)
-                gone = sorted(key for key in self.pairs if _inside(key, low, high))
-                for key in gone:
-                    self._remove(key, revision)
-                done.append(
-                    {
-                        "response_delete_range": _clean(
-                            {"header": {"revision": str(revision)}, "deleted": str(len(gone))}
-                        )
-                    }
-                )
-        if len(self.history) > before:
-            self.revision = revision
+            ((name, asked),) = operation.items()
+            found = self._operation(name, asked, self.revision + 1)
+            now = self.revision + (len(self.history) > before)
+            done.append({name.replace("request", "response"): {"header": {"revision": str(now)}, **found}})
+        self.revision += len(self.history) > before
         if kind:
             return {key: value for key, value in next(iter(done[0].values())).items() if key != "header"}
         return _clean({"succeeded": succeeded, "responses": done})
 
+    def _operation(self, name: str, asked: Json, revision: int) -> Json:
+        if name == "request_range":
+            return self._range(asked, self.pairs)
+        if name == "request_put":
+            self._put(asked, revision)
+            return {}
+        low, high = _range_of(asked)
+        gone = sorted(key for key in self.pairs if _inside(key, low, high))
+        for key in gone:
+            self._remove(key, revision)
+        return _clean({"deleted": str(len(gone))})
+
     def _check(self, operations: Sequence[Json]) -> None:
         """What etcd refuses before it does anything."""
         puts = [operation["request_put"] for operation in operations if "request_put" in operation]
-        if len({put["key"] for put in puts}) != len(puts):
-            raise Refused(3, "etcdserver: duplicate key given in txn request")
         if len(operations) > 128:
             raise Refused(3, "etcdserver: too many operations in txn request")
         if self.full and puts:
@@ -245,3 +239,11 @@ def _range_of(request: Json) -> tuple[bytes, bytes]:
 
 def _inside(key: bytes, low: bytes, high: bytes) -> bool:
     return low <= key < high if high else key == low
+
+
+def _refuse_duplicates(operations: Sequence[Json]) -> None:
+    """A key is written once in a transaction, and none that is deleted in it."""
+    puts = [b64decode(each["request_put"]["key"]) for each in operations if "request_put" in each]
+    gone = [_range_of(each["request_delete_range"]) for each in operations if "request_delete_range" in each]
+    if len(set(puts)) != len(puts) or any(_inside(key, low, high) for key in puts for low, high in gone):
+        raise Refused(3, "etcdserver: duplicate key given in txn request")

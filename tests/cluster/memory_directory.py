@@ -198,11 +198,7 @@ class MemoryDirectory:
             store.put(Change("network", name, None))
 
     def claim(
-        self,
-        network: OverlayNetwork,
-        host: ClusterHost,
-        preferred: Sequence[tuple[IPNetwork, ...]] = (),
-        held: Sequence[tuple[IPNetwork, ...]] | None = None,
+        self, network: OverlayNetwork, host: ClusterHost, preferred: Sequence[tuple[IPNetwork, ...]] = ()
     ) -> Block:
         store = self._request()
         there = store.networks.get(network.name)
@@ -213,10 +209,6 @@ class MemoryDirectory:
             index = block_index.index_of(network, subnets)
             if index is not None and store.blocks.get((network.name, index), block) == block:
                 return self._take(index, block)
-        for block in store.blocks.values():
-            own = (block.network, block.host, block.instance) == (network.name, host.name, host.instance)
-            if own and held is not None and block.subnets not in held:
-                return block
         for index in block_index.preference(network, host.name):
             if (network.name, index) not in store.blocks:
                 subnets = block_index.subnets_at(network, index)

@@ -227,18 +227,6 @@ def test_preferred_blocks_come_first_if_they_are_free_or_own(directory: Director
     assert other.subnets == (ip_network("10.32.78.0/24"),)
 
 
-def test_a_block_that_the_host_does_not_know_to_have_is_given_again(directory: Directory) -> None:
-    web = directory.create_network(network("web"))
-    for each in (A, B):
-        directory.announce(each)
-    first, second = directory.claim(web, A), directory.claim(web, A)
-    directory.claim(web, B)
-    assert directory.claim(web, A, held=[first.subnets]) == second
-    assert directory.claim(web, A, held=[second.subnets]) == first
-    third = directory.claim(web, A, held=[first.subnets, second.subnets])
-    assert third.subnets not in (first.subnets, second.subnets)
-
-
 def test_a_claim_needs_the_network_itself(directory: Directory) -> None:
     directory.announce(A)
     web = directory.create_network(network("web"))

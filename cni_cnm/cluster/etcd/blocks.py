@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 
 def claim(
-    client: Client,
-    keys: Keys,
-    network: OverlayNetwork,
-    host: ClusterHost,
-    preferred: Sequence[Sequence[IPNetwork]],
-    held: Sequence[Sequence[IPNetwork]] | None,
+    client: Client, keys: Keys, network: OverlayNetwork, host: ClusterHost, preferred: Sequence[Sequence[IPNetwork]]
 ) -> Block:
     """As the contract says (cluster/directory.py).
 
@@ -34,8 +29,7 @@ def claim(
     block is this host's, and no second one is.
     """
     mine = BlockOwner(host.name, host.instance, network.id)
-    first = _indexes(network, preferred)
-    known = None if held is None else _indexes(network, held)
+    first = [index for subnets in preferred if (index := block_index.index_of(network, subnets)) is not None]
     for _ in client.attempts():
         _, (record, owner, blocks) = client.read_at_once(
             [get(keys.network(network.name)), get(keys.host(host.name)), get_below(keys.blocks(network.name))]
@@ -43,8 +37,7 @@ def claim(
         _require(client.name, network, record.found)
         announced = refuse_other(client.name, keys, host, owner.found) or announce(client, keys, host)
         taken = _owners(keys, blocks.found)
-        lost = [] if known is None else [index for index in taken if taken[index] == mine and index not in known]
-        index = _choice(network, host, [*first, *lost], taken, mine)
+        index = _choice(network, host, first, taken, mine)
         made = Block(network.name, block_index.subnets_at(network, index), host.name, host.instance)
         if taken.get(index) == mine:
             return made
@@ -101,11 +94,6 @@ def release(client: Client, keys: Keys, block: Block) -> None:
         outcome = client.transaction([unchanged(there.key, there.revision)], [delete(there.key)])
         if outcome and outcome.succeeded:
             return
-
-
-def _indexes(network: OverlayNetwork, blocks: Sequence[Sequence[IPNetwork]]) -> list[int]:
-    """What is no block of the network is left out."""
-    return [index for subnets in blocks if (index := block_index.index_of(network, subnets)) is not None]
 
 
 def _require(name: str, network: OverlayNetwork, found: Sequence[KeyValue]) -> None:

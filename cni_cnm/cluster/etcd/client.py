@@ -236,6 +236,8 @@ class Client:
     def _answer(self, connection: Connection, call: str, body: bytes, until: float) -> Json:
         status, answer = connection.post(f"/v3/{call}", body, self._headers(), until)
         raw = _decoded(answer)
+        if status == 200 and raw is None:  # also an answer that was cut in its head: http.client does not tell
+            raise NoAnswer("its answer is no JSON", sent=True)
         if status != 200 or not isinstance(raw, dict) or "error" in raw:
             raise failure_of(status, raw)
         return raw

@@ -101,7 +101,7 @@ class Stream:
         NoAnswer if the connection ends within a line, or if a line is not complete within `line_s`.
         """
         text = self._chunks.text
-        until, begun = monotonic() + wait_s, bool(text)
+        until, begun = monotonic() + wait_s, False
         try:
             while (end := text.find(b"\n") + 1) == 0:
                 if len(text) > ANSWER_MAX:
@@ -110,7 +110,7 @@ class Stream:
                     raise HTTPException("the connection ended within a line")
                 if self._chunks.ended:
                     return b""
-                if text and not begun:
+                if not begun and self._chunks.begun():
                     until, begun = monotonic() + line_s, True
                 if not self._read(until):
                     if begun:
@@ -143,6 +143,10 @@ class _Chunks:
         self.ended = False
         self._chunked = chunked
         self._raw = bytearray()
+
+    def begun(self) -> bool:
+        """A line or a chunk has begun."""
+        return bool(self.text or self._raw)
 
     def add(self, data: bytes) -> None:
         """ValueError if a chunk has no right size."""

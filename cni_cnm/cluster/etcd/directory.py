@@ -86,14 +86,10 @@ class EtcdDirectory:
         networks.remove(self._client, self._keys, name)
 
     def claim(
-        self,
-        network: OverlayNetwork,
-        host: ClusterHost,
-        preferred: Sequence[tuple[IPNetwork, ...]] = (),
-        held: Sequence[tuple[IPNetwork, ...]] | None = None,
+        self, network: OverlayNetwork, host: ClusterHost, preferred: Sequence[tuple[IPNetwork, ...]] = ()
     ) -> Block:
         self._client.begin()
-        return blocks.claim(self._client, self._keys, network, host, preferred, held)
+        return blocks.claim(self._client, self._keys, network, host, preferred)
 
     def claim_again(self, block: Block) -> bool:
         self._client.begin()
