@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cni_cnm.cluster.underlay import Delta, Entry, Wanted
+    from cni_cnm.cluster.underlay import Delta, Entry
     from cni_cnm.kernel import Nft
 
 TABLE = "inet cni_cnm_underlay"
@@ -36,20 +36,21 @@ add rule {TABLE} {_CHAIN} udp dport @ports ip6 saddr != @hosts6 drop
 _RULES = 2
 
 
-def whole(nft: Nft, wanted: Wanted) -> int:
+def whole(nft: Nft, wanted: Iterable[Entry]) -> int:
     """Make the table what is wanted; without networks there is none. Gives the number of elements that changed."""
     there = {element.place: element for element in nft.elements(TABLE)}
-    elements = {element.place: element for element in _elements(wanted.values())}
+    elements = {element.place: element for element in _elements(wanted)}
     if not any(element.set == "ports" for element in elements.values()):
         if nft.handles([TABLE])[0] is not None:
             nft.delete_table(TABLE)
         return len(there)
-    put = tuple(element for place, element in elements.items() if there.get(place) != element)
+    if nft.rules(TABLE).get(_CHAIN) != _RULES:
+        nft.commit(Transaction(_DECLARATION), declare=True)
+    new = tuple(element for place, element in elements.items() if place not in there)
+    put = tuple(element for place, element in elements.items() if place in there and there[place] != element)
     remove = tuple(element for place, element in there.items() if place not in elements)
-    declare = nft.rules(TABLE).get(_CHAIN) != _RULES
-    if put or remove or declare:
-        nft.commit(Transaction(_DECLARATION, put, remove), declare=declare)
-    return len(put) + len(remove)
+    nft.commit(Transaction(_DECLARATION, put, remove, claim=new))
+    return len(new) + len(put) + len(remove)
 
 
 def change(nft: Nft, delta: Delta) -> int:

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from cni_cnm.cluster.underlay import Delta, Entry, Wanted
+    from cni_cnm.cluster.underlay import Delta, Entry
     from cni_cnm.kernel import Nft
     from cni_cnm.kernel.contract.overlay_stack import OverlayStack
 
@@ -55,14 +55,14 @@ class Applier:
         """Indexes by name, as they were when the whole plan was compared last."""
         self._broken: Mapping[str, str] = {}
 
-    def whole(self, wanted: Wanted) -> Applied:
+    def whole(self, wanted: Collection[Entry]) -> Applied:
         """Compare everything with the kernel. What lacks is added; what is ours and not wanted is removed.
 
         So with nothing wanted all that is ours is removed. An entry that fails stops no other.
         """
         problems: list[str] = []
         changes = self._accept(lambda: accepted_hosts.whole(self._nft, wanted), problems)
-        devices = [entry for entry in wanted.values() if isinstance(entry, Device)]
+        devices = [entry for entry in wanted if isinstance(entry, Device)]
         links = {link.name: link for link in self._stack.links()}
         ensured = vxlan_devices.ensure(self._stack, devices, links)
         self._broken = ensured.broken
@@ -71,8 +71,8 @@ class Applier:
             self._links.pop(device.name, None)
         self._links.update(ensured.indexes)
         entries = LinkEntries(self._stack, self._links)
-        entries.compare(wanted.values(), ensured.indexes.values())
-        routes = set(self._routes(wanted.values(), problems))
+        entries.compare(wanted, ensured.indexes.values())
+        routes = set(self._routes(wanted, problems))
         there = set(self._stack.routes(protocol=CLUSTER))
         changes += ensured.changes + self._write(entries, routes - there, there - routes, problems)
         return Applied(changes, tuple(problems), self._broken)

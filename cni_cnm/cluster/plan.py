@@ -16,8 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cni_cnm.cluster.underlay import Delta, Entry, Here, Key, Member, Wanted
+    from cni_cnm.cluster.underlay import Delta, Entry, Here, Key, Member
     from cni_cnm.cluster.values import BlockKey, Change
+
+    _Claim = tuple[str, Entry]
 
 Value = TypeVar("Value")
 
@@ -40,11 +42,12 @@ class Plan:
         self._entries: dict[str, tuple[Entry, ...]] = {}
         """By name of the host that they follow from."""
         self._problems: dict[str, tuple[str, ...]] = {}
-        self._claims: dict[Key, list[tuple[str, Entry]]] = {}
+        self._claims: dict[Key, tuple[_Claim, ...]] = {}
         """By key, each with the name of the host."""
-        self._own = [entry for one in self._joined.values() for entry in one.entries]
+        own = [entry for one in self._joined.values() for entry in one.entries]
+        self._own = list({underlay.key_of(entry): entry for entry in own}.values())
         for name in self._hosts:
-            self._renew(name, {})
+            self._renew(name, None)
 
     @property
     def broken(self) -> Mapping[str, str]:
@@ -56,11 +59,9 @@ class Plan:
         """Sentences: which hosts are not reached, and why."""
         return tuple(sentence for name in sorted(self._problems) for sentence in self._problems[name])
 
-    def wanted(self) -> Wanted:
-        """All entries, by key."""
-        found = {underlay.key_of(entry): entry for entry in self._own}
-        found.update((key, _first(claims)) for key, claims in self._claims.items())
-        return found
+    def wanted(self) -> list[Entry]:
+        """All entries. No two have one key."""
+        return [*self._own, *[_first(claims) for claims in self._claims.values()]]
 
     def change(self, changes: Iterable[Change]) -> Delta:
         """Take over which hosts and blocks have changed. Returns the entries that differ by it."""
@@ -92,7 +93,7 @@ class Plan:
             concerned.append(new.host)
         return concerned
 
-    def _renew(self, name: str, touched: dict[Key, Entry | None]) -> None:
+    def _renew(self, name: str, touched: dict[Key, Entry | None] | None) -> None:
         """Derive what follows from a host again. `touched` gets each key that it has or had, with the entry before."""
         host = self._hosts.get(name)
         entries: tuple[Entry, ...] = ()
@@ -105,22 +106,26 @@ class Plan:
         _put(self._entries, name, entries)
         for entry in old:
             key = underlay.key_of(entry)
-            touched.setdefault(key, self._winner(key))
-            claims = self._claims[key]
+            if touched is not None:
+                touched.setdefault(key, self._winner(key))
+            claims = list(self._claims.pop(key))
             claims.remove((name, entry))
-            if not claims:
-                del self._claims[key]
+            if claims:
+                self._claims[key] = tuple(claims)
         for entry in entries:
             key = underlay.key_of(entry)
-            touched.setdefault(key, self._winner(key))
-            self._claims.setdefault(key, []).append((name, entry))
+            if touched is not None:
+                touched.setdefault(key, self._winner(key))
+            claim = ((name, entry),)
+            if self._claims.setdefault(key, claim) is not claim:
+                self._claims[key] += claim
 
     def _winner(self, key: Key) -> Entry | None:
         claims = self._claims.get(key)
         return _first(claims) if claims else None
 
 
-def _first(claims: list[tuple[str, Entry]]) -> Entry:
+def _first(claims: tuple[_Claim, ...]) -> Entry:
     return claims[0][1] if len(claims) == 1 else min(claims, key=lambda one: (one[0], repr(one[1])))[1]
 
 

@@ -101,7 +101,6 @@ class Port(NamedTuple):
 Entry: TypeAlias = Device | Unreachable | Route | Neighbour | Forward | Peer | Port
 Key: TypeAlias = "tuple[object, ...]"
 """What is unique in the kernel: two entries of one key exclude each other."""
-Wanted: TypeAlias = "Mapping[Key, Entry]"
 Delta: TypeAlias = "Mapping[Key, tuple[Entry | None, Entry | None]]"
 """What changes: each key's entry before and after, None for none. No key whose entry stays."""
 
@@ -114,7 +113,7 @@ class Here(NamedTuple):
     uplinks: tuple[Uplink, ...]
     """The preferred one first."""
     addresses: frozenset[IPAddress] = frozenset()
-    """All of its links. A route's source must be one of them: the gateway of a network's bridge, once it is there."""
+    """All of its links, the uplinks' too. A route's source is one of them: a bridge's gateway, once it is there."""
 
 
 def key_of(entry: Entry) -> Key:
@@ -181,8 +180,9 @@ def of_host(
     wrong = _wrong_address(here, joined, host)
     if wrong:
         return (), (wrong,)
-    entries: dict[Entry, None] = {Peer(address, host.name): None for address in host.addresses}
+    entries: list[Entry] = [Peer(address, host.name) for address in host.addresses]
     problems: dict[str, None] = {}
+    devices: set[str] = set()
     for block in blocks:
         member = joined.get(block.network)
         if member is None or member.device is None or block.instance != host.instance:  # of an earlier host of the name
@@ -195,16 +195,17 @@ def of_host(
             source = member.sources.get(subnet.version)
             if direct := _direct(here, member.network, host, subnet):
                 link, gateway = direct
-                entries[Route(subnet, link, gateway, source, False)] = None
+                entries.append(Route(subnet, link, gateway, source, False))
                 continue
             target = _of_version(host.addresses, member.device.local.version)
             if target is None or member.network.direct == "always":
                 problems[_unreached(member, host)] = None
                 continue
             device, gateway = member.device.name, subnet.network_address
-            entries[Route(subnet, device, gateway, source, True)] = None
-            entries[Neighbour(device, gateway, host.mac)] = None
-            entries[Forward(device, host.mac, target)] = None
+            entries += (Route(subnet, device, gateway, source, True), Neighbour(device, gateway, host.mac))
+            if device not in devices:
+                devices.add(device)
+                entries.append(Forward(device, host.mac, target))
     return tuple(entries), tuple(problems)
 
 
@@ -222,7 +223,7 @@ def _direct(here: Here, network: OverlayNetwork, host: ClusterHost, subnet: IPNe
 def _wrong_address(here: Here, joined: Mapping[str, Joined], host: ClusterHost) -> str:
     """A sentence, if packets to the host would not leave this host, or would need the overlay to reach it."""
     for address in host.addresses:
-        if address in here.addresses or any(address == uplink.address for uplink in here.uplinks):
+        if address in here.addresses:
             return f"host {host.name} has the underlay address {address}, which is this host's"
         for one in joined.values():
             if _within(address, one.network.subnets):
@@ -244,4 +245,4 @@ def _of_version(addresses: Iterable[IPAddress], version: int) -> IPAddress | Non
 
 
 def _within(address: IPAddress, subnets: Iterable[IPNetwork]) -> bool:
-    return any(address in subnet for subnet in subnets if subnet.version == address.version)
+    return any([address in subnet for subnet in subnets])  # noqa: C419 - a generator takes longer than the questions

@@ -14,6 +14,7 @@ from cni_cnm.kernel.netlink.header import (
     RTM_NEWLINK,
     RTM_NEWNEIGH,
 )
+from cni_cnm.kernel.netlink.netlink_socket import Later
 from cni_cnm.kernel.rtnetlink import links, neighbours, vxlan
 from cni_cnm.kernel.rtnetlink.batch import Attempts
 from cni_cnm.kernel.stack import KernelStack
@@ -68,7 +69,7 @@ class KernelOverlayStack(KernelStack):
         return neighbours.read_neighbour(*found) if found is not None else None
 
     def add_neighbour(self, entry: Neighbour, *, replace: bool = False) -> None:
-        sentence = f"adding the neighbour {entry.address} on {self.connection.name(entry.link)}"
+        sentence = Later(lambda: f"adding the neighbour {entry.address} on {self.connection.name(entry.link)}")
         flags = CREATE_OR_REPLACE if replace else CREATE_NEW
         self.connection.write(neighbours.neighbour(entry), RTM_NEWNEIGH, sentence, flags=flags)
 
@@ -88,13 +89,15 @@ class KernelOverlayStack(KernelStack):
         return neighbours.read_fdb_entry(*found) if found is not None else None
 
     def add_fdb_entry(self, entry: FdbEntry, *, replace: bool = False) -> None:
-        sentence = f"adding the forwarding entry of {entry.mac} to {entry.to} on {self.connection.name(entry.link)}"
+        sentence = Later(lambda: f"adding {self._entry_name(entry)}")
         flags = CREATE_OR_REPLACE if replace else CREATE_NEW
         self.connection.write(neighbours.fdb_entry(entry), RTM_NEWNEIGH, sentence, flags=flags)
 
     def delete_fdb_entry(self, entry: FdbEntry) -> None:
-        sentence = f"deleting the forwarding entry of {entry.mac} to {entry.to} on {self.connection.name(entry.link)}"
-        self.connection.write(neighbours.fdb_entry(entry), RTM_DELNEIGH, sentence)
+        self.connection.write(neighbours.fdb_entry(entry), RTM_DELNEIGH, f"deleting {self._entry_name(entry)}")
+
+    def _entry_name(self, entry: FdbEntry) -> str:
+        return f"the forwarding entry of {entry.mac} to {entry.to} on {self.connection.name(entry.link)}"
 
     def _ask(self, body: bytes, sentence: str) -> tuple[bytes, int] | None:
         try:

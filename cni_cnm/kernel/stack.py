@@ -21,6 +21,7 @@ from cni_cnm.kernel.netlink.header import (
     RTM_NEWROUTE,
     RTM_SETLINK,
 )
+from cni_cnm.kernel.netlink.netlink_socket import Later
 from cni_cnm.kernel.rtnetlink import addresses, link_deletion, links, routes
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
 from cni_cnm.kernel.rtnetlink.connection import Connection
@@ -348,7 +349,7 @@ class KernelStack:
         return route.link if route is not None else 0
 
     def add_route(self, route: RouteEntry, *, append: bool = False) -> None:
-        sentence = f"adding {self._route_name(route)}"
+        sentence = Later(lambda: f"adding {self._route_name(route)}")
         flags = APPEND if append else CREATE_NEW
         self.connection.write(routes.message(route), RTM_NEWROUTE, sentence, flags=flags)
 

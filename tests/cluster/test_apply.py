@@ -133,11 +133,11 @@ def test_what_is_not_wanted_goes(place: Place) -> None:
     later.whole(place.plan(member(WEB)).wanted())
     assert place.stack.link("cnm-vx4097") is None
     assert not [one for one in place.stack.routes(protocol=CLUSTER) if one.dst.overlaps(ip_network("10.33.0.0/16"))]
-    Applier(place.stack, place.nft).whole({})
+    Applier(place.stack, place.nft).whole([])
     assert place.stack.links(kind="vxlan") == []
     assert place.stack.routes(protocol=CLUSTER) == []
     assert TABLE not in place.nft.tables()
-    assert Applier(place.stack, place.nft).whole({}) == Applied()
+    assert Applier(place.stack, place.nft).whole([]) == Applied()
 
 
 def test_entries_of_an_administrator_stay(place: Place) -> None:

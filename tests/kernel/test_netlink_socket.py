@@ -68,14 +68,15 @@ def test_a_batch_larger_than_one_send(host: KernelStack) -> None:
     assert len(host.addresses(1)) == len(found) - 2700
 
 
-def test_lost_acknowledgements_are_an_error(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the receive buffer overflows it is said; the socket works afterwards."""
+def test_lost_answers_are_an_error(host: KernelStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the receive buffer overflows with failures it is said; the socket works afterwards."""
     monkeypatch.setattr(netlink_socket, "SEND_MESSAGES", 1000)
     monkeypatch.setattr(netlink_socket, "RECEIVE_BUFFER", 4096)
     small = KernelStack(os.dup(host.fd), "")
     with pytest.raises(KernelError, match="lost") as error, small.batch():  # noqa: PT012 - the whole block
         for n in range(400):
             small.set_link(1, txqlen=1000 + n)
+            small.set_link(4711, txqlen=1)
     assert error.value.errno == errno.ENOBUFS
     lo = small.link("lo")
     assert lo is not None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     """Attribute type to the begin and end of its value; of several of one type the last."""
 
 HEADER = Struct("=HH")
+_HEADER = HEADER.pack
 _NUMBERS = {1: Struct("=HHBxxx"), 2: Struct("=HHHxx"), 4: Struct("=HHI"), 8: Struct("=HHQ")}
 """An attribute with a number, by the number's size in bytes."""
 _U32 = _NUMBERS[4].pack
@@ -30,7 +31,9 @@ _TYPE = 0x3FFF
 
 
 def pack(kind: int, value: bytes) -> bytes:
-    return HEADER.pack(HEADER.size + len(value), kind) + value + bytes(-len(value) % 4)
+    length = len(value)
+    packed = _HEADER(4 + length, kind) + value
+    return packed + bytes(-length & 3) if length & 3 else packed
 
 
 def pack_number(kind: int, value: int, size: int = 4) -> bytes:
@@ -50,14 +53,18 @@ def pack_text(kind: int, value: str) -> bytes:
 
 
 def pack_mac(kind: int, value: str) -> bytes:
-    """Six pairs of hexadecimal digits."""
+    return pack(kind, octets(value))
+
+
+def octets(mac: str) -> bytes:
+    """Of six pairs of hexadecimal digits."""
     try:
-        octets = bytes.fromhex(value.replace(":", ""))
+        found = bytes.fromhex(mac.replace(":", ""))
     except ValueError:
-        octets = b""
-    if len(octets) != 6:
-        raise KernelError(f"{value!a} is no MAC", EINVAL)
-    return pack(kind, octets)
+        found = b""
+    if len(found) != 6:
+        raise KernelError(f"{mac!a} is no MAC", EINVAL)
+    return found
 
 
 def places(data: bytes, begin: int, end: int) -> Places:

@@ -8,7 +8,7 @@ from errno import ENOENT
 from cni_cnm.bases import TypeVar
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel.netlink.header import RTM_GETLINK
-from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
+from cni_cnm.kernel.netlink.netlink_socket import Later, NetlinkSocket
 from cni_cnm.kernel.rtnetlink import links
 from cni_cnm.kernel.setns import entered
 
@@ -60,9 +60,10 @@ class Connection:
             os.close(self.fd)
             self.fd = -1
 
-    def write(self, body: bytes, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
+    def write(self, body: bytes, kind: int, sentence: str | Later, *, flags: int = 0, feature: str = "") -> None:
         """Send, or queue inside a batch. `sentence` names the action: "adding the address 10.0.0.2/24 to eth0"."""
-        self.socket.write(body, kind, f"{sentence}{self.place}", flags=flags, feature=feature)
+        said = Later(lambda: f"{sentence}{self.place}") if self.place else sentence
+        self.socket.write(body, kind, said, flags=flags, feature=feature)
 
     def control(self, body: bytes, kind: int, sentence: str, *, flags: int = 0, feature: str = "") -> None:
         """Send at once, after what is queued.

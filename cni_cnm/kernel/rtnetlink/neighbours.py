@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 
 from cni_cnm.kernel.contract.overlay_stack import FdbEntry, Neighbour
-from cni_cnm.kernel.netlink.nlattr import number, pack, pack_mac, pack_number, places, raw
+from cni_cnm.kernel.netlink.nlattr import number, octets, pack, pack_mac, pack_number, places, raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _FIXED = Struct("=BxxxiHBB")
 """struct ndmsg: family, index of the link, state, flags, type."""
+_NEIGHBOUR = Struct("=BxxxiHBBHH4sHH6sxxHHBxxx")
+_FDB_ENTRY = Struct("=BxxxiHBBHH6sxxHH4s")
+"""With attributes, for addresses of IPv4: a cluster has thousands."""
 _HEAD = Struct("=I12xBxxxiHBB")
 """struct nlmsghdr, of which the length is read, and struct ndmsg."""
 _DST, _LLADDR, _IFINDEX, _PROTOCOL = 1, 2, 8, 12
@@ -30,6 +33,10 @@ _FAMILIES = {4: AF_INET, 6: AF_INET6}
 
 def neighbour(entry: Neighbour) -> bytes:
     state = _PERMANENT if entry.permanent else 0
+    packed = entry.address.packed
+    if len(packed) == 4 and entry.protocol:
+        attributes = 8, _DST, packed, 10, _LLADDR, octets(entry.mac), 5, _PROTOCOL, entry.protocol
+        return _NEIGHBOUR.pack(AF_INET, entry.link, state, 0, 0, *attributes)
     body = _FIXED.pack(_FAMILIES[entry.address.version], entry.link, state, 0, 0)
     body += pack(_DST, entry.address.packed) + pack_mac(_LLADDR, entry.mac)
     return body + pack_number(_PROTOCOL, entry.protocol, _U8) if entry.protocol else body
@@ -60,9 +67,13 @@ def read_neighbour(data: bytes, offset: int) -> Neighbour | None:
 
 def fdb_entry(entry: FdbEntry) -> bytes:
     flags = _SELF | _EXT_LEARNED if entry.external else _SELF
-    body = _FIXED.pack(AF_BRIDGE, entry.link, _PERMANENT if entry.permanent else 0, flags, 0)
-    body += pack_mac(_LLADDR, entry.mac)
-    return body + pack(_DST, entry.to.packed) if entry.to is not None else body
+    state = _PERMANENT if entry.permanent else 0
+    packed = entry.to.packed if entry.to is not None else b""
+    if len(packed) == 4:
+        attributes = 10, _LLADDR, octets(entry.mac), 8, _DST, packed
+        return _FDB_ENTRY.pack(AF_BRIDGE, entry.link, state, flags, 0, *attributes)
+    body = _FIXED.pack(AF_BRIDGE, entry.link, state, flags, 0) + pack_mac(_LLADDR, entry.mac)
+    return body + pack(_DST, packed) if packed else body
 
 
 def named_fdb_entry(link: int, mac: str) -> bytes:

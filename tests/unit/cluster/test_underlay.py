@@ -25,7 +25,7 @@ def entries_of(
     """With block 0 as this host's own, and the others as blocks of the first other host. Entries and problems."""
     blocks = [block(net, one, hosts[0].name) for one in indexes]
     found = plan(me or here(), [Member(net, (block(net, 0, "n0"),))], hosts, blocks)
-    return set(found.wanted().values()), found.problems
+    return set(found.wanted()), found.problems
 
 
 def test_a_block_by_vxlan() -> None:
@@ -136,7 +136,7 @@ def test_two_networks() -> None:
     other = network("other", ["10.34.0.0/16"], vni=4098)
     members = [Member(one, (block(one, 0, "n0"),)) for one in (WEB, db)]
     blocks = [block(one, 1, "n1") for one in (WEB, db, other)]
-    found = plan(here(), members, [FAR], blocks).wanted().values()
+    found = plan(here(), members, [FAR], blocks).wanted()
     assert {one.name for one in found if isinstance(one, Device)} == {"cnm-vx4096", "cnm-vx4097"}
     assert {(one.link, str(one.dst)) for one in found if isinstance(one, Route)} == {
         ("cnm-vx4096", "10.32.1.0/24"),
@@ -147,7 +147,7 @@ def test_two_networks() -> None:
 
 def test_without_a_network_there_is_nothing() -> None:
     """No host is known to the packet filter, either."""
-    assert plan(here(), [], [FAR], [block(WEB, 1, "n1")]).wanted() == {}
+    assert plan(here(), [], [FAR], [block(WEB, 1, "n1")]).wanted() == []
 
 
 def test_blocks_of_an_earlier_instance() -> None:
@@ -156,7 +156,7 @@ def test_blocks_of_an_earlier_instance() -> None:
     found, _ = entries_of(hosts=(replaced,))
     assert not [one for one in found if isinstance(one, Route)]
     alone = plan(here(), [Member(WEB, (block(WEB, 0, "n0"),))], [], [block(WEB, 1, "n1")])
-    assert not [one for one in alone.wanted().values() if isinstance(one, Route | Peer)]
+    assert not [one for one in alone.wanted() if isinstance(one, Route | Peer)]
 
 
 def test_this_host_s_own_record_and_blocks() -> None:
@@ -164,7 +164,7 @@ def test_this_host_s_own_record_and_blocks() -> None:
     me = host("n0", "192.0.2.10")
     own = block(WEB, 0, "n0")
     found = plan(here(), [Member(WEB, (own,))], [me], [own])
-    assert not [one for one in found.wanted().values() if isinstance(one, Route | Peer)]
+    assert not [one for one in found.wanted() if isinstance(one, Route | Peer)]
     assert found.problems == ()
 
 
@@ -189,7 +189,7 @@ def test_an_underlay_inside_the_network() -> None:
     db = network("db", ["10.33.0.0/16"], vni=4097)
     members = [Member(one, (block(one, 0, "n0"),)) for one in (WEB, db)]
     found = plan(here(inside), members, [FAR], [block(WEB, 1, "n1"), block(db, 1, "n1")])
-    assert {one.name for one in found.wanted().values() if isinstance(one, Device)} == {"cnm-vx4097"}
+    assert {one.name for one in found.wanted() if isinstance(one, Device)} == {"cnm-vx4097"}
     assert "10.32.0.10" in found.broken["web"]
     assert found.broken["db"] == ""
 
@@ -198,7 +198,7 @@ def test_no_underlay_address() -> None:
     """Nothing is wanted, and each network says why."""
     me = here()._replace(uplinks=())
     found = plan(me, [Member(WEB, (block(WEB, 0, "n0"),))], [FAR], [block(WEB, 1, "n1")])
-    assert found.wanted() == {}
+    assert found.wanted() == []
     assert "not known" in found.broken["web"]
 
 
@@ -208,4 +208,4 @@ def test_two_hosts_with_one_address() -> None:
     member = Member(WEB, (block(WEB, 0, "n0"),))
     for hosts in ([one, other], [other, one]):
         found = plan(here(), [member], hosts)
-        assert Peer(ip_address("198.51.100.1"), "a") in found.wanted().values()
+        assert Peer(ip_address("198.51.100.1"), "a") in found.wanted()
