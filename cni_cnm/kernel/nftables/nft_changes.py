@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from cni_cnm.kernel.netlink.nlattr import pack
 from cni_cnm.kernel.nftables import nfnetlink
-from cni_cnm.kernel.nftables.nft_elements import SetTypes, bounds, names, nested_value, packed_data, types_of
+from cni_cnm.kernel.nftables.nft_elements import PORT, SetTypes, bounds, names, nested_value, packed_data, types_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel.contract.element import Element, Transaction
     from cni_cnm.kernel.nftables.nfnetlink import Change, Questions
+    from cni_cnm.kernel.nftables.nft_elements import Type
 
 _NEW_ELEMENT, _DELETE_ELEMENT = 12, 14
 """NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM."""
 _CREATE, _EXCLUSIVE = 0x400, 0x200
 _ELEMENTS, _LIST_ELEMENT = 3, 1
 _KEY, _USERDATA, _KEY_END = 1, 6, 10
+_HEADER = 4
+_MANY = 8
+"""Elements of one set, such as scattered published ports: from here on it is worth looking for what they share."""
 _LIST_BYTES = 32 * 1024
 """Of the elements in one message. The length of an attribute has 16 bits."""
 
@@ -58,13 +62,12 @@ def _changes(
     kind: int, flags: int, elements: Sequence[Element], types: dict[tuple[str, str], SetTypes]
 ) -> Iterator[Change]:
     """As few messages as elements of one set fit into. LookupError for a set or an element that is not known."""
-    groups: dict[tuple[str, str], list[bytes]] = {}
+    groups: dict[tuple[str, str], list[Element]] = {}
     for element in elements:
-        place = element.table, element.set
-        groups.setdefault(place, []).append(_packed(element, types[place], whole=kind == _NEW_ELEMENT))
-    for place, packed in groups.items():
+        groups.setdefault((element.table, element.set), []).append(element)
+    for place, group in groups.items():
         family, named = names(*place)
-        for listed in _chunks(packed):
+        for listed in _chunks(_packed_group(group, types[place], whole=kind == _NEW_ELEMENT)):
             yield kind, family, flags, named + _nested(_ELEMENTS, listed)
 
 
@@ -78,6 +81,54 @@ def _chunks(packed: Iterable[bytes]) -> Iterator[bytes]:
         chunk.append(one)
         size += len(one)
     yield b"".join(chunk)
+
+
+def _packed_group(group: Sequence[Element], types: SetTypes, *, whole: bool) -> Iterable[bytes]:
+    """As `_packed` for each. Elements that differ only in the ports at their ends are made from one's bytes."""
+    if len(group) < _MANY or not _ends_in_port(types.key) or (whole and not _ends_in_port(types.value)):
+        return [_packed(element, types, whole=whole) for element in group]
+    packed = []
+    around: dict[tuple[str, str, str], tuple[bytes, bytes, bytes]] = {}
+    for element in group:
+        key, _, port = element.key.rpartition(" . ")
+        value, _, target = element.value.rpartition(" . ")
+        like = (key, value, element.comment) if whole else (key, "", "")
+        known = around.get(like)
+        try:
+            if known is None or not port.isdecimal():
+                one = _packed(element, types, whole=whole)
+                if port.isdecimal() and "-" not in key and "/" not in key:
+                    around[like] = _around_ports(one, types, whole=whole)
+            elif whole:
+                before, between, after = known
+                one = b"".join((before, int(port).to_bytes(2, "big"), between, int(target).to_bytes(2, "big"), after))
+            else:
+                one = b"".join((known[0], int(port).to_bytes(2, "big"), known[2]))
+        except (ValueError, OverflowError):
+            raise LookupError(element.key) from None
+        packed.append(one)
+    return packed
+
+
+def _ends_in_port(types: Sequence[Type]) -> bool:
+    return len(types) > 1 and types[-1] is PORT
+
+
+def _around_ports(packed: bytes, types: SetTypes, *, whole: bool) -> tuple[bytes, bytes, bytes]:
+    """An element's bytes before its key's port, from there to its value's port, and behind that.
+
+    A port is two bytes, and two of padding.
+    """
+    key_end = _HEADER + 2 * _HEADER + _size(types.key)
+    before, rest = packed[: key_end - 4], packed[key_end - 2 :]
+    if not whole:
+        return before, b"", rest
+    between = 2 + 2 * _HEADER + _size(types.value) - 4
+    return before, rest[:between], rest[between + 2 :]
+
+
+def _size(types: Sequence[Type]) -> int:
+    return sum((kind.size + 3) & ~3 for kind in types)
 
 
 def _packed(element: Element, types: SetTypes, *, whole: bool) -> bytes:

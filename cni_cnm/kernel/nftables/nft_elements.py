@@ -37,7 +37,7 @@ _TYPE_BITS = 6
 _HEADERS = struct.Struct("=HHHH").pack
 
 
-class _Type(NamedTuple):
+class Type(NamedTuple):
     """A type of nft (its `enum datatypes`): size in bytes, text to bytes, bytes to text."""
 
     size: int
@@ -48,8 +48,8 @@ class _Type(NamedTuple):
 class SetTypes(NamedTuple):
     """Types of a set's key and of its data; () for a verdict, for no data, and for types that are not used here."""
 
-    key: tuple[_Type, ...] = ()
-    value: tuple[_Type, ...] = ()
+    key: tuple[Type, ...] = ()
+    value: tuple[Type, ...] = ()
 
 
 def _pack_link(text: str) -> bytes:
@@ -61,14 +61,15 @@ def _spell_link(raw: bytes) -> str:
     return f'"{name}"'
 
 
+PORT = Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big")))
 _TYPES = {
-    7: _Type(4, lru_cache(64)(lambda text: inet_pton(AF_INET, text)), lambda raw: inet_ntop(AF_INET, raw)),
-    8: _Type(16, lru_cache(64)(lambda text: inet_pton(AF_INET6, text)), lambda raw: inet_ntop(AF_INET6, raw)),
-    9: _Type(6, lambda text: bytes.fromhex(text.replace(":", "")), lambda raw: raw.hex(":")),
-    12: _Type(1, lru_cache(16)(lambda text: int(text).to_bytes(1, "big")), lambda raw: str(raw[0])),
-    13: _Type(2, lambda text: int(text).to_bytes(2, "big"), lambda raw: str(int.from_bytes(raw, "big"))),
-    35: _Type(4, lambda text: int(text).to_bytes(4, byteorder), lambda raw: str(int.from_bytes(raw, byteorder))),
-    41: _Type(16, _pack_link, _spell_link),
+    7: Type(4, lru_cache(64)(lambda text: inet_pton(AF_INET, text)), lambda raw: inet_ntop(AF_INET, raw)),
+    8: Type(16, lru_cache(64)(lambda text: inet_pton(AF_INET6, text)), lambda raw: inet_ntop(AF_INET6, raw)),
+    9: Type(6, lambda text: bytes.fromhex(text.replace(":", "")), lambda raw: raw.hex(":")),
+    12: Type(1, lru_cache(16)(lambda text: int(text).to_bytes(1, "big")), lambda raw: str(raw[0])),
+    13: PORT,
+    35: Type(4, lambda text: int(text).to_bytes(4, byteorder), lambda raw: str(int.from_bytes(raw, byteorder))),
+    41: Type(16, _pack_link, _spell_link),
 }
 """ipv4_addr, ipv6_addr, ether_addr, inet_proto, inet_service, devgroup, ifname."""
 
@@ -107,7 +108,7 @@ def _types(data: bytes, offset: int, end: int) -> SetTypes:
     return SetTypes(_concatenated(key), _concatenated(value))
 
 
-def _concatenated(number: int) -> tuple[_Type, ...]:
+def _concatenated(number: int) -> tuple[Type, ...]:
     parts = []
     while number:
         if (kind := _TYPES.get(number & (1 << _TYPE_BITS) - 1)) is None:
@@ -117,7 +118,7 @@ def _concatenated(number: int) -> tuple[_Type, ...]:
     return tuple(reversed(parts))
 
 
-def bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
+def bounds(key: str, types: Sequence[Type]) -> tuple[bytes, bytes] | None:
     """The first and the last key of an element; None if its text is no key of the set."""
     words = key.split(" . ")
     if not types or len(words) != len(types):
@@ -132,7 +133,7 @@ def bounds(key: str, types: Sequence[_Type]) -> tuple[bytes, bytes] | None:
         return None
 
 
-def _ends(word: str, kind: _Type) -> tuple[str, str]:
+def _ends(word: str, kind: Type) -> tuple[str, str]:
     """The first and the last value that a word stands for: a port or several, an address or a network."""
     if kind.size == 2:
         first, _, last = word.partition("-")
@@ -145,7 +146,7 @@ def _ends(word: str, kind: _Type) -> tuple[str, str]:
     return address, kind.spell(end.to_bytes(kind.size, "big"))
 
 
-def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
+def _pack(words: Sequence[str], types: Sequence[Type]) -> bytes:
     """The bytes of a key. Fields of a concatenation begin at multiples of four bytes."""
     if len(words) == 1:
         return types[0].pack(words[0])
@@ -156,7 +157,7 @@ def _pack(words: Sequence[str], types: Sequence[_Type]) -> bytes:
     return data
 
 
-def packed_data(text: str, types: Sequence[_Type]) -> bytes:
+def packed_data(text: str, types: Sequence[Type]) -> bytes:
     """The data of a map's element: a verdict, or what `types` say. LookupError if it is none."""
     if types:
         words = text.split(" . ")
@@ -187,7 +188,7 @@ def _nested(kind: int, value: bytes) -> bytes:
 
 
 def _read(
-    asked: Element, key: tuple[bytes, bytes], types: Sequence[_Type], data: bytes, offset: int, end: int
+    asked: Element, key: tuple[bytes, bytes], types: Sequence[Type], data: bytes, offset: int, end: int
 ) -> Element | None:
     found = _inside(data, _inside(data, places(data, offset, end).get(_ELEMENTS)).get(1))
     first = raw(data, _inside(data, found.get(_KEY)).get(_VALUE))
@@ -202,7 +203,7 @@ def _inside(data: bytes, place: tuple[int, int] | None) -> Places:
     return places(data, *place) if place is not None else {}
 
 
-def _value(data: bytes, place: tuple[int, int] | None, types: Sequence[_Type]) -> str:
+def _value(data: bytes, place: tuple[int, int] | None, types: Sequence[Type]) -> str:
     found = _inside(data, place)
     if _VERDICT in found:
         parts = _inside(data, found[_VERDICT])
