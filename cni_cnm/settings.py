@@ -27,6 +27,7 @@ password_file = "/etc/cni-cnm/etcd-password"
 from __future__ import annotations
 
 import os
+from _thread import _local
 
 from cni_cnm.errors import InvalidConfig, IoFailed, shown
 from cni_cnm.named_tuple import NamedTuple
@@ -104,8 +105,26 @@ class Settings(NamedTuple):
     """None: this host belongs to no cluster."""
 
 
-in_force = Settings()
-"""Those of the controller that this process opened last, for code that is handed no controller."""
+_opened = _local()
+"""`settings` of the controller that the thread opened last."""
+_opened_last = Settings()
+"""Likewise, of any thread."""
+
+
+def in_force() -> Settings:
+    """For code that is handed no controller: those of the one that this thread opened last, else another thread.
+
+    A worker of the service answers calls with other settings on several threads at once.
+    """
+    found: Settings = getattr(_opened, "settings", _opened_last)
+    return found
+
+
+def put_in_force(settings: Settings) -> Settings:
+    """Called where a controller is opened. Returns the same."""
+    global _opened_last  # noqa: PLW0603 - of the process
+    _opened.settings = _opened_last = settings
+    return settings
 
 
 def resolve(settings: object) -> Settings:

@@ -43,7 +43,7 @@ def open_controller(
     from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
     from cni_cnm.kernel.netns import KernelNamespaces
 
-    chosen = settings_module.in_force = settings_module.resolve(settings)
+    chosen = settings_module.put_in_force(settings_module.resolve(settings))
     shared = _SharedNft()
     open_nft = nft or shared.nft
     host = Host(

@@ -21,18 +21,22 @@ def configure(nouns: Any) -> None:
 
 
 def serve(arguments: argparse.Namespace) -> int:
+    from cni_cnm.errors import InvalidConfig
     from cni_cnm.service.activation import DOCKER_SOCKET_PATH, Listener, notify, passed
     from cni_cnm.service.processes import Processes
     from cni_cnm.service.supervisor import Supervisor
 
     lingers = bool(arguments.linger)
+    if lingers and (arguments.docker or arguments.docker_socket):
+        raise InvalidConfig("a service with --linger ends by itself, so it takes no --docker and no --docker-socket")
     if lingers:
         from cni_cnm.service import lingering
 
         lingering.become_daemon()
     listener = Listener(arguments.socket, {} if lingers else os.environ)
     docker_listener, docker_path = None, arguments.docker_socket or DOCKER_SOCKET_PATH
-    if arguments.docker or arguments.docker_socket or passed(os.environ, docker=True) is not None:
+    from_systemd = not lingers and passed(os.environ, docker=True) is not None
+    if arguments.docker or arguments.docker_socket or from_systemd:
         docker_listener = Listener(docker_path, os.environ, docker=True)
     listeners = [one for one in (listener, docker_listener) if one is not None]
     processes = Processes(

@@ -40,7 +40,7 @@ def post(name: str, location: Location, call: str, body: Json | None = None, lim
     PluginFailed: the plugin answered with an error, which is in the message. DriverFailed: its answer is no JSON, or
     too long. PluginAnswerLost: the connection ended within the answer. PluginUnreachable: there is no answer.
     """
-    limit_s = settings.in_force.plugin_wait if limit_s is None else limit_s
+    limit_s = settings.in_force().plugin_wait if limit_s is None else limit_s
     data = b"" if body is None else json.dumps(body).encode()
     with waiting():
         status, answer = _exchange(name, location, call, data, limit_s)

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from cni_cnm import settings as settings_module
 from cni_cnm.cni.plugin import handle
+from cni_cnm.errors import CnmError
 from cni_cnm.frontend.request_log import log
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
@@ -74,15 +75,17 @@ class Handler:
             self._page.called()
         started = perf_counter()
         opened = 0.0
+        settings: Settings | None = None
         traced = Steps() if self._trace else None
         descriptors = dict(zip([environ.get("CNI_NETNS", "")], call.descriptors[1:], strict=False))
         namespaces = RequestNamespaces(self._own, descriptors, self._host_stack, traced)
 
         def controller() -> Controller:
-            nonlocal opened
+            nonlocal opened, settings
             opened = perf_counter()
+            settings = self._read_settings(environ)
             nft = traced.view(self._nft, "nft-") if traced else self._nft
-            made = open_controller(self._read_settings(environ), namespaces, lambda: nft)
+            made = open_controller(settings, namespaces, lambda: nft)
             made.host.watches_bridges = self._watches_bridges()
             if traced:
                 made.host.store = traced.view(made.host.store, "record-")
@@ -104,7 +107,7 @@ class Handler:
 
         def after() -> None:
             namespaces.close()
-            self.note(reply.summary, (ended - started) * 1000)
+            log(reply.summary, (ended - started) * 1000, settings or self._settings_for_log(environ))
 
         parsed = opened or ended
         steps = (("parse", parsed - started), ("engine", ended - parsed), *(traced.taken() if traced else ()))
@@ -125,8 +128,15 @@ class Handler:
         return self._page is not None and self._page.watching
 
     def note(self, line: str, duration_ms: float) -> None:
-        """Write the log line of a request."""
+        """Write the log line of a call of Docker, or of the service itself."""
         log(line, duration_ms, self._settings[1] if self._settings else None)
+
+    def _settings_for_log(self, environ: Mapping[str, str]) -> Settings | None:
+        """Of a call that ended before its settings were needed. None if they are wrong."""
+        try:
+            return self._read_settings(environ)
+        except CnmError:
+            return None
 
     def _host_stack(self) -> HostStack:
         return HostStack(os.dup(self._own), self._deleter, self._kept)

@@ -30,11 +30,11 @@ _PAUSE_S = 0.1
 class Places:
     """`accept` blocks until there is a connection, and gives the task of serving it.
 
-    `spare` serves one connection on a thread of its own while all others wait: what must not wait behind them.
+    `spare` does so for what must not wait behind others, on a thread of its own while all others wait.
     """
 
     def __init__(
-        self, accept: Callable[[], Task], spare: Callable[[], None], places: int = PLACES, threads: int = THREADS_MAX
+        self, accept: Callable[[], Task], spare: Callable[[], Task], places: int = PLACES, threads: int = THREADS_MAX
     ) -> None:
         self._accept = accept
         self._spare = spare
@@ -118,22 +118,28 @@ class Places:
                 task = self._tasks.popleft() if self._tasks else None
                 self._working += task is not None
             if task is None:
-                task = self._accepted()
-                with self._lock:
-                    self._working += 1
-            try:
-                task()
-            except Exception as error:  # noqa: BLE001 - the place stays with this thread
-                say(f"a request failed: {type(error).__name__}: {error}")
-            with self._lock:
-                self._working -= 1
-                if not self._working:
-                    self._drained.notify_all()
+                task = self._accepted(self._accept)
+            self._work(task)
 
-    def _accepted(self) -> Task:
+    def _work(self, task: Task) -> None:
+        """Do a task that is counted."""
+        try:
+            task()
+        except Exception as error:  # noqa: BLE001 - the place stays with this thread
+            say(f"a request failed: {type(error).__name__}: {error}")
+        with self._lock:
+            self._working -= 1
+            if not self._working:
+                self._drained.notify_all()
+
+    def _accepted(self, accept: Callable[[], Task]) -> Task:
+        """The next task, which is counted from now on."""
         while True:
             try:
-                return self._accept()
+                task = accept()
+                with self._lock:
+                    self._working += 1
+                return task
             except Exception as error:  # noqa: BLE001 - likewise
                 say(f"a connection failed: {type(error).__name__}: {error}")
                 sleep(_PAUSE_S)
@@ -150,11 +156,7 @@ class Places:
             with self._lock:
                 while self._free <= 0:
                     self._starved.wait()
-            try:
-                self._spare()
-            except Exception as error:  # noqa: BLE001 - likewise
-                say(f"a connection failed: {type(error).__name__}: {error}")
-                sleep(_PAUSE_S)
+            self._work(self._accepted(self._spare))
 
 
 def _started(run: Callable[[], None], name: str) -> bool:

@@ -65,7 +65,7 @@ class Server:
         self._listener = listener
         self._answer = answer
         self._trace = trace
-        self._places = Places(self._next, self._serve_status, places, threads)
+        self._places = Places(self._next, self._next_status, places, threads)
         self._slow = SlowRequests(lambda *request: self._places.submit(lambda: self._serve(*request)), self._refuse)
         self._stopping = False
         self.other_version: Callable[[], None] = lambda: None
@@ -83,13 +83,14 @@ class Server:
         incoming, request = self._receive()
         return lambda: self._serve(incoming, request)
 
-    def _serve_status(self) -> None:
-        """Answer one request for STATUS. Another one is left for the first thread that has time."""
+    def _next_status(self) -> Callable[[], None]:
+        """Answers one request, if it is STATUS. Another one is left for the first thread that has time."""
         incoming, request = self._receive()
-        if request.environ.get("CNI_COMMAND") == "STATUS":
+
+        def serve() -> None:
             self._serve(incoming, request)
-        else:
-            self._places.submit(lambda: self._serve(incoming, request))
+
+        return serve if request.environ.get("CNI_COMMAND") == "STATUS" else lambda: self._places.submit(serve)
 
     def _receive(self) -> tuple[Incoming, Request]:
         """The next connection with a request."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from cni_cnm.errors import InvalidConfig, IoFailed
-from cni_cnm.settings import AddressPool, ClusterSettings, Settings, load
+from cni_cnm.settings import AddressPool, ClusterSettings, Settings, in_force, load, put_in_force
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -113,3 +115,25 @@ def test_refused(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(InvalidConfig, match=named) as caught:
         load(str(path))
     assert str(path) in caught.value.msg
+
+
+def test_each_thread_has_those_of_its_own_controller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two calls with other settings at once: neither waits for a Docker plugin as long as the other's say."""
+    monkeypatch.setattr("cni_cnm.settings._opened_last", Settings())
+    both = Barrier(2, timeout=30)
+
+    def call(plugin_wait: int) -> int:
+        put_in_force(Settings(plugin_wait=plugin_wait))
+        both.wait()
+        return in_force().plugin_wait
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(call, (1, 2))) == [1, 2]
+
+
+def test_a_thread_without_a_controller_has_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cni_cnm.settings._opened_last", Settings())
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(put_in_force, Settings(plugin_wait=3)).result()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(in_force).result().plugin_wait == 3
