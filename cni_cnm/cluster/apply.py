@@ -19,7 +19,7 @@ from cni_cnm.cluster import accepted_hosts, vxlan_devices
 from cni_cnm.cluster.link_entries import LinkEntries
 from cni_cnm.cluster.underlay import Device, Route, Unreachable
 from cni_cnm.errors import CnmError, KernelError
-from cni_cnm.kernel.contract.route import CLUSTER, RouteEntry, completed
+from cni_cnm.kernel.contract.route import CLUSTER, IP6_PRIORITY, RouteEntry, completed
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -72,9 +72,11 @@ class Applier:
         self._links.update(ensured.indexes)
         entries = LinkEntries(self._stack, self._links)
         entries.compare(wanted, ensured.indexes.values())
-        routes = set(self._routes(wanted, problems))
+        routes: Collection[RouteEntry] = self._routes(wanted, problems)
         there = set(self._stack.routes(protocol=CLUSTER))
-        changes += ensured.changes + self._write(entries, routes - there, there - routes, problems)
+        if there:  # hashing addresses takes longer than adding the routes
+            routes, there = set(routes) - there, there - set(routes)
+        changes += ensured.changes + self._write(entries, routes, there, problems)
         return Applied(changes, tuple(problems), self._broken)
 
     def change(self, delta: Delta) -> Applied:
@@ -135,7 +137,7 @@ class Applier:
         for route in extra:
             old.setdefault((route.dst, route.priority), []).append(route)
         for route in missing:
-            there = old.get((route.dst, route.priority))
+            there = old.get((route.dst, route.priority)) if old else None
             replaced = there.pop() if there else None
             if replaced is None:
                 self._stack.add_route(route)
@@ -154,7 +156,10 @@ class Applier:
 
 
 def _route(entry: Route, link: int) -> RouteEntry:
-    return completed(RouteEntry(entry.dst, entry.gw, link, src=entry.src, protocol=CLUSTER, onlink=entry.tunnelled))
+    """As the kernel shows it."""
+    dst, gw, src = entry.dst, entry.gw, entry.src
+    priority = IP6_PRIORITY if dst.version == 6 else None
+    return RouteEntry(dst, gw, link, priority=priority, src=src, protocol=CLUSTER, onlink=entry.tunnelled)
 
 
 def _sentence(failure: Exception) -> str:
