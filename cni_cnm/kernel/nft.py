@@ -117,6 +117,10 @@ class KernelNft:
         return self._asked(lambda questions: find(questions, elements))
 
     def elements(self, table: str, name: str = "") -> Sequence[Element]:
+        from cni_cnm.kernel.nftables import nft_listing
+
+        if (found := self._asked(lambda questions: nft_listing.elements(questions, table, name))) is not None:
+            return found
         listing = self._list(table, name)
         return [element for elements in _parse(table, listing).values() for element in elements]
 

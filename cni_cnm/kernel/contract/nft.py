@@ -46,7 +46,7 @@ class Nft(Protocol):
         """
 
     def elements(self, table: str, name: str = "") -> Sequence[Element]:
-        """The elements of a set or map, or of all sets of the table; none if it is absent. 5 ms per 1,000."""
+        """The elements of a set or map, or of all sets of the table; none if it is absent."""
 
     def delete_table(self, table: str) -> None:
         """Delete a whole table. No error if absent."""

@@ -13,13 +13,13 @@ from functools import lru_cache
 from sys import byteorder
 
 from cni_cnm.kernel.contract.element import Element, link_name
-from cni_cnm.kernel.netlink.nlattr import number, pack, places, raw, text
+from cni_cnm.kernel.netlink.nlattr import each, number, pack, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cni_cnm.kernel.netlink.nlattr import Places
     from cni_cnm.kernel.nftables.nfnetlink import Questions
@@ -94,7 +94,7 @@ def types_of(questions: Questions, elements: Sequence[Element]) -> dict[tuple[st
     """Of the sets of these elements, by table and name. An absent one is left out."""
     places = list(dict.fromkeys((element.table, element.set) for element in elements))
     answers = questions.ask([(_GET_SET, *names(*place)) for place in places])
-    return {place: _types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
+    return {place: set_types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
 
 
 def names(table: str, name: str) -> tuple[str, bytes]:
@@ -102,7 +102,7 @@ def names(table: str, name: str) -> tuple[str, bytes]:
     return family, nfnetlink.text(1, table) + nfnetlink.text(2, name)
 
 
-def _types(data: bytes, offset: int, end: int) -> SetTypes:
+def set_types(data: bytes, offset: int, end: int) -> SetTypes:
     found = places(data, offset, end)
     key, value = (number(data, found.get(kind), "big") for kind in (_SET_KEY_TYPE, _SET_DATA_TYPE))
     return SetTypes(_concatenated(key), _concatenated(value))
@@ -190,27 +190,56 @@ def _nested(kind: int, value: bytes) -> bytes:
 def _read(
     asked: Element, key: tuple[bytes, bytes], types: Sequence[Type], data: bytes, offset: int, end: int
 ) -> Element | None:
-    found = _inside(data, _inside(data, places(data, offset, end).get(_ELEMENTS)).get(1))
-    first = raw(data, _inside(data, found.get(_KEY)).get(_VALUE))
-    last = raw(data, _inside(data, found[_KEY_END]).get(_VALUE)) if _KEY_END in found else first
+    found = inside(data, inside(data, places(data, offset, end).get(_ELEMENTS)).get(1))
+    first = raw(data, inside(data, found.get(_KEY)).get(_VALUE))
+    last = raw(data, inside(data, found[_KEY_END]).get(_VALUE)) if _KEY_END in found else first
     if (first, last) != key:
         return None  # a range with another begin or end
     comment = nfnetlink.comment(raw(data, found.get(_USERDATA)))
-    return asked._replace(value=_value(data, found.get(_DATA), types), comment=comment)
+    return asked._replace(value=value_of(data, found.get(_DATA), types), comment=comment)
 
 
-def _inside(data: bytes, place: tuple[int, int] | None) -> Places:
+def inside(data: bytes, place: tuple[int, int] | None) -> Places:
     return places(data, *place) if place is not None else {}
 
 
-def _value(data: bytes, place: tuple[int, int] | None, types: Sequence[Type]) -> str:
-    found = _inside(data, place)
+def value_of(data: bytes, place: tuple[int, int] | None, types: Sequence[Type]) -> str:
+    """The text of an element's data: a verdict, or what `types` say; "" for none."""
+    found = inside(data, place)
     if _VERDICT in found:
-        parts = _inside(data, found[_VERDICT])
+        parts = inside(data, found[_VERDICT])
         code = int.from_bytes(raw(data, parts.get(_VERDICT_CODE)), "big", signed=True)
         return f"{_VERDICTS.get(code, '?')} {text(data, parts.get(_VERDICT_CHAIN))}".strip()
-    words, value = [], raw(data, found.get(_VALUE))
-    for part in types if value else ():
-        words.append(part.spell(value[: part.size]))
-        value = value[(part.size + 3) & ~3 :]
-    return " . ".join(words)
+    value = raw(data, found.get(_VALUE))
+    return " . ".join(kind.spell(field) for kind, field in _fields(value, types)) if value else ""
+
+
+def spelled_key(first: bytes, last: bytes, types: Sequence[Type]) -> str:
+    """The text of a key, as nft has it: ranges of ports by two numbers, of addresses by a prefix if they are one."""
+    if first == last:
+        return " . ".join(kind.spell(field) for kind, field in _fields(first, types))
+    both = zip(_fields(first, types), _fields(last, types), strict=True)
+    return " . ".join(_spelled(kind, low, high) for (kind, low), (_, high) in both)
+
+
+def _spelled(kind: Type, low: bytes, high: bytes) -> str:
+    if low == high:
+        return kind.spell(low)
+    hosts = int.from_bytes(low, "big") ^ int.from_bytes(high, "big")
+    is_prefix = kind.size > 2 and hosts & (hosts + 1) == 0 and int.from_bytes(low, "big") & hosts == 0
+    if is_prefix:
+        return f"{kind.spell(low)}/{kind.size * 8 - hosts.bit_length()}"
+    return f"{kind.spell(low)}-{kind.spell(high)}"
+
+
+def _fields(value: bytes, types: Sequence[Type]) -> Iterator[tuple[Type, bytes]]:
+    """The parts of a key or a value. They begin at multiples of four bytes."""
+    for kind in types:
+        yield kind, value[: kind.size]
+        value = value[(kind.size + 3) & ~3 :]
+
+
+def listed(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the attributes of each element are, in a message whose own attributes are between two offsets."""
+    for _, first, last in each(data, *places(data, begin, end).get(_ELEMENTS, (0, 0))):
+        yield first, last

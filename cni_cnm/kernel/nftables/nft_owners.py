@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from errno import ENOENT, ERESTART
 
-from cni_cnm.kernel.netlink.nlattr import each, pack, places, raw, text
+from cni_cnm.kernel.netlink.nlattr import pack, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
+from cni_cnm.kernel.nftables.nft_elements import listed
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -82,23 +83,17 @@ def _elements(questions: Questions, table: str) -> Iterator[_Owned]:
     for data, begin, end in questions.dump(_GET_SET, family, in_table):
         place = in_table + nfnetlink.text(_SET, text(data, places(data, begin, end).get(_SET)))
         for answer in questions.dump(_GET_ELEMENT, family, place):
-            for inner in _listed(*answer):
-                fields = places(*inner)
-                comment = nfnetlink.comment(raw(inner[0], fields.get(_USERDATA)))
+            for inner in listed(*answer):
+                fields = places(answer[0], *inner)
+                comment = nfnetlink.comment(raw(answer[0], fields.get(_USERDATA)))
                 if comment:
-                    keys = [_nested(kind, raw(inner[0], fields[kind])) for kind in (_KEY, _KEY_END) if kind in fields]
+                    keys = [_nested(kind, raw(answer[0], fields[kind])) for kind in (_KEY, _KEY_END) if kind in fields]
                     yield _Owned(family, place, b"".join(keys), comment)
 
 
-def _listed(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Where the attributes of each element of a list are."""
-    for _, first, last in each(data, *places(data, begin, end).get(_ELEMENTS, (0, 0))):
-        yield data, first, last
-
-
 def _comment(data: bytes, begin: int, end: int) -> str:
-    for inner in _listed(data, begin, end):
-        return nfnetlink.comment(raw(data, places(*inner).get(_USERDATA)))
+    for inner in listed(data, begin, end):
+        return nfnetlink.comment(raw(data, places(data, *inner).get(_USERDATA)))
     return ""
 
 
