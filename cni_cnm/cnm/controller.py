@@ -84,13 +84,14 @@ class Controller:
 
         Args:
             name: unique on this host; letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 200.
-            driver: `bridge`, `macvlan`, `ipvlan`, `ptp`, `null`, `host`, or the name of a Docker plugin.
+            driver: `bridge`, `macvlan`, `ipvlan`, `ptp`, `overlay`, `null`, `host`, or the name of a Docker plugin.
             options: what the driver reads, with the keys of a CNI configuration in any capitals
                 (docs/configuration.md), such as `{"mtu": 1400}`; libnetwork's labels are one of them, `labels`.
             ipam_type: where addresses come from; by default `host-local`, or nothing for a driver without addresses.
                 "" is a network without addresses.
             ipam_config: what the IPAM reads, such as `{"subnet": "10.1.0.0/16"}`. A route may be text,
-                '10.9.0.0/16 via 10.1.0.9'. Without a subnet one is chosen from the default address pools.
+                '10.9.0.0/16 via 10.1.0.9'. Without a subnet one is chosen from the default address pools, and of the
+                driver `overlay` the network that other hosts have is joined.
             internal: nothing outside the network is reached from it.
             labels: metadata that is recorded and shown.
             allow_overlap: make it although another network or the host has some of its subnets.
@@ -102,6 +103,7 @@ class Controller:
             NoSuchDriver: no driver or IPAM is called so.
             AddressesExhausted: the default address pools have no subnet left.
             KernelFeatureMissing: this kernel lacks what the driver needs.
+            DirectoryUnreachable: the store of the cluster does not answer (driver `overlay`).
         """
         from cni_cnm.cnm.objects import creation
 
