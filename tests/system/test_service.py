@@ -190,7 +190,9 @@ def test_a_killed_supervisor_takes_its_worker_with_it(resident: Resident) -> Non
 def test_a_killed_service_starts_again(resident: Resident) -> None:
     """The socket a kill leaves behind does not hinder the next start."""
     resident.start()
+    worker = resident.worker()
     resident.stop(signal.SIGKILL)
+    resident.wait_until(lambda: not Path(f"/proc/{worker}").exists())  # until then it answers
     assert resident.call().code == 7
     resident.start()
     assert resident.call() == FROM_SERVICE
