@@ -116,7 +116,7 @@ def _in_memory(conf: dict[str, Any], folder: Path, *, chained: bool) -> None:
     container = namespaces.create(NETNS)
     engine = memory_host(folder, namespaces)
     if conf.get("driver") == "overlay":
-        _join_cluster(engine, namespaces, conf["name"])
+        _join_cluster(engine, namespaces, "" if "ipam" in conf else conf["name"])
     controller = Controller(engine)
     _veth(uplink, "eth0", uplink, "far0")
     uplink.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=_index(uplink, "eth0")))
@@ -162,10 +162,11 @@ def _index(stack: MemoryStack, name: str) -> int:
 
 
 def _join_cluster(engine: Host, namespaces: MemoryNamespaces, network: str) -> None:
-    """A cluster in memory that has the network. Its device stands, as the agent makes it."""
+    """A cluster in memory that has the network, unless it is "". Its device stands, as the agent makes it."""
     store = MemoryStore()
     subnets = (ip_network("10.32.0.0/16"),)
-    store.directory().create_network(OverlayNetwork(network, "a" * 32, subnets, (24,), FIRST_VNI))
+    if network:
+        store.directory().create_network(OverlayNetwork(network, "a" * 32, subnets, (24,), FIRST_VNI))
     engine.cluster = MemoryMembership(store, "node1")
     with closing(namespaces.overlay()) as stack:
         name = f"{DEVICE_PREFIX}{FIRST_VNI}"
