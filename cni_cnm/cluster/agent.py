@@ -219,7 +219,8 @@ class Agent:
         for name, why in wrong.items():
             if before.get(name) != why:
                 yield Say(f"network {name}: the data path {f'does not stand: {why}' if why else 'stands'}")
-        new = [sentence for sentence in problems if sentence not in self._problems]
+        known = set(self._problems)
+        new = [sentence for sentence in problems if sentence not in known]
         for sentence in new[:NAMED_MAX]:
             yield Say(sentence)
         if len(new) > NAMED_MAX:
@@ -298,9 +299,12 @@ class Agent:
         yield from self._say_changes(old, {})
 
     def _say_skipped(self, skipped: Sequence[str]) -> Iterator[Action]:
-        for sentence in skipped:
-            if sentence not in self._skipped:
-                yield Say(f"left out of what {self._store.name} has: {sentence}")
+        known = set(self._skipped)
+        new = [sentence for sentence in skipped if sentence not in known]
+        for sentence in new[:NAMED_MAX]:
+            yield Say(f"left out of what {self._store.name} has: {sentence}")
+        if len(new) > NAMED_MAX:
+            yield Say(f"{len(new) - NAMED_MAX} more things are left out of what {self._store.name} has")
         self._skipped = tuple(skipped)
 
     def _say_changes(self, hosts: Mapping[str, ClusterHost | None], alive: Mapping[str, bool]) -> Iterator[Action]:

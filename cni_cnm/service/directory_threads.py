@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Job: TypeAlias = Callable[[Directory], Event | None]
 
 LIFE_S = 10.0
-"""Between two signs of life: a third of the lease. All but a tenth of it, at random: hosts do not come together."""
+"""Between two signs of life, and up to a tenth more at random: hosts do not come together. The lease is three times it."""
 
 
 class DirectoryThreads:
@@ -123,7 +123,7 @@ class DirectoryThreads:
                 if event is not None:
                     self._put(event)
             if due <= monotonic():
-                due = monotonic() + LIFE_S * (0.9 + random() / 10)  # noqa: S311 - no secret
+                due = monotonic() + LIFE_S * (1 + random() / 10)  # noqa: S311 - no secret
 
     def _done(self, job: Job) -> Event | None:
         try:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tests.system.node import Done, Node
 
-STORE = "192.0.2.10"
+STORE, STORE6 = "192.0.2.10", "fd00:a::10"
 CONFIG = "/etc/cni-cnm/config.toml"
 STATE = ("/var/lib/cni-cnm", "/var/lib/cni/networks")
 LOG = "/var/lib/cni-cnm/requests.log"
@@ -65,16 +65,16 @@ FAR = Segment("far", "192.0.2.", 75, ("192.0.2.65/26", "fd00:b::1/64"), "fd00:b:
 class Etcd:
     """A real etcd in a namespace of the lab. `stop` and `start` keep its data; `folder` has it."""
 
-    def __init__(self, place: Namespace, folder: Path, address: str = STORE) -> None:
-        self.url = f"http://{address}:2379"
+    def __init__(self, place: Namespace, folder: Path) -> None:
+        self.url, self.url6 = f"http://{STORE}:2379", f"http://[{STORE6}]:2379"
         self.folder = folder
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         argv = [
-            "etcd", "--name", "lab", "--data-dir", str(self.folder), "--listen-client-urls", self.url,
-            "--advertise-client-urls", self.url, "--listen-peer-urls", "http://127.0.0.1:2380",
+            "etcd", "--name", "lab", "--data-dir", str(self.folder), "--listen-client-urls", f"{self.url},{self.url6}",
+            "--advertise-client-urls", f"{self.url},{self.url6}", "--listen-peer-urls", "http://127.0.0.1:2380",
             "--initial-advertise-peer-urls", "http://127.0.0.1:2380", "--initial-cluster", "lab=http://127.0.0.1:2380",
         ]  # fmt: skip
         environ = {"PATH": os.environ["PATH"], "ETCD_UNSUPPORTED_ARCH": "arm64"}
@@ -97,6 +97,18 @@ class Etcd:
         )  # fmt: skip
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout + done.stderr if done.returncode == 0 else ""
+
+    def post(self, call: str, request: object) -> None:
+        """A call of the JSON gateway."""
+        script = "import sys, urllib.request as u; u.urlopen(sys.argv[1], sys.stdin.buffer.read()).read()"
+        self._place.run("/usr/bin/python3", "-c", script, f"{self.url}/v3/{call}", text=json.dumps(request))
+
+    def requests(self) -> int:
+        """How many have come so far, watches and their lines not counted: etcd's own figure."""
+        script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1]).read().decode())"
+        text = self._place.run("/usr/bin/python3", "-c", script, f"{self.url}/metrics")
+        lines = [line for line in text.splitlines() if line.startswith("grpc_server_started_total{")]
+        return int(sum(float(line.split()[-1]) for line in lines if 'grpc_method="Watch"' not in line))
 
     def stored(self) -> list[str]:
         """All keys."""
@@ -308,7 +320,7 @@ class Lab:
             self.router.ip(f"link set {segment.bridge} up")
             for gateway in segment.gateways:
                 self.router.ip(f"address add {gateway} dev {segment.bridge}{' nodad' if ':' in gateway else ''}")
-        self._plug(NEAR, "store", self._store_place.path, (f"{STORE}/26", "fd00:a::10/64"))
+        self._plug(NEAR, "store", self._store_place.path, (f"{STORE}/26", f"{STORE6}/64"))
         self.etcd = Etcd(self._store_place, self.folder / "etcd")
 
     def __enter__(self) -> Lab:
@@ -337,9 +349,8 @@ class Lab:
         addresses = ((f"{segment.prefix}{number}",) if 4 in versions else ()) + (
             (f"{segment.prefix6}{number}",) if 6 in versions else ()
         )
-        text = (
-            f'log = "{LOG}"\n[cluster]\nstore = "etcd"\nendpoints = ["{self.etcd.url}"]\nnode = "{name}"\n{settings}\n'
-        )
+        url = self.etcd.url if 4 in versions else self.etcd.url6
+        text = f'log = "{LOG}"\n[cluster]\nstore = "etcd"\nendpoints = ["{url}"]\nnode = "{name}"\n{settings}\n'
         made = Host(self, name, addresses, segment, text)
         self.hosts.append(made)
         return made.serve() if serve else made

@@ -312,3 +312,11 @@ def test_skipped() -> None:
     )
     assert "left out" not in lines(list(agent.listed(WHOLE, ["hosts/x is no JSON"], NOW)))
     assert agent.status(1).warnings == ("hosts/x is no JSON",)
+
+
+def test_much_that_is_skipped() -> None:
+    """What others write into the store does not flood the log."""
+    sentences = [f"hosts/x{number} is no JSON" for number in range(NAMED_MAX + 100)]
+    found = list(fresh().listed(WHOLE, sentences, NOW))
+    assert lines(found).count("is no JSON") == NAMED_MAX
+    assert "100 more things are left out" in lines(found)
