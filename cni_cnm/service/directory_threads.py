@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Job: TypeAlias = Callable[[Directory], Event | None]
 
 LIFE_S = 10.0
-"""Between two signs of life, and up to a tenth more at random: hosts do not come together. The lease is three times it."""
+"""Between two signs of life. Up to a tenth more, at random: hosts do not come together. A lease is three times it."""
 
 
 class DirectoryThreads:

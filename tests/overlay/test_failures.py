@@ -199,9 +199,13 @@ def test_restored_backup_and_a_block_of_another_host(lab: Lab, tmp_path_factory:
     lab.etcd.ctl("put", key, json.dumps({**value, "host": "node9", "instance": "9" * 32}))
     two.serve()
     two.wait_said("belongs to host node9", 60)
-    assert second.check().code == 0 or second.pings("10.32.0.1") or True
-    pod, answer = two.try_pod("web")
-    assert answer.code != 0 or pod.address.rsplit(".", 1)[0] != second.address.rsplit(".", 1)[0]
+    gateway = second.result["ips"][0]["gateway"]
+    assert second.pings(gateway), "its pod stays"
+    _, answer = two.try_pod("web")
+    assert answer.json["code"] == 50
+    assert "other hosts have this host's blocks" in answer.json["msg"]
+    status = two.side.call("STATUS", {"cniVersion": "1.1.0", "name": "web", "driver": "overlay"})
+    assert status.json["code"] == 50
 
 
 def test_block_is_full(lab: Lab) -> None:

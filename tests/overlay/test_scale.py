@@ -77,9 +77,7 @@ def test_a_thousand_hosts(lab: Lab) -> None:
     per_life = (lab.etcd.requests() - requests) / (IDLE_S / LIFE_S)
     percent = (cpu_ticks(host, pid) - ticks) / os.sysconf("SC_CLK_TCK") / IDLE_S * 100
     size = host.node.path("/var/lib/cni-cnm/cluster/known").stat().st_size
-    print(
-        f"\n{HOSTS} hosts: PSS {pss} KiB, {percent:.2f} % CPU, {per_life:.1f} requests in 10 s, {size} B kept"
-    )
+    print(f"\n{HOSTS} hosts: PSS {pss} KiB, {percent:.2f} % CPU, {per_life:.1f} requests in 10 s, {size} B kept")
     assert pss <= PSS_KB_MAX
     assert per_life <= 1.2, "one sign of life in nine to ten seconds"
     assert percent <= 0.5

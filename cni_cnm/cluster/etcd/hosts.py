@@ -53,30 +53,35 @@ def refuse_other(name: str, keys: Keys, host: ClusterHost, found: Sequence[KeyVa
 def leave(client: Client, keys: Keys, name: str, instance: str, force: bool) -> Sequence[Block]:
     """Delete the record, and the blocks in parts of 100. The record is deleted first: the host claims nothing more."""
     freed: dict[str, Block] = {}
+    left: str | None = None
+    """Instance of the record that was deleted. A host that takes the name from then on is another one."""
     for _ in client.attempts():
         _, (host, alive, networks, blocks) = client.read_at_once(
             [get(keys.host(name)), get(keys.alive(name)), get_below(keys.networks), get_below(keys.blocks())]
         )
         there = _instance(keys, name, host.found[0]) if host.found else ""
         other = bool(host.found) and there != instance
-        if other and alive.found and not force:
+        if left is None and other and alive.found and not force:
             raise Forbidden(
                 f"the host {name} shows life, so its containers may have addresses of its blocks",
                 hint="stop cni-cnm on that host, and wait half a minute; --force frees its blocks nevertheless",
             )
-        mine = [each for each in blocks.found if _is_of(each, name, instance if not force else "")]
-        gone = [] if other and instance and not force else [*host.found, *alive.found]
+        owner = left if left is not None else instance if not force else ""
+        mine = [each for each in blocks.found if _is_of(each, name, owner)]
+        gone = [] if left is not None or (other and instance and not force) else [*host.found, *alive.found]
         part = [*gone, *mine[:_BLOCKS_AT_ONCE]]
         if not part:
             return tuple(freed.values())
         # What was read as absent must be so still: a host that comes back meanwhile keeps what it claims.
         same = [unchanged(each.key, each.revision) for each in part]
-        if not alive.found and not force:
+        if left is None and not alive.found and not force:
             same.append(absent(keys.alive(name)))
         outcome = client.transaction(same, [delete(each.key) for each in part])
         if outcome is None or outcome.succeeded:  # not known: what is there still is deleted next time
             known = {each.key: each for each in networks.found}
             freed.update((each.key, block) for each in part if (block := _block(keys, each, known)))
+        if outcome is not None and outcome.succeeded and host.found and gone:
+            left = there
     raise AssertionError("attempts end with an error")
 
 

@@ -1,0 +1,49 @@
+"""A host is removed while a later one waits for its name: that one announces itself as soon as the record is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cni_cnm.cluster.etcd.client import Client, Outcome
+from tests.cluster.examples import host, network
+from tests.cluster.stores import ModelEtcd
+
+A = host("a")
+LATER = A._replace(instance="9" * 32)
+
+
+@pytest.fixture
+def etcd_model() -> Iterator[ModelEtcd]:
+    made = ModelEtcd()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_next_host_of_the_name(etcd_model: ModelEtcd, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+    """It is neither taken for the one that is removed, nor are its blocks freed."""
+    old, new, operator = etcd_model.directory(), etcd_model.directory(), etcd_model.directory()
+    web = old.create_network(network("web"))
+    old.announce(A)
+    block = old.claim(web, A)
+    transaction = Client.transaction
+    came: list[bool] = []
+
+    def with_a_host_that_waits(self: Client, *arguments: Any) -> Outcome | None:
+        outcome = transaction(self, *arguments)
+        if not came:
+            came.append(True)
+            new.announce(LATER)
+            new.show_life(LATER)
+            new.claim(web, LATER)
+        return outcome
+
+    monkeypatch.setattr(Client, "transaction", with_a_host_that_waits)
+    assert list(operator.leave("a", force=force)) == [block]
+    there = operator.snapshot()
+    assert there.hosts == {"a": LATER}
+    assert there.alive == {"a"}
+    assert [one.instance for one in there.blocks.values()] == [LATER.instance]
