@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cluster.directory import Directory
     from cni_cnm.cluster.values import ClusterHost
+    from cni_cnm.kernel import Stack
     from cni_cnm.settings import ClusterSettings
 
 TIMEOUT_S = 5.0
@@ -25,8 +26,8 @@ class Membership(Protocol):
     def directory(self, timeout_s: float = TIMEOUT_S) -> Directory:
         """A way to the store of the caller's own, which closes it. InvalidConfig for wrong settings or files."""
 
-    def host(self) -> ClusterHost:
-        """This host, without its addresses, which the agent announces."""
+    def host(self, stack: Stack | None = None) -> ClusterHost:
+        """This host. With its kernel's `stack` it has its underlay addresses; NotReady if there are none."""
 
 
 class SettingsMembership:
@@ -41,9 +42,11 @@ class SettingsMembership:
 
         return open_directory(self._settings, timeout_s)
 
-    def host(self) -> ClusterHost:
+    def host(self, stack: Stack | None = None) -> ClusterHost:
         from cni_cnm.cluster import host_file
+        from cni_cnm.cluster.uplink import uplinks
         from cni_cnm.cluster.values import ClusterHost
 
         identity = host_file.load_or_create(self._state_dir, host_file.node_name(self._settings, os.environ))
-        return ClusterHost(identity.name, identity.instance, (), identity.mac)
+        found = uplinks(stack, self._settings.address) if stack is not None else ()
+        return ClusterHost(identity.name, identity.instance, tuple(one.address for one in found), identity.mac)

@@ -9,6 +9,7 @@ from cni_cnm.cluster.directory import Directory
 from cni_cnm.cluster.values import ClusterHost
 from cni_cnm.cnm.overlay_record import blocks
 from cni_cnm.cnm.records import NetworkRecord, load_network
+from cni_cnm.kernel import Stack
 from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, stable_mac
 from tests.cluster.memory_directory import MemoryDirectory, MemoryStore
 from tests.unit.drivers.world import World
@@ -29,7 +30,7 @@ class MemoryMembership:
         self.opened.append(made)
         return made
 
-    def host(self) -> ClusterHost:
+    def host(self, stack: Stack | None = None) -> ClusterHost:
         return self.me
 
 

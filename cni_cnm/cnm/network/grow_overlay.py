@@ -97,7 +97,7 @@ def _claim(host: Host, record: NetworkRecord, full: AddressesExhausted, undo: Ro
     known = {block[0] for block in overlay_record.blocks(record)}
     try:
         with waiting():
-            me = cluster.host()
+            me = cluster.host(host.stack)
             directory = cluster.directory()
             try:
                 snapshot = directory.snapshot()

@@ -44,7 +44,7 @@ def join(
     given = network.options
     assert isinstance(given, OverlayOptions)
     with waiting():
-        me = cluster.host()
+        me = cluster.host(host.stack)
         directory = cluster.directory(timeout_s) if timeout_s else cluster.directory()
         try:
             snapshot = directory.snapshot()
