@@ -70,6 +70,25 @@ def obstacles(
     return found
 
 
+def of_input(
+    chains: Sequence[BaseChain], rules_of: Callable[[BaseChain, str], Sequence[FilterRule]]
+) -> list[tuple[BaseChain, bool]]:
+    """The chains that drop by default what comes to this host itself from a link that is not known.
+
+    Each with whether a new packet is dropped for certain. One that a rule accepts by its port cannot be told.
+    """
+    found = []
+    for chain in chains:
+        if chain.family not in _ROUTED or chain.hook != _INPUT:
+            continue
+        packet = _Packet({rules.STATE: "NEW"}, (rules.INPUT, "lo"))
+        ends = _follow(chain, chain.name, packet, rules_of, ())
+        ends = ends - {_BACK} | ({_DEFAULT if chain.drops else _DECIDED} if _BACK in ends else set())
+        if _DEFAULT in ends:
+            found.append((chain, ends == {_DEFAULT}))
+    return found
+
+
 def _packets(bridge: str, chain: BaseChain) -> list[_Packet]:
     if chain.family not in _ROUTED or chain.hook == _INGRESS:
         return [_Packet({})]  # ports and devices are seen there, not the bridge

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
+from cni_cnm.cluster import accepted_hosts
+from cni_cnm.cluster.underlay import Peer, Port
 from cni_cnm.firewall import Policy, isolation, masquerade, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import Transaction, merge
@@ -59,6 +61,7 @@ def _build(nft: KernelNft) -> None:
         Transaction(reflection.DECLARE),
     ]
     nft.commit(merge(*parts))
+    accepted_hosts.whole(nft, [Peer(ip_address("192.0.2.12"), "node2"), Port(4799)])
 
 
 def test_ruleset_of_the_document(lab: Lab) -> None:

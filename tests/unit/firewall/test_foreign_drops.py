@@ -93,3 +93,24 @@ def test_the_other_family_is_not_asked() -> None:
     assert found(ip6, family="inet") == "perhaps"
     (obstacle,) = foreign_drops.obstacles("br1", [BaseChain("ip6", "t", "c", FORWARD, True)], lambda *_: ())
     assert obstacle.family == "ip6"
+
+
+@pytest.mark.parametrize(
+    ("expected", "drops", "chain"),
+    [
+        ([True], True, []),
+        ([True], True, [accepts(Condition(rules.INPUT, ("lo",))), accepts(ESTABLISHED)]),
+        ([False], True, [accepts(OTHER)]),  # perhaps by its port
+        ([False], False, [accepts(OTHER), DROP]),
+        ([], True, [ACCEPT]),
+        ([], True, [accepts(Condition(rules.STATE, ("NEW",)))]),
+        ([], False, []),
+    ],
+)
+def test_what_comes_to_the_host(expected: list[bool], drops: bool, chain: list[FilterRule]) -> None:
+    """Chains of the hook input, each with whether a packet from another host is dropped for certain."""
+    bases = [BaseChain("inet", "mine", "in", INPUT, drops), BaseChain("inet", "mine", "on", FORWARD, True),
+             BaseChain("netdev", "mine", "in", INPUT, True)]  # fmt: skip
+    told = foreign_drops.of_input(bases, lambda _, name: chain)
+    assert [certain for _, certain in told] == expected
+    assert {base.name for base, _ in told} <= {"in"}

@@ -1,0 +1,43 @@
+"""Firewalls of other programs that may drop VXLAN packets are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from cni_cnm.cluster import accepted_hosts, input_obstacles
+from cni_cnm.cluster.underlay import Port
+from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
+from cni_cnm.kernel.nft import KernelNft
+from tests.kernel.lab import Lab, lab
+
+__all__ = ["lab"]
+
+CHAIN = "add table inet theirs; add chain inet theirs guard { type filter hook input priority 0; policy drop; }"
+ACCEPTS = "add rule inet theirs guard udp dport 4799 accept"
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ("", ""),
+        (CHAIN, "do not accept"),
+        (f"{CHAIN}; {ACCEPTS}", "cannot tell"),
+        (f"{CHAIN}; add rule inet theirs guard accept", ""),
+    ],
+)
+def test_a_policy_of_another_program(lab: Lab, rules: str, words: str) -> None:
+    """Its table stays as it is. Our own table is none."""
+    nft = KernelNft(lab.host.fd)
+    accepted_hosts.whole(nft, [Port(4799)])
+    if rules:
+        lab.host.run("nft", rules)
+    before = lab.host.run("nft", "list", "ruleset")
+    firewalls = KernelForeignFirewalls(lambda: nft, [accepted_hosts.TABLE])
+    found = input_obstacles.of_ports(firewalls, [4799])
+    assert len(found) == bool(words)
+    for sentence in found:
+        assert "chain guard of the nftables table inet theirs" in sentence
+        assert words in sentence
+        assert "4799" in sentence
+    assert lab.host.run("nft", "list", "ruleset") == before
+    assert input_obstacles.of_ports(firewalls, []) == []
