@@ -13,7 +13,7 @@ from tests.kernel.lab import Lab, lab
 __all__ = ["lab"]
 
 CHAIN = "add table inet theirs; add chain inet theirs guard { type filter hook input priority 0; policy drop; }"
-ACCEPTS = "add rule inet theirs guard udp dport 4799 accept"
+RULE = "add rule inet theirs guard"
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ ACCEPTS = "add rule inet theirs guard udp dport 4799 accept"
     [
         ("", ""),
         (CHAIN, "do not accept"),
-        (f"{CHAIN}; {ACCEPTS}", "cannot tell"),
-        (f"{CHAIN}; add rule inet theirs guard accept", ""),
+        (f"{CHAIN}; {RULE} udp dport 4799 accept", "cannot tell"),
+        (f"{CHAIN}; {RULE} accept", ""),
     ],
 )
 def test_a_policy_of_another_program(lab: Lab, rules: str, words: str) -> None:
