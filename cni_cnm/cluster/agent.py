@@ -53,6 +53,7 @@ class Agent:
         """Blocks of ours that were missing in the directory at the last tick."""
         self._lost: set[Block] = set()
         self._orphans: dict[Block, int] = {}
+        self._lists = self._failures = 0
         self._silent: set[str] = set()
         """Hosts of which that was said."""
         self._skipped: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ class Agent:
         yield from self._say_hosts(before)
         yield from self._say_skipped(skipped)
         self._listed = True
+        self._lists += 1
         yield from self._judge()
         yield from self._announce()
         self._missing = set(self._not_ours())
@@ -138,6 +140,7 @@ class Agent:
 
     def silent(self, why: str, now: float) -> Iterator[Action]:
         """The store does not answer. Everything goes on with what is known."""
+        self._failures += 1
         if self._store.reachable or not self._store.since:
             self._store = StoreStatus(self._store.name, False, now, why)
             yield Say(f"{why}; this host goes on with what it knows")
@@ -229,13 +232,23 @@ class Agent:
 
     # status ---------------------------------------------------------------------
 
-    def status(self, pid: int) -> AgentStatus:
+    def status(self, pid: int, figures: Mapping[str, int]) -> AgentStatus:
+        """`figures`: what was done to the kernel."""
         networks = {name: self._network_status(name, joined) for name, joined in self.joined.items()}
         return AgentStatus(
             pid, self.me.name, self.me.instance, tuple(str(one.address) for one in self.uplinks),
             min((one.mtu for one in self.uplinks), default=0), self._store, self.conflict,
-            (*self._skipped, *self._problems)[:WARNINGS_MAX], networks,
+            (*self._skipped, *self._problems)[:WARNINGS_MAX], networks, {**self._figures(), **figures},
         )  # fmt: skip
+
+    def _figures(self) -> Mapping[str, int]:
+        return {
+            "hosts": len(self.known.hosts),
+            "silent_hosts": max(0, len(self.known.hosts) - len(self.known.alive)),
+            "blocks": len(self.known.blocks),
+            "lists": self._lists,
+            "store_failures": self._failures,
+        }
 
     def _network_status(self, name: str, joined: Member) -> NetworkStatus:
         lost = tuple(str(block.subnets[0]) for block in joined.blocks if block in self._lost)

@@ -6,10 +6,12 @@
  "store": {"name": "etcd at http://192.0.2.1:2379", "reachable": true, "since": 1700000000.5, "why": ""},
  "conflict": "",                                    a sentence: this host must not give addresses, and why
  "warnings": [],                                    sentences
- "networks": {"web": {"id": "…", "ready": true, "why": "", "remote_blocks": 2, "lost": []}}}
+ "networks": {"web": {"id": "…", "ready": true, "why": "", "remote_blocks": 2, "lost": []}},
+ "figures": {"hosts": 3, "silent_hosts": 0, "blocks": 3, "lists": 1, "store_failures": 0, "compares": 4,
+             "entry_changes": 9, "entry_problems": 0}}
 
 `ready`: the data path of the network stands. `why`: why it does not. `lost`: this host's blocks that another host has
-now, by their first subnet.
+now, by their first subnet. `figures`: what is known, and what was done since the agent's start.
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ class AgentStatus(NamedTuple):
     conflict: str = ""
     warnings: tuple[str, ...] = ()
     networks: Mapping[str, NetworkStatus] = {}
+    figures: Mapping[str, int] = {}
 
 
 def path(run_dir: str) -> str:
@@ -100,6 +103,7 @@ def _status(raw: Json) -> AgentStatus:
         str(raw["conflict"]),
         tuple(map(str, raw["warnings"])),
         networks,
+        {str(name): int(number) for name, number in raw["figures"].items()},
     )
 
 

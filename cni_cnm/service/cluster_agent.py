@@ -95,6 +95,7 @@ class ClusterAgent:
         self._plan: Plan | None = None
         self._here: Here | None = None
         self._written: AgentStatus | None = None
+        self._figures = {"compares": 0, "entry_changes": 0, "entry_problems": 0}
         self._retry_s = TICK_S / 2
         self._compare = True
         self._lost = False
@@ -225,6 +226,12 @@ class ClusterAgent:
     def _applied(self, applied: Applied, now: float, *, whole: bool) -> None:
         """What stands now is read from the kernel, for the log and for STATUS."""
         assert self._plan is not None
+        figures = self._figures
+        self._figures = {
+            "compares": figures["compares"] + whole,
+            "entry_changes": figures["entry_changes"] + applied.changes,
+            "entry_problems": len(applied.problems),
+        }
         problems = (*self._plan.problems, *applied.problems)
         if applied.problems:
             self._retry_s = min(self._retry_s * 2, COMPARE_S)
@@ -241,7 +248,7 @@ class ClusterAgent:
             self._note(f"CLUSTER {error}")
 
     def _report(self) -> None:
-        status = self.agent.status(os.getpid())
+        status = self.agent.status(os.getpid(), self._figures)
         if status != self._written:
             self._written = status
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -47,3 +48,17 @@ def test_what_it_does_not_know_is_refused() -> None:
     done = subprocess.run([ROOT / "scripts" / "demo", "--rkt"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "scripts/demo [--docker]" in done.stderr
+
+
+@pytest.mark.long
+def test_three_hosts() -> None:
+    """Pods and a container over VXLAN and plain routes, without etcd, and on a host that was replaced."""
+    if why := missing():
+        pytest.skip(why)
+    if shutil.which("etcd") is None:
+        pytest.skip("needs etcd")
+    shown = run("demo_hosts")
+    assert shown.count("  ok  ") > 15
+    assert "red reaches blue (" in shown
+    assert "by VXLAN" in shown
+    assert "by a plain route" in shown

@@ -134,8 +134,8 @@ def test_no_underlay_address() -> None:
     agent = ready()
     found = list(agent.found_uplinks([], "no default route"))
     assert without_lines(found) == [Compare()]
-    assert agent.status(1).networks["web"].why == "no default route"
-    assert not agent.status(1).networks["web"].ready
+    assert agent.status(1, {}).networks["web"].why == "no default route"
+    assert not agent.status(1, {}).networks["web"].ready
 
 
 def test_store_away() -> None:
@@ -145,10 +145,10 @@ def test_store_away() -> None:
         list(agent.silent("etcd does not answer: refused", NOW + 1))
     )
     assert list(agent.silent("timed out", NOW + 9)) == []
-    assert agent.status(1).store == ("etcd", False, NOW + 1, "timed out")
+    assert agent.status(1, {}).store == ("etcd", False, NOW + 1, "timed out")
     assert agent.known.hosts == WHOLE.hosts
     assert list(agent.answers(NOW + 20)) == [Say("etcd answers again")]
-    assert agent.status(1).store == ("etcd", True, NOW + 20, "")
+    assert agent.status(1, {}).store == ("etcd", True, NOW + 20, "")
 
 
 def test_works_from_the_disk() -> None:
@@ -160,7 +160,7 @@ def test_works_from_the_disk() -> None:
     assert agent.members() == [Member(WEB, (MINE,))]
     assert list(agent.ticked()) == []
     list(agent.compared({"web": ""}))
-    assert agent.status(7).networks["web"] == (WEB.id, True, "", 1, ())
+    assert agent.status(7, {}).networks["web"] == (WEB.id, True, "", 1, ())
 
 
 @pytest.mark.parametrize("found", [WHOLE._replace(store="0ther"), WHOLE._replace(revision=7)])
@@ -192,9 +192,9 @@ def test_lost_block() -> None:
     assert OTHER.instance in lines(found)
     assert ME.instance in lines(found)
     assert list(agent.claimed(MINE, False)) == []
-    assert agent.status(1).networks["web"].lost == ("10.32.1.0/24",)
+    assert agent.status(1, {}).networks["web"].lost == ("10.32.1.0/24",)
     assert without_lines(list(agent.claimed(MINE, True))) == [MarkLost("web", {})]
-    assert agent.status(1).networks["web"].lost == ()
+    assert agent.status(1, {}).networks["web"].lost == ()
 
 
 def test_lost_block_keeps_its_pods() -> None:
@@ -254,7 +254,7 @@ def test_another_instance() -> None:
     assert ME.instance in agent.conflict
     assert lines(found).endswith(agent.conflict)
     assert list(agent.ticked()) == []
-    assert agent.status(1).conflict == agent.conflict
+    assert agent.status(1, {}).conflict == agent.conflict
     list(agent.changed(102, [Change("host", "node1", None)], (), NOW))
     assert not agent.conflict
     assert list(agent.ticked()) == [Announce(SELF)]
@@ -279,18 +279,18 @@ def test_another_network_of_the_name() -> None:
     agent = fresh()
     listed(agent, WHOLE._replace(networks={"web": WEB._replace(id="b" * 32)}, blocks={}))
     assert agent.members() == []
-    assert "another network web" in agent.status(1).networks["web"].why
+    assert "another network web" in agent.status(1, {}).networks["web"].why
 
 
 def test_data_path() -> None:
     """Said when it stands, and when it does not any more."""
     agent = ready()
-    assert not agent.status(1).networks["web"].ready
+    assert not agent.status(1, {}).networks["web"].ready
     assert list(agent.compared({"web": ""})) == [Say("network web: the data path stands")]
     assert list(agent.compared({"web": ""})) == []
-    assert agent.status(1).networks["web"].ready
+    assert agent.status(1, {}).networks["web"].ready
     assert "does not stand: no VXLAN" in lines(list(agent.compared({"web": "no VXLAN"})))
-    assert agent.status(1).networks["web"].why == "no VXLAN"
+    assert agent.status(1, {}).networks["web"].why == "no VXLAN"
 
 
 def test_problems() -> None:
@@ -301,7 +301,7 @@ def test_problems() -> None:
     assert len(found) == 1 + NAMED_MAX + 1
     assert "2 more entries" in lines(found)
     assert list(agent.compared({"web": ""}, sentences)) == []
-    assert agent.status(1).warnings == tuple(sentences)
+    assert agent.status(1, {}).warnings == tuple(sentences)
 
 
 def test_skipped() -> None:
@@ -311,7 +311,7 @@ def test_skipped() -> None:
         list(agent.listed(WHOLE, ["hosts/x is no JSON"], NOW))
     )
     assert "left out" not in lines(list(agent.listed(WHOLE, ["hosts/x is no JSON"], NOW)))
-    assert agent.status(1).warnings == ("hosts/x is no JSON",)
+    assert agent.status(1, {}).warnings == ("hosts/x is no JSON",)
 
 
 def test_much_that_is_skipped() -> None:
@@ -320,3 +320,11 @@ def test_much_that_is_skipped() -> None:
     found = list(fresh().listed(WHOLE, sentences, NOW))
     assert lines(found).count("is no JSON") == NAMED_MAX
     assert "100 more things are left out" in lines(found)
+
+
+def test_figures() -> None:
+    """What is known, and how often the store was read and was away."""
+    agent = ready()
+    list(agent.silent("refused", NOW))
+    figures = agent.status(1, {"compares": 3}).figures
+    assert figures == {"hosts": 2, "silent_hosts": 2, "blocks": 2, "lists": 1, "store_failures": 1, "compares": 3}
