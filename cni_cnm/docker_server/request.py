@@ -132,7 +132,12 @@ class Reader:
         raise Refused(408, f"the request was not complete in {REQUEST_LIMIT_S:g} s")
 
     def _more(self) -> bool:
-        data = self._connection.recv(64 << 10)
+        try:
+            data = self._connection.recv(64 << 10)
+        except (TimeoutError, ConnectionError):
+            raise
+        except OSError as error:  # the host has run out of something
+            raise Refused(503, f"the request cannot be read: {error.strerror}") from error
         self._buffer += data
         return bool(data)
 

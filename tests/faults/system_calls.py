@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 KILL = "SIGKILL"
-SCARCE = ("EAGAIN", "EMFILE", "ENOBUFS", "ENOLCK", "ENOMEM")
+SCARCE = ("EAGAIN", "EMFILE", "ENFILE", "ENOBUFS", "ENOLCK", "ENOMEM")
 """The host has no more of something: try again later."""
 _FILE = ("EIO", "ENOMEM")
-_NEW_FILE = ("EMFILE", "EIO", "ENOMEM", "ENOSPC", "EROFS", "EPERM")
-_CHANGE = ("EIO", "ENOSPC", "EROFS", "EPERM")
+_NEW_FILE = ("EMFILE", "ENFILE", "EIO", "ENOMEM", "ENOSPC", "EROFS", "EPERM")
+_CHANGE = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EPERM")
 _MEMORY = ("ENOMEM",)
 _MESSAGE = ("ENOBUFS", "ENOMEM", "EINTR")
 ERRORS: Mapping[str, tuple[str, ...]] = {
@@ -39,6 +39,7 @@ ERRORS: Mapping[str, tuple[str, ...]] = {
     "getsockopt": ("ENOMEM", "EPERM"),
     "ioctl": ("EIO", "EPERM"),
     "link": _CHANGE,
+    "linkat": _CHANGE,
     "memfd_create": ("EMFILE", "ENOMEM"),
     "mkdir": _CHANGE,
     "mmap": _MEMORY,
@@ -59,9 +60,10 @@ ERRORS: Mapping[str, tuple[str, ...]] = {
     "sendto": _MESSAGE,
     "setns": ("ENOMEM", "EPERM"),
     "setsockopt": ("ENOMEM", "EPERM"),
-    "socket": ("EMFILE", "ENOBUFS", "ENOMEM", "EPERM"),
+    "socket": ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM"),
     "stat": _FILE,
     "unlink": _CHANGE,
+    "unlinkat": _CHANGE,
     "utimensat": _CHANGE,
     "vfork": ("EAGAIN", "ENOMEM"),
     "write": ("ENOSPC", "EIO", "EINTR"),

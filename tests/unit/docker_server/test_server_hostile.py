@@ -5,6 +5,7 @@ The server and all calls behind it are the real ones, the kernel is one in memor
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -33,7 +34,7 @@ from cni_cnm.docker_protocol.plugin_messages import DISCOVER_NEW
 from cni_cnm.docker_server import request as docker_request
 from cni_cnm.docker_server import server as docker_server
 from cni_cnm.docker_server.calls import CALLS, answer
-from cni_cnm.docker_server.request import BODY_MAX
+from cni_cnm.docker_server.request import BODY_MAX, Reader
 from cni_cnm.docker_server.server import Server
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
@@ -598,3 +599,34 @@ def test_opposite_calls_at_once_end_in_one_of_the_two_ways(frontend: Frontend) -
     assert frontend.call(DELETE_NETWORK, WHERE).status == 200
     with frontend.engine() as controller:
         assert not list(controller.networks())
+
+
+def test_a_request_that_cannot_be_read(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has no memory for it: an answer that says so, and the next request is served."""
+    real = Reader._more
+    failures = [OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))]
+
+    class Short:
+        """A connection whose first receive fails."""
+
+        def __init__(self, connection: socket.socket) -> None:
+            self._connection = connection
+
+        def recv(self, size: int) -> bytes:
+            if failures:
+                raise failures.pop()
+            return self._connection.recv(size)
+
+    def more(reader: Reader) -> bool:
+        connection = reader._connection
+        reader._connection = Short(connection)  # type: ignore[assignment]
+        try:
+            return real(reader)
+        finally:
+            reader._connection = connection
+
+    monkeypatch.setattr(Reader, "_more", more)
+    found = frontend.call("IpamDriver.GetCapabilities")
+    assert (found.status, found.is_error()) == (503, True)
+    assert "the request cannot be read: No buffer space available" in found.json["Err"]
+    assert frontend.call("IpamDriver.GetCapabilities").status == 200
