@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from errno import EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOLCK, ENOMEM
 from os import strerror
 
@@ -48,7 +49,7 @@ def as_cnm_error(error: Exception) -> CnmError:
         return _with_notes(TryAgain(f"this host has run out of something: {said}", hint=hint), error)
     if isinstance(error, CnmError):
         return error
-    if isinstance(error, ImportError):
+    if isinstance(error, ImportError) or _half_loaded(error):
         hint = "install cni-cnm again if this goes on"
         return _with_notes(TryAgain(f"a part of the program cannot be loaded: {error}", hint=hint), error)
     if isinstance(error, OSError):
@@ -74,6 +75,12 @@ def _scarcity(error: BaseException | None) -> int:
             return number
         error = error.__cause__ or error.__context__
     return 0
+
+
+def _half_loaded(error: Exception) -> bool:
+    """Whether it is of a package without content. Python makes one where the kernel refuses to look for its file."""
+    module = getattr(error, "obj", None) if isinstance(error, AttributeError) else None
+    return isinstance(module, type(sys)) and getattr(module, "__file__", None) is None
 
 
 def _with_notes(wrapped: CnmError, error: Exception) -> CnmError:

@@ -209,7 +209,7 @@ class Faulty:
             again = self.command(CREATE)
             if again.code != 0:  # killed when all was done, or only the output failed
                 assert "web" in again.err, again
-                assert ran.code in (-9, 137) or "was carried out" in ran.err, again
+                assert ran.code in (-9, 137) or "by signal 9" in ran.err or "was carried out" in ran.err, again
             self.remove("web")
         else:
             if kind == "rm" and ran.code == 0 and (found := self.more_than(self.empty)):

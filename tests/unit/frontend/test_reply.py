@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -42,6 +44,29 @@ def test_code(error: Exception, code: int) -> None:
     shown = as_cnm_error(error)
     assert shown.code == code
     assert ("internal error" in shown.msg) == isinstance(error, ZeroDivisionError)
+
+
+def test_a_package_whose_file_was_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOMEM at stat(2) within an import: Python then makes a namespace package of the folder, without an error."""
+    (tmp_path / "halfloaded").mkdir()
+    (tmp_path / "halfloaded/__init__.py").write_text("loads = len\n")
+    real = importlib._bootstrap_external._path_stat  # type: ignore[attr-defined]
+
+    def refused(path: str) -> os.stat_result:
+        if path.endswith("__init__.py"):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        found: os.stat_result = real(path)
+        return found
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(importlib._bootstrap_external, "_path_stat", refused)
+    half = importlib.import_module("halfloaded")
+    monkeypatch.undo()
+    with pytest.raises(AttributeError) as raised:
+        half.loads("{}")
+    shown = as_cnm_error(raised.value)
+    assert shown.code == 11
+    assert "a part of the program cannot be loaded: module 'halfloaded' has no attribute 'loads'" in shown.msg
 
 
 def test_an_error_of_the_tree_stays_the_same() -> None:
