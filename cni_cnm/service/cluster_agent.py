@@ -18,13 +18,13 @@ import select
 from contextlib import closing
 from time import monotonic, time
 
-from cni_cnm.cluster import host_file, known, status_file, stores
+from cni_cnm.cluster import host_file, input_obstacles, known, status_file, stores
 from cni_cnm.cluster.actions import Announce, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
 from cni_cnm.cluster.agent import Agent
 from cni_cnm.cluster.apply import Applied, Applier
 from cni_cnm.cluster.plan import Plan
 from cni_cnm.cluster.status_file import AgentStatus
-from cni_cnm.cluster.underlay import DEVICE_PREFIX, Here, Member
+from cni_cnm.cluster.underlay import DEVICE_PREFIX, Here, Member, Port
 from cni_cnm.cluster.uplink import uplinks
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network.grow_overlay import mark_lost
@@ -96,6 +96,8 @@ class ClusterAgent:
         self._here: Here | None = None
         self._written: AgentStatus | None = None
         self._figures = {"compares": 0, "entry_changes": 0, "entry_problems": 0}
+        self._obstacles: tuple[str, ...] = ()
+        """Other programs' firewalls in the way, as they were when the whole plan was compared."""
         self._retry_s = TICK_S / 2
         self._compare = True
         self._lost = False
@@ -149,7 +151,9 @@ class ClusterAgent:
         if change == NO_LINKS:
             return
         self._lost |= change.overflow or bool(change.stripped)
-        self._lost |= any(name.startswith(DEVICE_PREFIX) for name in change.links)
+        # The kernel does not report the IPv4 routes that a link loses when it goes down.
+        own = {uplink.name for uplink in self.agent.uplinks}
+        self._lost |= any(name in own or name.startswith(DEVICE_PREFIX) for name in change.links)
         self._look_limit = min(self._look_limit, now + LIMIT_S)
         self._look_at = min(now + QUIET_S, self._look_limit)
 
@@ -232,7 +236,10 @@ class ClusterAgent:
             "entry_changes": figures["entry_changes"] + applied.changes,
             "entry_problems": len(applied.problems),
         }
-        problems = (*self._plan.problems, *applied.problems)
+        if whole and self._host.foreign_firewalls is not None:
+            ports = {entry.number for entry in self._plan.wanted() if isinstance(entry, Port)}
+            self._obstacles = tuple(input_obstacles.of_ports(self._host.foreign_firewalls, ports))
+        problems = (*self._plan.problems, *applied.problems, *self._obstacles)
         if applied.problems:
             self._retry_s = min(self._retry_s * 2, COMPARE_S)
             self._compare_at = min(self._compare_at, now + self._retry_s)

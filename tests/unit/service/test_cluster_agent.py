@@ -193,6 +193,21 @@ def test_device_deleted(running: Running) -> None:
     assert running.routes() == {str(block.subnets[0])}
 
 
+def test_uplink_was_down(running: Running) -> None:
+    """The kernel does not report the IPv4 routes that the link has lost, only the link: they are put back."""
+    near = OTHER._replace(name="near", addresses=(ip_address("192.0.2.12"),))
+    running.threads.directory.announce(near)
+    block = running.store.directory().claim(running.store.networks["web"], near)
+    running.threads.report(Change("host", near.name, near), Change("block", block.key, block))
+    running.turn()
+    (route,) = (one for one in running.stack.routes(protocol=CLUSTER) if not one.unreachable)
+    assert route.gw == near.addresses[0]
+    running.stack.delete_route(route)
+    running.turn(0, LinkChange(links=frozenset(["eth0"])))
+    running.turn(QUIET_S)
+    assert route in running.stack.routes(protocol=CLUSTER)
+
+
 def test_changes_without_end(running: Running) -> None:
     """Reports that never stop do not put off the look for longer than the limit."""
     running.stack.delete_link(running.world.link(DEVICE).ifindex)
