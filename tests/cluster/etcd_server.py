@@ -102,6 +102,12 @@ class EtcdServer:
             self._process.wait(30)
             self._process = None
 
+    def secure(self, options: Sequence[str]) -> None:
+        """Start again with these options of TLS, and the same data."""
+        before, self.url = self.url, self.url.replace("http:", "https:")
+        self._argv = [each.replace(before, self.url) for each in self._argv] + list(options)
+        self.start()
+
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
 

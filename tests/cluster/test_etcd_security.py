@@ -190,6 +190,35 @@ def test_what_is_not_encrypted_over_a_network_has_a_warning_that_stands(url: str
     assert [url in each for each in found] == [True] * warned
 
 
+@pytest.mark.long
+def test_a_certificate_is_no_user(
+    tmp_path: Path, start: Callable[..., EtcdServer], opened: Callable[[ClusterSettings], EtcdDirectory]
+) -> None:
+    """etcd's gateway does not look at the common name, so a password is needed beside the certificate."""
+    authority = Authority(tmp_path / "ca")
+    server = start()
+    enable_users(server)
+    server.stop()
+    served_at = served(tmp_path / "served", authority)
+    server.secure(served_at)
+    cert, key = map(str, authority.issue("node1"))
+    settings = ClusterSettings("etcd", (server.url,), ca=str(authority.file), cert=cert, key=key)
+    until(lambda: "user" in why(opened(settings)), "etcd refuses")
+    password = tmp_path / "password"
+    password.write_text("first\n")
+    password.chmod(0o600)
+    works(opened(settings._replace(username="node1", password_file=str(password))))
+
+
+def why(directory: EtcdDirectory) -> str:
+    """What the error of a list says; "" if there is none."""
+    try:
+        directory.snapshot()
+    except DirectoryUnreachable as error:
+        return str(error)
+    return ""
+
+
 # users -----------------------------------------------------------------------------------
 
 
@@ -197,6 +226,11 @@ def test_what_is_not_encrypted_over_a_network_has_a_warning_that_stands(url: str
 def guarded(start: Callable[..., EtcdServer]) -> EtcdServer:
     """A server with users: `node1` may use the keys below /cni-cnm/ only, `other` none."""
     server = start()
+    enable_users(server)
+    return server
+
+
+def enable_users(server: EtcdServer) -> None:
     everything = {"key": b64("/cni-cnm/"), "range_end": b64("/cni-cnm0"), "permType": "READWRITE"}
     for call, request in (
         ("auth/role/add", {"name": "root"}),
@@ -211,7 +245,6 @@ def guarded(start: Callable[..., EtcdServer]) -> EtcdServer:
     ):
         status, answer = server.gateway(call, request)
         assert status == 200, answer
-    return server
 
 
 @pytest.fixture

@@ -53,10 +53,9 @@ class Failure(Exception):
         if _FULL in str(self):
             return "compact and defragment etcd's database, then run: etcdctl alarm disarm"
         if self.code == _PERMISSION:
-            who = settings.username or "the name in the certificate"
-            return f"grant the user {who} to read and write all keys with the prefix {settings.prefix}/"
+            return f"grant the user {settings.username} to read and write all keys with the prefix {settings.prefix}/"
         if self.token:
-            return "etcd wants a user: give username and password_file, or cert and key, in the settings"
+            return "give username and password_file in the settings: etcd's gateway takes no user from a certificate"
         if "authentication failed" in str(self):
             return f"look at username and at {settings.password_file}"
         return ""
