@@ -27,10 +27,10 @@ class Authority:
             "req", "-x509", *_KEY, "-subj", f"/CN={folder.name}", "-keyout", self._key, "-out", self.file, "-days", "2"
         )
 
-    def issue(self, name: str, address: str = "") -> tuple[Path, Path]:
-        """`address`: subjectAltName of a server. The common name is etcd's user where certificates name users."""
+    def issue(self, name: str, address: str = "", *, field: str = "CN") -> tuple[Path, Path]:
+        """`address`: subjectAltName of a server. `field`: of the subject, CN is the common name."""
         cert, key, request = (self.folder / f"{name}{end}" for end in (".pem", "-key.pem", ".csr"))
-        _openssl("req", *_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        _openssl("req", *_KEY, "-subj", f"/{field}={name}", "-keyout", key, "-out", request)
         more = self.folder / f"{name}.ext"
         more.write_text(f"subjectAltName={address}\n" if address else "keyUsage=digitalSignature\n")
         _openssl(

@@ -191,23 +191,28 @@ def test_what_is_not_encrypted_over_a_network_has_a_warning_that_stands(url: str
 
 
 @pytest.mark.long
-def test_a_certificate_is_no_user(
+def test_users_and_certificates_together(
     tmp_path: Path, start: Callable[..., EtcdServer], opened: Callable[[ClusterSettings], EtcdDirectory]
 ) -> None:
-    """etcd's gateway does not look at the common name, so a password is needed beside the certificate."""
+    """etcd's gateway refuses a certificate with a common name while there are users; without one it is taken."""
     authority = Authority(tmp_path / "ca")
     server = start()
     enable_users(server)
     server.stop()
-    served_at = served(tmp_path / "served", authority)
-    server.secure(served_at)
-    cert, key = map(str, authority.issue("node1"))
-    settings = ClusterSettings("etcd", (server.url,), ca=str(authority.file), cert=cert, key=key)
-    until(lambda: "user" in why(opened(settings)), "etcd refuses")
+    server.secure(served(tmp_path / "served", authority))
     password = tmp_path / "password"
     password.write_text("first\n")
     password.chmod(0o600)
-    works(opened(settings._replace(username="node1", password_file=str(password))))
+    cert, key = map(str, authority.issue("node1"))
+    named = ClusterSettings(
+        "etcd", (server.url,), ca=str(authority.file), cert=cert, key=key, username="node1", password_file=str(password)
+    )
+    until(lambda: "CommonName" in why(opened(named)), "etcd refuses")
+    assert "a certificate without a common name" in why(opened(named))
+    cert, key = map(str, authority.issue("nodes", field="O"))
+    unnamed = named._replace(cert=cert, key=key)
+    works(opened(unnamed))
+    assert "username and password_file" in why(opened(unnamed._replace(username="", password_file="")))
 
 
 def why(directory: EtcdDirectory) -> str:

@@ -239,7 +239,7 @@ class Client:
         if status == 200 and raw is None:  # also an answer that was cut in its head: http.client does not tell
             raise NoAnswer("its answer is no JSON", sent=True)
         if status != 200 or not isinstance(raw, dict) or "error" in raw:
-            raise failure_of(status, raw)
+            raise failure_of(status, raw, answer)
         return raw
 
     def _opened(self, connection: Connection, call: str, body: bytes, until: float) -> Stream:
@@ -247,7 +247,8 @@ class Client:
         headers = {**self._headers(), "Grpc-Metadata-hasleader": "true"}
         stream = connection.stream(f"/v3/{call}", body, headers, until)
         if stream.status != 200:
-            raise failure_of(stream.status, _decoded(stream.line(1, 1) or b""))
+            text = stream.line(1, 1) or b""
+            raise failure_of(stream.status, _decoded(text), text)
         return stream
 
     def _unreachable(self, reasons: Sequence[str]) -> DirectoryUnreachable:

@@ -16,6 +16,7 @@ _UNAUTHENTICATED = 16
 _ELSEWHERE = (_CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE)
 _TOKEN_TEXTS = ("invalid auth token", "user name is empty", "revision of auth store is old")
 _FULL = "database space exceeded"
+_COMMON_NAME = "CommonName of client"
 _SHOWN = 300
 
 
@@ -52,9 +53,13 @@ class Failure(Exception):
     def _hint(self, settings: ClusterSettings) -> str:
         if _FULL in str(self):
             return "compact and defragment etcd's database, then run: etcdctl alarm disarm"
-        if self.code == _PERMISSION:
+        if self.code == _PERMISSION and settings.username:
             return f"grant the user {settings.username} to read and write all keys with the prefix {settings.prefix}/"
-        if self.token:
+        if _COMMON_NAME in str(self):
+            return (
+                "use a certificate without a common name: etcd's gateway takes none that has one while there are users"
+            )
+        if self.token or self.code == _PERMISSION:
             return "give username and password_file in the settings: etcd's gateway takes no user from a certificate"
         if "authentication failed" in str(self):
             return f"look at username and at {settings.password_file}"
@@ -66,13 +71,18 @@ def of_token(text: str) -> bool:
     return any(each in text for each in _TOKEN_TEXTS)
 
 
-def failure_of(status: int, raw: Json) -> Failure:
-    """Of an answer with this HTTP status; `raw` None: it was no JSON."""
+def failure_of(status: int, raw: Json, text: bytes = b"") -> Failure:
+    """Of an answer with this HTTP status; `raw` None: it was no JSON, but `text`."""
     if isinstance(raw, dict) and isinstance(raw.get("error"), dict):
         raw = raw["error"]
     if not isinstance(raw, dict):
-        return Failure(f"HTTP status {status}, and no JSON", _UNAVAILABLE if status >= 500 else _INVALID)
-    text = str(raw.get("message") or raw.get("error") or f"HTTP status {status}")
+        said = f"HTTP status {status}, and no JSON: {_printable(text.decode(errors='replace'))}"
+        return Failure(said, _UNAVAILABLE if status >= 500 else _INVALID)
+    reason = str(raw.get("message") or raw.get("error") or f"HTTP status {status}")
     code = raw.get("code", raw.get("grpc_code"))
     known = code if isinstance(code, int) else _UNKNOWN
-    return Failure("".join(each if each.isprintable() else " " for each in text)[:_SHOWN], known)
+    return Failure(_printable(reason), known)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text[:_SHOWN]).strip()
