@@ -1,8 +1,8 @@
 """No two hosts have one block, whatever is lost on the way to etcd and in whichever order requests arrive.
 
 Hosts run in threads, each up to its next request. hypothesis chooses which request the model of etcd gets next, and
-what happens to it: answered, lost before or after it was done, or done much later than the host was told that its
-connection ended. Nothing depends on time, so a failure is shrunk to the few requests that matter.
+what happens to it: it is answered, or lost before or after it was done, or done late. Late is long after the host was
+told that its connection ended. Nothing depends on time, so a failure is shrunk to the few requests that matter.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.cluster.examples import host, network
 from tests.cluster.killing_proxy import KillingProxy
 
 SMALL = network("small", "10.32.0.0/22", vni=5000)
-"""Four blocks: everybody wants the same ones."""
+"""Four blocks: all hosts want the same ones."""
 OVERLAPPING = (network("one", "10.40.0.0/16"), network("two", "10.40.128.0/17"), network("three", "10.41.0.0/16"))
 FAULTS_MAX = 12
 """In one example. Without an end to them no call would end."""
@@ -195,7 +195,7 @@ class Host:
 
     def release(self) -> None:
         for block in self.held()[:1]:
-            del self.holders[block]  # it is used no more, then given back
+            del self.holders[block]  # it is used no more, then released
             self.directory.release(block)
 
     def again(self) -> None:
