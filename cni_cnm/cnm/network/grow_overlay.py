@@ -106,6 +106,8 @@ def _claim(host: Host, record: NetworkRecord, full: AddressesExhausted, undo: Ro
                     if block.subnets[0] not in known:  # claimed by a call that was killed
                         return block.subnets
                 claimed = directory.claim(network, me)
+                while claimed.subnets[0] in known:  # `node rm` has freed what is on the disk
+                    claimed = directory.claim(network, me)
                 undo.push(lambda: join_overlay.release(cluster, [claimed]))
                 return claimed.subnets
             finally:

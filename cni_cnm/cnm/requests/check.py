@@ -5,6 +5,7 @@ from __future__ import annotations
 from cni_cnm.cnm.endpoint import check_endpoint
 from cni_cnm.cnm.network import subnet_conflicts
 from cni_cnm.cnm.records import load_endpoint, load_network
+from cni_cnm.drivers import OVERLAY
 from cni_cnm.errors import CheckFailed
 from cni_cnm.model import EndpointKey
 
@@ -26,5 +27,9 @@ def check(host: Host, network: NetworkSpec, spec: EndpointSpec, previous: Attach
         )
     with host.namespaces.open(spec.netns) as stack:
         warnings = check_endpoint.check(host, record, stack, previous, spec.environ)
-    made = None if network.allow_overlap else load_network(host.store, network.name)
-    return [*warnings, *(subnet_conflicts.warnings(host, made) if made else ())]
+    made = load_network(host.store, network.name)
+    if made is not None and made.driver == OVERLAY:
+        from cni_cnm.cnm.requests import cluster_readiness
+
+        warnings = [*warnings, *cluster_readiness.lost_addresses(made, record)]
+    return [*warnings, *(subnet_conflicts.warnings(host, made) if made and not network.allow_overlap else ())]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
-    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
 
 JOIN_TIMEOUT_S = 1.5
 """For the store, of the 2 s that STATUS has."""
@@ -60,6 +60,22 @@ def require_data_path(host: Host, record: NetworkRecord) -> Sequence[str]:
         why = f" ({agent.store.why})" if agent.store.why else ""
         warnings.append(f"{agent.store.name} does not answer{why}: what other hosts change meanwhile is not known here")
     return warnings
+
+
+def lost_addresses(network: NetworkRecord, endpoint: EndpointRecord) -> list[str]:
+    """A sentence for each address of an endpoint that is of a block which another host has now."""
+    holders = {
+        subnet: overlay_record.lost(network)[block[0]]
+        for block in overlay_record.blocks(network)
+        if block[0] in overlay_record.lost(network)
+        for subnet in block
+    }
+    return [
+        f"the address {address.interface.ip} is of the block {subnet}, which {holder} has now"
+        for address in endpoint.addresses
+        for subnet, holder in holders.items()
+        if address.interface.ip in subnet
+    ]
 
 
 def _without_agent(host: Host, record: NetworkRecord) -> str:
