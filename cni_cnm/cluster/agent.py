@@ -53,6 +53,7 @@ class Agent:
         """Blocks of ours that were missing in the directory at the last tick."""
         self._lost: set[Block] = set()
         self._orphans: dict[Block, int] = {}
+        self._read_whole = False
         self._lists = self._failures = 0
         self._silent: set[str] = set()
         """Hosts of which that was said."""
@@ -167,8 +168,9 @@ class Agent:
             yield from self._announce()
         yield Compare()
 
-    def found_joined(self, joined: Mapping[str, Member]) -> Iterator[Action]:
-        """The overlay networks of this host's disk, read anew."""
+    def found_joined(self, joined: Mapping[str, Member], *, whole: bool = True) -> Iterator[Action]:
+        """The overlay networks of this host's disk, read anew. `whole` False: there may be more than could be read."""
+        self._read_whole = whole
         if joined == self.joined:
             return
         self.joined = dict(joined)
@@ -205,6 +207,8 @@ class Agent:
         missing = set(self._not_ours())
         yield from self._claim(missing & self._missing)
         self._missing = missing
+        if not self._read_whole:
+            return
         held = {block for one in self.joined.values() for block in one.blocks}
         mine = {block for block in self.known.blocks_of(self.me.name) if block.instance == self.me.instance}
         self._orphans = {block: self._orphans.get(block, 0) + 1 for block in mine - held}

@@ -47,6 +47,10 @@ class SettingsMembership:
         from cni_cnm.cluster.uplink import uplinks
         from cni_cnm.cluster.values import ClusterHost
 
-        identity = host_file.load_or_create(self._state_dir, host_file.node_name(self._settings, os.environ))
+        # The agent compares the name on the disk with that of its environment, which a runtime's call does not have.
+        identity = None if self._settings.node else host_file.load(self._state_dir)
+        if identity is None:
+            name = host_file.node_name(self._settings, os.environ)
+            identity = host_file.load_or_create(self._state_dir, name)
         found = uplinks(stack, self._settings.address) if stack is not None else ()
         return ClusterHost(identity.name, identity.instance, tuple(one.address for one in found), identity.mac)

@@ -28,9 +28,8 @@ from cni_cnm.cluster.underlay import DEVICE_PREFIX, Here, Member, Port
 from cni_cnm.cluster.uplink import uplinks
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network.grow_overlay import mark_lost
-from cni_cnm.cnm.records import network_records
+from cni_cnm.cnm.records import damaged_networks, network_records
 from cni_cnm.errors import CnmError
-from cni_cnm.frontend.stderr import say
 from cni_cnm.kernel.contract.changes import NO_LINKS
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
@@ -39,7 +38,7 @@ from cni_cnm.service.directory_threads import DirectoryThreads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from cni_cnm.cluster.actions import Action
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.kernel.contract.changes import LinkChange
     from cni_cnm.kernel.contract.overlay_stack import OverlayStack
+    from cni_cnm.settings import ClusterSettings
 
 TICK_S = 10.0
 QUIET_S, LIMIT_S = 0.1, 2.0
@@ -135,7 +135,7 @@ class ClusterAgent:
             self._tick_at = now + TICK_S
             if any(self._changed(uplink) for uplink in self.agent.uplinks):
                 self._look(now)
-            self._do(self.agent.found_joined(self._read_joined()), now)
+            self._do(self._read_joined(), now)
             self._do(self.agent.ticked(), now)
         if self._compare_at <= now:
             self._compare = True
@@ -169,7 +169,7 @@ class ClusterAgent:
         except CnmError as error:
             found, why = (), str(error)
         self._do(self.agent.found_uplinks(found, why), now)
-        self._do(self.agent.found_joined(self._read_joined()), now)
+        self._do(self._read_joined(), now)
         addresses = frozenset(interface.ip for _, interface in self._stack.all_addresses())
         here = Here(self._me.name, self._me.mac, self.agent.uplinks, addresses)
         if here != self._here:
@@ -177,13 +177,16 @@ class ClusterAgent:
         self._compare |= self._lost
         self._lost = False
 
-    def _read_joined(self) -> Mapping[str, Member]:
+    def _read_joined(self) -> Iterator[Action]:
+        """The overlay networks of the disk. One whose record is damaged now is as it was, and no block is released."""
         found = {}
         for record in network_records(self._host.store):
             if overlay_record.is_overlay(record):
                 blocks = overlay_record.directory_blocks(record, self._me.name, self._me.instance)
                 found[record.name] = Member(overlay_record.network_of(record), tuple(blocks))
-        return found
+        damaged = damaged_networks(self._host.store)
+        kept = {name: member for name, member in self.agent.joined.items() if name in damaged}
+        return self.agent.found_joined({**found, **kept}, whole=not damaged)
 
     # what is done -----------------------------------------------------------------
 
@@ -205,7 +208,7 @@ class ClusterAgent:
                 case Save():
                     self._save_at = min(self._save_at, now + SAVE_S)
                 case Say(line):
-                    self._note(f"CLUSTER {line}")
+                    self._note(line)
 
     def _apply(self, now: float) -> None:
         """Bring the kernel to the plan: whole, or only what differs."""
@@ -252,7 +255,7 @@ class ClusterAgent:
         try:
             known.save(self._settings.state_dir, self.agent.known)
         except CnmError as error:
-            self._note(f"CLUSTER {error}")
+            self._note(str(error))
 
     def _report(self) -> None:
         status = self.agent.status(os.getpid(), self._figures)
@@ -261,55 +264,52 @@ class ClusterAgent:
             try:
                 status_file.write(self._settings.run_dir, status)
             except CnmError as error:
-                self._note(f"CLUSTER {error}")
+                self._note(str(error))
 
 
 def run(
     engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None], stop: int
 ) -> None:
-    """The process of the agent: until `stop` is readable."""
-    said = ""
-    while True:
-        try:
-            _run(engine, lambda line: note(line, 0.0), stop)
-        except CnmError as error:
-            # Such as a damaged host.json, or a certificate that is missing: a person has to put it right.
-            if str(error) != said:
-                said = str(error)
-                say(f"the agent of the cluster cannot work: {said}")
-                note(f"CLUSTER the agent cannot work: {said}", 0.0)
-        else:
-            return
-        if _sleep(stop, TICK_S):
-            return
+    """The process of the agent: until `stop` is readable. What it raises ends the process, which is started again."""
 
+    def say_line(line: str) -> None:
+        note(f"CLUSTER {line}", 0.0)
 
-def _run(engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str], None], stop: int) -> None:
     with engine() as controller:
         host = controller.host
         cluster = host.settings.cluster
         if cluster is None:  # removed from the settings since the service started
             select.select([stop], [], [])
             return
-        me = host_file.load_or_create(host.settings.state_dir, host_file.node_name(cluster, os.environ))
         for sentence in stores.warnings(cluster):
-            note(f"CLUSTER {sentence}")
-        directory = stores.open_directory(cluster)
-        with closing(KernelOverlayStack(own_fd(), "")) as stack:
-            monitor = BridgeMonitor()
-            before = known.load(host.settings.state_dir)
+            say_line(sentence)
+        me = _identity(host, cluster, say_line, stop)
+        if me is None:
+            return
+        before = known.load(host.settings.state_dir)
+        with (
+            closing(stores.open_directory(cluster)) as directory,
+            closing(KernelOverlayStack(own_fd(), "")) as stack,
+            closing(BridgeMonitor()) as monitor,
+        ):
             threads = DirectoryThreads(directory, SPREAD_S if before.store else 0.0)
-            try:
-                agent = ClusterAgent(
-                    me, before, cluster.address, host, stack, Applier(stack, host.nft), threads, monitor, note
-                )
-                threads.start()
-                agent.run(stop)
-            finally:
-                directory.close()
-                monitor.close()
+            applier = Applier(stack, host.nft)
+            agent = ClusterAgent(me, before, cluster.address, host, stack, applier, threads, monitor, say_line)
+            threads.start()
+            agent.run(stop)
 
 
-def _sleep(stop: int, seconds: float) -> bool:
-    """True when `stop` became readable."""
-    return bool(select.select([stop], [], [], seconds)[0])
+def _identity(host: Host, cluster: ClusterSettings, say_line: Callable[[str], None], stop: int) -> HostIdentity | None:
+    """Who this host is. While it is not known, such as on a copied disk, STATUS has the reason. None at `stop`."""
+    said = ""
+    while True:
+        try:
+            name = host_file.node_name(cluster, os.environ)
+            return host_file.load_or_create(host.settings.state_dir, name)
+        except CnmError as error:
+            if str(error) != said:
+                said = str(error)
+                say_line(said)
+                status_file.write(host.settings.run_dir, AgentStatus(os.getpid(), conflict=said))
+        if select.select([stop], [], [], TICK_S)[0]:
+            return None

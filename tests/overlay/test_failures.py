@@ -163,6 +163,9 @@ def test_copied_disk_under_another_name(lab: Lab) -> None:
     copy.serve()
     copy.wait_said("is of the host node1")
     assert not [key for key in lab.etcd.stored() if key.endswith("/hosts/node3")]
+    status = copy.side.call("STATUS", {"cniVersion": "1.1.0", "name": "web", "driver": "overlay"})
+    assert status.json["code"] == 50
+    assert "is of the host node1" in status.json["msg"]
 
 
 def test_restored_backup(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:

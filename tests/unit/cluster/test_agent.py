@@ -245,6 +245,13 @@ def test_orphaned_block() -> None:
     assert found[ORPHAN_TICKS - 1]
 
 
+def test_orphaned_block_beside_a_damaged_record() -> None:
+    """Its network may be the one that cannot be read: the block stays."""
+    agent = ready()
+    list(agent.found_joined({}, whole=False))
+    assert [list(agent.ticked()) for _ in range(ORPHAN_TICKS + 2)] == [[]] * (ORPHAN_TICKS + 2)
+
+
 def test_another_instance() -> None:
     """It has this host's name: no new addresses, both instances are named; it ends with the other's record."""
     agent = ready()

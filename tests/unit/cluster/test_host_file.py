@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.cluster import host_file
+from cni_cnm.cluster.membership import SettingsMembership
 from cni_cnm.errors import DamagedRecord, InvalidConfig
 from cni_cnm.settings import ClusterSettings
 
@@ -77,3 +78,15 @@ def test_name() -> None:
     assert host_file.node_name(SETTINGS, {}) == os.uname().nodename
     with pytest.raises(InvalidConfig, match="NODE_NAME"):
         host_file.node_name(SETTINGS, {"NODE_NAME": "a/b"})
+
+
+def test_a_call_without_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service of a pod has NODE_NAME, the runtime that calls the full program has not: it is one host."""
+    monkeypatch.setenv("NODE_NAME", "node1")
+    membership = SettingsMembership(SETTINGS, str(tmp_path))
+    first = membership.host()
+    monkeypatch.delenv("NODE_NAME")
+    assert membership.host() == first
+    assert first.name == "node1"
+    with pytest.raises(InvalidConfig, match="called node2"):
+        SettingsMembership(SETTINGS._replace(node="node2"), str(tmp_path)).host()

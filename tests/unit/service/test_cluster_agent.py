@@ -149,7 +149,7 @@ def test_start(running: Running) -> None:
     assert device.mtu == running.world.link("eth0").mtu - 50
     web = running.status().networks["web"]
     assert (web.ready, web.why) == (True, "")
-    assert "CLUSTER network web: the data path stands" in running.lines
+    assert "network web: the data path stands" in running.lines
 
 
 def test_another_host(running: Running) -> None:
@@ -292,6 +292,16 @@ def test_removed_network(running: Running) -> None:
     for _ in range(14):
         running.turn(TICK_S)
     assert not running.store.blocks
+
+
+def test_damaged_record(running: Running) -> None:
+    """Its network goes on, and its block stays this host's."""
+    path = Path(running.state_dir) / "networks" / "web.json"
+    path.write_text("{", encoding="utf-8")
+    for _ in range(15):
+        running.turn(TICK_S)
+    assert running.stack.link(DEVICE) is not None
+    assert len(running.store.blocks) == 1
 
 
 def test_nothing_happens(running: Running) -> None:
