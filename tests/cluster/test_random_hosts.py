@@ -92,7 +92,7 @@ class Cluster:
         for block in overlay_record.directory_blocks(record, name, host.cluster.me.instance):
             if not directory.claim_again(block):
                 there = directory.snapshot().blocks.get(block.key)
-                holders[block.subnets[0]] = there.host if there else "nobody"
+                holders[block.subnets[0]] = there.host if there else "none"
         directory.close()
         grow_overlay.mark_lost(host.engine, "web", holders)
 

@@ -65,7 +65,7 @@ def test_hosts(trio: Trio) -> None:
     assert refused.code == 1
     assert "gone" in refused.err
     assert "--force" in refused.err
-    assert "there is no host 'nobody'" in trio.one.cnm("node", "inspect", "nobody").err
+    assert "there is no host 'absent'" in trio.one.cnm("node", "inspect", "absent").err
     gone.power_off()
     removed = trio.one.cnm("node", "rm", "--force", "gone").ok()
     assert removed.out == "gone\n"
