@@ -117,9 +117,7 @@ class KernelNft:
         return self._asked(lambda questions: find(questions, elements))
 
     def elements(self, table: str, name: str = "") -> Sequence[Element]:
-        from cni_cnm.kernel.nftables import nft_listing
-
-        if (found := self._asked(lambda questions: nft_listing.elements(questions, table, name))) is not None:
+        if (found := self._elements(table, name)) is not None:
             return found
         listing = self._list(table, name)
         return [element for elements in _parse(table, listing).values() for element in elements]
@@ -199,6 +197,12 @@ class KernelNft:
 
             self._conntrack = Conntrack(self._netns)
         return self._conntrack
+
+    def _elements(self, table: str, name: str) -> list[Element] | None:
+        """None where libnftables has to list them."""
+        from cni_cnm.kernel.nftables import nft_listing
+
+        return self._asked(lambda questions: nft_listing.elements(questions, table, name))
 
     def _asked(self, question: Callable[[Questions], T]) -> T:
         """The answer to a question by netlink, in the namespace to work in."""

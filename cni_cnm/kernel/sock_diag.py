@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket
 from ipaddress import ip_address
-from struct import Struct, error
+from struct import Struct, error, pack
 
 from cni_cnm.errors import KernelError
 from cni_cnm.kernel.netlink.header import (
@@ -35,7 +35,7 @@ _LISTEN, _CLOSE = 10, 7
 _WAITING = {"tcp": (6, 1 << _LISTEN), "udp": (17, 1 << _CLOSE), "sctp": (132, 1 << _LISTEN)}
 _REQUEST = Struct("=BBBBI48x")
 _ANSWER = Struct("!BBBBHH16s")
-_LIMIT_S = 2.0
+_LIMIT_S = 2
 
 
 class Listener(NamedTuple):
@@ -49,24 +49,30 @@ class Listener(NamedTuple):
 def listeners(protocol: str) -> Iterator[Listener]:
     """Sockets of the calling thread's namespace that wait on a port. None where the kernel cannot tell."""
     number, states = _WAITING[protocol]
-    for family in (_socket.AF_INET, _socket.AF_INET6):
-        try:
-            yield from _dump(family, number, states)
-        except (OSError, KernelError, error):
-            continue
-
-
-def _dump(family: int, protocol: int, states: int) -> Iterator[Listener]:
-    diag = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
     try:
-        diag.settimeout(_LIMIT_S)
-        body = _REQUEST.pack(family, protocol, 0, 0, states)
-        diag.send(HEADER.pack(HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, REQUEST | DUMP, 1, 0) + body)
-        while data := diag.recv(RECEIVE_BYTES):
-            for offset, _, kind, _, _ in messages(data):
-                if kind in (ERROR, DONE):
-                    return
-                of, _, _, _, port, _, source = _ANSWER.unpack_from(data, offset + HEADER.size)
-                yield Listener(ip_address(source[:4] if of == _socket.AF_INET else source), port)
+        diag = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+    except OSError:
+        return
+    try:
+        diag.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("ll", _LIMIT_S, 0))
+        for family in (_socket.AF_INET, _socket.AF_INET6):
+            try:
+                yield from _dump(diag, family, number, states)
+            except (OSError, KernelError, error):
+                continue
     finally:
         diag.close()
+
+
+def _dump(diag: _socket.socket, family: int, protocol: int, states: int) -> Iterator[Listener]:
+    """The family is the sequence number, too: an answer that came too late for the first one is passed over."""
+    body = _REQUEST.pack(family, protocol, 0, 0, states)
+    diag.send(HEADER.pack(HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, REQUEST | DUMP, family, 0) + body)
+    while data := diag.recv(RECEIVE_BYTES):
+        for offset, _, kind, _, sequence in messages(data):
+            if sequence != family:
+                continue
+            if kind in (ERROR, DONE):
+                return
+            of, _, _, _, port, _, source = _ANSWER.unpack_from(data, offset + HEADER.size)
+            yield Listener(ip_address(source[:4] if of == _socket.AF_INET else source), port)

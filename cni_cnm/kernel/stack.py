@@ -359,11 +359,12 @@ class KernelStack:
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:
-        return self.connection.inside(lambda: sysctl.read(key))
+        return self.connection.inside(lambda: sysctl.read(key, self.connection.folders))
 
     def set_sysctls(self, values: Sequence[tuple[str, str]], *, tolerate: bool = False) -> None:
         if values:
-            self.connection.inside(lambda: sysctl.write_differing(values, tolerate=tolerate))
+            folders = self.connection.folders
+            self.connection.inside(lambda: sysctl.write_differing(values, tolerate=tolerate, folders=folders))
 
     def _add_link(self, request: bytes, sentence: str, feature: str) -> None:
         self.connection.write(request, RTM_NEWLINK, sentence, flags=CREATE_NEW, feature=feature)

@@ -18,6 +18,7 @@ from cni_cnm.frontend.request_log import log
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.setns import own_fd
+from cni_cnm.kernel.sysctl import open_folders
 from cni_cnm.service import lingering
 from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.protocol import Refused
@@ -56,6 +57,7 @@ class Handler:
         self._lingers = lingers
         self._own = own_fd()
         self._identity = _identity(self._own)
+        self._folders = open_folders()
         self._nft = KernelNft()
         self._deleter = deleter
         self._page = page
@@ -139,7 +141,7 @@ class Handler:
             return None
 
     def _host_stack(self) -> HostStack:
-        return HostStack(os.dup(self._own), self._deleter, self._kept)
+        return HostStack(os.dup(self._own), self._deleter, self._kept, self._folders)
 
     def _read_settings(self, environ: Mapping[str, str]) -> Settings:
         """The caller's settings, read again only when the file has changed."""

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from _thread import _local
     from collections.abc import Callable, Sequence
 
+    from cni_cnm.kernel.sysctl import Folders
     from cni_cnm.service.deletions import Deletions
 
 T = TypeVar("T")
+_NONE: Folders = {}
 
 
 class HostStack(KernelStack):
     """Links are deleted by `deleter`, if there is one, together with those of other requests."""
 
-    def __init__(self, fd: int, deleter: Deletions | None, kept: _local) -> None:
-        super().__init__(fd, "", HostConnection(fd, kept))
+    def __init__(self, fd: int, deleter: Deletions | None, kept: _local, folders: Folders = _NONE) -> None:
+        super().__init__(fd, "", HostConnection(fd, kept, folders))
         self._deleter = deleter
 
     def delete_links(self, indexes: Sequence[int]) -> None:
@@ -34,8 +36,9 @@ class HostStack(KernelStack):
 class HostConnection(Connection):
     """The service's threads are in the host's namespace already. `kept` holds a thread's socket between requests."""
 
-    def __init__(self, fd: int, kept: _local) -> None:
+    def __init__(self, fd: int, kept: _local, folders: Folders) -> None:
         super().__init__(fd, "")
+        self.folders = folders
         self._kept = kept
 
     def open_socket(self) -> NetlinkSocket:

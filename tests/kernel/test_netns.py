@@ -14,6 +14,7 @@ import pytest
 
 from cni_cnm.errors import KernelError, NamespaceGone
 from cni_cnm.kernel import setns as module
+from cni_cnm.kernel import sysctl
 from cni_cnm.kernel.netns import KernelNamespaces
 from cni_cnm.kernel.setns import entered
 from cni_cnm.kernel.stack import KernelStack
@@ -28,6 +29,20 @@ def test_tests_are_not_in_the_machines_network(require_root: None, left_namespac
     assert set(left_namespaces) == {"net", "mnt"}
     for kind, inode in left_namespaces.items():
         assert os.stat(f"/proc/thread-self/ns/{kind}").st_ino != inode
+
+
+def test_open_folders_of_sysctls_stay_those_of_their_namespace(host: KernelStack, netns: str) -> None:
+    """From inside another one, too: the service keeps them open."""
+    key = "net/ipv4/ip_forward"
+    folders = entered(host.fd, sysctl.open_folders)
+    host.set_sysctls([(key, "0")])
+    stack = KernelNamespaces().open(netns)
+    stack.set_sysctls([(key, "0")])
+    entered(stack.fd, lambda: sysctl.write_differing([(key, "1")], tolerate=False, folders=folders))
+    assert (host.sysctl(key), stack.sysctl(key)) == ("1", "0")
+    assert entered(stack.fd, lambda: sysctl.read(key, folders)) == "1"
+    for descriptor in folders.values():
+        os.close(descriptor)
 
 
 def test_opening_leaves_the_thread_where_it_is(host: KernelStack, netns: str) -> None:

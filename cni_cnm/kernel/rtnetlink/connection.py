@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cni_cnm.kernel.contract.link import Link
+    from cni_cnm.kernel.sysctl import Folders
 
 T = TypeVar("T")
 
 
 class Connection:
     """Owns the descriptor `fd`. `path` is how the namespace was named, "" for the host's."""
+
+    folders: Folders = {}  # noqa: RUF012 - never changed
+    """Open folders of its sysctls."""
 
     def __init__(self, fd: int, path: str) -> None:
         self.fd = fd

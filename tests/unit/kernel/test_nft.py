@@ -44,6 +44,9 @@ class Scripted(KernelNft):
             raise answer
         return answer
 
+    def _elements(self, table: str, name: str) -> list[Element] | None:
+        return None
+
     def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
         return [self._present.get(element.place) for element in elements]
 

@@ -40,3 +40,15 @@ def test_refused(key: str) -> None:
     with pytest.raises(KernelError, match="is not a sysctl of the network") as refused:
         sysctl.write_differing([(key, "1")], tolerate=True)
     assert "net/ipv4/ip_forward" in refused.value.hint
+
+
+def test_open_folders() -> None:
+    """A key is the same by its folder and by its path; one of a folder that is not open, too."""
+    folders = sysctl.open_folders()
+    try:
+        for key in ("net/ipv4/ip_forward", "net/ipv4/conf/lo/arp_notify", "net/core/somaxconn", "net/ipv4/never"):
+            assert sysctl.read(key, folders) == sysctl.read(key), key
+        assert sysctl.read("net/ipv4/ip_forward", {"ipv4": folders["ipv4"]}) is not None
+    finally:
+        for descriptor in folders.values():
+            os.close(descriptor)
