@@ -56,9 +56,10 @@ def _broken(argv: tuple[str, ...]) -> str:
 def demo(node: Node) -> None:
     head("A machine of its own: containerd, dockerd, and the service for both")
     node.write(CONFLIST, (ROOT / "conf" / "cni-1.0.0" / "podnet.conflist").read_text(encoding="utf-8"))
-    containerd = Containerd(node)
     service = _serve(node)
+    # Before containerd: a dockerd that finds one running uses that one, and its runc.
     dockerd = Dockerd(node, release="29" if sys.argv[1:] == ["29"] else "20.10")
+    containerd = Containerd(node)
     try:
         _scenes(node, containerd, dockerd)
     finally:
