@@ -84,7 +84,7 @@ def create_network(controller: Controller, raw: Json) -> None:
     validate.require(network_spec.docker_id, message.network_id, "the network's id")
     host, shared = controller.host, network_spec.shared_network(message.options)
     requested = [
-        docker_pools.requested_pool(host, data.pool, shared)
+        docker_pools.requested_pool(host, data.pool, shared, message.network_id)
         for data in network_spec.subnets(message)
         if data.address_space == network_spec.SPACE
     ]

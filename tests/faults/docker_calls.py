@@ -95,18 +95,16 @@ class KilledDockerCalls:
         self.host.stop_service(signal.SIGKILL)
         self.host.node.path(PLUGIN_SOCKET).unlink(missing_ok=True)
         self.host.serve()
-        if done.code not in (0, _KILLED.code):
-            return f"{point}: {done}"
+        found = [] if done.code in (0, _KILLED.code) else [f"{done}"]
         if again and done.code:
             repeated = getattr(self.caller, scenario.call)()
-            if repeated.code:
-                return f"{point}: the same call again: {repeated}"
+            found += [f"the same call again: {repeated}"] if repeated.code else []
         try:
             self.caller.clear_docker()
         except AssertionError as error:
-            return f"{point}: {error}"
-        difference = self._difference()
-        return f"{point}: {difference}" if difference else ""
+            found.append(f"{error}")
+        found += self._difference()
+        return f"{point}: {'; '.join(found)}" if found else ""
 
     def state(self) -> list[str]:
         out = self.host.node.run("sh", "-c", STATE).out
@@ -131,13 +129,13 @@ class KilledDockerCalls:
         links = (link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir())
         return any(str(link) in inodes for link in links)
 
-    def _difference(self) -> str:
+    def _difference(self) -> list[str]:
         try:
             until(lambda: self.state() == self.empty, "as before", 5)
         except AssertionError:
             found = self.state()
-            return f"more: {set(found) - set(self.empty)}, missing: {set(self.empty) - set(found)}"
-        return ""
+            return [f"more: {set(found) - set(self.empty)}, missing: {set(self.empty) - set(found)}"]
+        return []
 
     def _steps(self, steps: tuple[str, ...]) -> None:
         for step in steps:

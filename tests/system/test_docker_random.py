@@ -134,7 +134,9 @@ class Run:
 
     def restart(self) -> None:
         name = self.one(self.model.running)
-        if name and not self.command(True, "restart", "-t0", name):
+        # One that has left all networks publishes nothing, and another container may have its port.
+        expected = True if name and self.model.attached[name] else None
+        if name and not self.command(expected, "restart", "-t0", name):
             self.look()
 
     def rm(self) -> None:
@@ -206,8 +208,9 @@ class Run:
             one = self.docker.inspect(name)
             model.home[name] = one["HostConfig"]["NetworkMode"]
             running, networks = one["State"]["Running"], one["NetworkSettings"]["Networks"]
-            joined = {network for network, settings in networks.items() if settings["EndpointID"] or not running}
-            model.attached[name] = joined & model.networks.keys()
+            # After a refused connect, 20.10 still shows the endpoint with the container. The network does not.
+            joined = {network for network in networks.keys() & found if one["Id"] in found[network]["Containers"]}
+            model.attached[name] = joined if running else networks.keys() & found
             if not {model.home[name], *networks} <= model.networks.keys():
                 model.stale.add(name)
             if running:

@@ -49,9 +49,10 @@ def create_own_network(
     with host.store.lock(f"network/{spec.name}"):
         found = _complete_network(host, spec.name)
         if found is not None:
-            if docker_network in found.docker_networks:
-                return found
-            raise name_taken(spec.name)
+            if docker_network not in found.docker_networks:
+                raise name_taken(spec.name)
+            _bind(host, pools, found.name, docker_network)
+            return found
         network = configured_network.read(spec._replace(docker_networks=(docker_network,), owner=DOCKER))
         with host.store.lock("pools"):
             ids = {pool.id for pool in pools}
@@ -89,6 +90,14 @@ def share_network(host: Host, spec: NetworkSpec, docker_network: str, pools: Seq
             for one in pools:
                 docker_pools.bind_pool(host, one, spec.name, docker_network)
     return record
+
+
+def _bind(host: Host, pools: Sequence[PoolRecord], name: str, docker_network: str) -> None:
+    """Bind those that a killed call has not bound."""
+    with host.store.lock("pools"):
+        for pool in pools:
+            if not pool.docker_network:
+                docker_pools.bind_pool(host, pool, name, docker_network)
 
 
 def delete_network(host: Host, docker_network: str) -> None:

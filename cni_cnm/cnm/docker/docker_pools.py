@@ -44,13 +44,13 @@ def find_pool(host: Host, pool_id: str) -> PoolRecord:
     return found
 
 
-def requested_pool(host: Host, subnet: IPNetwork, shared_network: str) -> PoolRecord | None:
-    """The pool that Docker has requested for the network that it creates now.
+def requested_pool(host: Host, subnet: IPNetwork, shared_network: str, docker_network: str) -> PoolRecord | None:
+    """The pool that Docker has requested for the network that it creates now, or created by the same call before.
 
     `shared_network` is the network whose addresses are shared; "": none. If there is no such pool: None with a
     `shared_network`, NotFound without. InvalidConfig if the pool was requested to share another network.
     """
-    found = [pool for pool in pools(host) if pool.subnet == str(subnet) and not pool.docker_network]
+    found = [pool for pool in pools(host) if pool.subnet == str(subnet) and pool.docker_network in ("", docker_network)]
     for pool in found:
         if (pool.network if pool.shares_network else "") == shared_network:
             return pool
