@@ -128,6 +128,7 @@ def test_pods_and_hosts_reach_each_other(cluster: Cluster) -> None:
             assert near.pod.ask(cluster.address(far, version), 8080) == cluster.address(near, version)
 
 
+@pytest.mark.quick("4-never", "6-auto")
 def test_a_block_that_no_host_has_is_refused(cluster: Cluster) -> None:
     """At once, and not sent by the default route."""
     cluster.apply()
@@ -148,6 +149,7 @@ def test_a_block_that_no_host_has_is_refused(cluster: Cluster) -> None:
                 client.recv(1)
 
 
+@pytest.mark.quick("4-never", "6-auto")
 def test_a_full_packet_passes(cluster: Cluster) -> None:
     """One of the device's MTU, not to be divided; one byte more does not."""
     cluster.apply()
@@ -197,6 +199,7 @@ def test_vxlan_of_strangers_is_dropped(version: int, require_root: None) -> None
         made.close()
 
 
+@pytest.mark.quick("4-never", "6-auto")
 def test_a_host_that_leaves_is_a_stranger(cluster: Cluster) -> None:
     """Its address is no longer accepted, and its blocks are refused."""
     cluster.apply()
