@@ -20,7 +20,10 @@ LOCAL_SPACE = "LocalDefault"
 
 
 class PoolStatus(NamedTuple):
-    """`free`: how many addresses can be allocated now; None if the IPAM does not know."""
+    """`free`: at least so many addresses can be allocated now, 0: none; None if the IPAM does not know.
+
+    `detail`: which are left, where few are.
+    """
 
     free: int | None
     detail: str = ""

@@ -178,10 +178,12 @@ class HostLocal:
         self._refuse_unusable_folder()
         if not self._sets:
             return PoolStatus(None)
+        capacities = [sum(member.capacity for member in range_set) for range_set in self._sets]
+        if (files := self._leases.count()) < min(capacities):
+            return PoolStatus(min(capacities) - files)  # thousands of leases are not looked at one by one
         live = {version: self._leases.numbers(version, live=True) for version in {*(self.families or ())}}
         free, detail = [], []
-        for range_set in self._sets:
-            capacity = sum(member.capacity for member in range_set)
+        for range_set, capacity in zip(self._sets, capacities, strict=True):
             used = sum(member.allocates(number) for number in live[range_set[0].version] for member in range_set)
             free.append(capacity - used)
             detail.append(f"{capacity - used} of {capacity} free in {ranges.shown(range_set)}")

@@ -235,6 +235,15 @@ class Leases:
             if (version == 6) == (":" in name) and not (live and self.void(name))
         }
 
+    def count(self) -> int:
+        """How many files the folder has; a few are no leases."""
+        try:
+            return len(os.listdir(self.folder if self._folder is None else self._folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as error:
+            raise IoFailed(f"the leases in {self.folder} cannot be read: {error.strerror}") from error
+
     def remove_folder(self) -> None:
         """Remove the folder of a network that is deleted. It stays if there is a lease in it, or another's file."""
         if not os.path.isdir(self.folder):

@@ -297,9 +297,14 @@ class KernelStack:
     def addresses(self, index: int) -> Sequence[IPInterface]:
         return self._dump_addresses(index, addresses.read)
 
-    def all_addresses(self) -> Sequence[tuple[int, IPInterface]]:
-        sentence = f"listing the addresses{self.place}"
-        return self.connection.socket.dump(addresses.query(0), RTM_GETADDR, sentence, addresses.read_with_link)
+    def all_addresses(self, versions: Collection[int] = (4, 6)) -> Sequence[tuple[int, IPInterface]]:
+        (version,) = versions if len(versions) == 1 else (0,)
+        query, sentence = addresses.query(0, version), f"listing the addresses{self.place}"
+        listed: list[tuple[int, IPInterface]] = self.connection.socket.dump(
+            query, RTM_GETADDR, sentence, addresses.read_with_link
+        )
+        # A kernel without IPv6 answers with the addresses of all families.
+        return [one for one in listed if one[1].version in versions]
 
     def tentative(self, index: int) -> bool:
         return any(self._dump_addresses(index, addresses.tentative))

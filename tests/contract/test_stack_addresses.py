@@ -40,6 +40,10 @@ def test_addresses_read_back(world: World) -> None:
     assert _given(world.container, far) == [V4, V6]
     everything = world.container.all_addresses()
     assert [one for index, one in everything if index == far.ifindex and not one.ip.is_link_local] == [V4, V6]
+    for version, given in ((4, V4), (6, V6)):
+        listed = world.container.all_addresses({version})
+        assert given in [one for index, one in listed if index == far.ifindex]
+        assert {one.version for _, one in listed} == {version}
     with pytest.raises(KernelError, match=str(V4)) as error:
         world.container.add_address(far.ifindex, V4)
     assert error.value.errno == errno.EEXIST

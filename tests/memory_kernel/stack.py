@@ -321,9 +321,10 @@ class MemoryStack:
         self.flush()
         return list(self.space.device(index).addresses)
 
-    def all_addresses(self) -> Sequence[tuple[int, IPInterface]]:
+    def all_addresses(self, versions: Collection[int] = (4, 6)) -> Sequence[tuple[int, IPInterface]]:
         self.flush()
-        return [(index, address) for index, device in self.space.devices.items() for address in device.addresses]
+        every = [(index, address) for index, device in self.space.devices.items() for address in device.addresses]
+        return [(index, address) for index, address in every if address.version in versions]
 
     def tentative(self, index: int) -> bool:
         self.flush()

@@ -19,7 +19,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
@@ -143,15 +143,20 @@ def _of_host(
     own = {*driver.subnet_links(record.options, host.stack)}
     if replaced is not None and replaced.owns_data_path:
         own.update(drivers.get(replaced.driver).subnet_links(replaced.options, host.stack))
-    own.update(endpoint.host_ifname for endpoint in _endpoints(host, record))
-    yield from claims_of_links(host.stack, subnets, own)
+
+    def of_endpoints() -> set[str]:
+        return {endpoint.host_ifname for endpoint in _endpoints(host, record)}
+
+    yield from claims_of_links(host.stack, subnets, own, of_endpoints)
 
 
 def _endpoints(host: Host, record: NetworkRecord) -> Iterator[EndpointRecord]:
     return (endpoint for endpoint in endpoint_records(host.store) if endpoint.network_id == record.id)
 
 
-def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[str]) -> Iterator[Claim]:
+def claims_of_links(
+    stack: Stack, subnets: Sequence[IPNetwork], own: Collection[str], of_endpoints: Callable[[], Collection[str]]
+) -> Iterator[Claim]:
     """What links and the main routing table of a namespace claim of the subnets.
 
     A link claims its addresses. A route claims its destination if that is as specific as the subnet or more: a wider
@@ -161,19 +166,33 @@ def claims_of_links(stack: Stack, subnets: Sequence[IPNetwork], own: Collection[
 
     Args:
         own: names of links that belong to the network, such as its bridge. They claim nothing.
+        of_endpoints: those of its endpoints, which neither. On most hosts no other link has a claim, and nothing that
+            grows with the number of endpoints is read.
     """
     subnets = [subnet for subnet in subnets if subnet.version == 4 or not subnet.is_link_local]
+    versions = {subnet.version for subnet in subnets}
+    known = {link.ifindex for link in map(stack.link, own) if link is not None}
+    addresses = [
+        (index, address)
+        for index, address in stack.all_addresses(versions)
+        if index not in known and any(address.version == subnet.version and address.ip in subnet for subnet in subnets)
+    ]
+    routes = [
+        route
+        for route in stack.routes(versions=versions)
+        if not (route.link in known or route.unreachable or route.protocol == CLUSTER)
+        and any(_covers(subnet, route.dst) for subnet in subnets)
+    ]
+    if not addresses and not routes:
+        return
+    own = {*own, *of_endpoints()}
     names = {link.ifindex: link.name for link in stack.links()}
-    for index, address in stack.all_addresses():
+    for index, address in addresses:
         name = names.get(index)
-        if name is None or name in own:
-            continue
-        if any(address.version == subnet.version and address.ip in subnet for subnet in subnets):
+        if name is not None and name not in own:
             yield Claim(address.network, f"{name}, which has the address {address}")
-    for route in stack.routes():
-        if names.get(route.link) in own or route.unreachable or route.protocol == CLUSTER:
-            continue
-        if any(_covers(subnet, route.dst) for subnet in subnets):
+    for route in routes:
+        if names.get(route.link) not in own:
             by = f" by {names[route.link]}" if route.link in names else ""
             yield Claim(route.dst, f"a route of the host{by}")
 

@@ -165,7 +165,7 @@ class Stack(Protocol):
 
     # addresses and routes --------------------------------------------------
     def addresses(self, index: int) -> Sequence[IPInterface]: ...
-    def all_addresses(self) -> Sequence[tuple[int, IPInterface]]:
+    def all_addresses(self, versions: Collection[int] = (4, 6)) -> Sequence[tuple[int, IPInterface]]:
         """Those of all links, each with its link's index."""
 
     def tentative(self, index: int) -> bool:

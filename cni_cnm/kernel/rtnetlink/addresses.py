@@ -37,9 +37,9 @@ def message(index: int, address: IPInterface, *, flags: int = 0) -> bytes:
     return _FIXED.pack(AF_INET6 if six else AF_INET, prefix, flags & 0xFF, scope, index) + attributes
 
 
-def query(index: int) -> bytes:
-    """The request for a dump of one link's addresses, both families. 0: those of all links."""
-    return _FIXED.pack(0, 0, 0, 0, index)
+def query(index: int, version: int = 0) -> bytes:
+    """The request for a dump of one link's addresses, 0: those of all links; of one IP version, 0: both."""
+    return _FIXED.pack({4: AF_INET, 6: AF_INET6}.get(version, 0), 0, 0, 0, index)
 
 
 def read(data: bytes, offset: int) -> IPInterface:
