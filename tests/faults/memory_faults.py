@@ -31,7 +31,8 @@ _INSIDE = ("begin", "end", "flush", "close", "batch", "deleting", "cookie", "ino
 """Methods of a stack that are not a call of the kernel's."""
 _SYSTEM_CALLS = {
     "open": "openat", "read": "read", "write": "write", "rename": "rename", "unlink": "unlink", "mkdir": "mkdir",
-    "listdir": "getdents64", "utime": "utimensat", "fsync": "fsync", "stat": "newfstatat", "link": "link",
+    "listdir": "getdents64", "utime": "utimensat", "fsync": "fsync", "stat": "newfstatat", "fstat": "newfstatat",
+    "link": "linkat",
 }  # fmt: skip
 """Functions of `os`, and the system call whose errors they raise."""
 
@@ -103,7 +104,8 @@ class Faults:
         @wraps(call)
         def faulty(*args: Any, **kwargs: Any) -> Any:
             first = args[0]
-            ours = isinstance(first, int) or kwargs.get("dir_fd") is not None or os.fspath(first).startswith(folder)
+            inside = any(kwargs.get(name) is not None for name in ("dir_fd", "src_dir_fd"))
+            ours = inside or isinstance(first, int) or os.fspath(first).startswith(folder)
             if self._inside or not ours:
                 return call(*args, **kwargs)
             faults = tuple(one for one in errors if one != "EINTR")  # Python calls again by itself
