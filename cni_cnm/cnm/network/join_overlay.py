@@ -65,8 +65,8 @@ def membership(host: Host) -> Membership:
     """InvalidConfig if this host belongs to no cluster."""
     if host.cluster is None:
         raise InvalidConfig(
-            "the driver overlay needs a cluster, and the settings of this host have no part [cluster]",
-            hint="give the settings a part [cluster] with store and endpoints",
+            "overlay networks need a cluster, and the settings of this host have no part [cluster]",
+            hint="docs/cluster.md; give the settings a part [cluster] with store and endpoints",
         )
     return host.cluster
 
