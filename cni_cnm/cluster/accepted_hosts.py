@@ -36,11 +36,16 @@ add rule {TABLE} {_CHAIN} udp dport @ports ip6 saddr != @hosts6 drop
 _RULES = 2
 
 
-def whole(nft: Nft, wanted: Iterable[Entry]) -> int:
-    """Make the table what is wanted; without networks there is none. Gives the number of elements that changed."""
+def whole(nft: Nft, wanted: Iterable[Entry], *, keep: bool = False) -> int:
+    """Make the table what is wanted; without networks there is none. Gives the number of elements that changed.
+
+    With `keep` no element is removed.
+    """
     there = {element.place: element for element in nft.elements(TABLE)}
     elements = {element.place: element for element in _elements(wanted)}
     if not any(element.set == "ports" for element in elements.values()):
+        if keep:
+            return 0
         if nft.handles([TABLE])[0] is not None:
             nft.delete_table(TABLE)
         return len(there)
@@ -48,7 +53,7 @@ def whole(nft: Nft, wanted: Iterable[Entry]) -> int:
         nft.commit(Transaction(_DECLARATION), declare=True)
     new = tuple(element for place, element in elements.items() if place not in there)
     put = tuple(element for place, element in elements.items() if place in there and there[place] != element)
-    remove = tuple(element for place, element in there.items() if place not in elements)
+    remove = tuple(element for place, element in there.items() if place not in elements and not keep)
     nft.commit(Transaction(_DECLARATION, put, remove, claim=new))
     return len(new) + len(put) + len(remove)
 

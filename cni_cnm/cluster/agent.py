@@ -70,6 +70,11 @@ class Agent:
         addresses = tuple(uplink.address for uplink in self.uplinks)
         return ClusterHost(self.me.name, self.me.instance, addresses, self.me.mac) if addresses else None
 
+    @property
+    def complete(self) -> bool:
+        """Whether the directory was read since the start. Until then there may be more hosts than the disk knows."""
+        return self._listed
+
     def members(self) -> Sequence[Member]:
         """The networks of this host, as its disk has them.
 

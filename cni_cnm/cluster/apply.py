@@ -55,27 +55,31 @@ class Applier:
         """Indexes by name, as they were when the whole plan was compared last."""
         self._broken: Mapping[str, str] = {}
 
-    def whole(self, wanted: Collection[Entry]) -> Applied:
+    def whole(self, wanted: Collection[Entry], *, keep: bool = False) -> Applied:
         """Compare everything with the kernel. What lacks is added; what is ours and not wanted is removed.
 
-        So with nothing wanted all that is ours is removed. An entry that fails stops no other.
+        So with nothing wanted all that is ours is removed. An entry that fails stops no other. With `keep` nothing is
+        removed that no wanted entry replaces: more may be wanted than is known.
         """
         problems: list[str] = []
-        changes = self._accept(lambda: accepted_hosts.whole(self._nft, wanted), problems)
+        changes = self._accept(lambda: accepted_hosts.whole(self._nft, wanted, keep=keep), problems)
         devices = [entry for entry in wanted if isinstance(entry, Device)]
         links = {link.name: link for link in self._stack.links()}
-        ensured = vxlan_devices.ensure(self._stack, devices, links)
+        ensured = vxlan_devices.ensure(self._stack, devices, links, keep=keep)
         self._broken = ensured.broken
         self._links = {name: link.ifindex for name, link in links.items()}
         for device in devices:  # another program may have the name
             self._links.pop(device.name, None)
         self._links.update(ensured.indexes)
         entries = LinkEntries(self._stack, self._links)
-        entries.compare(wanted, ensured.indexes.values())
+        entries.compare(wanted, ensured.indexes.values(), keep=keep)
         routes: Collection[RouteEntry] = self._routes(wanted, problems)
         there = set(self._stack.routes(protocol=CLUSTER))
         if there:  # hashing addresses takes longer than adding the routes
             routes, there = set(routes) - there, there - set(routes)
+        if keep:
+            replaced = {(route.dst, route.priority) for route in routes}
+            there = {route for route in there if (route.dst, route.priority) in replaced}
         changes += ensured.changes + self._write(entries, routes, there, problems)
         return Applied(changes, tuple(problems), self._broken)
 

@@ -29,8 +29,8 @@ class LinkEntries:
         self.conflicts: list[str] = []
         """Sentences about entries of other programs in the place of ours."""
 
-    def compare(self, wanted: Iterable[Entry], devices: Iterable[int]) -> None:
-        """With all that the devices have."""
+    def compare(self, wanted: Iterable[Entry], devices: Iterable[int], *, keep: bool = False) -> None:
+        """With all that the devices have. With `keep` nothing is old."""
         neighbours: dict[tuple[int, IPAddress], kernel.Neighbour] = {}
         fdb: dict[tuple[int, str], kernel.FdbEntry] = {}
         for device in devices:
@@ -42,6 +42,8 @@ class LinkEntries:
                     self._want_neighbour(_neighbour(entry, link), neighbours.pop((link, entry.address), None))
             elif isinstance(entry, Forward) and (link := self._links.get(entry.device)) is not None:
                 self._want_fdb_entry(_fdb_entry(entry, link), fdb.pop((link, entry.mac), None))
+        if keep:
+            return
         self._old_neighbours += [one for one in neighbours.values() if _made_here(one)]
         self._old_fdb += [one for one in fdb.values() if one.external]
 

@@ -32,15 +32,18 @@ def is_ours(link: Link) -> bool:
     return link.kind == KIND and link.alias.startswith(ALIAS)
 
 
-def ensure(stack: OverlayStack, wanted: Sequence[Device], links: Mapping[str, Link]) -> Ensured:
-    """Make the devices what is wanted, and remove ours that are not. `links` are all of the host, by name."""
+def ensure(stack: OverlayStack, wanted: Sequence[Device], links: Mapping[str, Link], *, keep: bool = False) -> Ensured:
+    """Make the devices what is wanted, and remove ours that are not, unless they are to be kept.
+
+    `links` are all of the host, by name.
+    """
     indexes: dict[str, int] = {}
     broken: dict[str, str] = {}
     changes = 0
     names = {device.name for device in wanted}
     with stack.deleting():
         for link in links.values():
-            if is_ours(link) and link.name not in names:
+            if is_ours(link) and link.name not in names and not keep:
                 stack.delete_link(link.ifindex)
                 changes += 1
     for device in wanted:

@@ -225,7 +225,7 @@ class ClusterAgent:
                     self._applied(self._applier.change(delta), now, whole=False)
             if self._compare:
                 self._compare, self._compare_at = False, now + COMPARE_S
-                self._applied(self._applier.whole(self._plan.wanted()), now, whole=True)
+                self._applied(self._applier.whole(self._plan.wanted(), keep=not self.agent.complete), now, whole=True)
         except CnmError as error:
             self._do(self.agent.compared(dict.fromkeys(self.agent.joined, str(error))), now)
             self._compare_at = now + TICK_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,23 @@ def test_lease_runs_out(lab: Lab) -> None:
     one.wait_said("host node2 is silent")
     lab.heal_store()
     one.wait_said("host node2 shows life again", 60)
+    together(first, second)
+
+
+def test_agent_and_service_are_killed(lab: Lab) -> None:
+    """Neither the end of an agent nor the start of the next one costs a packet."""
+    one, two = pair(lab)
+    first, second = pods(one, two)
+    with ThreadPoolExecutor(1) as pool:
+        counted = pool.submit(lost, first, second.address, 12)
+        one.kill_agent()
+        one.wait_ready("web")
+        two.stop(signal.SIGKILL)
+        two.serve()
+        two.wait_ready("web")
+        one.stop()
+        one.serve()
+        assert counted.result() == 0
     together(first, second)
 
 
@@ -357,19 +375,6 @@ def test_partition_of_hosts(lab: Lab) -> None:
     together(made[1], made[2])
     lab.heal(one, two)
     together(*made)
-
-
-def test_internal(lab: Lab) -> None:
-    """Pods of an internal network reach each other over hosts, and nothing else."""
-    one, two = lab.host("node1"), lab.host("node2", far=True)
-    one.create(("web", "--subnet", "10.32.0.0/16"), "--internal")
-    config = {"name": "web", "internal": True}
-    made = [host.pod(config) for host in (one, two)]
-    for host in (one, two):
-        host.wait_ready("web")
-    together(*made)
-    assert not made[0].pings("192.0.2.1", wait=1)
-    assert not made[0].pings(two.addresses[0], wait=1)
 
 
 def test_clocks_differ(lab: Lab) -> None:

@@ -180,6 +180,23 @@ def test_kept_on_the_disk(running: Running) -> None:
     assert not running.status().store.reachable
 
 
+def test_started_again_without_a_disk(running: Running) -> None:
+    """What an earlier agent put into the kernel stays until the directory is read: the disk may not have it yet."""
+    block = running.join_other()
+    running.turn()
+    Path(known.path(running.state_dir)).unlink(missing_ok=True)
+    others, running.threads = running.threads, Store(running.store)
+    running.loop = running.start()
+    running.turn()
+    assert running.routes() == {str(block.subnets[0])}
+    assert running.stack.fdb(running.world.link(DEVICE).ifindex)
+    others.directory.leave(OTHER.name, force=True)
+    running.threads.list_all()
+    running.turn()
+    assert running.routes() == set()
+    assert not running.stack.fdb(running.world.link(DEVICE).ifindex)
+
+
 def test_device_deleted(running: Running) -> None:
     """It comes back a moment after the kernel has reported it, with its entries."""
     block = running.join_other()
