@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 from threading import Thread
+from time import sleep
 
 from cni_cnm.cnm.docker import docker_networks, lost_endpoints, unused
 from cni_cnm.cnm.docker.lost_networks import LostNetworks
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from cni_cnm.docker_server.calls import Engine
 
 INTERVAL_S = 30.0
+_PAUSE_S = 1.0
+"""After a wait that failed: what failed once may fail at once again."""
 
 
 class DockerWatch:
@@ -78,5 +81,9 @@ class DockerWatch:
                 self._say(f"docker: what was removed meanwhile is not known: {error}")
             except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
                 self._say(f"docker: what was removed meanwhile is not known: {type(error).__name__}: {error}")
-            if poll.poll(INTERVAL_S * 1000):
-                return
+            try:
+                if poll.poll(INTERVAL_S * 1000):
+                    return
+            except OSError as error:
+                self._say(f"docker: the next look comes early: {error.strerror}")
+                sleep(_PAUSE_S)

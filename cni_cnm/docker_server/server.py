@@ -120,7 +120,7 @@ class Server:
         poll = select.poll()
         poll.register(self._listener, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
-        while self._wake not in {descriptor for descriptor, _ in poll.poll()} and self._make_room():
+        while not self._woken(poll) and self._make_room():
             try:
                 connection, _ = self._listener.accept()
             except BlockingIOError:
@@ -142,6 +142,15 @@ class Server:
                         continue
             _send(connection, _refusal(Refused(503, "the service is stopping, or out of threads")), keep=False)
             connection.close()
+
+    def _woken(self, poll: select.poll) -> bool:
+        """Wait for a connection. True if the server is to stop."""
+        try:
+            return self._wake in {descriptor for descriptor, _ in poll.poll()}
+        except OSError as error:
+            self._note(f"docker: connections cannot be waited for: {error.strerror}")
+            _pause()
+            return False
 
     def _make_room(self) -> bool:
         """Wait until one more connection may be accepted. False once the server stops."""

@@ -630,3 +630,31 @@ def test_a_request_that_cannot_be_read(frontend: Frontend, monkeypatch: pytest.M
     assert (found.status, found.is_error()) == (503, True)
     assert "the request cannot be read: No buffer space available" in found.json["Err"]
     assert frontend.call("IpamDriver.GetCapabilities").status == 200
+
+
+def test_waiting_for_connections_fails(frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has no memory for poll(2): the threads that wait go on."""
+    real, failed = select.poll, list[object]()
+
+    class Short:
+        """Its first wait fails."""
+
+        def __init__(self) -> None:
+            self._poll = real()
+            self.register = self._poll.register
+
+        def poll(self, timeout_ms: float | None = None) -> list[tuple[int, int]]:
+            if self not in failed:
+                failed.append(self)
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            return self._poll.poll(timeout_ms)
+
+    frontend.server.stop()
+    monkeypatch.setattr(select, "poll", Short)
+    frontend.server = Server(frontend._listener, frontend.engine, lambda line, _: frontend.notes.append(line))
+    frontend.server.start()
+    until(lambda: len(failed) == 2, "both threads have waited")
+    assert frontend.call("IpamDriver.GetCapabilities").status == 200
+    waits = ("connections cannot be waited for", "the next look comes early")
+    expected = {f"docker: {what}: Cannot allocate memory" for what in waits}
+    until(lambda: expected <= set(frontend.notes), "both threads have said so")
