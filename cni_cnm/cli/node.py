@@ -28,7 +28,7 @@ def configure(nouns: Any) -> None:
     ls.add_argument("--json", action="store_true", help="print JSON")
     ls.set_defaults(verb=list_nodes)
 
-    inspect = verbs.add_parser("inspect", help="show a host and its blocks as JSON")
+    inspect = verbs.add_parser("inspect", help="show a host, its blocks, and what this kernel has for it, as JSON")
     inspect.add_argument("node", help="its name")
     inspect.set_defaults(verb=inspect_node)
 
@@ -60,10 +60,16 @@ def list_nodes(arguments: argparse.Namespace) -> None:
 
 
 def inspect_node(arguments: argparse.Namespace) -> None:
+    from cni_cnm.kernel import entries_of_host
+
     snapshot = _snapshot(open_controller().host)
-    if arguments.node not in _names(snapshot):
-        raise NotFound(f"there is no host {arguments.node[:80]!r}", hint="`cni-cnm node ls` lists them")
-    print(json.dumps([_shown(snapshot, arguments.node)], indent=4))
+    name = arguments.node
+    if name not in _names(snapshot):
+        raise NotFound(f"there is no host {name[:80]!r}", hint="`cni-cnm node ls` lists them")
+    shown = _shown(snapshot, name)
+    blocks = {subnet for block in snapshot.blocks.values() if block.host == name for subnet in block.subnets}
+    shown["kernel"] = entries_of_host.read(blocks, shown["mac"])
+    print(json.dumps([shown], indent=4))
 
 
 def remove_nodes(arguments: argparse.Namespace) -> int:

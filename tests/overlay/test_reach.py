@@ -130,3 +130,21 @@ def test_network_inspect(trio: Trio) -> None:
     assert "node1" in text
     listed = trio.one.cnm("node", "ls").ok().out
     assert all(host.name in listed for host in trio.hosts)
+
+
+def test_what_the_kernel_has_for_a_host(trio: Trio) -> None:
+    """It is read by other code than the agent's: a plain route to a host on the link, entries for another one."""
+    far, two = trio.far.pod("web"), trio.two.pod("web")
+    together(trio.one.pod("web"), two, far)
+    (near,) = json.loads(trio.one.cnm("node", "inspect", "node2").ok().out)
+    blocks = near["blocks"]["web"][0].split()
+    assert near["kernel"]["routes"][0] == f"{blocks[0]} via {trio.two.addresses[0]} dev eth0"
+    assert near["kernel"]["neighbours"] == near["kernel"]["forwarding"] == []
+    (away,) = json.loads(trio.one.cnm("node", "inspect", trio.far.name).ok().out)
+    blocks, mac, kernel = away["blocks"]["web"][0].split(), away["mac"], away["kernel"]
+    next_hops = [block.partition("/")[0] for block in blocks]
+    assert kernel["routes"] == [
+        f"{block} via {hop} dev cnm-vx4096" for block, hop in zip(blocks, next_hops, strict=True)
+    ]
+    assert kernel["neighbours"] == [f"{hop} dev cnm-vx4096 lladdr {mac}" for hop in next_hops]
+    assert kernel["forwarding"] == [f"{mac} dev cnm-vx4096 dst {trio.far.addresses[0]}"]
