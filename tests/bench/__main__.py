@@ -196,10 +196,10 @@ def _measure(
             if "single" in options.rows:
                 print(f"  {configuration.name}: one at a time", file=sys.stderr)
                 yield from _singles(options, configuration, present, contenders, pods, scratch)
-            if "verbs" in options.rows and configuration.name == "bare" and not present:
+            if "verbs" in options.rows and configuration.name == "bare":
                 print(f"  {configuration.name}: other verbs", file=sys.stderr)
                 service = networks["bare"][-1].contenders[0]
-                yield from rows.verbs(options.calls, service, pods, scratch)
+                yield from rows.verbs(options.calls, present, service, pods, scratch)
             if not configuration.reference or "burst" not in options.rows:
                 continue
             print(f"  {configuration.name}: bursts", file=sys.stderr)

@@ -20,7 +20,7 @@ VERBS = (("ADD", "ADD"), ("CHECK", "CHECK"), ("DEL", "DEL"), ("GONE", "DEL"), ("
 FIRST_CALLS = 10
 
 
-def verbs(calls: int, service: Contender, pods: Sequence[Pod], scratch: str) -> Iterator[Cell]:
+def verbs(calls: int, present: int, service: Contender, pods: Sequence[Pod], scratch: str) -> Iterator[Cell]:
     """All of them in turn, by the service. STATUS is of version 1.1.0, so all are."""
     (link,) = service.links
     newer = service._replace(links=(link._replace(conf={**link.conf, "cniVersion": "1.1.0"}),))
@@ -29,7 +29,7 @@ def verbs(calls: int, service: Contender, pods: Sequence[Pod], scratch: str) -> 
         for name, verb in VERBS:
             times[name].append(call(newer, verb, pods[turn % len(pods)], scratch) * 1000)
     for name, _ in VERBS:
-        yield Cell("bare", 0, "verbs", name, "service", times[name])
+        yield Cell("bare", present, "verbs", name, "service", times[name])
 
 
 def alone(
