@@ -110,7 +110,7 @@ class Worker:
 
     def release_surely(self, endpoint: str, address: str) -> None:
         """As a runtime does: again, until it is done."""
-        for _ in range(100):
+        for _ in range(600):
             try:
                 return self.release(endpoint, address)
             except Unanswered:

@@ -56,14 +56,15 @@ class Allocations:
         process.wait()
         self.kills += 1
 
-    def kill_the_service(self) -> None:
-        family = family_of(self.host.service_pid)
-        if not family:
+    def start_the_service(self) -> None:
+        """As systemd does, if its first process was killed."""
+        if not family_of(self.host.service_pid):
             self.host.stop_service(signal.SIGKILL)
-            self.host.serve()  # as systemd does
-            return
+            self.host.serve()
+
+    def kill_the_service(self) -> None:
         with suppress(ProcessLookupError):
-            os.kill(self.randomness.choice(family), signal.SIGKILL)
+            os.kill(self.randomness.choice(family_of(self.host.service_pid)), signal.SIGKILL)
         self.service_kills += 1
 
     def given(self) -> Mapping[str, int]:
@@ -99,6 +100,7 @@ def test_none_is_given_twice_and_none_is_lost(host: PluginHost) -> None:
         storm.start(name)
     while sum((given := storm.given()).values()) < ALLOCATIONS:
         time.sleep(storm.randomness.uniform(0.5, 3))
+        storm.start_the_service()
         if storm.randomness.random() < 0.2:
             storm.kill_the_service()
         name = storm.randomness.choice(list(WORKERS))
@@ -107,6 +109,7 @@ def test_none_is_given_twice_and_none_is_lost(host: PluginHost) -> None:
         print(time.strftime("%H:%M:%S"), storm.given(), f"{storm.kills} and {storm.service_kills} kills", flush=True)
     for name in WORKERS:
         storm.kill(name)
+    storm.start_the_service()
     host.stop_service()  # it finishes what was requested by those that were killed
     host.serve()
     for name in WORKERS:
