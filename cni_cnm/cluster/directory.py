@@ -83,7 +83,8 @@ class Directory(Readable, Protocol):
     ) -> Block:
         """A block that is this host's from now on, by compare-and-swap.
 
-        One of `preferred` (each the subnets of a block) if it is free or this host's, else a free one.
+        One of `preferred` (each the subnets of a block) if it is free or this host's, else a free one. A block that
+        `snapshot` shows as this host's is used after a claim only: a release of it may still be on its way.
 
         AddressesExhausted if none is free. NoSuchNetwork if the network is gone, or another one has its name.
         """

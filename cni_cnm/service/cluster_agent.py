@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import select
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, time
 
 from cni_cnm.cluster import host_file, input_obstacles, known, status_file, stores
@@ -28,8 +28,8 @@ from cni_cnm.cluster.underlay import DEVICE_PREFIX, Here, Member, Port
 from cni_cnm.cluster.uplink import uplinks
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network.grow_overlay import mark_lost
-from cni_cnm.cnm.records import damaged_networks, network_records
-from cni_cnm.errors import CnmError
+from cni_cnm.cnm.records import damaged_networks, load_network, network_records
+from cni_cnm.errors import CnmError, DamagedRecord, TryAgain
 from cni_cnm.kernel.contract.changes import NO_LINKS
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.actions import Action
     from cni_cnm.cluster.host_file import HostIdentity
     from cni_cnm.cluster.uplink import Uplink
-    from cni_cnm.cluster.values import Change
+    from cni_cnm.cluster.values import Block, Change
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.host import Host
     from cni_cnm.kernel.contract.changes import LinkChange
@@ -55,6 +55,8 @@ TICK_S = 10.0
 QUIET_S, LIMIT_S = 0.1, 2.0
 """Another program makes many changes when it starts: they are looked at when there was none for QUIET_S, or after
 LIMIT_S."""
+LOCK_S = 1.0
+"""A network that is made or grows just now may get the block: then it is not released."""
 SPREAD_S = 2.0
 """An agent with a disk asks the store within this time, at random: many may be started at once."""
 SAVE_S = 5.0
@@ -198,7 +200,7 @@ class ClusterAgent:
                 case ClaimAgain(block):
                     self._threads.claim_again(block)
                 case Release(block):
-                    self._threads.release(block)
+                    self._threads.release(block, self._unused)
                 case MarkLost(network, holders):
                     mark_lost(self._host, network, holders)
                 case Compare():
@@ -209,6 +211,21 @@ class ClusterAgent:
                     self._save_at = min(self._save_at, now + SAVE_S)
                 case Say(line):
                     self._note(line)
+
+    @contextmanager
+    def _unused(self, block: Block) -> Iterator[bool]:
+        """Whether no network has the block. Its locks are those under which a network is made and grows."""
+        store, name = self._host.store, block.network
+        with ExitStack() as locks:
+            try:
+                locks.enter_context(store.lock(f"grow/{name}", timeout_s=LOCK_S))
+                locks.enter_context(store.lock(f"network/{name}", timeout_s=LOCK_S))
+                record = load_network(store, name)
+            except (TryAgain, DamagedRecord):
+                yield False
+                return
+            held = overlay_record.blocks(record) if record is not None and overlay_record.is_overlay(record) else ()
+            yield block.subnets not in held
 
     def _apply(self, now: float) -> None:
         """Bring the kernel to the plan: whole, or only what differs."""

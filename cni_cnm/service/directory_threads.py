@@ -18,6 +18,7 @@ from cni_cnm.errors import CnmError, Conflict
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import TypeAlias
 
     from cni_cnm.cluster.actions import Action
@@ -92,8 +93,15 @@ class DirectoryThreads:
 
         self._jobs.put(job)
 
-    def release(self, block: Block) -> None:
-        self._jobs.put(lambda directory: directory.release(block))
+    def release(self, block: Block, unused: Callable[[Block], AbstractContextManager[bool]]) -> None:
+        """`unused` tells whether no network of this host has the block, and keeps that so within its context."""
+
+        def job(directory: Directory) -> None:
+            with unused(block) as free:
+                if free:
+                    directory.release(block)
+
+        self._jobs.put(job)
 
     # threads ------------------------------------------------------------------------
 

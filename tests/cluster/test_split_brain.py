@@ -24,13 +24,14 @@ from cni_cnm.cluster.etcd.connection import NoAnswer
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.etcd.networks import clash_of
 from cni_cnm.cluster.values import Block, ClusterHost, OverlayNetwork
-from cni_cnm.errors import CnmError
+from cni_cnm.errors import CnmError, DirectoryUnreachable
 from cni_cnm.model import ip_network
 from cni_cnm.settings import ClusterSettings
 from tests.cluster.etcd_model import EtcdModel, Refused
 from tests.cluster.etcd_server import EtcdServer
 from tests.cluster.examples import host, network
 from tests.cluster.killing_proxy import KillingProxy
+from tests.cluster.model_gateway import ModelGateway
 
 SMALL = network("small", "10.32.0.0/22", vni=5000)
 """Four blocks: all hosts want the same ones."""
@@ -188,7 +189,7 @@ class Host:
         """What a call claimed that did not get the answer."""
         for block in self.directory.snapshot().blocks.values():
             if (block.host, block.instance) == (self.own.name, self.own.instance):
-                self._use(block)
+                self._use(self.directory.claim(SMALL, self.own, [block.subnets]))
 
     def claim_first(self) -> None:
         self._use(self.directory.claim(SMALL, self.own, [(ip_network("10.32.0.0/24"),)]))
@@ -307,6 +308,22 @@ def test_after_a_backup_was_restored_each_block_is_claimed_again_by_one_host(
 
 def index(block: Block) -> int:
     return (int(block.subnets[0].network_address) >> 8) & 3
+
+
+def test_a_release_that_is_done_late_does_not_take_a_block_that_was_claimed_since() -> None:
+    own = host("a")
+    with ModelGateway() as gateway:
+        directory = EtcdDirectory(ClusterSettings("etcd", (gateway.url,)), 0.5)
+        directory.announce(own)
+        web = directory.create_network(network("web"))
+        block = directory.claim(web, own)
+        gateway.fault = lambda _call, request: "late" if "request_delete_range" in str(request) else ""
+        with pytest.raises(DirectoryUnreachable):
+            directory.release(block)
+        assert directory.claim(web, own, [block.subnets]) == block
+        gateway.do_late()
+        assert directory.snapshot().blocks == {block.key: block}
+        directory.close()
 
 
 def test_no_two_hosts_have_one_block_of_a_real_etcd(etcd: EtcdServer) -> None:

@@ -36,14 +36,13 @@ def claim(
         )
         _require(client.name, network, record.found)
         announced = refuse_other(client.name, keys, host, owner.found) or announce(client, keys, host)
-        taken = _owners(keys, blocks.found)
+        taken = {key.number: each for each in blocks.found if (key := keys.read(each.key))}
         index = _choice(network, host, first, taken, mine)
         made = Block(network.name, block_index.subnets_at(network, index), host.name, host.instance)
-        if taken.get(index) == mine:
-            return made
+        # One that is ours is written, too: a release that was sent before, and is done late, does not hold any more.
         outcome = client.transaction(
             [
-                absent(keys.block(network.name, index)),
+                unchanged(keys.block(network.name, index), taken[index].revision if index in taken else 0),
                 unchanged(keys.network(network.name), record.found[0].revision),
                 unchanged(keys.host(host.name), announced),
             ],
@@ -110,11 +109,11 @@ def _choice(
     network: OverlayNetwork,
     host: ClusterHost,
     first: Sequence[int],
-    taken: Mapping[int, BlockOwner | None],
+    taken: Mapping[int, KeyValue],
     mine: BlockOwner,
 ) -> int:
     for index in first:
-        if index not in taken or taken[index] == mine:
+        if index not in taken or _owner(taken[index]) == mine:
             return index
     for index in block_index.preference(network, host.name):
         if index not in taken:
@@ -123,16 +122,6 @@ def _choice(
         f"all {block_index.count(network)} blocks of the overlay network {network.name} are taken",
         hint="remove hosts that are gone: cni-cnm node ls shows them, cni-cnm node rm frees their blocks",
     )
-
-
-def _owners(keys: Keys, records: Sequence[KeyValue]) -> Mapping[int, BlockOwner | None]:
-    """By index; None: taken, and the owner cannot be read."""
-    found = {}
-    for record in records:
-        key = keys.read(record.key)
-        if key is not None:
-            found[key.number] = _owner(record)
-    return found
 
 
 def _owner(record: KeyValue) -> BlockOwner | None:

@@ -104,7 +104,7 @@ def _claim(host: Host, record: NetworkRecord, full: AddressesExhausted, undo: Ro
                 join_overlay.require_own_name(directory, snapshot, me)
                 for block in join_overlay.own_blocks(snapshot, network.name, me):
                     if block.subnets[0] not in known:  # claimed by a call that was killed
-                        return block.subnets
+                        return directory.claim(network, me, [block.subnets]).subnets
                 claimed = directory.claim(network, me)
                 while claimed.subnets[0] in known:  # `node rm` has freed what is on the disk
                     claimed = directory.claim(network, me)

@@ -51,7 +51,8 @@ def join(
             require_own_name(directory, snapshot, me)
             there = _find_or_create(directory, snapshot, network, given)
             options = network.driver.adopted(given, _options(given, there))
-            mine = own_blocks(snapshot, there.name, me)
+            found = own_blocks(snapshot, there.name, me)
+            mine = [directory.claim(there, me, [block.subnets]) for block in found]
             if not mine:
                 mine = [directory.claim(there, me)]
                 undo.push(lambda: release(cluster, mine))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import cast
@@ -39,6 +40,7 @@ class Store:
         self.directory = store.directory()
         self.host: ClusterHost | None = None
         self.events: list[Event] = []
+        self.before_release: Callable[[], object] = lambda: None
 
     def take(self) -> Sequence[Event]:
         events, self.events = self.events, []
@@ -63,8 +65,11 @@ class Store:
         ours = self.directory.claim_again(block)
         self.events.append(lambda agent, _: agent.claimed(block, ours))
 
-    def release(self, block: Block) -> None:
-        self.directory.release(block)
+    def release(self, block: Block, unused: Callable[[Block], AbstractContextManager[bool]]) -> None:
+        self.before_release()
+        with unused(block) as free:
+            if free:
+                self.directory.release(block)
 
 
 class Monitor:
@@ -309,6 +314,20 @@ def test_removed_network(running: Running) -> None:
     for _ in range(14):
         running.turn(TICK_S)
     assert not running.store.blocks
+
+
+def test_network_made_again(running: Running) -> None:
+    """Its block is not released, also if the agent has decided that just before."""
+    running.world.delete("a")
+    running.world.cluster.reachable = False
+    running.world.controller.network("web").delete()
+    running.world.cluster.reachable = True
+    made: list[object] = []
+    running.threads.before_release = lambda: made.append(running.world.add("b"))
+    for _ in range(14):
+        running.turn(TICK_S)
+    assert made
+    assert len(running.store.blocks) == 1
 
 
 def test_damaged_record(running: Running) -> None:
