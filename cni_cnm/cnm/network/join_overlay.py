@@ -11,8 +11,9 @@ import os
 
 from cni_cnm.cluster.underlay import DEVICE_PREFIX
 from cni_cnm.cnm import overlay_record
+from cni_cnm.cnm.records import network_records
 from cni_cnm.drivers.overlay_options import OverlayOptions, default_block
-from cni_cnm.errors import InvalidConfig, NotReady
+from cni_cnm.errors import Conflict, InvalidConfig, NotReady
 from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
@@ -36,7 +37,8 @@ def join(
     Raises:
         InvalidConfig: the host has no cluster, the network is not there, or the configuration has another value.
         NotReady: another host is in the directory by this host's name.
-        Conflict: another network of the directory has some of the subnet, or the VNI.
+        Conflict: another network of the directory has some of the subnet, or the VNI, or another one of this host has
+            the VNI.
         AddressesExhausted: no block is free.
         DirectoryUnreachable: the store does not answer.
     """
@@ -50,6 +52,7 @@ def join(
             snapshot = directory.snapshot()
             require_own_name(directory, snapshot, me)
             there = _find_or_create(directory, snapshot, network, given)
+            _refuse_shared_device(host, there, directory.name)
             options = network.driver.adopted(given, _options(given, there))
             found = own_blocks(snapshot, there.name, me)
             mine = [directory.claim(there, me, [block.subnets]) for block in found]
@@ -127,6 +130,24 @@ def _find_or_create(
         overlay_record.direct_of(given.direct or "auto"),
     )
     return directory.create_network(wanted)
+
+
+def _refuse_shared_device(host: Host, network: OverlayNetwork, store: str) -> None:
+    """Conflict if another network of this host has the VNI, and so the device.
+
+    A store that was restored from a backup, or set up anew, gives out the VNI of a network that it does not know.
+    """
+    for record in network_records(host.store):
+        if not overlay_record.is_overlay(record):
+            continue
+        other = overlay_record.network_of(record)
+        if other.vni == network.vni and other.id != network.id:
+            raise Conflict(
+                f"the network {network.name} has the VNI {network.vni} in {store}, and the network {other.name} of "
+                f"this host has it, too: one VXLAN device cannot carry both",
+                hint=f"remove one of them: cni-cnm network rm {other.name} on this host, or make {network.name} anew "
+                "with another vni",
+            )
 
 
 def _options(given: OverlayOptions, there: OverlayNetwork) -> OverlayOptions:

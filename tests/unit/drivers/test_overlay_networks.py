@@ -127,6 +127,21 @@ def test_another_host_of_the_same_name(host: Hosts, store: MemoryStore) -> None:
     assert not store.blocks
 
 
+def test_a_vni_that_another_network_of_this_host_has(host: Hosts, store: MemoryStore) -> None:
+    """A store that was restored from a backup gives it out again. Both would use one device."""
+    before = store.backup()
+    one, two = host("node1"), host("node2")
+    one.add("a", overlay("db", "10.33.0.0/16"))
+    store.restore(before)
+    two.add("a", overlay("web", SUBNET))
+    with pytest.raises(Conflict, match=r"network web has the VNI 4096 in memory, and the network db of this host"):
+        one.add("b", overlay())
+    assert {block.host for block in store.blocks.values()} == {"node2"}
+    one.delete("a", "db")
+    one.controller.network("db").delete()
+    one.add("b", overlay())
+
+
 def test_a_failure_after_the_claim_gives_the_block_back(host: Hosts, store: MemoryStore) -> None:
     one = host()
     one.host.add_address(one.link("eth1").ifindex, ip_interface("10.32.200.1/24"))
