@@ -102,10 +102,9 @@ def _claim(host: Host, record: NetworkRecord, full: AddressesExhausted, undo: Ro
             try:
                 snapshot = directory.snapshot()
                 join_overlay.require_own_name(directory, snapshot, me)
-                for block in join_overlay.own_blocks(snapshot, network.name, me):
-                    if block.subnets[0] not in known:  # claimed by a call that was killed
-                        return directory.claim(network, me, [block.subnets]).subnets
-                claimed = directory.claim(network, me)
+                mine = [one.subnets for one in join_overlay.own_blocks(snapshot, network.name, me)]
+                # What is this host's and not on its record was claimed by a call that was killed.
+                claimed = directory.claim(network, me, [one for one in mine if one[0] not in known])
                 while claimed.subnets[0] in known:  # `node rm` has freed what is on the disk
                     claimed = directory.claim(network, me)
                 undo.push(lambda: join_overlay.release(cluster, [claimed]))

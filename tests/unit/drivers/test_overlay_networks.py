@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cni_cnm.cluster.values import VXLAN_PORT
+from cni_cnm.cluster.values import VXLAN_PORT, Snapshot
 from cni_cnm.cnm.network import grow_overlay
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.errors import (
@@ -22,7 +22,7 @@ from cni_cnm.errors import (
 from cni_cnm.firewall import INET
 from cni_cnm.model import EndpointSpec, ip_interface
 from tests.cluster.hosts import ClusterWorld, addresses, overlay
-from tests.cluster.memory_directory import MemoryStore
+from tests.cluster.memory_directory import MemoryDirectory, MemoryStore
 
 SUBNET, SUBNET6 = "10.32.0.0/16", "fd32::/48"
 
@@ -213,6 +213,44 @@ def test_dual_stack_grows_in_both(host: Hosts) -> None:
     sets = one.record().ipam["ranges"]
     assert [len(members) for members in sets] == [2, 2]
     assert addresses(last)[0].startswith(sets[0][1]["subnet"].rpartition(".")[0])
+
+
+def test_a_block_of_a_killed_call_is_another_hosts_when_it_is_claimed(
+    host: Hosts, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`node rm` frees all blocks of the host after they were read. The claim gives the one on record: not twice."""
+    one, two = host("node1"), host("node2")
+    for number in range(5):
+        one.add(f"c{number}", overlay("web", SUBNET, block=29))
+    network = store.networks["web"]
+    on_record, left = one.blocks(), store.directory().claim(network, one.cluster.me)
+    read = MemoryDirectory.snapshot
+
+    def and_then_removed(self: MemoryDirectory) -> Snapshot:
+        found = read(self)
+        monkeypatch.setattr(MemoryDirectory, "snapshot", read)
+        store.blocks.clear()
+        store.directory().claim(network, two.cluster.me, [left.subnets])
+        return found
+
+    monkeypatch.setattr(MemoryDirectory, "snapshot", and_then_removed)
+    one.add("d", overlay())
+    first, second = one.blocks()
+    assert [first] == on_record
+    assert second not in (first, str(left.subnets[0]))
+    one.add("e", overlay())
+
+
+def test_a_block_of_a_killed_call_is_given_back_if_it_cannot_be_used(host: Hosts, store: MemoryStore) -> None:
+    one = host()
+    for number in range(5):
+        one.add(f"c{number}", overlay("web", SUBNET, block=29))
+    before = dict(store.blocks)
+    left = store.directory().claim(store.networks["web"], one.cluster.me)
+    one.host.add_address(one.link("eth1").ifindex, ip_interface(f"{left.subnets[0][2]}/29"))
+    with pytest.raises(Conflict, match="eth1"):
+        one.add("d", overlay())
+    assert store.blocks == before
 
 
 # lost blocks ----------------------------------------------------------------------
