@@ -33,7 +33,7 @@ def configure(nouns: Any) -> None:
     inspect.set_defaults(verb=inspect_node)
 
     rm = verbs.add_parser("rm", help="remove hosts that are gone for good; their blocks are free then")
-    rm.add_argument("--force", action="store_true", help="also a host that shows life")
+    rm.add_argument("--force", action="store_true", help="also a host that shows life, and this host with endpoints")
     rm.add_argument("node", nargs="+", help="its name")
     rm.set_defaults(verb=remove_nodes)
 

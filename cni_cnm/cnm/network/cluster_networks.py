@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import join_overlay
+from cni_cnm.cnm.records import endpoints_of, network_records
 from cni_cnm.errors import ActiveEndpoints, DirectoryUnreachable, NotFound
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.waiting import waiting
@@ -72,13 +74,28 @@ def remove_host(host: Host, name: str, *, force: bool) -> Sequence[Block]:
 
     Raises:
         Forbidden: it shows life, and `force` is not given.
+        ActiveEndpoints: it is this host, whose overlay networks have endpoints, and `force` is not given.
         NotFound: the directory has neither it nor blocks of it.
     """
+    if not force and name == join_overlay.membership(host).host().name:
+        _refuse_own_endpoints(host, name)
     with _opened(host) as directory:
         snapshot = directory.snapshot()
         if name not in snapshot.hosts and not any(block.host == name for block in snapshot.blocks.values()):
             raise NotFound(f"{directory.name} has no host {name}", hint="`cni-cnm node ls` lists them")
         return directory.leave(name, force=force)
+
+
+def _refuse_own_endpoints(host: Host, name: str) -> None:
+    """Other hosts could claim the blocks while containers of this one have their addresses."""
+    for record in filter(overlay_record.is_overlay, network_records(host.store)):
+        labels = [one.label for one in endpoints_of(host.store, record.id)]
+        if labels:
+            raise ActiveEndpoints(
+                f"{name} is this host, and its network {record.name} has {len(labels)} endpoints, one of them "
+                f"{labels[0]}",
+                hint="remove their containers first; --force frees the blocks nevertheless",
+            )
 
 
 @contextmanager

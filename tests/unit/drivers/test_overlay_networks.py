@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from cni_cnm.cluster.values import VXLAN_PORT, Snapshot
-from cni_cnm.cnm.network import grow_overlay
+from cni_cnm.cnm.network import cluster_networks, grow_overlay
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.errors import (
+    ActiveEndpoints,
     AddressesExhausted,
     Conflict,
     DirectoryUnreachable,
@@ -305,6 +306,26 @@ def test_removing_it_without_the_store_and_joining_again(host: Hosts, store: Mem
     one.add("a", overlay())
     assert one.blocks() == block, "the block that the directory still has as this host's"
     assert len(store.blocks) == 1
+
+
+def test_this_host_is_not_removed_while_it_has_endpoints(host: Hosts, store: MemoryStore) -> None:
+    """Its agent is stopped, so it shows no life. Its blocks would be free, and containers have their addresses."""
+    one, two = host("node1"), host("node2")
+    one.add("a", overlay("web", SUBNET))
+    with pytest.raises(ActiveEndpoints, match=r"node1 is this host, and its network web has 1 endpoints"):
+        cluster_networks.remove_host(one.engine, "node1", force=False)
+    assert len(store.blocks) == 1
+    assert len(cluster_networks.remove_host(one.engine, "node1", force=True)) == 1
+    two.add("a", overlay())
+    assert len(cluster_networks.remove_host(one.engine, "node2", force=False)) == 1, "of another host nothing is known"
+
+
+def test_this_host_is_removed_when_it_has_no_endpoints(host: Hosts, store: MemoryStore) -> None:
+    one = host("node1")
+    one.add("a", overlay("web", SUBNET))
+    one.delete("a")
+    assert len(cluster_networks.remove_host(one.engine, "node1", force=False)) == 1
+    assert not store.blocks
 
 
 # frontends ------------------------------------------------------------------------
