@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-def _rules(family: str, version: int) -> str:
+def _within_rules(family: str, version: int) -> str:
     within = f"{family} saddr . {family} daddr @overlay{version}"
     return f"""\
 add set {INET} overlay{version} {{ type ipv{version}_addr . ipv{version}_addr; flags interval; }}
@@ -43,16 +43,20 @@ add map {INET} overlay_source{version} \
 {{ type ipv{version}_addr . ipv{version}_addr : ipv{version}_addr; flags interval; }}
 add rule {INET} overlay {within} fib saddr . iif oif missing drop
 add rule {INET} overlay {within} accept
+add rule {INET} overlay_source {within} accept
+add rule {INET} overlay_source snat {family} to {family} saddr . {family} daddr map @overlay_source{version}
+"""
+
+
+def _closed_rules(family: str, version: int) -> str:
+    return f"""\
 add set {INET} overlay_closed{version} {{ type ipv{version}_addr . ipv{version}_addr; flags interval; }}
 add set {INET} overlay_open{version} {{ type ipv{version}_addr . ifname; flags interval; }}
 add set {INET} overlay_open_groups{version} {{ type ipv{version}_addr . devgroup; flags interval; }}
-add rule {INET} overlay ct status dnat accept
 add rule {INET} overlay iifname @networks {family} saddr . {family} daddr @overlay_closed{version} \
 {family} daddr . iifname != @overlay_open{version} drop
 add rule {INET} overlay iifgroup @groups {family} saddr . {family} daddr @overlay_closed{version} \
 {family} daddr . iifgroup != @overlay_open_groups{version} drop
-add rule {INET} overlay_source {within} accept
-add rule {INET} overlay_source snat {family} to {family} saddr . {family} daddr map @overlay_source{version}
 """
 
 
@@ -62,9 +66,13 @@ add set {INET} groups {{ type devgroup; }}
 flush chain {INET} overlay
 add chain {INET} overlay_source {{ type nat hook postrouting priority srcnat - 1; }}
 flush chain {INET} overlay_source
-{_rules("ip", 4)}\
-{_rules("ip6", 6)}\
+{_within_rules("ip", 4)}\
+{_within_rules("ip6", 6)}\
+add rule {INET} overlay ct status dnat return
+{_closed_rules("ip", 4)}\
+{_closed_rules("ip6", 6)}\
 """
+"""What is redirected to a published port goes on in `isolation`, which keeps it out of internal networks."""
 
 
 def add_network(network_id: str, name: str, policy: Policy, gateways: Sequence[IPInterface]) -> Transaction:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from socket import SOCK_DGRAM
 
 import pytest
 
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.firewall import BRIDGE, INET, isolation, masquerade, portmap
+from cni_cnm.firewall import BRIDGE, INET, Policy, isolation, masquerade, overlay, portmap
 from cni_cnm.firewall.isolation import ISOLATED, OPEN, ROUTED, SAME_BRIDGE
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.kernel import Transaction
@@ -22,6 +22,13 @@ ADDRESSES = {
     "two": ("10.1.0.3/24", "fd00:1::3/64"),
     "far": ("10.2.0.2/24", "fd00:2::2/64"),
 }
+ARRIVED = """\
+add table inet arrived
+add chain inet arrived after { type filter hook postrouting priority 300; }
+add rule inet arrived after iifname br1 oifname br2 meta nfproto ipv4 counter
+add rule inet arrived after iifname br1 oifname br2 meta nfproto ipv6 counter
+"""
+"""Counts what br1 sends into br2, after the isolation."""
 
 
 class Host:
@@ -301,6 +308,29 @@ def test_internal(at: Host, policy: str) -> None:
     at.nft.commit(isolation.allow("a" * 64, "br1", ["br1"], ["br2"]))
     assert at.reaches("one", "far")
     assert not at.reaches("one", "outside")
+
+
+def test_internal_beside_an_overlay_network(at: Host) -> None:
+    """Its rules come first, and leave every other network of the host as it was: with a published port, too."""
+    at.network("br1", internal=True)
+    at.network("br2")
+    policy = Policy(
+        bridge="br3",
+        ingress=SAME_BRIDGE,
+        outside="cnm-vx4096",
+        cluster=(ip_network("10.32.0.0/16"), ip_network("fd32::/48")),
+    )
+    at.nft.commit(overlay.add_network("c" * 64, "web", policy, [ip_interface("10.32.1.1/24")]))
+    addresses = [ip_interface(address) for address in ADDRESSES["far"]]
+    ports = parse_mappings([{"hostPort": 8080, "containerPort": 80}])
+    at.nft.commit(portmap.publish("f" * 64, "far", addresses, ports))
+    at.host.run("nft", "-f", "-", text=ARRIVED)
+    with at.pods["far"].serving(80):
+        for address, gateway in (("192.0.2.1", "10.1.0.1"), ("2001:db8::1", "fd00:1::1")):
+            assert at.outside.ask(address, 8080) is not None
+            assert at.pods["one"].ask(gateway, 8080) is None
+    counted = at.host.run("nft", "list", "table", "inet", "arrived")
+    assert counted.count("packets 0 ") == 2, f"packets of the internal network have passed: {counted}"
 
 
 def test_removed_with_the_network(at: Host) -> None:
