@@ -8,8 +8,6 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cni_cnm.cluster.values import Block, Change, ClusterHost
     from cni_cnm.model import IPNetwork
 
@@ -33,13 +31,12 @@ class Release(NamedTuple):
 
 
 class MarkLost(NamedTuple):
-    """Other hosts have these blocks of a network (by first subnet, with the hosts' names), and no other of this host's.
-
-    No further address of them is given.
-    """
+    """A host has this block of this host (its first subnet), and no further address of it is given."""
 
     network: str
-    holders: Mapping[IPNetwork, str]
+    block: IPNetwork
+    holder: str
+    """The host's name; "": the block is this host's, and its addresses are given."""
 
 
 class Compare(NamedTuple):

@@ -50,8 +50,9 @@ class Agent:
         self._announced: ClusterHost | None = None
         self._listed = False
         self._missing: set[Block] = set()
-        """Blocks of ours that were missing in the directory at the last tick."""
-        self._lost: set[Block] = set()
+        """Blocks that were not this host's for certain at the last tick, as `_not_ours` gives them."""
+        self._claims: dict[Block, bool] = {}
+        """Whether these are this host's, as the last answers to `ClaimAgain` were."""
         self._orphans: dict[Block, int] = {}
         self._read_whole = False
         self._lists = self._failures = 0
@@ -180,29 +181,26 @@ class Agent:
             return
         self.joined = dict(joined)
         ours = {block for one in self.joined.values() for block in one.blocks}
-        self._lost &= ours
+        self._claims = {block: answer for block, answer in self._claims.items() if block in ours}
         yield Compare()
 
     def claimed(self, block: Block, ours: bool) -> Iterator[Action]:
-        """A block was claimed again, or another host has it."""
-        if ours:
+        """A block was claimed again, or another host has it. The mark of the record follows, whatever it was."""
+        holder = self.known.blocks.get(block.key)
+        if holder == block:
+            holder = None
+        if self._claims.get(block) == ours:
+            pass
+        elif ours:
             yield Say(f"the block {_shown(block)} is this host's again")
-        elif block not in self._lost:
-            holder = self.known.blocks.get(block.key)
+        else:
             whose = f"host {holder.host} (instance {holder.instance})" if holder else "another host"
             yield Say(
                 f"the block {_shown(block)} belongs to {whose} now: its pods stay, and no new address of it is given; "
                 f"this host is instance {self.me.instance}"
             )
-        before = set(self._lost)
-        self._lost = self._lost - {block} if ours else self._lost | {block}
-        if self._lost != before:
-            yield MarkLost(block.network, {one.subnets[0]: self._holder(one) for one in sorted(self._lost)
-                                           if one.network == block.network})  # fmt: skip
-
-    def _holder(self, block: Block) -> str:
-        holder = self.known.blocks.get(block.key)
-        return holder.host if holder else "another host"
+        self._claims[block] = ours
+        yield MarkLost(block.network, block.subnets[0], "" if ours else holder.host if holder else "another host")
 
     def ticked(self) -> Iterator[Action]:
         """Ten seconds have passed."""
@@ -212,6 +210,7 @@ class Agent:
         missing = set(self._not_ours())
         yield from self._claim(missing & self._missing)
         self._missing = missing
+        self._claims = {block: answer for block, answer in self._claims.items() if block in missing}
         if not self._read_whole:
             return
         held = {block for one in self.joined.values() for block in one.blocks}
@@ -260,7 +259,9 @@ class Agent:
         }
 
     def _network_status(self, name: str, joined: Member) -> NetworkStatus:
-        lost = tuple(str(block.subnets[0]) for block in joined.blocks if block in self._lost)
+        lost = [
+            str(block.subnets[0]) for block in joined.blocks if not self._claims.get(block, block not in joined.lost)
+        ]
         if other := self._replaced(name):
             why = (
                 f"{self._store.name} has another network {name}: its id is {other}, this host's is {joined.network.id}"
@@ -271,7 +272,7 @@ class Agent:
             why = self._data_paths.get(name, "its data path is not compared yet")
         own = sum(block.network == name for block in self.known.blocks_of(self.me.name))
         remote = self.known.number_of_blocks(name) - own
-        return NetworkStatus(joined.network.id, not why, why, remote, lost)
+        return NetworkStatus(joined.network.id, not why, why, remote, tuple(lost))
 
     # ----------------------------------------------------------------------------
 
@@ -305,10 +306,10 @@ class Agent:
         yield from self.refused(why)
 
     def _not_ours(self) -> Iterator[Block]:
-        """Blocks on this host's disk that the directory does not have as this host's."""
+        """Blocks on this host's disk that the directory does not have as this host's, or that are marked as lost."""
         for joined in self.joined.values():
             for block in joined.blocks:
-                if self.known.blocks.get(block.key) != block:
+                if self.known.blocks.get(block.key) != block or block in joined.lost:
                     yield block
 
     def _claim(self, blocks: set[Block]) -> Iterator[Action]:

@@ -128,6 +128,8 @@ class Member(NamedTuple):
 
     network: OverlayNetwork
     blocks: tuple[Block, ...]
+    lost: frozenset[Block] = frozenset()
+    """Those of them that are marked as lost on its disk."""
 
 
 class Joined(NamedTuple):

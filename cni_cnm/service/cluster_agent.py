@@ -185,7 +185,9 @@ class ClusterAgent:
         for record in network_records(self._host.store):
             if overlay_record.is_overlay(record):
                 blocks = overlay_record.directory_blocks(record, self._me.name, self._me.instance)
-                found[record.name] = Member(overlay_record.network_of(record), tuple(blocks))
+                marks = overlay_record.lost(record)
+                lost = frozenset(block for block in blocks if block.subnets[0] in marks)
+                found[record.name] = Member(overlay_record.network_of(record), tuple(blocks), lost)
         damaged = damaged_networks(self._host.store)
         kept = {name: member for name, member in self.agent.joined.items() if name in damaged}
         return self.agent.found_joined({**found, **kept}, whole=not damaged)
@@ -201,8 +203,8 @@ class ClusterAgent:
                     self._threads.claim_again(block)
                 case Release(block):
                     self._threads.release(block, self._unused)
-                case MarkLost(network, holders):
-                    mark_lost(self._host, network, holders)
+                case MarkLost(network, block, holder):
+                    mark_lost(self._host, network, block, holder)
                 case Compare():
                     self._plan, self._compare = None, True
                 case Update(changes):

@@ -88,13 +88,14 @@ class Cluster:
         record = load_network(host.engine.store, "web")
         if record is None or not host.cluster.reachable:
             return
-        directory, holders = host.cluster.directory(), {}
+        directory = host.cluster.directory()
         for block in overlay_record.directory_blocks(record, name, host.cluster.me.instance):
+            holder = ""
             if not directory.claim_again(block):
                 there = directory.snapshot().blocks.get(block.key)
-                holders[block.subnets[0]] = there.host if there else "none"
+                holder = there.host if there else "none"
+            grow_overlay.mark_lost(host.engine, "web", block.subnets[0], holder)
         directory.close()
-        grow_overlay.mark_lost(host.engine, "web", holders)
 
     # what must hold -------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import TypeVar
 
     from cni_cnm.cnm.host import Host
@@ -47,19 +47,18 @@ def with_room(host: Host, name: str, reserve: Callable[[], T]) -> T:
             grow(host, name, error)
 
 
-def mark_lost(host: Host, name: str, holders: Mapping[IPNetwork, str]) -> None:
-    """Other hosts have these blocks now (by first subnet, with the hosts' names), and no other one of this host's.
+def mark_lost(host: Host, name: str, block: IPNetwork, holder: str) -> None:
+    """`holder` has this block now (its first subnet); "": it is this host's. The other blocks stay as they are.
 
-    Their endpoints stay; no further address of them is given. For the agent. No error if the network is gone.
+    Its endpoints stay; no further address of it is given. For the agent. No error if the network or the block is gone.
     """
     with host.store.lock(f"network/{name}"):
         record = load_network(host.store, name)
         if record is None or not overlay_record.is_overlay(record):
             return
-        known = {block[0] for block in overlay_record.blocks(record)}
-        lost = {subnet: holder for subnet, holder in holders.items() if subnet in known}
-        if lost != overlay_record.lost(record):
-            sets = overlay_record.ranges(overlay_record.blocks(record), lost)
+        lost = overlay_record.lost(record)
+        if lost.get(block, "") != holder:
+            sets = overlay_record.ranges(overlay_record.blocks(record), {**lost, block: holder})
             host.store.put(NETWORKS, name, record._replace(ipam={**record.ipam, "ranges": sets}).to_json())
 
 

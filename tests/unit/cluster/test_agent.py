@@ -187,14 +187,44 @@ def test_lost_block() -> None:
     agent = ready()
     listed(agent, snapshot(SELF, OTHER, MINE._replace(host="node2", instance=OTHER.instance), revision=101))
     found = list(agent.claimed(MINE, False))
-    assert without_lines(found) == [MarkLost("web", {MINE.subnets[0]: "node2"})]
+    assert without_lines(found) == [MarkLost("web", MINE.subnets[0], "node2")]
     assert "belongs to host node2" in lines(found)
     assert OTHER.instance in lines(found)
     assert ME.instance in lines(found)
-    assert list(agent.claimed(MINE, False)) == []
+    assert list(agent.claimed(MINE, False)) == [MarkLost("web", MINE.subnets[0], "node2")]
     assert agent.status(1, {}).networks["web"].lost == ("10.32.1.0/24",)
-    assert without_lines(list(agent.claimed(MINE, True))) == [MarkLost("web", {})]
+    assert without_lines(list(agent.claimed(MINE, True))) == [MarkLost("web", MINE.subnets[0], "")]
     assert agent.status(1, {}).networks["web"].lost == ()
+
+
+def test_lost_marks_after_a_restart() -> None:
+    """The disk has them: each block is claimed anew, and each answer sets the mark of its own block alone."""
+    further = MINE._replace(subnets=(ip_network("10.32.3.0/24"),))
+    agent = fresh()
+    list(agent.found_joined({"web": Member(WEB, (MINE, further), frozenset([MINE, further]))}))
+    assert agent.status(1, {}).networks["web"].lost == ("10.32.1.0/24", "10.32.3.0/24")
+    theirs = further._replace(host="node2", instance=OTHER.instance)
+    assert {ClaimAgain(MINE), ClaimAgain(further)} <= set(listed(agent, snapshot(SELF, OTHER, MINE, theirs)))
+    assert without_lines(list(agent.claimed(further, False))) == [MarkLost("web", further.subnets[0], "node2")]
+    found = list(agent.claimed(MINE, True))
+    assert found == [
+        Say("the block 10.32.1.0/24 of network web is this host's again"),
+        MarkLost("web", MINE.subnets[0], ""),
+    ]
+    assert agent.status(1, {}).networks["web"].lost == ("10.32.3.0/24",)
+
+
+def test_a_mark_that_stays_on_the_disk() -> None:
+    """`grow` has claimed the block while its mark stood, or the mark could not be written. It is said once."""
+    agent = ready()
+    list(agent.found_joined({"web": Member(WEB, (MINE,), frozenset([MINE]))}))
+    assert list(agent.ticked()) == []
+    assert list(agent.ticked()) == [ClaimAgain(MINE)]
+    assert "this host's again" in lines(list(agent.claimed(MINE, True)))
+    assert list(agent.ticked()) == [ClaimAgain(MINE)]
+    assert list(agent.claimed(MINE, True)) == [MarkLost("web", MINE.subnets[0], "")]
+    list(agent.found_joined({"web": Member(WEB, (MINE,))}))
+    assert list(agent.ticked()) == []
 
 
 def test_lost_block_keeps_its_pods() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.cluster.values import VXLAN_PORT, Snapshot
+from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import cluster_networks, grow_overlay
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.errors import (
@@ -261,12 +262,12 @@ def test_a_lost_block_gives_no_address_and_its_pods_stay(host: Hosts) -> None:
     one = host()
     one.add("a", overlay("web", SUBNET))
     block = ip_network(one.blocks()[0])
-    grow_overlay.mark_lost(one.engine, "web", {block: "node2"})
+    grow_overlay.mark_lost(one.engine, "web", block, "node2")
     with pytest.raises(NotReady, match=rf"{block} \(node2\)"):
         one.add("b", overlay())
     assert one.blocks() == [str(block)]
     one.delete("a")
-    grow_overlay.mark_lost(one.engine, "web", {})
+    grow_overlay.mark_lost(one.engine, "web", block, "")
     one.add("b", overlay())
 
 
@@ -275,9 +276,24 @@ def test_of_two_blocks_the_other_one_is_used(host: Hosts) -> None:
     for number in range(6):
         one.add(f"c{number}", overlay("web", SUBNET, block=29))
     kept, lost = map(ip_network, one.blocks())
-    grow_overlay.mark_lost(one.engine, "web", {lost: "node2"})
+    grow_overlay.mark_lost(one.engine, "web", lost, "node2")
     one.delete("c0")
     assert ip_interface(addresses(one.add("d", overlay()))[0]).ip in kept
+
+
+def test_marks_of_two_blocks_are_apart(host: Hosts) -> None:
+    """An agent that was started again learns of one after the other: until then the other one's mark stays."""
+    one = host()
+    for number in range(6):
+        one.add(f"c{number}", overlay("web", SUBNET, block=29))
+    first, second = map(ip_network, one.blocks())
+    grow_overlay.mark_lost(one.engine, "web", first, "node2")
+    grow_overlay.mark_lost(one.engine, "web", second, "node3")
+    assert overlay_record.lost(one.record()) == {first: "node2", second: "node3"}
+    grow_overlay.mark_lost(one.engine, "web", first, "")
+    assert overlay_record.lost(one.record()) == {second: "node3"}
+    grow_overlay.mark_lost(one.engine, "web", ip_network("10.99.0.0/29"), "node2")
+    assert overlay_record.lost(one.record()) == {second: "node3"}
 
 
 # leaving --------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,8 @@ from cni_cnm.cluster.apply import Applier
 from cni_cnm.cluster.host_file import HostIdentity
 from cni_cnm.cluster.underlay import DEVICE_PREFIX
 from cni_cnm.cluster.values import FIRST_VNI, Block, Change, ClusterHost
+from cni_cnm.cnm import overlay_record
+from cni_cnm.cnm.network import grow_overlay
 from cni_cnm.errors import CnmError, Conflict
 from cni_cnm.kernel.contract.changes import LinkChange
 from cni_cnm.kernel.contract.route import CLUSTER
@@ -293,6 +295,19 @@ def test_lost_block(running: Running) -> None:
     running.turn()
     assert running.status().networks["web"].lost == ()
     running.world.add("c")
+
+
+def test_lost_block_that_is_free_again_after_a_restart(running: Running) -> None:
+    """The mark is on the disk only: the new agent claims the block and takes the mark away."""
+    block = ip_network(running.world.blocks()[0])
+    grow_overlay.mark_lost(running.world.engine, "web", block, "other")
+    running.loop = running.start()
+    running.threads.list_all()
+    running.turn(TICK_S)
+    running.turn(TICK_S)
+    running.turn()
+    assert overlay_record.lost(running.world.record()) == {}
+    running.world.add("b")
 
 
 def test_another_instance(running: Running) -> None:

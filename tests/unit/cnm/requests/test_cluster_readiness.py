@@ -122,4 +122,5 @@ def _id(host: ClusterWorld) -> str:
 
 
 def _lose(host: ClusterWorld) -> None:
-    grow_overlay.mark_lost(host.engine, "web", {ip_network(block): "node2" for block in host.blocks()})
+    for block in host.blocks():
+        grow_overlay.mark_lost(host.engine, "web", ip_network(block), "node2")
