@@ -228,6 +228,7 @@ def test_a_compacted_revision_ends_the_watch_also_after_a_cut(
         (["a"], "HTTP status 200"),
         ({"result": {"events": [{"kv": {"key": "%%%"}}]}}, "not as etcd writes it"),
         ({"result": {"events": 7}}, "not as etcd writes it"),
+        ({"result": {"events": [{"kv": {"key": "YQ==", "mod_revision": float("inf")}}]}}, "not as etcd writes it"),
     ],
 )
 def test_a_line_that_ends_the_watch(gateway: ModelGateway, directory: EtcdDirectory, line: Any, said: str) -> None:

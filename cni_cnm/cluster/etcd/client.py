@@ -151,7 +151,7 @@ class Client:
         """What `parse` makes of an answer. DirectoryUnreachable if it is not one of etcd's."""
         try:
             return parse()
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise DirectoryUnreachable(
                 f"{self.name} does not answer as etcd does: {type(error).__name__}: {error}",
                 hint="look whether the endpoints in the settings are the client URLs of etcd 3.4 or later",

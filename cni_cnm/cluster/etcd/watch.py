@@ -209,5 +209,5 @@ def _understood(parse: Callable[[], T]) -> T:
     """WatchEnded for a line that is not one of etcd's."""
     try:
         return parse()
-    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise WatchEnded(f"a line of the watch is not as etcd writes it: {type(error).__name__}: {error}") from error
