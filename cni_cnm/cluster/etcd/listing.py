@@ -19,7 +19,7 @@ KEYS_MAX = 500_000
 
 
 def list_all(client: Client, keys: Keys) -> Contents:
-    """DirectoryUnreachable if a server does not answer, or if there is too much to be true."""
+    """DirectoryUnreachable if a server does not answer or is of another store, or if there is too much to be true."""
     request = range_below(keys.all, limit=_PAGE)
     store, revision = "", 0
     records: list[KeyValue] = []
@@ -27,6 +27,11 @@ def list_all(client: Client, keys: Keys) -> Contents:
         answer = client.read("kv/range", request)
         page = client.understood(lambda answer=answer: read_range(answer.raw))  # type: ignore[misc]
         store, revision = store or answer.store, revision or answer.revision
+        if answer.store != store:
+            raise DirectoryUnreachable(
+                f"{client.name} is two stores: one server answers as {store}, another one as {answer.store}",
+                hint="name only servers of one etcd as endpoints in the settings",
+            )
         records += page.found
         if not page.more or not page.found:
             return Contents(keys, store, revision, records)
