@@ -252,7 +252,7 @@ class Agent:
     def _figures(self) -> Mapping[str, int]:
         return {
             "hosts": len(self.known.hosts),
-            "silent_hosts": max(0, len(self.known.hosts) - len(self.known.alive)),
+            "silent_hosts": len(self.known.hosts.keys() - self.known.alive),
             "blocks": len(self.known.blocks),
             "lists": self._lists,
             "store_failures": self._failures,

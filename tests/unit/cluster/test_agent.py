@@ -365,3 +365,10 @@ def test_figures() -> None:
     list(agent.silent("refused", NOW))
     figures = agent.status(1, {"compares": 3}).figures
     assert figures == {"hosts": 2, "silent_hosts": 2, "blocks": 2, "lists": 1, "store_failures": 1, "compares": 3}
+
+
+def test_life_without_a_host() -> None:
+    """A key that stayed behind is of no host, and hides no silent one."""
+    agent = fresh()
+    listed(agent, WHOLE._replace(alive=frozenset({"node1", "gone"})))
+    assert agent.status(1, {}).figures["silent_hosts"] == 1
