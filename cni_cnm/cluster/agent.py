@@ -2,6 +2,7 @@
 
     listed, changed     the directory, whole and by changes       ─┐
     answers, silent     whether the store answers                  │   Announce, ClaimAgain, Release,
+    announced, claimed  what this host has written                 │
     found_uplinks       this host's underlay addresses             ├─► Compare, Update,
     found_joined        the overlay networks on this host's disk   │   MarkLost, Save, Say
     ticked              ten seconds have passed                   ─┘
@@ -48,6 +49,7 @@ class Agent:
         self._no_uplink = "its underlay addresses are not read yet"
         self._store = StoreStatus(store, why="it was not asked yet")
         self._announced: ClusterHost | None = None
+        """This host's record, as it was written last. None while that is not certain."""
         self._listed = False
         self._missing: set[Block] = set()
         """Blocks that were not this host's for certain at the last tick, as `_not_ours` gives them."""
@@ -153,6 +155,11 @@ class Agent:
             yield Say(f"{why}; this host goes on with what it knows")
         elif why != self._store.why:
             self._store = self._store._replace(why=why)
+
+    def announced(self, host: ClusterHost) -> Iterator[Action]:
+        """This host's record was written. Another one of its instance, from now on, is not this host's."""
+        self._announced = host
+        yield from ()
 
     def refused(self, why: str) -> Iterator[Action]:
         """This host's record cannot be written, because another host has its name. "": no other has it any more."""
@@ -286,7 +293,7 @@ class Agent:
         """When the directory has this host otherwise than it is."""
         host = self.host
         if host is not None and not self.conflict and self.known.hosts.get(host.name) != host:
-            self._announced = host
+            self._announced = None
             yield Announce(host)
 
     def _judge(self) -> Iterator[Action]:

@@ -84,7 +84,11 @@ class DirectoryThreads:
             self._jobs.put(_nothing)  # life is shown at once
 
     def announce(self, host: ClusterHost) -> None:
-        self._jobs.put(lambda directory: directory.announce(host))
+        def job(directory: Directory) -> Event:
+            directory.announce(host)
+            return lambda agent, _: agent.announced(host)
+
+        self._jobs.put(job)
 
     def claim_again(self, block: Block) -> None:
         def job(directory: Directory) -> Event:

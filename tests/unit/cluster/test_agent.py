@@ -129,6 +129,33 @@ def test_own_address_changes() -> None:
     assert list(agent.found_uplinks([MOVED._replace(mtu=9000)])) == []
 
 
+def test_own_address_changes_while_the_store_is_away() -> None:
+    """What is there when it answers again is this host's own older record: it is written anew."""
+    moved = SELF._replace(addresses=(MOVED.address,))
+    agent = ready()
+    list(agent.announced(SELF))
+    list(agent.silent("refused", NOW))
+    assert Announce(moved) in list(agent.found_uplinks([MOVED]))
+    assert Announce(moved) in listed(agent)
+    assert not agent.conflict
+    list(agent.announced(moved))
+    list(agent.changed(101, [Change("host", "node1", moved)], (), NOW))
+    assert not agent.conflict
+    assert list(agent.ticked()) == []
+
+
+def test_own_address_changes_back_while_the_store_is_away() -> None:
+    """Whether the first change was written is not known: it is no other host's."""
+    moved = SELF._replace(addresses=(MOVED.address,))
+    agent = ready()
+    list(agent.announced(SELF))
+    list(agent.found_uplinks([MOVED]))
+    list(agent.silent("the answer was lost", NOW))
+    list(agent.found_uplinks([UPLINK]))
+    assert Announce(SELF) in listed(agent, snapshot(moved, OTHER, MINE, THEIRS))
+    assert not agent.conflict
+
+
 def test_no_underlay_address() -> None:
     """The host stays announced as it was, and STATUS has the reason."""
     agent = ready()
@@ -301,6 +328,7 @@ def test_cloned_disk() -> None:
     """The same instance announces another address, though this host's own has not changed."""
     agent = fresh()
     listed(agent, snapshot())
+    list(agent.announced(SELF))
     list(agent.changed(101, [Change("host", "node1", SELF)], (), NOW))
     assert not agent.conflict
     clone = SELF._replace(addresses=(ip_address("192.0.2.66"),))

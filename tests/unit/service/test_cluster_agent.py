@@ -62,6 +62,8 @@ class Store:
         except Conflict as error:
             why = error.msg
             self.events.append(lambda agent, _: agent.refused(why))
+        else:
+            self.events.append(lambda agent, _: agent.announced(host))
 
     def claim_again(self, block: Block) -> None:
         ours = self.directory.claim_again(block)
