@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.cluster.etcd.client import Client, Outcome
+from tests.cluster.etcd_server import b64
 from tests.cluster.examples import host, network
 from tests.cluster.stores import ModelEtcd
 
@@ -23,12 +24,22 @@ def etcd_model() -> Iterator[ModelEtcd]:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_the_next_host_of_the_name(etcd_model: ModelEtcd, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
-    """It is neither taken for the one that is removed, nor are its blocks freed."""
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("announced", [True, False])
+def test_the_next_host_of_the_name(
+    etcd_model: ModelEtcd, monkeypatch: pytest.MonkeyPatch, force: bool, known: bool, announced: bool
+) -> None:
+    """It is neither taken for the one that is removed, nor are its blocks freed.
+
+    known: whether the outcome of the removal is. announced: whether the old host has a record, or blocks alone.
+    """
     old, new, operator = etcd_model.directory(), etcd_model.directory(), etcd_model.directory()
+    prefix = etcd_model.settings.prefix
     web = old.create_network(network("web"))
     old.announce(A)
     block = old.claim(web, A)
+    if not announced:
+        etcd_model.gateway.do(lambda model: model.answer("kv/deleterange", {"key": b64(f"{prefix}/hosts/a")}))
     transaction = Client.transaction
     came: list[bool] = []
 
@@ -39,6 +50,7 @@ def test_the_next_host_of_the_name(etcd_model: ModelEtcd, monkeypatch: pytest.Mo
             new.announce(LATER)
             new.show_life(LATER)
             new.claim(web, LATER)
+            return outcome if known else None
         return outcome
 
     monkeypatch.setattr(Client, "transaction", with_a_host_that_waits)

@@ -53,35 +53,39 @@ def refuse_other(name: str, keys: Keys, host: ClusterHost, found: Sequence[KeyVa
 def leave(client: Client, keys: Keys, name: str, instance: str, force: bool) -> Sequence[Block]:
     """Delete the record, and the blocks in parts of 100. The record is deleted first: the host claims nothing more."""
     freed: dict[str, Block] = {}
-    left: str | None = None
-    """Instance of the record that was deleted. A host that takes the name from then on is another one."""
+    leaving: frozenset[str] | None = None
+    """The instances that had the name at first. One that takes it later is another host."""
+    left = False
+    """The record is deleted, and this is known."""
     for _ in client.attempts():
         _, (host, alive, networks, blocks) = client.read_at_once(
             [get(keys.host(name)), get(keys.alive(name)), get_below(keys.networks), get_below(keys.blocks())]
         )
         there = _instance(keys, name, host.found[0]) if host.found else ""
-        other = bool(host.found) and there != instance
-        if left is None and other and alive.found and not force:
+        owned = [(each, owner) for each in blocks.found if (owner := _owner_of(each, name))]
+        first = leaving is None
+        if leaving is None:
+            leaving = frozenset([instance] if instance and not force else [there, *(owner for _, owner in owned)])
+        of_it = not left and there in leaving
+        if host.found and there != instance and alive.found and not force and not left and (first or of_it):
             raise Forbidden(
                 f"the host {name} shows life, so its containers may have addresses of its blocks",
                 hint="stop cni-cnm on that host, and wait half a minute; --force frees its blocks nevertheless",
             )
-        owner = left if left is not None else instance if not force else ""
-        mine = [each for each in blocks.found if _is_of(each, name, owner)]
-        gone = [] if left is not None or (other and instance and not force) else [*host.found, *alive.found]
+        mine = [each for each, owner in owned if owner in leaving]
+        gone = [*host.found, *alive.found] if not left and (of_it or not host.found) else []
         part = [*gone, *mine[:_BLOCKS_AT_ONCE]]
         if not part:
             return tuple(freed.values())
         # What was read as absent must be so still: a host that comes back meanwhile keeps what it claims.
         same = [unchanged(each.key, each.revision) for each in part]
-        if left is None and not alive.found and not force:
+        if not left and not alive.found and not force:
             same.append(absent(keys.alive(name)))
         outcome = client.transaction(same, [delete(each.key) for each in part])
         if outcome is None or outcome.succeeded:  # not known: what is there still is deleted next time
             known = {each.key: each for each in networks.found}
             freed.update((each.key, block) for each in part if (block := _block(keys, each, known)))
-        if outcome is not None and outcome.succeeded and host.found and gone:
-            left = there
+        left = left or bool(outcome and outcome.succeeded and host.found and gone)
     raise AssertionError("attempts end with an error")
 
 
@@ -93,13 +97,13 @@ def _instance(keys: Keys, name: str, record: KeyValue) -> str:
         return ""
 
 
-def _is_of(record: KeyValue, host: str, instance: str) -> bool:
-    """Whether a block is of that host. `instance` "": of any one."""
+def _owner_of(record: KeyValue, host: str) -> str:
+    """The instance of the host of that name which has the block; "" if another host has it."""
     try:
         owner = value_json.owner(record.value, record.key)
     except CnmError:
-        return False
-    return owner.host == host and instance in ("", owner.instance)
+        return ""
+    return owner.instance if owner.host == host else ""
 
 
 def _block(keys: Keys, record: KeyValue, networks: Mapping[str, KeyValue]) -> Block | None:
