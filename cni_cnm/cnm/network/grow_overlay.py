@@ -57,9 +57,14 @@ def mark_lost(host: Host, name: str, block: IPNetwork, holder: str) -> None:
         if record is None or not overlay_record.is_overlay(record):
             return
         lost = overlay_record.lost(record)
-        if lost.get(block, "") != holder:
-            sets = overlay_record.ranges(overlay_record.blocks(record), {**lost, block: holder})
-            host.store.put(NETWORKS, name, record._replace(ipam={**record.ipam, "ranges": sets}).to_json())
+        if lost.get(block, "") == holder or block not in {each[0] for each in overlay_record.blocks(record)}:
+            return
+        sets = overlay_record.ranges(overlay_record.blocks(record), {**lost, block: holder})
+        marked = record._replace(ipam={**record.ipam, "ranges": sets})
+        with firewall_state.lock(host), Rollback() as undo:
+            undo.push(lambda: overlay_elements.change(host, marked, record))
+            overlay_elements.change(host, record, marked)
+            host.store.put(NETWORKS, name, marked.to_json())
 
 
 def refuse_lost(record: NetworkRecord) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cni_cnm.cluster.values import VXLAN_PORT, Snapshot
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import cluster_networks, grow_overlay
+from cni_cnm.cnm.packet_filter import overlay_elements
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.errors import (
     ActiveEndpoints,
@@ -19,6 +20,7 @@ from cni_cnm.errors import (
     Conflict,
     DirectoryUnreachable,
     InvalidConfig,
+    IoFailed,
     NotReady,
 )
 from cni_cnm.firewall import INET
@@ -294,6 +296,49 @@ def test_marks_of_two_blocks_are_apart(host: Hosts) -> None:
     assert overlay_record.lost(one.record()) == {second: "node3"}
     grow_overlay.mark_lost(one.engine, "web", ip_network("10.99.0.0/29"), "node2")
     assert overlay_record.lost(one.record()) == {second: "node3"}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_packet_filter_follows_the_marks(host: Hosts, number: int) -> None:
+    """Else the next block could not be put in beside them, and they would be left when the network is removed."""
+    one = host()
+    for count in range(6):
+        one.add(f"c{count}", overlay("web", SUBNET, block=29))
+    lost = ip_network(one.blocks()[number])
+    grow_overlay.mark_lost(one.engine, "web", lost, "node2")
+    assert source_elements(one) == wanted_elements(one)
+    grow_overlay.mark_lost(one.engine, "web", lost, "")
+    assert source_elements(one) == wanted_elements(one)
+    grow_overlay.mark_lost(one.engine, "web", lost, "node2")
+    for count in range(6):
+        one.delete(f"c{count}")
+    one.controller.network("web").delete()
+    assert source_elements(one) == set()
+
+
+def test_a_mark_that_cannot_be_written_changes_nothing(host: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = host()
+    one.add("a", overlay("web", SUBNET))
+
+    def full(*_: object) -> None:
+        raise IoFailed("no space left on device")
+
+    block = ip_network(one.blocks()[0])
+    monkeypatch.setattr(one.engine.store, "put", full)
+    with pytest.raises(IoFailed):
+        grow_overlay.mark_lost(one.engine, "web", block, "node2")
+    assert source_elements(one) == wanted_elements(one)
+    assert overlay_record.lost(one.record()) == {}
+
+
+def source_elements(world: ClusterWorld) -> set[tuple[str, str]]:
+    """Of the map of gateways: part of the subnet, gateway."""
+    return {(element.key, element.value) for element in world.nft.sets.get((INET, "overlay_source4"), {}).values()}
+
+
+def wanted_elements(world: ClusterWorld) -> set[tuple[str, str]]:
+    put = overlay_elements.of_network(world.record()).put
+    return {(element.key, element.value) for element in put if element.set == "overlay_source4"}
 
 
 # leaving --------------------------------------------------------------------------
