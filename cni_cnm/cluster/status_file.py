@@ -1,6 +1,6 @@
 """What the agent says of this host: RUN_DIR/cluster/status.json, written by the agent, read by STATUS and people.
 
-{"pid": 812,                                        the agent; one that has ended says nothing
+{"pid": 812, "started": 4711,                       the agent, and when it started; one that has ended says nothing
  "host": "node1", "instance": "…",
  "addresses": ["192.0.2.11"], "mtu": 1500,          of the underlay
  "store": {"name": "etcd at http://192.0.2.1:2379", "reachable": true, "since": 1700000000.5, "why": ""},
@@ -17,9 +17,9 @@ now, by their first subnet. `figures`: what is known, and what was done since th
 from __future__ import annotations
 
 import json
-import os
 
 from cni_cnm.errors import IoFailed
+from cni_cnm.kernel import process
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state import small_files
 
@@ -71,7 +71,7 @@ def path(run_dir: str) -> str:
 
 def write(run_dir: str, status: AgentStatus) -> None:
     """One writer: the agent. IoFailed if it cannot be written."""
-    raw = status._asdict()
+    raw = {**status._asdict(), "started": process.start_time(status.pid)}
     raw["store"] = status.store._asdict()
     raw["networks"] = {name: network._asdict() for name, network in status.networks.items()}
     try:
@@ -84,10 +84,11 @@ def read(run_dir: str) -> AgentStatus | None:
     """None if no agent has written one since the boot, if it has ended, or if the file is damaged."""
     try:
         raw = json.loads(small_files.read(path(run_dir)))
-        found = _status(raw)
+        found, started = _status(raw), int(raw["started"])
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return None
-    return found if _runs(found.pid) else None
+    # A process of another pid namespace (an agent in a pod) cannot be seen: the file's age would have to say it.
+    return found if started and started == process.start_time(found.pid) else None
 
 
 def _status(raw: Json) -> AgentStatus:
@@ -110,8 +111,3 @@ def _status(raw: Json) -> AgentStatus:
 def _network(raw: Json) -> NetworkStatus:
     lost = tuple(map(str, raw["lost"]))
     return NetworkStatus(str(raw["id"]), raw["ready"] is True, str(raw["why"]), int(raw["remote_blocks"]), lost)
-
-
-def _runs(pid: int) -> bool:
-    """A process of another pid namespace (an agent in a pod) cannot be seen: the file's age would have to say it."""
-    return os.path.exists(f"/proc/{pid}")

@@ -1,4 +1,6 @@
-"""The owner of a call: the first ancestor process that is no shell (docs/decisions/0012-owner.md)."""
+"""Processes as /proc shows them: the owner of a call, which is the first ancestor process that is no shell
+(docs/decisions/0012-owner.md), and which process a pid stands for.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,22 @@ def parent_of(pid: int) -> int:
     return found[1] if found else 0
 
 
+def start_time(pid: int) -> int:
+    """When the process started, in clock ticks since the boot; 0 when it is gone. A later process of the pid has
+    another one (proc_pid_stat(5), field 22).
+    """
+    found = _stat(pid)
+    return int(found[1][19]) if found else 0
+
+
 def _status(pid: int) -> tuple[str, int] | None:
-    """Name and parent; None when the process is gone. The name stands in brackets and may contain brackets."""
+    """Name and parent; None when the process is gone."""
+    found = _stat(pid)
+    return (found[0], int(found[1][1])) if found else None
+
+
+def _stat(pid: int) -> tuple[str, list[str]] | None:
+    """The name, and the fields from the third one on. The name stands in brackets and may contain brackets."""
     if pid <= 0:
         return None
     try:
@@ -42,4 +58,4 @@ def _status(pid: int) -> tuple[str, int] | None:
     except OSError:
         return None
     head, _, rest = line.rpartition(")")
-    return head.partition("(")[2], int(rest.split()[1])
+    return head.partition("(")[2], rest.split()
