@@ -4,9 +4,14 @@
         set hosts4, hosts6      underlay addresses of the other hosts
         set ports               UDP ports of the VXLAN devices
         chain input             drops what comes to one of the ports from any other address
+        chain forward           drops what is forwarded to one of these ports of another host, but not by a router
+                                between hosts: from a known host, by the link that leads back to it
 
-It is there while this host has an overlay network. Packets of other programs' tunnels have other ports. A host of the
-cluster is told by its address alone: where others can send with its address, VXLAN is open to them.
+A host of the cluster is told by its address alone, and what a container sends is masqueraded: it would get this host's
+address, which the other host accepts. So `forward` looks at it before.
+
+The table is there while this host has an overlay network. Packets of other programs' tunnels have other ports. Where
+others can send with the address of a host, VXLAN is open to them.
 """
 
 from __future__ import annotations
@@ -22,51 +27,67 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Nft
 
 TABLE = "inet cni_cnm_underlay"
-_CHAIN = "input"
 _DECLARATION = f"""\
 add table {TABLE}
 add set {TABLE} hosts4 {{ type ipv4_addr; }}
 add set {TABLE} hosts6 {{ type ipv6_addr; }}
 add set {TABLE} ports {{ type inet_service; }}
-add chain {TABLE} {_CHAIN} {{ type filter hook input priority -10; }}
-flush chain {TABLE} {_CHAIN}
-add rule {TABLE} {_CHAIN} udp dport @ports ip saddr != @hosts4 drop
-add rule {TABLE} {_CHAIN} udp dport @ports ip6 saddr != @hosts6 drop
+add chain {TABLE} input {{ type filter hook input priority -10; }}
+add chain {TABLE} forward {{ type filter hook forward priority -10; }}
+flush chain {TABLE} input
+flush chain {TABLE} forward
+add rule {TABLE} input udp dport @ports ip saddr != @hosts4 drop
+add rule {TABLE} input udp dport @ports ip6 saddr != @hosts6 drop
+add rule {TABLE} forward udp dport @ports ip daddr @hosts4 ip saddr != @hosts4 drop
+add rule {TABLE} forward udp dport @ports ip daddr @hosts4 fib saddr . iif oif missing drop
+add rule {TABLE} forward udp dport @ports ip6 daddr @hosts6 ip6 saddr != @hosts6 drop
+add rule {TABLE} forward udp dport @ports ip6 daddr @hosts6 fib saddr . iif oif missing drop
 """
-_RULES = 2
+_RULES = {"input": 2, "forward": 4}
 
 
-def whole(nft: Nft, wanted: Iterable[Entry], *, keep: bool = False) -> int:
-    """Make the table what is wanted; without networks there is none. Gives the number of elements that changed.
+class AcceptedHosts:
+    """The table, as one process keeps it.
 
-    With `keep` no element is removed.
+    A process writes the rules once, because those that are there may be another release's. From then on it looks at
+    their number: another program may flush them.
     """
-    there = {element.place: element for element in nft.elements(TABLE)}
-    elements = {element.place: element for element in _elements(wanted)}
-    if not any(element.set == "ports" for element in elements.values()):
-        if keep:
-            return 0
-        if nft.handles([TABLE])[0] is not None:
-            nft.delete_table(TABLE)
-        return len(there)
-    if nft.rules(TABLE).get(_CHAIN) != _RULES:
-        nft.commit(Transaction(_DECLARATION), declare=True)
-    new = tuple(element for place, element in elements.items() if place not in there)
-    put = tuple(element for place, element in elements.items() if place in there and there[place] != element)
-    remove = tuple(element for place, element in there.items() if place not in elements and not keep)
-    nft.commit(Transaction(_DECLARATION, put, remove, claim=new))
-    return len(new) + len(put) + len(remove)
 
+    def __init__(self, nft: Nft) -> None:
+        self._nft = nft
+        self._written = False
 
-def change(nft: Nft, delta: Delta) -> int:
-    """Only what differs. Gives the number of elements."""
-    put = tuple(_elements(after for _, after in delta.values() if after is not None))
-    kept = {element.place for element in put}
-    gone = _elements(before for before, _ in delta.values() if before is not None)
-    remove = tuple(element for element in gone if element.place not in kept)
-    if put or remove:
-        nft.commit(Transaction(_DECLARATION, put, remove))
-    return len(put) + len(remove)
+    def whole(self, wanted: Iterable[Entry], *, keep: bool = False) -> int:
+        """Make the table what is wanted; without networks there is none. Gives the number of elements that changed.
+
+        With `keep` no element is removed.
+        """
+        there = {element.place: element for element in self._nft.elements(TABLE)}
+        elements = {element.place: element for element in _elements(wanted)}
+        if not any(element.set == "ports" for element in elements.values()):
+            if keep:
+                return 0
+            if self._nft.handles([TABLE])[0] is not None:
+                self._nft.delete_table(TABLE)
+            return len(there)
+        if not self._written or self._nft.rules(TABLE) != _RULES:
+            self._nft.commit(Transaction(_DECLARATION), declare=True)
+            self._written = True
+        new = tuple(element for place, element in elements.items() if place not in there)
+        put = tuple(element for place, element in elements.items() if place in there and there[place] != element)
+        remove = tuple(element for place, element in there.items() if place not in elements and not keep)
+        self._nft.commit(Transaction(_DECLARATION, put, remove, claim=new))
+        return len(new) + len(put) + len(remove)
+
+    def change(self, delta: Delta) -> int:
+        """Only what differs. Gives the number of elements."""
+        put = tuple(_elements(after for _, after in delta.values() if after is not None))
+        kept = {element.place for element in put}
+        gone = _elements(before for before, _ in delta.values() if before is not None)
+        remove = tuple(element for element in gone if element.place not in kept)
+        if put or remove:
+            self._nft.commit(Transaction(_DECLARATION, put, remove))
+        return len(put) + len(remove)
 
 
 def _elements(entries: Iterable[Entry]) -> Iterable[Element]:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from errno import EEXIST, ENOENT, ESRCH
 
-from cni_cnm.cluster import accepted_hosts, vxlan_devices
+from cni_cnm.cluster import vxlan_devices
+from cni_cnm.cluster.accepted_hosts import AcceptedHosts
 from cni_cnm.cluster.link_entries import LinkEntries
 from cni_cnm.cluster.underlay import Device, Route, Unreachable
 from cni_cnm.errors import CnmError, KernelError
@@ -50,7 +51,7 @@ class Applier:
 
     def __init__(self, stack: OverlayStack, nft: Nft) -> None:
         self._stack = stack
-        self._nft = nft
+        self._accepted = AcceptedHosts(nft)
         self._links: dict[str, int] = {}
         """Indexes by name, as they were when the whole plan was compared last."""
         self._broken: Mapping[str, str] = {}
@@ -62,7 +63,7 @@ class Applier:
         removed that no wanted entry replaces: more may be wanted than is known.
         """
         problems: list[str] = []
-        changes = self._accept(lambda: accepted_hosts.whole(self._nft, wanted, keep=keep), problems)
+        changes = self._accept(lambda: self._accepted.whole(wanted, keep=keep), problems)
         devices = [entry for entry in wanted if isinstance(entry, Device)]
         links = {link.name: link for link in self._stack.links()}
         ensured = vxlan_devices.ensure(self._stack, devices, links, keep=keep)
@@ -89,7 +90,7 @@ class Applier:
         The kernel is asked for single entries alone, so the cost does not depend on the number of hosts.
         """
         problems: list[str] = []
-        changes = self._accept(lambda: accepted_hosts.change(self._nft, delta), problems)
+        changes = self._accept(lambda: self._accepted.change(delta), problems)
         entries = LinkEntries(self._stack, self._links)
         entries.ask(delta.values())
         after = self._routes([new for _, new in delta.values() if new is not None], problems)

@@ -422,3 +422,27 @@ def _listed() -> list[str]:
     for command in (f"bridge fdb show dev {DEVICE}", neighbours, "ip route", "ip -6 route"):
         found += subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout.splitlines()
     return [" ".join(line.split()) for line in found]
+
+
+@pytest.mark.parametrize("place", ["kernel"], indirect=True)
+def test_rules_of_another_release_are_replaced(place: Place) -> None:
+    """As many as ours in each chain, and others: the first comparison of an agent writes its own."""
+    wanted = place.plan().wanted()
+    place.applier.whole(wanted)
+    ours = _rules()
+    assert len(ours) == 8, "six rules in two chains"
+    for chain, number in (("input", 2), ("forward", 4)):
+        replaced = f"flush chain {TABLE} {chain};" + f"add rule {TABLE} {chain} accept;" * number
+        subprocess.run(["nft", replaced], check=True)
+    assert _rules() != ours
+    assert Applier(place.stack, place.nft).whole(wanted) == Applied()
+    assert _rules() == ours
+    subprocess.run(["nft", f"flush chain {TABLE} forward"], check=True)
+    place.applier.whole(wanted)
+    assert _rules() == ours
+
+
+def _rules() -> list[str]:
+    """The chains of the agent's table, each with its rules."""
+    shown = subprocess.run(["nft", "list", "table", *TABLE.split()], check=True, capture_output=True, text=True).stdout
+    return [line.strip() for line in shown.splitlines() if line.strip().startswith(("chain", "udp", "accept"))]

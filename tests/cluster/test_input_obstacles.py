@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cni_cnm.cluster import accepted_hosts, input_obstacles
+from cni_cnm.cluster import input_obstacles
+from cni_cnm.cluster.accepted_hosts import TABLE, AcceptedHosts
 from cni_cnm.cluster.underlay import Port
 from cni_cnm.kernel.foreign_firewalls import KernelForeignFirewalls
 from cni_cnm.kernel.nft import KernelNft
@@ -28,11 +29,11 @@ RULE = "add rule inet theirs guard"
 def test_a_policy_of_another_program(lab: Lab, rules: str, words: str) -> None:
     """Its table stays as it is. Our own table is none."""
     nft = KernelNft(lab.host.fd)
-    accepted_hosts.whole(nft, [Port(4799)])
+    AcceptedHosts(nft).whole([Port(4799)])
     if rules:
         lab.host.run("nft", rules)
     before = lab.host.run("nft", "list", "ruleset")
-    firewalls = KernelForeignFirewalls(lambda: nft, [accepted_hosts.TABLE])
+    firewalls = KernelForeignFirewalls(lambda: nft, [TABLE])
     found = input_obstacles.of_ports(firewalls, [4799])
     assert len(found) == bool(words)
     for sentence in found:

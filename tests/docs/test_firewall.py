@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_interface, ip_network
 
-from cni_cnm.cluster import accepted_hosts
+from cni_cnm.cluster.accepted_hosts import AcceptedHosts
 from cni_cnm.cluster.underlay import Peer, Port
 from cni_cnm.firewall import Policy, isolation, masquerade, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
@@ -61,7 +61,7 @@ def _build(nft: KernelNft) -> None:
         Transaction(reflection.DECLARE),
     ]
     nft.commit(merge(*parts))
-    accepted_hosts.whole(nft, [Peer(ip_address("192.0.2.12"), "node2"), Port(4799)])
+    AcceptedHosts(nft).whole([Peer(ip_address("192.0.2.12"), "node2"), Port(4799)])
 
 
 def test_ruleset_of_the_document(lab: Lab) -> None:

@@ -175,28 +175,64 @@ def vxlan_packet(vni: int, destination_mac: str) -> bytes:
     return struct.pack("!II", 0x08000000, vni << 8) + frame
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_vxlan_of_strangers_is_dropped(version: int, require_root: None) -> None:
+def injected(sender: Namespace, target: Site, version: int, source: str = "") -> int:
+    """How many packets the target's device receives of one that is sent to its host; `source`: a made-up one."""
+    record = target.record(version)
+
+    def received() -> int:
+        (shown,) = json.loads(target.host.run("ip", "-s", "-j", "link", "show", "cnm-vx4096"))
+        return int(shown["stats64"]["rx"]["packets"])
+
+    before = received()
+    with sender.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        if source:
+            client.bind((source, 0))
+        client.sendto(vxlan_packet(4096, record.mac), (str(record.addresses[0]), 4799))
+    sleep(WAIT / 4)
+    return received() - before
+
+
+@pytest.fixture(params=[4, 6])
+def three(request: pytest.FixtureRequest, require_root: None) -> Iterator[Cluster]:
+    """Three hosts, by VXLAN over an underlay of IPv4 or IPv6; no plan is applied yet."""
+    made = Cluster(network(subnets=("10.32.0.0/16", "fd32::/48"), sizes=(24, 64)), request.param, count=3)
+    yield made
+    made.close()
+
+
+def test_vxlan_of_strangers_is_dropped(three: Cluster) -> None:
     """What a host that is not in the directory sends does not reach the device; what a known one sends does."""
-    made = Cluster(network(), version, count=3)
-    try:
-        near, far, stranger = made.sites
-        made.apply(near, far)
-        target = str(near.record(version).addresses[0])
-        packet = vxlan_packet(4096, near.record(version).mac)
+    near, far, stranger = three.sites
+    three.apply(near, far)
+    assert injected(stranger.host, near, three.version) == 0
+    assert injected(far.host, near, three.version) == 1
 
-        def received() -> int:
-            (shown,) = json.loads(near.host.run("ip", "-s", "-j", "link", "show", "cnm-vx4096"))
-            return int(shown["stats64"]["rx"]["packets"])
 
-        for sender, more in ((stranger, 0), (far, 1)):
-            before = received()
-            with sender.host.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.sendto(packet, (target, 4799))
-            sleep(WAIT / 4)
-            assert received() - before == more, sender.name
-    finally:
-        made.close()
+def test_vxlan_of_a_pod_is_dropped(three: Cluster) -> None:
+    """Masquerade would give it the address of its host, which other hosts accept. Nor can it have a known host's."""
+    three.apply()
+    near, far, other = three.sites
+    near.host.run("nft", "-f", "-", text=(
+        "add table inet nat\n"
+        "add chain inet nat after { type nat hook postrouting priority srcnat; }\n"
+        "add rule inet nat after oifname eth0 masquerade\n"
+    ))  # fmt: skip
+    near.host.sysctl("net/ipv4/conf/all/rp_filter", "0")
+    assert injected(near.pod, far, three.version) == 0
+    assert injected(near.host, far, three.version) == 1
+    known = str(other.record(three.version).addresses[0])
+    near.pod.ip(f"addr add {known}/{128 if three.version == 6 else 32} dev eth0{' nodad' * (three.version == 6)}")
+    assert injected(near.pod, far, three.version, source=known) == 0
+
+
+def test_a_host_may_be_a_router_of_others(three: Cluster) -> None:
+    """It forwards what they send to each other, from the link that leads back to the sender."""
+    three.apply()
+    near, far, router = three.sites
+    target, way = (str(site.record(three.version).addresses[0]) for site in (near, router))
+    far.host.run("ip", "route", "add", f"{target}/{128 if three.version == 6 else 32}", "via", way)
+    assert way in far.host.run("ip", "route", "get", target)
+    assert injected(far.host, near, three.version) == 1
 
 
 @pytest.mark.quick("4-never", "6-auto")
