@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.kernel.contract.changes import LinkChange
     from cni_cnm.kernel.contract.overlay_stack import OverlayStack
+    from cni_cnm.model import IPNetwork
     from cni_cnm.settings import ClusterSettings
 
 TICK_S = 10.0
@@ -105,6 +106,10 @@ class ClusterAgent:
         self._lost = False
         """The kernel has reported changes that may have removed what is ours."""
         self._updates: list[Change] = []
+        self._marks: dict[tuple[str, IPNetwork], str] = {}
+        """By network and block: the host, as `MarkLost` has them. Those that are not on the disk yet."""
+        self._unmarked: set[tuple[str, IPNetwork]] = set()
+        """Those of which the log says why."""
         self._save_at = _NEVER
         self._look_at, self._look_limit = 0.0, _NEVER
         self._tick_at = 0.0
@@ -137,6 +142,7 @@ class ClusterAgent:
             self._tick_at = now + TICK_S
             if any(self._changed(uplink) for uplink in self.agent.uplinks):
                 self._look(now)
+            self._mark()
             self._do(self._read_joined(), now)
             self._do(self.agent.ticked(), now)
         if self._compare_at <= now:
@@ -204,7 +210,8 @@ class ClusterAgent:
                 case Release(block):
                     self._threads.release(block, self._unused)
                 case MarkLost(network, block, holder):
-                    mark_lost(self._host, network, block, holder)
+                    self._marks[network, block] = holder
+                    self._mark()
                 case Compare():
                     self._plan, self._compare = None, True
                 case Update(changes):
@@ -213,6 +220,21 @@ class ClusterAgent:
                     self._save_at = min(self._save_at, now + SAVE_S)
                 case Say(line):
                     self._note(line)
+
+    def _mark(self) -> None:
+        """A mark that cannot be written now, such as on a full disk, is tried again at each tick."""
+        for key, holder in tuple(self._marks.items()):
+            network, block = key
+            try:
+                mark_lost(self._host, network, block, holder)
+            except CnmError as error:
+                if key not in self._unmarked:
+                    self._unmarked.add(key)
+                    whose = f"{holder}'s" if holder else "this host's"
+                    self._note(f"the block {block} of network {network} cannot be marked as {whose}: {error}")
+            else:
+                del self._marks[key]
+                self._unmarked.discard(key)
 
     @contextmanager
     def _unused(self, block: Block) -> Iterator[bool]:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
+MARK_LOCK_S = 1.0
+"""For the mark of a lost block: the agent does nothing else while it waits, and tries again."""
+
+
 def with_room(host: Host, name: str, reserve: Callable[[], T]) -> T:
     """What `reserve` returns. Where it finds no free address, a further block is claimed, and it is called again.
 
@@ -51,8 +55,9 @@ def mark_lost(host: Host, name: str, block: IPNetwork, holder: str) -> None:
     """`holder` has this block now (its first subnet); "": it is this host's. The other blocks stay as they are.
 
     Its endpoints stay; no further address of it is given. For the agent. No error if the network or the block is gone.
+    TryAgain if the network is locked for MARK_LOCK_S.
     """
-    with host.store.lock(f"network/{name}"):
+    with host.store.lock(f"network/{name}", timeout_s=MARK_LOCK_S):
         record = load_network(host.store, name)
         if record is None or not overlay_record.is_overlay(record):
             return

@@ -19,7 +19,7 @@ from cni_cnm.cluster.underlay import DEVICE_PREFIX
 from cni_cnm.cluster.values import FIRST_VNI, Block, Change, ClusterHost
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import grow_overlay
-from cni_cnm.errors import CnmError, Conflict
+from cni_cnm.errors import CnmError, Conflict, IoFailed
 from cni_cnm.kernel.contract.changes import LinkChange
 from cni_cnm.kernel.contract.route import CLUSTER
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
@@ -297,6 +297,29 @@ def test_lost_block(running: Running) -> None:
     running.turn()
     assert running.status().networks["web"].lost == ()
     running.world.add("c")
+
+
+def test_lost_block_on_a_full_disk(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent goes on and says so once. The mark is written when it can be, also if the store is away then."""
+    key, mine = next(iter(running.store.blocks.items()))
+    running.store.blocks[key] = mine._replace(host="other", instance=OTHER.instance)
+    running.threads.list_all()
+
+    def full(*_: object) -> None:
+        raise IoFailed("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.world.engine.store, "put", full)
+        for _ in range(4):
+            running.turn(TICK_S)
+    assert [line for line in running.lines if "no space left" in line] == [
+        f"the block {mine.subnets[0]} of network web cannot be marked as other's: no space left on device"
+    ]
+    running.threads.events = [lambda agent, now: agent.silent("refused", now)]
+    running.turn()
+    assert overlay_record.lost(running.world.record()) == {}
+    running.turn(TICK_S)
+    assert overlay_record.lost(running.world.record()) == {mine.subnets[0]: "other"}
 
 
 def test_lost_block_that_is_free_again_after_a_restart(running: Running) -> None:
