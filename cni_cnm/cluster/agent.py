@@ -75,8 +75,11 @@ class Agent:
 
     @property
     def complete(self) -> bool:
-        """Whether the directory was read since the start. Until then there may be more hosts than the disk knows."""
-        return self._listed
+        """Whether the directory was read since the start, and all networks of the disk can be read.
+
+        Until then there may be more hosts and networks than are known here, and what is in the kernel may be theirs.
+        """
+        return self._listed and self._read_whole
 
     def members(self) -> Sequence[Member]:
         """The networks of this host, as its disk has them.

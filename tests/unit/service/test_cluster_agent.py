@@ -23,7 +23,7 @@ from cni_cnm.errors import CnmError, Conflict, IoFailed
 from cni_cnm.kernel.contract.changes import LinkChange
 from cni_cnm.kernel.contract.route import CLUSTER
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
-from cni_cnm.service.cluster_agent import LIMIT_S, QUIET_S, SAVE_S, TICK_S, ClusterAgent
+from cni_cnm.service.cluster_agent import COMPARE_S, LIMIT_S, QUIET_S, SAVE_S, TICK_S, ClusterAgent
 from cni_cnm.service.directory_threads import DirectoryThreads
 from tests.cluster.hosts import ClusterWorld, overlay
 from tests.cluster.memory_directory import MemoryStore
@@ -378,6 +378,25 @@ def test_damaged_record(running: Running) -> None:
         running.turn(TICK_S)
     assert running.stack.link(DEVICE) is not None
     assert len(running.store.blocks) == 1
+
+
+def test_damaged_record_after_a_restart(running: Running) -> None:
+    """The new agent does not know the network. Its device and routes stay; they go when the record is removed."""
+    block = running.join_other()
+    running.turn()
+    path = Path(running.state_dir) / "networks" / "web.json"
+    path.write_text("{", encoding="utf-8")
+    running.loop = running.start()
+    running.threads.list_all()
+    running.turn(TICK_S)
+    running.turn(TICK_S)
+    assert running.stack.link(DEVICE) is not None
+    assert running.routes() == {str(block.subnets[0])}
+    path.unlink()
+    running.turn(TICK_S)
+    running.turn(COMPARE_S)
+    assert running.stack.link(DEVICE) is None
+    assert running.routes() == set()
 
 
 def test_nothing_happens(running: Running) -> None:
