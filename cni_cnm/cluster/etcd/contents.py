@@ -9,6 +9,7 @@ from __future__ import annotations
 from cni_cnm.cluster import block_index, value_json
 from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.etcd.networks import clash_of
+from cni_cnm.cluster.etcd.taken import Taken
 from cni_cnm.cluster.values import Block, Change, ClusterHost, OverlayNetwork, Snapshot
 from cni_cnm.errors import CnmError, DecodeFailed
 
@@ -41,6 +42,8 @@ class Contents:
         self.skipped: list[str] = []
         self._hosts: dict[str, ClusterHost] = {}
         self._networks: dict[str, OverlayNetwork] = {}
+        self._taken = Taken()
+        """What `_networks` have."""
         self._blocks: dict[tuple[str, int], Block] = {}
         self._alive: set[str] = set()
         self._unread = False
@@ -131,6 +134,10 @@ class Contents:
             return None
         if self._listed and (self._unread or (there and (new or self._has_blocks(key.name)))):
             raise WatchEnded(f"the network {key.name} changed, and what belongs to it is read again")
+        if there:
+            self._taken.remove(there)
+        if new:
+            self._taken.add(new)
         return self._changed("network", self._networks, key.name, key.name, new)
 
     def _has_blocks(self, network: str) -> bool:
@@ -152,11 +159,9 @@ class Contents:
         except CnmError as error:
             self._skip(error.msg)
             return None
-        for other in self._networks.values():
-            clash = clash_of(found, other) if other.name != found.name else ""
-            if clash:
-                self._skip(f"the network {found.name} is left out: {clash}")
-                return None
+        for other in self._taken.clashing(found):
+            self._skip(f"the network {found.name} is left out: {clash_of(found, self._networks[other])}")
+            return None
         return found
 
     def _read_block(self, key: Key, record: KeyValue | None) -> Block | None:
