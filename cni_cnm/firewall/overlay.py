@@ -11,9 +11,10 @@
 The network's link to other hosts, a VXLAN device, is beside its bridge in the sets of isolation.py. So nothing but the
 network itself, and what it is open to, sends through it. Where there is no such device between two hosts, packets come
 by the uplink, so a network's own packets are known by their two addresses. One must come by the link that leads back to
-its source: no other network's container and no host that is not in the cluster can pretend to be of the network. What
-another network's container sends there by the uplink is dropped here: the other host could not tell it from a packet of
-the network, because it gets the gateway's address.
+its source, so no container of another network on this host can send as one of the network. A machine on the uplink's
+link can: a source in a block with a plain route leads back to that link. What another network's container sends there
+by the uplink is dropped here: the other host could not tell it from a packet of the network, because it gets the
+gateway's address.
 
 What enters the network here from elsewhere (from a network that it is open to, from the host itself) gets the gateway's
 address, so that other hosts know where to send the answer.

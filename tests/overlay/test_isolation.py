@@ -61,7 +61,7 @@ def test_an_internal_network(trio: Trio) -> None:
 
 
 def test_a_source_of_another_network(trio: Trio) -> None:
-    """A container cannot pretend to be of a network that it is not on, nor can a machine beside the hosts."""
+    """A container cannot send as one of a network that it is not on: its own host drops it."""
     victim, liar = trio.two.pod("web"), trio.one.pod(configuration({**_bridge(), "name": "alone"}))
     trio.one.pod("web")
     _ready("web", trio.one, trio.two)
