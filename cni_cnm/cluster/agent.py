@@ -114,7 +114,8 @@ class Agent:
         yield from self._judge()
         yield from self._announce()
         self._missing = set(self._not_ours())
-        yield from self._claim(self._missing)
+        if not self.conflict:
+            yield from self._claim(self._missing)
         yield Compare()
         yield Save()
 

@@ -324,6 +324,18 @@ def test_another_instance() -> None:
     assert list(agent.ticked()) == [Announce(SELF)]
 
 
+def test_another_instance_in_a_list() -> None:
+    """Under a name that another host has, nothing is written: no record, and no claim of a block."""
+    agent = fresh()
+    found = listed(agent, snapshot(SELF._replace(instance="9" * 32), OTHER))
+    assert agent.conflict
+    assert without_lines(found) == [Compare(), Save()]
+    assert list(agent.ticked()) == []
+    listed(agent, snapshot(OTHER))
+    assert not agent.conflict
+    assert ClaimAgain(MINE) in list(agent.ticked())
+
+
 def test_cloned_disk() -> None:
     """The same instance announces another address, though this host's own has not changed."""
     agent = fresh()
