@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
     from cni_cnm.settings import ClusterSettings
 
-_CANCELLED, _UNKNOWN, _INVALID, _DEADLINE, _PERMISSION, _EXHAUSTED, _OUT_OF_RANGE, _INTERNAL, _UNAVAILABLE = (
-    1, 2, 3, 4, 7, 8, 11, 13, 14,
-)  # fmt: skip
+_CANCELLED, _UNKNOWN, _INVALID, _DEADLINE, _PERMISSION, _INTERNAL, _UNAVAILABLE = 1, 2, 3, 4, 7, 13, 14
 _UNAUTHENTICATED = 16
 _ELSEWHERE = (_CANCELLED, _UNKNOWN, _DEADLINE, _INTERNAL, _UNAVAILABLE)
 _TOKEN_TEXTS = ("invalid auth token", "user name is empty", "revision of auth store is old")
@@ -36,10 +34,6 @@ class Failure(Exception):
     def unknown(self) -> bool:
         """The request may have been done, or will be."""
         return self.elsewhere
-
-    @property
-    def compacted(self) -> bool:
-        return self.code == _OUT_OF_RANGE
 
     @property
     def token(self) -> bool:

@@ -75,8 +75,8 @@ def get(key: str) -> Operation:
     return {"request_range": {"key": _text(key)}}
 
 
-def get_below(prefix: str, *, keys_only: bool = False) -> Operation:
-    return {"request_range": range_below(prefix, keys_only=keys_only)}
+def get_below(prefix: str) -> Operation:
+    return {"request_range": range_below(prefix)}
 
 
 def range_below(prefix: str, **more: object) -> Operation:
