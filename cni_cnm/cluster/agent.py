@@ -55,6 +55,8 @@ class Agent:
         """Blocks that were not this host's for certain at the last tick, as `_not_ours` gives them."""
         self._claims: dict[Block, bool] = {}
         """Whether these are this host's, as the last answers to `ClaimAgain` were."""
+        self._absent: set[str] = set()
+        """Networks of this host that the directory does not have, as was said."""
         self._orphans: dict[Block, int] = {}
         self._read_whole = False
         self._lists = self._failures = 0
@@ -196,7 +198,13 @@ class Agent:
         yield Compare()
 
     def claimed(self, block: Block, ours: bool) -> Iterator[Action]:
-        """A block was claimed again, or another host has it. The mark of the record follows, whatever it was."""
+        """A block was claimed again, or another host has it: its mark follows. Or the directory lacks its network."""
+        self._absent &= self.joined.keys() - self.known.networks.keys()
+        if not ours and block.network not in self.known.networks:
+            if block.network not in self._absent:
+                self._absent.add(block.network)
+                yield Say(self._absence(block.network))
+            return
         holder = self.known.blocks.get(block.key)
         if holder == block:
             holder = None
@@ -212,6 +220,10 @@ class Agent:
             )
         self._claims[block] = ours
         yield MarkLost(block.network, block.subnets[0], "" if ours else holder.host if holder else "another host")
+
+    def _absence(self, network: str) -> str:
+        what = "its blocks stay as they are on this host, and it cannot get further ones"
+        return f"{self._store.name} does not have the network {network}: {what}"
 
     def ticked(self) -> Iterator[Action]:
         """Ten seconds have passed."""
@@ -254,10 +266,13 @@ class Agent:
     def status(self, pid: int, figures: Mapping[str, int]) -> AgentStatus:
         """`figures`: what was done to the kernel."""
         networks = {name: self._network_status(name, joined) for name, joined in self.joined.items()}
+        absent = [
+            self._absence(name) for name in self.joined if name in self._absent and name not in self.known.networks
+        ]
         return AgentStatus(
             pid, self.me.name, self.me.instance, tuple(str(one.address) for one in self.uplinks),
             min((one.mtu for one in self.uplinks), default=0), self._store, self.conflict,
-            (*self._skipped, *self._problems)[:WARNINGS_MAX], networks, {**self._figures(), **figures},
+            (*absent, *self._skipped, *self._problems)[:WARNINGS_MAX], networks, {**self._figures(), **figures},
         )  # fmt: skip
 
     def _figures(self) -> Mapping[str, int]:

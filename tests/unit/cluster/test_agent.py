@@ -268,6 +268,22 @@ def test_network_only_on_the_disk() -> None:
     assert agent.members() == [Member(WEB, (MINE,))]
 
 
+def test_network_that_a_restored_store_does_not_have() -> None:
+    """No other host has its block: it is not marked as lost. Said once, and STATUS has it while that is so."""
+    agent = ready(WHOLE)
+    assert ClaimAgain(MINE) in listed(agent, Snapshot("0ther", 7, {"node1": SELF}))
+    said = (
+        "etcd does not have the network web: its blocks stay as they are on this host, and it cannot get further ones"
+    )
+    assert list(agent.claimed(MINE, False)) == [Say(said)]
+    assert list(agent.claimed(MINE, False)) == []
+    assert agent.status(1, {}).warnings == (said,)
+    assert agent.status(1, {}).networks["web"].lost == ()
+    listed(agent, snapshot(SELF, store="0ther", revision=8))
+    assert agent.status(1, {}).warnings == ()
+    assert MarkLost("web", MINE.subnets[0], "") in list(agent.claimed(MINE, True))
+
+
 def test_lost_block_is_tried_again() -> None:
     """At each tick: the other host may have given it back."""
     agent = ready()
