@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 OVERHEAD = {4: 50, 6: 70}
 """Bytes that VXLAN adds to a packet, by IP version of the underlay: Ethernet 14, VXLAN 8, UDP 8, IP 20 or 40."""
+IPV6_MTU_MIN = 1280
+"""RFC 8200, section 5. The kernel takes IPv6 off a link whose MTU is smaller."""
 DEVICE_PREFIX = "cnm-vx"
 """Begins the names of our VXLAN devices, before the VNI."""
 ALIAS = "cni-cnm overlay network "
@@ -143,7 +145,7 @@ class Joined(NamedTuple):
     sources: Mapping[int, IPAddress] = {}
     """By IP version: this host's address in the network, if it has one by now."""
     problem: str = ""
-    """A sentence: why it has no data path."""
+    """A sentence: why it has no data path, or none for IPv6."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -167,7 +169,10 @@ def join(here: Here, member: Member) -> Joined:
     for gateway in sorted((subnet[1] for subnet in own), key=lambda one: one.packed):
         if gateway in here.addresses:
             sources.setdefault(gateway.version, gateway)
-    return Joined(network, device, own, sources)
+    problem = ""
+    if mtu < IPV6_MTU_MIN and any(subnet.version == 6 for subnet in network.subnets):
+        problem = f"the MTU of {uplink.name} leaves {mtu} bytes for a packet in it, and IPv6 needs {IPV6_MTU_MIN}"
+    return Joined(network, device, own, sources, problem)
 
 
 def of_host(

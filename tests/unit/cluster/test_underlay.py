@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from cni_cnm.cluster.plan import Plan
 from cni_cnm.cluster.underlay import Device, Entry, Forward, Here, Member, Neighbour, Peer, Port, Route, Unreachable
 from cni_cnm.cluster.values import ClusterHost, Direct, OverlayNetwork
 from tests.cluster.clusters import OWN_MAC, block, here, host, network, plan, uplink
@@ -200,6 +201,22 @@ def test_no_underlay_address() -> None:
     found = plan(me, [Member(WEB, (block(WEB, 0, "n0"),))], [FAR], [block(WEB, 1, "n1")])
     assert found.wanted() == []
     assert "not known" in found.broken["web"]
+
+
+@pytest.mark.parametrize(("address", "least"), [("192.0.2.10", 1330), ("2001:db8::10", 1350)])
+def test_an_mtu_that_is_too_small_for_ipv6(address: str, least: int) -> None:
+    """The kernel takes IPv6 off a link below 1280. What IPv4 has stays; STATUS has the reason."""
+
+    def found(net: OverlayNetwork, mtu: int) -> Plan:
+        me = here(uplink(address=address)._replace(mtu=mtu))
+        return plan(me, [Member(net, (block(net, 0, "n0"),))])
+
+    assert found(DUAL, least).broken == {"web": ""}
+    assert found(DUAL, least - 1).broken == {
+        "web": "the MTU of eth0 leaves 1279 bytes for a packet in it, and IPv6 needs 1280"
+    }
+    assert found(DUAL, least - 1).wanted()
+    assert found(WEB, least - 1).broken == {"web": ""}
 
 
 def test_two_hosts_with_one_address() -> None:
