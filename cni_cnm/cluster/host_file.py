@@ -12,7 +12,8 @@ import json
 import os
 
 from cni_cnm import validate
-from cni_cnm.errors import DamagedRecord, InvalidConfig, IoFailed, root_hint, shown
+from cni_cnm.cluster import rules
+from cni_cnm.errors import DamagedRecord, InvalidConfig, IoFailed, root_hint
 from cni_cnm.model import stable_mac
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state import small_files
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 NODE_NAME = "NODE_NAME"
 """The variable that names the node in a Kubernetes pod (downward API)."""
-INSTANCE_DIGITS = 32
 
 
 class HostIdentity(NamedTuple):
@@ -65,7 +65,7 @@ def load(state_dir: str) -> HostIdentity | None:
         raise IoFailed(f"{place} cannot be read: {error.strerror}", hint=root_hint(error)) from error
     try:
         raw = json.loads(content)
-        found = HostIdentity(validate.network_name(raw["name"]), instance(raw["instance"]))
+        found = HostIdentity(validate.network_name(raw["name"]), rules.hex_id(raw["instance"]))
     except (ValueError, LookupError, TypeError) as error:
         raise DamagedRecord(
             f"{place} is not as cni-cnm writes it: {type(error).__name__}: {error}",
@@ -73,13 +73,6 @@ def load(state_dir: str) -> HostIdentity | None:
             "remove the host's record from another host by `cni-cnm node rm NAME`, and then this file",
         ) from error
     return found
-
-
-def instance(text: str) -> str:
-    """The text. ValueError if it is no instance."""
-    if len(text) != INSTANCE_DIGITS or set(text) - set("0123456789abcdef"):
-        raise ValueError(f"instance is {shown(text)}, it must be {INSTANCE_DIGITS} hex digits")
-    return text
 
 
 def load_or_create(state_dir: str, name: str) -> HostIdentity:
@@ -99,7 +92,7 @@ def load_or_create(state_dir: str, name: str) -> HostIdentity:
 
 def _create(state_dir: str, name: str) -> HostIdentity:
     place = path(state_dir)
-    made = HostIdentity(name, os.urandom(INSTANCE_DIGITS // 2).hex())
+    made = HostIdentity(name, os.urandom(rules.ID_DIGITS // 2).hex())
     data = json.dumps({"instance": made.instance, "name": made.name}).encode()
     try:
         small_files.make_folder(os.path.dirname(place), 0o700)

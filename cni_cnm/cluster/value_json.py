@@ -7,10 +7,10 @@ rule. What is written is read again by the same rules, so nothing is stored that
 from __future__ import annotations
 
 import json
-import re
 
 from cni_cnm import validate
-from cni_cnm.cluster.values import LAST_VNI, VXLAN_PORT, ClusterHost, OverlayNetwork
+from cni_cnm.cluster import rules
+from cni_cnm.cluster.values import VXLAN_PORT, ClusterHost, OverlayNetwork
 from cni_cnm.errors import DecodeFailed, shown
 from cni_cnm.fields import Fields
 from cni_cnm.named_tuple import NamedTuple
@@ -28,7 +28,6 @@ SIZE_MAX = 4096
 """Bytes of one value. A host or a network has about 200."""
 _LEAST_HOST_BITS = 2
 """A block has a gateway and at least one address for a pod."""
-_ID = re.compile("[0-9a-f]{32}")
 
 
 class BlockOwner(NamedTuple):
@@ -77,7 +76,7 @@ def host(name: str, content: bytes, where: str) -> ClusterHost:
     addresses = _all_parsed(fields, "addresses", _underlay_address)
     if len({address.version for address in addresses}) != len(addresses) or not addresses:
         raise fields.wrong("addresses", "one or two addresses, at most one of each IP version")
-    return ClusterHost(name, fields.required("instance", _id), addresses, fields.required("mac", validate.mac))
+    return ClusterHost(name, fields.required("instance", rules.hex_id), addresses, fields.required("mac", validate.mac))
 
 
 def network(name: str, content: bytes, where: str) -> OverlayNetwork:
@@ -93,19 +92,16 @@ def network(name: str, content: bytes, where: str) -> OverlayNetwork:
             "block_sizes",
             "a prefix length for each subnet, not less than the subnet's, that leaves at least 2 bits for addresses",
         )
-    direct = fields.text("direct", "auto")
-    if direct not in ("auto", "always", "never"):
-        raise fields.wrong("direct", "auto, always or never")
     if "vni" not in fields:
         raise DecodeFailed(f"{fields.name('vni')} is missing")
     return OverlayNetwork(
         name,
-        fields.required("id", _id),
+        fields.required("id", rules.hex_id),
         subnets,
         tuple(sizes),
-        fields.whole("vni", 0, 1, LAST_VNI),
+        fields.whole("vni", 0, 1, rules.LAST_VNI),
         fields.whole("port", VXLAN_PORT, 1, 0xFFFF),
-        direct,  # type: ignore[arg-type] # it is one of the three
+        fields.parsed("direct", rules.direct) or "auto",
     )
 
 
@@ -114,8 +110,8 @@ def owner(content: bytes, where: str) -> BlockOwner:
     fields = _fields(content, where)
     return BlockOwner(
         fields.required("host", validate.network_name),
-        fields.required("instance", _id),
-        fields.required("network", _id),
+        fields.required("instance", rules.hex_id),
+        fields.required("network", rules.hex_id),
     )
 
 
@@ -143,12 +139,6 @@ def _all_parsed(fields: Fields, key: str, parse: Callable[[str], T]) -> tuple[T,
         except ValueError as rule:
             raise DecodeFailed(f"{fields.name(key)} has {shown(text)}, it must be {rule}") from None
     return tuple(found)
-
-
-def _id(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise ValueError("32 hex digits in lower case")
-    return text
 
 
 def _underlay_address(text: str) -> IPAddress:

@@ -20,7 +20,6 @@ VXLAN_PORT = 4799
 """UDP port of the VXLAN devices. Docker's is 4789, flannel's 8472."""
 FIRST_VNI = 4096
 """VXLAN network identifiers are given out from here on. flannel's is 1, Docker's begin at 4096 on another port."""
-LAST_VNI = 0xFFFFFF
 
 Direct: TypeAlias = Literal["auto", "always", "never"]
 """Plain routes instead of VXLAN.

@@ -11,6 +11,7 @@ is given any more. By the routes, every container reaches the other hosts' block
 
 from __future__ import annotations
 
+from cni_cnm.cluster import rules
 from cni_cnm.drivers import OVERLAY, drivers
 from cni_cnm.ipam.ranges import LOST
 from cni_cnm.model import ip_network
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cni_cnm.cluster.values import Block, Direct, OverlayNetwork
+    from cni_cnm.cluster.values import Block, OverlayNetwork
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.drivers import Options
     from cni_cnm.drivers.overlay_options import OverlayOptions
@@ -80,7 +81,7 @@ def network_of(record: NetworkRecord) -> OverlayNetwork:
 
     options = _overlay(record.options)
     sizes = tuple(options.block if subnet.version == 4 else options.block6 for subnet in options.subnets)
-    direct = direct_of(options.direct)
+    direct = rules.direct(options.direct)
     return OverlayNetwork(record.name, options.id, options.subnets, sizes, options.vni, options.port, direct)
 
 
@@ -89,12 +90,6 @@ def directory_blocks(record: NetworkRecord, host: str, instance: str) -> list[Bl
     from cni_cnm.cluster.values import Block
 
     return [Block(record.name, subnets, host, instance) for subnets in blocks(record)]
-
-
-def direct_of(text: str) -> Direct:
-    """A text that is a value of `direct`, as such."""
-    known: tuple[Direct, ...] = ("auto", "always", "never")
-    return next(one for one in known if one == text)
 
 
 def _overlay(options: Options) -> OverlayOptions:

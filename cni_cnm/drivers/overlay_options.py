@@ -11,6 +11,7 @@ What is not configured is taken from the network that the hosts have, and then i
 from __future__ import annotations
 
 from cni_cnm import validate
+from cni_cnm.cluster import rules
 from cni_cnm.drivers import bridge_options
 from cni_cnm.drivers.bridge_options import BridgeOptions
 from cni_cnm.errors import InvalidConfig
@@ -29,11 +30,9 @@ KEYS = frozenset(("mtu", "macspoofchk", "enabledad", "portisolation", "hairpinmo
 LABELS = ("block", "block6", "direct", "port", "vni")
 AGREED = ("subnet", "subnet6", "block", "block6", "vni", "port", "direct", "id")
 """Fields that are the same on all hosts."""
-DIRECT = ("auto", "always", "never")
 LONGEST_BLOCK = {4: 30, 6: 126}
 """A block has at least two addresses to give, one of which is the gateway's."""
 _BRIDGE_KEYS = KEYS | {"profile", "labels", "ingresspolicy", "firewalldzone", "iptablesadminchainname"}
-_LAST_VNI = 0xFFFFFF
 _RANGE_KEYS = ("rangeStart", "rangeEnd", "gateway")
 
 
@@ -93,9 +92,9 @@ def parse(network: NetworkSpec) -> OverlayOptions:
         str(ipv6 or ""),
         _block(labels, "block", ipv4, 4),
         _block(labels, "block6", ipv6, 6),
-        labels.whole("vni", 0, 1, _LAST_VNI),
+        labels.whole("vni", 0, 1, rules.LAST_VNI),
         labels.whole("port", 0, 1, 65535),
-        labels.parsed("direct", _direct) or "",
+        labels.parsed("direct", rules.direct) or "",
     )
 
 
@@ -134,9 +133,3 @@ def _block(labels: Fields, key: str, subnet: IPNetwork | None, version: int) -> 
     if size and subnet is not None and size < subnet.prefixlen:
         raise InvalidConfig(f"{labels.name(key)} is {size}, and a block cannot be larger than the subnet {subnet}")
     return size
-
-
-def _direct(text: str) -> str:
-    if text not in DIRECT:
-        raise ValueError(f"{', '.join(DIRECT[:-1])} or {DIRECT[-1]}")
-    return text

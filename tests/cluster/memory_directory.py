@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from cni_cnm.cluster import block_index
 from cni_cnm.cluster.directory import WatchEnded
-from cni_cnm.cluster.values import FIRST_VNI, LAST_VNI, Block, Change, ClusterHost, OverlayNetwork, Snapshot
+from cni_cnm.cluster.rules import LAST_VNI
+from cni_cnm.cluster.values import FIRST_VNI, Block, Change, ClusterHost, OverlayNetwork, Snapshot
 from cni_cnm.errors import ActiveEndpoints, AddressesExhausted, Conflict, DirectoryUnreachable, Forbidden, NoSuchNetwork
 
 if TYPE_CHECKING:

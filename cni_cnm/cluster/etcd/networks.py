@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from cni_cnm.cluster import value_json
 from cni_cnm.cluster.etcd.operations import absent, delete, get, get_below, none_below, put, unchanged
-from cni_cnm.cluster.values import FIRST_VNI, LAST_VNI
+from cni_cnm.cluster.rules import LAST_VNI
+from cni_cnm.cluster.values import FIRST_VNI
 from cni_cnm.errors import ActiveEndpoints, CnmError, Conflict, InvalidConfig, shown
 
 TYPE_CHECKING = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from cni_cnm.cluster import rules
 from cni_cnm.cluster.underlay import DEVICE_PREFIX
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.records import network_records
@@ -127,7 +128,7 @@ def _find_or_create(
         tuple(sizes[subnet.version] or default_block(subnet) for subnet in subnets),
         given.vni,
         given.port or VXLAN_PORT,
-        overlay_record.direct_of(given.direct or "auto"),
+        rules.direct(given.direct or "auto"),
     )
     return directory.create_network(wanted)
 

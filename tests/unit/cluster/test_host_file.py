@@ -21,7 +21,7 @@ def test_made_once(tmp_path: Path) -> None:
     assert host_file.load(str(tmp_path)) is None
     made = host_file.load_or_create(str(tmp_path), "node1")
     assert host_file.load_or_create(str(tmp_path), "node1") == made == host_file.load(str(tmp_path))
-    assert len(made.instance) == host_file.INSTANCE_DIGITS
+    assert len(made.instance) == 32
     assert os.stat(host_file.path(str(tmp_path))).st_mode & 0o777 == 0o600
     assert int(made.mac[:2], 16) & 3 == 2
     """Locally administered, of one interface."""
