@@ -131,13 +131,12 @@ def test_what_the_kernel_has_for_a_host(trio: Trio) -> None:
     together(trio.one.pod("web"), two, far)
     (near,) = json.loads(trio.one.cnm("node", "inspect", "node2").ok().out)
     blocks = near["blocks"]["web"][0].split()
-    assert near["kernel"]["routes"][0] == f"{blocks[0]} via {trio.two.addresses[0]} dev eth0"
+    assert f"{blocks[0]} via {trio.two.addresses[0]} dev eth0" in near["kernel"]["routes"]
     assert near["kernel"]["neighbours"] == near["kernel"]["forwarding"] == []
     (away,) = json.loads(trio.one.cnm("node", "inspect", trio.far.name).ok().out)
     blocks, mac, kernel = away["blocks"]["web"][0].split(), away["mac"], away["kernel"]
     next_hops = [block.partition("/")[0] for block in blocks]
-    assert kernel["routes"] == [
-        f"{block} via {hop} dev cnm-vx4096" for block, hop in zip(blocks, next_hops, strict=True)
-    ]
-    assert kernel["neighbours"] == [f"{hop} dev cnm-vx4096 lladdr {mac}" for hop in next_hops]
-    assert kernel["forwarding"] == [f"{mac} dev cnm-vx4096 dst {trio.far.addresses[0]}"]
+    expected = {f"{block} via {hop} dev cnm-vx4096" for block, hop in zip(blocks, next_hops, strict=True)}
+    assert expected <= {*kernel["routes"]}
+    assert {f"{hop} dev cnm-vx4096 lladdr {mac}" for hop in next_hops} <= {*kernel["neighbours"]}
+    assert f"{mac} dev cnm-vx4096 dst {trio.far.addresses[0]}" in kernel["forwarding"]
