@@ -192,3 +192,18 @@ def objects(values: Json, name: str, *, error: type[CnmError] = InvalidConfig, w
         if not isinstance(value, dict):
             raise error(f"{name}[{index}] is {shown(value)}, it must be {_KINDS[dict]}")
     return [Fields(value, f"{name}[{index}].", error=error, words=words) for index, value in enumerate(values)]
+
+
+def lowered(value: Json, path: str = "") -> Json:
+    """A copy, the keys of all objects in lower case, without nulls. InvalidConfig for text with a NUL."""
+    if isinstance(value, dict):
+        return {
+            key.lower(): lowered(item, f"{path}.{key}" if path else key)
+            for key, item in value.items()
+            if item is not None
+        }
+    if isinstance(value, list):
+        return [lowered(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidConfig(f"{path} is {shown(value)}, it must not contain a NUL")
+    return value

@@ -7,9 +7,8 @@ the end, with `=` inside a value, and with keys for other plugins: all of that i
 from __future__ import annotations
 
 from cni_cnm import validate
-from cni_cnm.cni.document import lowered
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, shown
-from cni_cnm.fields import Fields
+from cni_cnm.fields import Fields, lowered
 from cni_cnm.model import Dns, Pod
 from cni_cnm.named_tuple import NamedTuple
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from cni_cnm.errors import DecodeFailed, InvalidConfig, shown
+from cni_cnm.errors import DecodeFailed, shown
 from cni_cnm.json_text import decoder
 
 TYPE_CHECKING = False
@@ -127,19 +127,4 @@ def _without_surrogates(value: Json) -> Json:
         return [_without_surrogates(item) for item in value]
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value
-
-
-def lowered(value: Json, path: str = "") -> Json:
-    """A copy, the keys of all objects in lower case, without nulls. InvalidConfig for text with a NUL."""
-    if isinstance(value, dict):
-        return {
-            key.lower(): lowered(item, f"{path}.{key}" if path else key)
-            for key, item in value.items()
-            if item is not None
-        }
-    if isinstance(value, list):
-        return [lowered(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, str) and "\0" in value:
-        raise InvalidConfig(f"{path} is {shown(value)}, it must not contain a NUL")
     return value

@@ -36,7 +36,7 @@ def start_if_due(environ: Mapping[str, str]) -> None:
     The caller's process ends next. What is started has none of its descriptors, so no pipe of the runtime stays open.
     """
     settings = settings_module.in_force()
-    if not settings.linger or environ.get(ENVIRONMENT) == "0" or os.geteuid() != 0:
+    if not settings.linger or settings.cluster or environ.get(ENVIRONMENT) == "0" or os.geteuid() != 0:
         return
     if not _called_before(f"{settings.run_dir}/linger"):
         return

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from cni_cnm import validate
 from cni_cnm.cni import conventions
-from cni_cnm.cni.document import lowered
 from cni_cnm.cni.versions import UNSTATED
 from cni_cnm.drivers import CHAINED, DEFAULT, drivers
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField, shown
-from cni_cnm.fields import Fields
+from cni_cnm.fields import Fields, lowered
 from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
 
 TYPE_CHECKING = False

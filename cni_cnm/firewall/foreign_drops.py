@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cni_cnm.kernel import ForeignFirewalls
     from cni_cnm.kernel.contract.filter_rules import BaseChain, Condition, FilterRule
 
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING, _INGRESS = range(6)
@@ -68,6 +69,19 @@ def obstacles(
             family = chain.family if chain.family in ("ip", "ip6") else ""
             found.append(Obstacle(family, certain, _sentence(bridge, chain, certain=certain)))
     return found
+
+
+def reader(firewalls: ForeignFirewalls) -> Callable[[BaseChain, str], Sequence[FilterRule]]:
+    """Reads the chains of a base chain's table by name, each once."""
+    known: dict[tuple[str, str, str], Sequence[FilterRule]] = {}
+
+    def read(base: BaseChain, name: str) -> Sequence[FilterRule]:
+        place = (base.family, base.table, name)
+        if place not in known:
+            known[place] = firewalls.rules(*place)
+        return known[place]
+
+    return read
 
 
 def of_input(

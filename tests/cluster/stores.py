@@ -122,4 +122,4 @@ class RealEtcd(Etcd):
         self._server.gateway("kv/compaction", {"revision": found["header"]["revision"]})
 
     def backup(self) -> Callable[[], None]:
-        raise NotImplementedError("tests/cluster/test_etcd_restore.py does it")
+        raise NotImplementedError("tests/cluster/test_etcd_failures.py does it")

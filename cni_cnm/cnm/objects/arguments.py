@@ -14,6 +14,7 @@ from cni_cnm.cnm.interface import shaping
 from cni_cnm.cnm.interface import tuning as tunings
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig, shown
+from cni_cnm.fields import lowered
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.model import Bandwidth, PortMapping, Tuning
 
@@ -127,6 +128,9 @@ def driver_options(driver: str, given: object) -> dict[str, Json]:
 def ipam_config(given: object) -> dict[str, Json]:
     """A route may be text, such as '10.9.0.0/16 via 172.30.0.9'."""
     found = _document(given, "ipam_config")
+    if "ranges" in found:
+        # ipam/ranges.py has keys of its own, with capitals, that no caller may give.
+        found["ranges"] = lowered(found["ranges"], "ipam_config.ranges")
     routes = found.get("routes")
     if isinstance(routes, list):
         found["routes"] = [_route(one) if isinstance(one, str) else one for one in routes]

@@ -8,7 +8,7 @@ from cni_cnm.firewall.foreign_drops import Obstacle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from cni_cnm.firewall import Accepted
     from cni_cnm.kernel import ForeignFirewalls
@@ -64,7 +64,7 @@ def of_chains(
     firewalls: ForeignFirewalls, chains: Sequence[BaseChain], accepts: Sequence[Accepted]
 ) -> dict[str, list[Obstacle]]:
     """By key of the accept: what other base chains drop by default. Each chain is read once."""
-    read = _reader(firewalls)
+    read = foreign_drops.reader(firewalls)
     return {
         accept.key: [] if accept.internal else foreign_drops.obstacles(accept.bridge, chains, read)
         for accept in accepts
@@ -79,18 +79,6 @@ def base_chains(firewalls: ForeignFirewalls, *, in_zones: bool) -> list[BaseChai
         if (chain.table, chain.name) != ("filter", "FORWARD") or chain.family not in ("ip", "ip6")
         if not (in_zones and chain.table == _FIREWALLD)
     ]
-
-
-def _reader(firewalls: ForeignFirewalls) -> Callable[[BaseChain, str], Sequence[FilterRule]]:
-    known: dict[tuple[str, str, str], Sequence[FilterRule]] = {}
-
-    def read(base: BaseChain, name: str) -> Sequence[FilterRule]:
-        place = (base.family, base.table, name)
-        if place not in known:
-            known[place] = firewalls.rules(*place)
-        return known[place]
-
-    return read
 
 
 def _unsure(table: FilterTable, chain: str, rule: FilterRule) -> Obstacle:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.cni import document
-from cni_cnm.cni.document import LIMIT_DEPTH, decode, lowered
+from cni_cnm.cni.document import LIMIT_DEPTH, decode
 from cni_cnm.errors import DecodeFailed
-from cni_cnm.fields import Fields
+from cni_cnm.fields import Fields, lowered
 
 
 def test_last_of_several_wins() -> None:

@@ -134,3 +134,9 @@ def test_a_refusal_names_what_is_wrong(parse: Callable[[Any], object], given: An
     with pytest.raises(InvalidConfig) as refused:
         parse(given)
     assert named in refused.value.msg
+
+
+def test_keys_of_ranges_are_in_lower_case() -> None:
+    """A record's own keys of a range, such as that another host has it now, are no caller's to give."""
+    given = {"ranges": [[{"Subnet": "10.9.0.0/24", "Lost": "host", "NoGateway": True}]]}
+    assert arguments.ipam_config(given) == {"ranges": [[{"subnet": "10.9.0.0/24", "lost": "host", "nogateway": True}]]}
