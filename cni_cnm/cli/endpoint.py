@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cni_cnm.cli.listing import PREFIX, Column, Listing
 from cni_cnm.cli.names import each
-from cni_cnm.cli.table import table
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError, InvalidConfig, NoSuchEndpoint
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.records import EndpointRecord
 
+ENDPOINTS = Listing(
+    Column("ID", "ENDPOINT ID", short=12, match=PREFIX),
+    Column("Network"),
+    Column("Container", short=12, match=PREFIX),
+    Column("IfName"),
+    Column("Addresses", filter="address"),
+    Column("Published", filter="port"),
+    Column("Owner"),
+    Column("State", styles={"ready": "green", "": "yellow"}),
+    Column("MAC", shown=False),
+    Column("HostIfName", shown=False),
+)
+
 
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser("endpoint", help="list, show and remove endpoints")
@@ -29,6 +42,7 @@ def configure(nouns: Any) -> None:
 
     ls = verbs.add_parser("ls", help="list endpoints")
     ls.add_argument("--network", help="of this network only")
+    ENDPOINTS.add_options(ls)
     ls.set_defaults(verb=list_endpoints)
 
     inspect = verbs.add_parser("inspect", help="show an endpoint's record as JSON")
@@ -45,22 +59,24 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
     controller = open_controller()
     records = [one for one in endpoint_records(controller.host.store) if arguments.network in (None, one.network)]
     names = _names_of_docker(controller, records)
-    rows = [
-        (
-            record.id[:12],
-            record.network,
-            record.container_id[:12] or names.get(record.id) or record.name,
-            record.ifname or "-",
-            ", ".join(str(address.interface) for address in record.addresses) or "-",
-            ", ".join(port.published() for port in record.ports) or "-",
-            record.owner,
-            record.state,
-        )
-        for record in records
-    ]
-    if arguments.network is not None and not rows:
+    if arguments.network is not None and not records:
         controller.network(arguments.network)  # there is none, or it has none
-    print(table(("ENDPOINT ID", "NETWORK", "CONTAINER", "IFNAME", "ADDRESSES", "PUBLISHED", "OWNER", "STATE"), rows))
+    ENDPOINTS.show(arguments, (_row(record, names.get(record.id, "")) for record in records))
+
+
+def _row(record: EndpointRecord, docker_name: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "network": record.network,
+        "container": record.container_id or docker_name or record.name,
+        "ifname": record.ifname,
+        "addresses": [str(address.interface) for address in record.addresses],
+        "published": [port.published() for port in record.ports],
+        "owner": record.owner,
+        "state": record.state,
+        "mac": record.mac,
+        "hostifname": record.host_ifname,
+    }
 
 
 def inspect_endpoint(arguments: argparse.Namespace) -> None:

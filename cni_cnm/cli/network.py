@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from cni_cnm import validate
+from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
-from cni_cnm.cli.table import table
 from cni_cnm.cnm.network import cluster_networks
 from cni_cnm.cnm.overlay_record import is_overlay, network_of
 from cni_cnm.cnm.overlay_record import lost as lost_blocks
@@ -24,13 +24,22 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.objects.network import Network
 
+NETWORKS = Listing(
+    Column("ID", "NETWORK ID", short=12, match=PREFIX),
+    Column("Name", match=PART),
+    Column("Driver"),
+    Column("Subnets"),
+    Column("Internal", shown=False),
+    Column("Labels", shown=False, filter="label"),
+)
+
 
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser("network", help="list, show, create and remove networks")
     verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
 
     ls = verbs.add_parser("ls", help="list networks")
-    ls.add_argument("--json", action="store_true", help="print JSON")
+    NETWORKS.add_options(ls)
     ls.set_defaults(verb=list_networks)
 
     inspect = verbs.add_parser("inspect", help="show a network and its endpoints as JSON")
@@ -93,12 +102,7 @@ def revoke_networks(arguments: argparse.Namespace) -> None:
 
 
 def list_networks(arguments: argparse.Namespace) -> None:
-    found = list(open_controller().networks())
-    if arguments.json:
-        print(json.dumps([_summary(network) for network in found], indent=4))
-        return
-    rows = [(n.id[:12], n.name, n.driver, ", ".join(_subnets(n)) or "-") for n in found]
-    print(table(("NETWORK ID", "NAME", "DRIVER", "SUBNETS"), rows))
+    NETWORKS.show(arguments, map(_summary, open_controller().networks()))
 
 
 def inspect_network(arguments: argparse.Namespace) -> None:

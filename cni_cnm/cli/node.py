@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
-from cni_cnm.cli.table import table
 from cni_cnm.cnm.network import cluster_networks, join_overlay
 from cni_cnm.errors import NotFound
 from cni_cnm.frontend.stderr import say
@@ -19,13 +19,26 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.values import Snapshot
     from cni_cnm.cnm.host import Host
 
+NODES = Listing(
+    Column("Name", "NODE", match=PART, text=lambda row: f"{row['name']} *" if row["this"] else row["name"]),
+    Column("State", styles={"alive": "green", "silent": "red", "": "yellow"}),
+    Column("Addresses"),
+    Column(
+        "Blocks",
+        text=lambda row: [f"{name}: {len(blocks)}" for name, blocks in row["blocks"].items()],
+    ),
+    Column("Instance", short=12, match=PREFIX),
+    Column("MAC", shown=False),
+    quiet="Name",
+)
+
 
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser("node", help="list, show and remove the hosts of the cluster")
     verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
 
     ls = verbs.add_parser("ls", help="list hosts")
-    ls.add_argument("--json", action="store_true", help="print JSON")
+    NODES.add_options(ls)
     ls.set_defaults(verb=list_nodes)
 
     inspect = verbs.add_parser("inspect", help="show a host, its blocks, and what this kernel has for it, as JSON")
@@ -41,22 +54,8 @@ def configure(nouns: Any) -> None:
 def list_nodes(arguments: argparse.Namespace) -> None:
     host = open_controller().host
     snapshot = _snapshot(host)
-    found = [_shown(snapshot, name) for name in _names(snapshot)]
-    if arguments.json:
-        print(json.dumps(found, indent=4))
-        return
-    me = join_overlay.membership(host).host()
-    rows = [
-        (
-            f"{one['name']} *" if one["name"] == me.name else one["name"],
-            one["state"],
-            ", ".join(one["addresses"]) or "-",
-            ", ".join(f"{name}: {len(blocks)}" for name, blocks in one["blocks"].items()) or "-",
-            one["instance"][:12] or "-",
-        )
-        for one in found
-    ]
-    print(table(("NODE", "STATE", "ADDRESSES", "BLOCKS", "INSTANCE"), rows))
+    me = join_overlay.membership(host).host().name
+    NODES.show(arguments, ({**_shown(snapshot, name), "this": name == me} for name in _names(snapshot)))
 
 
 def inspect_node(arguments: argparse.Namespace) -> None:

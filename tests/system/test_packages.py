@@ -95,7 +95,8 @@ def test_a_deb_with_containers_that_live_through_it(
     assert EARLIER in str(node.path("/opt/cni/lib/cni-cnm/current").readlink())
     assert node.files("/etc/cni/net.d") == set()
     licenses = node.path("/usr/share/doc/cni-cnm/copyright").read_text("utf-8")
-    assert all(f"\n{name}" in licenses for name in ("Python 3", "pyroute2 ", "netaddr ", "pyinstaller ", "libc6 "))
+    parts = ("Python 3", "pyroute2 ", "netaddr ", "rich ", "pyinstaller ", "libc6 ")
+    assert all(f"\n{name}" in licenses for name in parts)
     first = add(node, "c1")
     assert "podnet" in node.run("cni-cnm", "endpoint", "ls").ok().out
     service = Daemon(node, "/opt/cni/lib/cni-cnm/current/cni-cnm", "serve")

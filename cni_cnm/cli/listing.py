@@ -1,0 +1,191 @@
+"""Listings: rows of one kind, printed as a table, by a template, as JSON, or as names alone.
+
+Each listing has the same options. On a terminal the table is as wide as the terminal and has colours
+(cli/terminal.py). In a pipe it is plain text, and no line is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentTypeError
+
+from cni_cnm.cli.template import Template
+from cni_cnm.frontend.one_line import one_line
+from cni_cnm.named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    Row = Mapping[str, Any]
+    """A row as `--json` prints it: JSON key to value. It may have keys that no column shows."""
+
+EQUAL, PREFIX, PART = "equal", "prefix", "part"
+"""How `--filter` compares: with the whole value, its beginning, or any part of it."""
+
+
+class Column(NamedTuple):
+    field: str
+    """Its name in `--format`, as Docker spells it: `Name`, `HostPort`."""
+    header: str = ""
+    """Above the table's column. By default the field in capitals."""
+    key: str = ""
+    """Its key in a row. By default the field in lower case."""
+    filter: str = ""
+    """Its key in `--filter`, where Docker has another one."""
+    text: Callable[[Row], object] | None = None
+    """The value shown, where it is not `row[key]`."""
+    shown: bool = True
+    """False: only `--format` and `--filter` have it."""
+    short: int = 0
+    """Characters that are shown without `--no-trunc`. 0: all."""
+    match: str = EQUAL
+    styles: Mapping[str, str] = {}
+    """Colours on a terminal, in the words of `rich`, by the cell's text; "" is for every other text."""
+
+    @property
+    def name(self) -> str:
+        return self.key or self.field.lower()
+
+    @property
+    def title(self) -> str:
+        return self.header or self.field.upper()
+
+    def value(self, row: Row) -> object:
+        return self.text(row) if self.text else row.get(self.name)
+
+    def cell(self, row: Row, *, whole: bool) -> str:
+        """One line without control characters; "" for nothing."""
+        text = one_line(_text(self.value(row)))
+        return text[: self.short] if self.short and not whole else text
+
+    def matches(self, row: Row, wanted: str) -> bool:
+        """Compares with the row's value and with the one shown; of a list or an object with each member."""
+        return any(
+            _compare(text, wanted, self.match)
+            for value in (row.get(self.name), self.value(row))
+            for text in _members(value)
+        )
+
+
+class Listing:
+    """The columns of one kind of rows, and the options of the verb that prints them."""
+
+    def __init__(self, *columns: Column, quiet: str = "ID") -> None:
+        """`quiet` is the field that `-q` prints."""
+        self.columns = {column.field: column for column in columns}
+        self._by_filter = {column.filter or column.name: column for column in columns}
+        self._quiet = self.columns[quiet]
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add --json, --format, -q, --filter and --no-trunc. A wrong value is a usage error: nothing is read."""
+        example, fields = f"{{{{.{self._quiet.field}}}}}", ", ".join(self.columns)
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--json", action="store_true", help="print a JSON array, with all that is known of each row")
+        how.add_argument(
+            "--format",
+            type=self._template,
+            metavar="TEMPLATE",
+            help=f"print each row by a template such as '{example}', a table as 'table {example}', "
+            f"or each row as JSON on a line as 'json'; fields: {fields}",
+        )
+        how.add_argument("-q", "--quiet", action="store_true", help=f"print {self._quiet.title} alone")
+        parser.add_argument(
+            "--filter",
+            "-f",
+            type=self._filter,
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help=f"only rows that match; of several for one key, one must match; keys: {', '.join(self._by_filter)}",
+        )
+        parser.add_argument("--no-trunc", action="store_true", help="do not shorten ids, and do not fold lines")
+
+    def show(self, arguments: argparse.Namespace, rows: Iterable[Row]) -> None:
+        """Print the rows that match, as the options say."""
+        rows = [row for row in rows if self._matches(row, arguments.filter)]
+        whole, template = arguments.no_trunc, arguments.format
+        if arguments.json:
+            write(json.dumps(rows, indent=4))
+        elif arguments.quiet:
+            write(*(self._quiet.cell(row, whole=whole) for row in rows))
+        elif template is not None and template.json:
+            every = self.columns.values()
+            write(*(json.dumps({one.field: one.cell(row, whole=whole) for one in every}) for row in rows))
+        elif template is not None and not template.table:
+            write(*(template.fill(lambda field: self.columns[field].cell(row, whole=whole)) for row in rows))  # noqa: B023
+        else:
+            columns = [self.columns[field] for field in template.fields] if template else self._shown()
+            self._table(columns, rows, whole=whole)
+
+    def _shown(self) -> list[Column]:
+        return [column for column in self.columns.values() if column.shown]
+
+    def _table(self, columns: Sequence[Column], rows: Sequence[Row], *, whole: bool) -> None:
+        header = [column.title for column in columns]
+        cells = [[column.cell(row, whole=whole) or "-" for column in columns] for row in rows]
+        if sys.stdout is not None and sys.stdout.isatty():
+            from cni_cnm.cli import terminal
+
+            terminal.print_table(header, cells, [column.styles for column in columns], fold=not whole)
+        else:
+            write(*plain(header, cells))
+
+    def _matches(self, row: Row, filters: Sequence[tuple[str, str]]) -> bool:
+        wanted: dict[str, list[str]] = {}
+        for name, value in filters:
+            wanted.setdefault(name, []).append(value)
+        return all(any(self._by_filter[name].matches(row, one) for one in values) for name, values in wanted.items())
+
+    def _template(self, text: str) -> Template:
+        return Template.parse(text, self.columns)
+
+    def _filter(self, text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+        if name not in self._by_filter:
+            raise ArgumentTypeError(f"there is no key {name!r}; keys: {', '.join(self._by_filter)}")
+        return name, value
+
+
+def plain(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table for a pipe: columns as wide as their widest cell, no blanks at the end."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def write(*lines: str) -> None:
+    """Lines to stdout. Characters that its encoding does not have are escaped."""
+    if sys.stdout is None or not lines:
+        return
+    text = "\n".join(lines) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(_members(value)) if isinstance(value, dict | list | tuple) else str(value)
+
+
+def _members(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}={_text(one)}" for key, one in value.items()]
+    return [_text(one) for one in value] if isinstance(value, list | tuple) else [_text(value)]
+
+
+def _compare(text: str, wanted: str, match: str) -> bool:
+    """An address with a prefix length is found without it, and `KEY=VALUE` by KEY."""
+    if match == PREFIX:
+        return text.startswith(wanted)
+    if match == PART:
+        return wanted in text
+    return wanted in (text, text.partition("/")[0], text.partition("=")[0])
