@@ -6,7 +6,8 @@ An entry is known to be ours by its mark, so no other is touched, and what an ea
     route               protocol 67 (kernel/contract/route.py)
     neighbour           on our device, protocol 67
     forwarding entry    on our device, `extern_learn`: `bridge fdb add` makes entries without
-    nftables            the whole table `inet cni_cnm_underlay` (cluster/accepted_hosts.py)
+    nftables            the whole table `inet cni_cnm_underlay` (cluster/accepted_hosts.py); elements of other hosts'
+                        blocks, by their comment (cluster/remote_blocks.py)
 
 Where another program has an entry in the place of one of ours, its entry stays, and that is named.
 """
@@ -18,6 +19,7 @@ from errno import EEXIST, ENOENT, ESRCH
 from cni_cnm.cluster import vxlan_devices
 from cni_cnm.cluster.accepted_hosts import AcceptedHosts
 from cni_cnm.cluster.link_entries import LinkEntries
+from cni_cnm.cluster.remote_blocks import RemoteBlocks
 from cni_cnm.cluster.underlay import Device, Route, Unreachable
 from cni_cnm.errors import CnmError, KernelError
 from cni_cnm.kernel.contract.route import CLUSTER, IP6_PRIORITY, RouteEntry, completed
@@ -52,6 +54,7 @@ class Applier:
     def __init__(self, stack: OverlayStack, nft: Nft) -> None:
         self._stack = stack
         self._accepted = AcceptedHosts(nft)
+        self._remote = RemoteBlocks(nft)
         self._links: dict[str, int] = {}
         """Indexes by name, as they were when the whole plan was compared last."""
         self._broken: Mapping[str, str] = {}
@@ -64,6 +67,7 @@ class Applier:
         """
         problems: list[str] = []
         changes = self._accept(lambda: self._accepted.whole(wanted, keep=keep), problems)
+        changes += self._remote.whole(wanted, problems, keep=keep)
         devices = [entry for entry in wanted if isinstance(entry, Device)]
         links = {link.name: link for link in self._stack.links()}
         ensured = vxlan_devices.ensure(self._stack, devices, links, keep=keep)
@@ -91,6 +95,7 @@ class Applier:
         """
         problems: list[str] = []
         changes = self._accept(lambda: self._accepted.change(delta), problems)
+        changes += self._remote.change(delta, problems)
         entries = LinkEntries(self._stack, self._links)
         entries.ask(delta.values())
         after = self._routes([new for _, new in delta.values() if new is not None], problems)

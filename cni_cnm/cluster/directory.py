@@ -46,6 +46,12 @@ class Readable(Protocol):
 class Directory(Readable, Protocol):
     """A whole one: what can be read, and what this host writes."""
 
+    assigns: bool
+    """Whether the store gives each host its blocks (Kubernetes' podCIDRs): none is claimed or released.
+
+    `claim` then gives the block that the host has, NotReady if it has none. `claim_again` says whether it has it still.
+    """
+
     def close(self) -> None: ...
 
     # this host -------------------------------------------------------------

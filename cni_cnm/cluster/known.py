@@ -6,6 +6,7 @@ STATE_DIR/cluster/known     a line each, with the values as the store has them
     host node1 {"instance": "…", "addresses": ["192.0.2.11"], "mac": "…"}
     network web {"id": "…", "subnets": ["10.32.0.0/16"], …}
     block web 3 {"host": "node1", "instance": "…", "network": "…"}
+    block pods 10.244.1.0/24,fd10:244:0:1::/64 {…}          of a network without subnets
 
 An agent that starts while the store does not answer works from it. It is a copy: without it nothing is lost once the
 store answers. A line that cannot be read is left out.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from cni_cnm.cluster.values import BlockKey, Change
+    from cni_cnm.model import IPNetwork
 
     T = TypeVar("T")
 
@@ -135,10 +137,22 @@ def _lines(known: Known) -> Iterator[bytes]:
         yield f"network {network.name} ".encode() + value_json.network_json(network)
     for block in known.blocks.values():
         of = known.networks.get(block.network)
-        index = block_index.index_of(of, block.subnets) if of is not None else None
-        if of is not None and index is not None:
+        if of is not None and (key := _block_key(of, block)):
             owner = value_json.BlockOwner(block.host, block.instance, of.id)
-            yield f"block {block.network} {index} ".encode() + value_json.owner_json(owner)
+            yield f"block {block.network} {key} ".encode() + value_json.owner_json(owner)
+
+
+def _block_key(of: OverlayNetwork, block: Block) -> str:
+    """ "" for a block that the network cannot have."""
+    if not of.subnets:
+        return ",".join(map(str, block.subnets))
+    index = block_index.index_of(of, block.subnets)
+    return "" if index is None else str(index)
+
+
+def _subnets(of: OverlayNetwork, key: str) -> tuple[IPNetwork, ...]:
+    """The reverse of `_block_key`."""
+    return block_index.subnets_at(of, int(key)) if of.subnets else value_json.block_subnets(key)
 
 
 def _take(known: Known, line: bytes) -> None:
@@ -149,9 +163,9 @@ def _take(known: Known, line: bytes) -> None:
     elif kind == b"host":
         known.hosts[key] = value_json.host(key, rest, "a host")
     elif kind == b"network":
-        known.networks[key] = value_json.network(key, rest, "a network")
+        known.networks[key] = value_json.network(key, rest, "a network", without_subnets=True)
     elif kind == b"block":
-        number, _, content = rest.partition(b" ")
+        place, _, content = rest.partition(b" ")
         network, owner = known.networks[key], value_json.owner(content, "a block")
         if owner.network_id == network.id:
-            known.put_block(Block(key, block_index.subnets_at(network, int(number)), owner.host, owner.instance))
+            known.put_block(Block(key, _subnets(network, place.decode()), owner.host, owner.instance))

@@ -3,7 +3,7 @@
     hosts of the cluster     their underlay addresses: VXLAN packets of no other host are accepted    Peer, Port
     network of this host     a VXLAN device; packets to blocks that no host has are refused           Device,
                                                                                                       Unreachable
-    block of another host
+    block of another host                                                                             RemoteBlock
         on a link of ours    a plain route by its underlay address                                    Route
         else                 a route by the VXLAN device, with the block's first address as gateway,  Route
                              which is a neighbour with that host's MAC,                               Neighbour
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cluster.uplink import Uplink
     from cni_cnm.cluster.values import Block, ClusterHost, OverlayNetwork
+    from cni_cnm.firewall.remote_blocks import OwnSide
     from cni_cnm.model import IPAddress, IPNetwork
 
 OVERHEAD = {4: 50, 6: 70}
@@ -71,6 +72,16 @@ class Route(NamedTuple):
     """The gateway is on the VXLAN device `link`, though no route says so."""
 
 
+class RemoteBlock(NamedTuple):
+    """A block of another host that is reached, of a network whose subnets are not known.
+
+    Packets to it keep their source, and other networks of this host do not reach it.
+    """
+
+    subnet: IPNetwork
+    own: OwnSide
+
+
 class Neighbour(NamedTuple):
     """The MAC of a gateway on a VXLAN device."""
 
@@ -100,7 +111,7 @@ class Port(NamedTuple):
     number: int
 
 
-Entry: TypeAlias = Device | Unreachable | Route | Neighbour | Forward | Peer | Port
+Entry: TypeAlias = Device | Unreachable | Route | RemoteBlock | Neighbour | Forward | Peer | Port
 Key: TypeAlias = "tuple[object, ...]"
 """What is unique in the kernel: two entries of one key exclude each other."""
 Delta: TypeAlias = "Mapping[Key, tuple[Entry | None, Entry | None]]"
@@ -132,6 +143,8 @@ class Member(NamedTuple):
     blocks: tuple[Block, ...]
     lost: frozenset[Block] = frozenset()
     """Those of them that are marked as lost on its disk."""
+    own: OwnSide | None = None
+    """For a network whose subnets are not known: what the packet filter needs of this host."""
 
 
 class Joined(NamedTuple):
@@ -146,6 +159,8 @@ class Joined(NamedTuple):
     """By IP version: this host's address in the network, if it has one by now."""
     problem: str = ""
     """A sentence: why it has no data path, or none for IPv6."""
+    side: OwnSide | None = None
+    """As `Member.own`."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -157,7 +172,8 @@ class Joined(NamedTuple):
 def join(here: Here, member: Member) -> Joined:
     network = member.network
     own = frozenset(subnet for block in member.blocks for subnet in block.subnets)
-    inside = next((one.address for one in here.uplinks if _within(one.address, network.subnets)), None)
+    whole = network.subnets or own
+    inside = next((one.address for one in here.uplinks if _within(one.address, whole)), None)
     if not here.uplinks or inside is not None:
         why = f"underlay address {inside} is in its subnet" if inside is not None else "underlay address is not known"
         return Joined(network, None, own, problem=f"this host's {why}")
@@ -170,9 +186,9 @@ def join(here: Here, member: Member) -> Joined:
         if gateway in here.addresses:
             sources.setdefault(gateway.version, gateway)
     problem = ""
-    if mtu < IPV6_MTU_MIN and any(subnet.version == 6 for subnet in network.subnets):
+    if mtu < IPV6_MTU_MIN and any(subnet.version == 6 for subnet in whole):
         problem = f"the MTU of {uplink.name} leaves {mtu} bytes for a packet in it, and IPv6 needs {IPV6_MTU_MIN}"
-    return Joined(network, device, own, sources, problem)
+    return Joined(network, device, own, sources, problem, member.own)
 
 
 def of_host(
@@ -199,17 +215,21 @@ def of_host(
                 sentence = f"the block {subnet} of network {block.network} is host {host.name}'s, and this host has it"
                 problems[sentence] = None
                 continue
+            if member.side is not None and (sentence := _in_the_way(here, member, host, subnet)):
+                problems[sentence] = None
+                continue
             source = member.sources.get(subnet.version)
+            reached = () if member.side is None else (RemoteBlock(subnet, member.side),)
             if direct := _direct(here, member.network, host, subnet):
                 link, gateway = direct
-                entries.append(Route(subnet, link, gateway, source, False))
+                entries += (*reached, Route(subnet, link, gateway, source, False))
                 continue
             target = _of_version(host.addresses, member.device.local.version)
             if target is None or member.network.direct == "always":
                 problems[_unreached(member, host)] = None
                 continue
             device, gateway = member.device.name, subnet.network_address
-            entries += (Route(subnet, device, gateway, source, True), Neighbour(device, gateway, host.mac))
+            entries += (*reached, Route(subnet, device, gateway, source, True), Neighbour(device, gateway, host.mac))
             if device not in devices:
                 devices.add(device)
                 entries.append(Forward(device, host.mac, target))
@@ -235,6 +255,21 @@ def _wrong_address(here: Here, joined: Mapping[str, Joined], host: ClusterHost) 
         for one in joined.values():
             if _within(address, one.network.subnets):
                 return f"host {host.name} has the underlay address {address}, which is in network {one.network.name}"
+    return ""
+
+
+def _in_the_way(here: Here, member: Joined, host: ClusterHost, subnet: IPNetwork) -> str:
+    """A sentence, if a route to the block would take packets from the underlay, or from this host's own blocks.
+
+    Where the subnets of the network are known, all of its blocks are within them, and apart.
+    """
+    block = f"the block {subnet} of network {member.network.name}, host {host.name}'s,"
+    for own in member.own:
+        if own.version == subnet.version and own.overlaps(subnet):
+            return f"{block} overlaps {own}, which is this host's"
+    for address in (*host.addresses, *(uplink.address for uplink in here.uplinks)):
+        if address in subnet:
+            return f"{block} has the underlay address {address} in it"
     return ""
 
 

@@ -17,7 +17,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from cni_cnm.model import IPAddress, IPNetwork
@@ -79,12 +79,12 @@ def host(name: str, content: bytes, where: str) -> ClusterHost:
     return ClusterHost(name, fields.required("instance", rules.hex_id), addresses, fields.required("mac", validate.mac))
 
 
-def network(name: str, content: bytes, where: str) -> OverlayNetwork:
-    """As `host`."""
+def network(name: str, content: bytes, where: str, *, without_subnets: bool = False) -> OverlayNetwork:
+    """As `host`. `without_subnets`: one of which only the hosts' blocks are known is right, too."""
     fields = _fields(content, where)
     _checked_name(name, where)
     subnets = _all_parsed(fields, "subnets", _cluster_subnet)
-    if tuple(subnet.version for subnet in subnets) not in ((4,), (6,), (4, 6)):
+    if not are_versions(subnets) and not (without_subnets and not subnets):
         raise fields.wrong("subnets", "one or two networks, at most one of each IP version, IPv4 first")
     sizes = fields.items("block_sizes")
     if len(sizes) != len(subnets) or not all(map(_is_size, subnets, sizes)):
@@ -103,6 +103,19 @@ def network(name: str, content: bytes, where: str) -> OverlayNetwork:
         fields.whole("port", VXLAN_PORT, 1, 0xFFFF),
         fields.parsed("direct", rules.direct) or "auto",
     )
+
+
+def block_subnets(text: str) -> tuple[IPNetwork, ...]:
+    """A block by its subnets, with commas between. ValueError if they are none of a block."""
+    found = tuple(map(_cluster_subnet, text.split(",")))
+    if not are_versions(found) or not all(_is_size(subnet, subnet.prefixlen) for subnet in found):
+        raise ValueError("one or two networks, at most one of each IP version, IPv4 first")
+    return found
+
+
+def are_versions(subnets: Sequence[IPNetwork]) -> bool:
+    """Whether they can be the subnets of one network, or of one block."""
+    return tuple(subnet.version for subnet in subnets) in ((4,), (6,), (4, 6))
 
 
 def owner(content: bytes, where: str) -> BlockOwner:

@@ -50,7 +50,10 @@ class OverlayNetwork(NamedTuple):
     id: str
     """32 hex digits, chosen when it was made: another network of the same name has another."""
     subnets: tuple[IPNetwork, ...]
-    """At most one of each IP version, IPv4 first. Networks of one directory do not overlap."""
+    """At most one of each IP version, IPv4 first. Networks of one directory do not overlap.
+
+    None: the directory says only which blocks the hosts have (Kubernetes' podCIDRs), and nothing of a whole.
+    """
     block_sizes: tuple[int, ...]
     """Prefix length of a block, for each of `subnets`."""
     vni: int
@@ -64,7 +67,7 @@ class Block(NamedTuple):
     network: str
     """Name of the overlay network."""
     subnets: tuple[IPNetwork, ...]
-    """One for each subnet of the network, in the same order."""
+    """One for each subnet of the network, in the same order. Of a network without them: IPv4 first."""
     host: str
     """Name of the host that has claimed it."""
     instance: str

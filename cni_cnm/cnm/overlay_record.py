@@ -35,7 +35,10 @@ def is_overlay(record: NetworkRecord) -> bool:
 
 
 def all_subnets(record: NetworkRecord) -> Sequence[IPNetwork]:
-    """The subnets of the whole network, on all hosts; none for a network of this host alone."""
+    """The subnets of the whole network, on all hosts.
+
+    None for a network of this host alone, and for one of which only the hosts' blocks are known.
+    """
     return drivers.get(record.driver).all_subnets(record.options)
 
 

@@ -34,6 +34,11 @@ add rule {INET} source_nat ip6 saddr vmap @masquerade6
 """
 
 
+def declaration() -> str:
+    """What makes the maps, the sets and the chain, without the chains of subnets."""
+    return _BASE
+
+
 def add(
     endpoint_id: str,
     label: str,

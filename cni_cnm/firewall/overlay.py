@@ -18,6 +18,8 @@ gateway's address.
 
 What enters the network here from elsewhere (from a network that it is open to, from the host itself) gets the gateway's
 address, so that other hosts know where to send the answer.
+
+Where the subnets of a network are not known as a whole, the elements are those of remote_blocks.py.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from cni_cnm.firewall.isolation import Side
     from cni_cnm.model import IPInterface, IPNetwork
 
-_ANY = {4: "0.0.0.0/0", 6: "::/0"}
+ANY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def _within_rules(family: str, version: int) -> str:
@@ -74,6 +76,11 @@ add rule {INET} overlay ct status dnat return
 {_closed_rules("ip6", 6)}\
 """
 """What is redirected to a published port goes on in `isolation`, which keeps it out of internal networks."""
+
+
+def declaration() -> str:
+    """What makes the sets, the maps and the chains."""
+    return _DECLARE
 
 
 def add_network(network_id: str, name: str, policy: Policy, gateways: Sequence[IPInterface]) -> Transaction:
@@ -120,7 +127,7 @@ def _closed(policy: Policy) -> Iterator[Element]:
     """None of a network that all networks reach."""
     if policy.ingress != isolation.OPEN:
         for subnet in policy.cluster:
-            yield Element(INET, f"overlay_closed{subnet.version}", f"{_ANY[subnet.version]} . {subnet}")
+            yield Element(INET, f"overlay_closed{subnet.version}", f"{ANY[subnet.version]} . {subnet}")
 
 
 def _open(policy: Policy, sides: Sequence[Side]) -> Iterator[Element]:
@@ -143,7 +150,7 @@ def _sources(policy: Policy, gateways: Sequence[IPInterface]) -> Iterator[Elemen
     for subnet in policy.cluster:
         own = [gateway for gateway in gateways if gateway.version == subnet.version]
         for part in _without(subnet, [gateway.network for gateway in own]) if own else ():
-            key = f"{_ANY[subnet.version]} . {part}"
+            key = f"{ANY[subnet.version]} . {part}"
             yield Element(INET, f"overlay_source{subnet.version}", key, str(own[0].ip))
 
 

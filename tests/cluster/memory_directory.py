@@ -80,6 +80,8 @@ class MemoryStore:
 class MemoryDirectory:
     """One host's way to a store."""
 
+    assigns = False
+
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.name = "memory"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class EtcdDirectory:
     """One thread calls it, and another one may iterate over `watch`."""
 
+    assigns = False
+
     def __init__(self, settings: ClusterSettings, timeout_s: float) -> None:
         first = randrange(len(settings.endpoints))  # noqa: S311
         self._client, self._stream, self._asking = (Client(settings, timeout_s, first) for _ in range(3))

@@ -6,6 +6,7 @@ from cni_cnm import ipam
 from cni_cnm.cnm.records import load_network
 from cni_cnm.drivers import OVERLAY, drivers
 from cni_cnm.memo import Memo
+from cni_cnm.model import ip_network
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -95,6 +96,6 @@ def families(spec: NetworkSpec, endpoint: EndpointSpec, host: Host) -> tuple[int
         return addressing.versions
     if addressing.from_blocks:
         record = load_network(host.store, spec.name)
-        whole = drivers.get(record.driver).all_subnets(record.options) if record else ()
-        return tuple(subnet.version for subnet in whole) or None
+        sets = record.ipam["ranges"] if record else ()
+        return tuple(ip_network(members[0]["subnet"]).version for members in sets) or None
     return ipam.configure(spec.name, spec.ipam, endpoint, host).families

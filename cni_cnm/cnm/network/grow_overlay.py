@@ -109,6 +109,8 @@ def _claim(host: Host, record: NetworkRecord, full: AddressesExhausted, undo: Ro
             me = cluster.host(host.stack)
             directory = cluster.directory()
             try:
+                if directory.assigns:
+                    raise full
                 snapshot = directory.snapshot()
                 join_overlay.require_own_name(directory, snapshot, me)
                 mine = [one.subnets for one in join_overlay.own_blocks(snapshot, network.name, me)]

@@ -1,0 +1,127 @@
+"""A network of which only the hosts' blocks are known: what is planned for it, and how it is kept on disk."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_cnm.cluster import known as known_file
+from cni_cnm.cluster import value_json
+from cni_cnm.cluster.known import Known
+from cni_cnm.cluster.underlay import Member, RemoteBlock, Route, Unreachable
+from cni_cnm.cluster.values import Block, Snapshot
+from cni_cnm.errors import DecodeFailed
+from cni_cnm.firewall import Policy
+from cni_cnm.firewall.remote_blocks import OwnSide, elements
+from tests.cluster.assigning_directory import PODS
+from tests.cluster.clusters import here, host, instance, plan
+
+FAR, NEAR = host("far", "198.51.100.1"), host("near", "192.0.2.11")
+POLICY = Policy(masquerade=True, bridge="br-pods", ingress="same-bridge", outside="cnm-vx4096")
+SIDE = OwnSide("1" * 64, "pods", POLICY, (ip_interface("10.244.0.1/24"),))
+
+
+def block(of: str, *subnets: str) -> Block:
+    return Block("pods", tuple(map(ip_network, subnets)), of, instance(of))
+
+
+OWN = block("n0", "10.244.0.0/24")
+MEMBER = Member(PODS, (OWN,), own=SIDE)
+
+
+def test_each_block_that_is_reached_has_elements() -> None:
+    """By VXLAN and by a plain route. No route to a whole, because it is not known."""
+    found = plan(here(), [MEMBER], [FAR, NEAR], [OWN, block("far", "10.244.1.0/24"), block("near", "10.244.2.0/24")])
+    wanted = found.wanted()
+    assert {str(one.subnet) for one in wanted if isinstance(one, RemoteBlock)} == {"10.244.1.0/24", "10.244.2.0/24"}
+    assert {one.tunnelled for one in wanted if isinstance(one, Route)} == {True, False}
+    assert not [one for one in wanted if isinstance(one, Unreachable)]
+    assert found.problems == ()
+
+
+def test_a_host_that_is_not_reached_has_none() -> None:
+    """Packets to it take the default route, and are masqueraded as any others."""
+    found = plan(here(), [MEMBER], [host("six", "2001:db8::9")], [block("six", "10.244.1.0/24")])
+    assert not [one for one in found.wanted() if isinstance(one, RemoteBlock)]
+    assert "is not reached" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("subnet", "said"),
+    [
+        ("10.244.0.0/25", "overlaps 10.244.0.0/24, which is this host's"),
+        ("10.244.0.0/16", "overlaps 10.244.0.0/24, which is this host's"),
+        ("192.0.2.0/28", "has the underlay address 192.0.2.10 in it"),
+        ("198.51.100.0/24", "has the underlay address 198.51.100.1 in it"),
+    ],
+)
+def test_a_block_in_the_way(subnet: str, said: str) -> None:
+    """A route to it would take packets of the underlay, or of this host's pods."""
+    found = plan(here(), [MEMBER], [FAR], [block("far", subnet)])
+    assert said in found.problems[0]
+    assert not [one for one in found.wanted() if isinstance(one, Route)]
+
+
+def test_own_block_with_the_underlay_in_it() -> None:
+    found = plan(here(), [Member(PODS, (block("n0", "192.0.2.0/24"),), own=SIDE)])
+    assert found.broken == {"pods": "this host's underlay address 192.0.2.10 is in its subnet"}
+
+
+def test_elements() -> None:
+    found = {
+        f"{one.set}: {one.key}{f' = {one.value}' if one.value else ''}"
+        for one in elements(SIDE, ip_network("10.244.1.0/24"))
+    }
+    assert found == {
+        "overlay4: 10.244.0.0/24 . 10.244.1.0/24",
+        "overlay4: 10.244.1.0/24 . 10.244.0.0/24",
+        "overlay_closed4: 0.0.0.0/0 . 10.244.1.0/24",
+        "overlay_source4: 0.0.0.0/0 . 10.244.1.0/24 = 10.244.0.1",
+        "unmasqueraded4: 10.244.0.0/24 . 10.244.1.0/24",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "without"),
+    [
+        ({"masquerade": False}, "unmasqueraded4"),
+        ({"unmasqueraded": (4,)}, "unmasqueraded4"),
+        ({"masquerade_except": (ip_network("10.244.0.0/16"),)}, "unmasqueraded4"),
+        ({"ingress": "open"}, "overlay_closed4"),
+        ({"ingress": "isolated"}, "overlay4"),
+    ],
+)
+def test_elements_follow_the_policy(change: dict[str, Any], without: str) -> None:
+    """The last of them: an element of the whole exists already, and none may overlap it."""
+    found = elements(SIDE._replace(policy=POLICY._replace(**change)), ip_network("10.244.1.0/24"))
+    assert without not in {one.set for one in found}
+
+
+def test_of_another_ip_version_than_this_hosts_block() -> None:
+    """Pods of this host have no address that could reach it; others must not, either."""
+    assert [one.set for one in elements(SIDE, ip_network("fd10:244:1::/64"))] == ["overlay_closed6"]
+
+
+def test_kept_on_disk(tmp_path: Path) -> None:
+    """Blocks by their subnets: one, or one of each IP version."""
+    blocks = [block("far", "10.244.1.0/24"), block("near", "10.244.2.0/24", "fd10:244:2::/64")]
+    given = Snapshot("", 7, {"far": FAR, "near": NEAR}, {"pods": PODS}, {one.key: one for one in blocks})
+    known_file.save(str(tmp_path), Known(given))
+    found = known_file.load(str(tmp_path))
+    assert (found.revision, found.hosts, found.networks, found.blocks) == (7, *given[2:5])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "10.244.1.0/24,10.244.2.0/24", "fd00::/64,10.244.1.0/24", "10.244.1.1/32", "224.0.0.0/24"]
+)
+def test_no_block(text: str) -> None:
+    with pytest.raises(ValueError):
+        value_json.block_subnets(text)
+
+
+def test_a_store_of_claims_must_say_the_subnets() -> None:
+    with pytest.raises(DecodeFailed, match="subnets"):
+        value_json.network("pods", value_json.network_json(PODS), "etcd")
