@@ -1,0 +1,45 @@
+"""Every test here is marked `kubernetes`: scripts/test --kubernetes runs it. It is skipped if a program is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.real.api_server import ApiServer
+from tests.kubernetes.real.kubernetes_node import needed_tools
+from tests.kubernetes.real.lab import Lab
+from tests.kubernetes.real.programs import programs
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.kubernetes)
+            item.add_marker(pytest.mark.timeout(900))
+
+
+def _require() -> None:
+    if missing := programs().missing or needed_tools():
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """On loopback, without nodes."""
+    _require()
+    server = ApiServer(tmp_path_factory.mktemp("kubernetes"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Two nodes that have registered, without a network of pods."""
+    _require()
+    with Lab() as made:
+        made.start()
+        yield made

@@ -1,0 +1,175 @@
+"""A real cluster on one machine: kube-apiserver, controllers, and nodes as namespaces on one link.
+
+api server 192.0.2.10   node1 .11   node2 .12        192.0.2.0/24, fd00:a::/64
+pods 10.244.0.0/16, fd00:244::/48                    Services 10.96.0.0/16, fd00:96::/112
+
+with Lab(folder, ("node1", "node2")) as lab:
+    lab.start()                               nodes register, kube-controller-manager gives them podCIDRs
+    lab.pod("a", "node1")                     a pod with a web server that names itself and its caller
+    lab.service("web", {"app": "a"}, …)       a Service
+    lab.ask(…)                                see KubernetesNode.ask
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.kernel.lab import Namespace
+from tests.kubernetes.real.api_client import ApiClient
+from tests.kubernetes.real.api_server import ApiServer
+from tests.kubernetes.real.kubernetes_node import KubernetesNode
+from tests.system.containerd import IMAGE
+from tests.waiting import until
+
+API, API6 = "192.0.2.10", "fd00:a::10"
+PODS = "10.244.0.0/16,fd00:244::/48"
+PORT = 8080
+ANSWER = "#!/bin/sh\\necho\\necho $NAME $REMOTE_ADDR\\n"
+SERVER = (
+    f"busybox mkdir -p /tmp/www/cgi-bin && busybox printf '{ANSWER}' >/tmp/www/cgi-bin/who && "
+    f"busybox chmod 755 /tmp/www/cgi-bin/who && exec busybox httpd -f -p {PORT} -h /tmp/www"
+)
+WHO = "/cgi-bin/who"
+
+
+class Lab:
+    def __init__(self, names: tuple[str, ...] = ("node1", "node2")) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kubernetes-lab-"))
+        self.switch = Namespace()
+        self.switch.ip("link add near type bridge")
+        self.switch.ip("link set near up")
+        self._control = Namespace()
+        self._plug("control", self._control.path, (API, API6))
+        self.server = ApiServer(self.folder / "control", place=self._control, address=API, nodes=names)
+        self.nodes: dict[str, KubernetesNode] = {}
+        for number, name in enumerate(names, 11):
+            node = KubernetesNode(
+                name, (f"192.0.2.{number}", f"fd00:a::{number}"), self.server.kubeconfig(f"system:node:{name}"),
+                self.server.kubeconfig("system:kube-proxy"), PODS,
+            )  # fmt: skip
+            self.nodes[name] = node
+            self._plug(f"port{number}", f"/proc/{node.node.pid}/ns/net", node.addresses)
+
+    @property
+    def api(self) -> ApiClient:
+        return self.server.api
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _plug(self, port: str, namespace: str, addresses: tuple[str, ...]) -> None:
+        self.switch.ip(f"link add {port} type veth peer name eth0 netns {namespace}")
+        self.switch.ip(f"link set {port} master near up")
+        enter = ("nsenter", f"--net={namespace}", "ip")
+        self.switch.run(*enter, "link", "set", "eth0", "up")
+        for address in addresses:
+            more = ("nodad",) if ":" in address else ()
+            length = 64 if more else 24
+            self.switch.run(*enter, "address", "add", f"{address}/{length}", "dev", "eth0", *more)
+
+    def start(self) -> None:
+        """The controllers and the nodes, without a network of pods. Each Node gets podCIDRs."""
+        self.server.start_controllers(cluster_cidrs=PODS)
+        for node in self.nodes.values():
+            node.start()
+        for name in self.nodes:
+            until(partial(self.api.there, f"nodes/{name}"), f"{name} registers", 120, self.log)
+            self.api.wait(f"nodes/{name}", lambda found: found["spec"].get("podCIDRs"), f"{name} has podCIDRs", 60)
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.close()
+        self.server.stop()
+        self._control.close()
+        self.switch.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        return "\n".join([self.server.log(), *(node.log() for node in self.nodes.values())])
+
+    # what users make -----------------------------------------------------------------
+
+    def condition(self, node: str, kind: str = "Ready") -> dict[str, Any]:
+        """A condition of a Node: its status, reason and message."""
+        found: list[dict[str, Any]] = self.api.get(f"nodes/{node}")["status"].get("conditions", [])
+        return next((each for each in found if each["type"] == kind), {"status": "", "reason": "", "message": ""})
+
+    def is_ready(self, node: str) -> bool:
+        return bool(self.condition(node)["status"] == "True")
+
+    def wait_ready(self, *nodes: str, limit: float = 60) -> None:
+        for name in nodes or self.nodes:
+            until(partial(self.is_ready, name), f"{name} is Ready", limit, self.log)
+
+    def make_pod(self, name: str, node: str, *, wait: bool = True, **container: Any) -> None:
+        """A pod that answers HTTP on PORT with its name and the address of who asks. Its label `app` is its name."""
+        self.api.create(
+            "pods",
+            {
+                "metadata": {"name": name, "labels": {"app": name, "pods": "all"}},
+                "spec": {
+                    "nodeName": node,
+                    "terminationGracePeriodSeconds": 0,
+                    "automountServiceAccountToken": False,
+                    "tolerations": [{"operator": "Exists"}],
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": IMAGE,
+                            "imagePullPolicy": "Never",
+                            "command": ["sh", "-c", SERVER],
+                            "env": [{"name": "NAME", "value": name}],
+                            **container,
+                        }
+                    ],
+                },
+            },
+        )
+        if wait:
+            self.wait_running(name)
+
+    def wait_running(self, *names: str, limit: float = 90) -> None:
+        for name in names:
+            until(partial(self._runs, name), f"pod {name} is ready", limit, partial(self._said_of, name))
+
+    def _runs(self, pod: str) -> bool:
+        conditions = self.api.get(f"pods/{pod}")["status"].get("conditions", [])
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    def _said_of(self, pod: str) -> str:
+        return f"{self.events(pod)}\n{self.log()}"
+
+    def events(self, name: str) -> str:
+        """What was said of a pod."""
+        found = self.api.get(f"events?fieldSelector=involvedObject.name={name}")
+        return "\n".join(f"{each['reason']}: {each.get('message', '')}" for each in found)
+
+    def addresses(self, pod: str) -> list[str]:
+        """Of both families, IPv4 first."""
+        return [each["ip"] for each in self.api.get(f"pods/{pod}")["status"]["podIPs"]]
+
+    def remove_pods(self, *names: str) -> None:
+        for name in names:
+            self.api.delete(f"pods/{name}", grace=0)
+
+    def make_service(self, name: str, selector: dict[str, str], **spec: Any) -> dict[str, Any]:
+        """A Service of both families at port 80; its spec."""
+        port = {"port": 80, "targetPort": PORT, **spec.pop("port", {})}
+        made: dict[str, Any] = self.api.create(
+            "services",
+            {
+                "metadata": {"name": name},
+                "spec": {"selector": selector, "ipFamilyPolicy": "PreferDualStack", "ports": [port], **spec},
+            },
+        )["spec"]
+        return made
