@@ -11,6 +11,8 @@ import os
 import socket
 from time import monotonic
 
+from cni_cnm.named_tuple import NamedTuple
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,6 +26,13 @@ SOCKET = "/run/docker.sock"
 _ANSWER_MAX = 16 << 20
 
 
+class DockerContainer(NamedTuple):
+    """A container as Docker knows it."""
+
+    name: str = ""
+    id: str = ""
+
+
 class DockerApi:
     """`ours`: Docker's ids of the networks that are on record here."""
 
@@ -31,7 +40,7 @@ class DockerApi:
         self._path = {"off": "", "auto": SOCKET}.get(settings.docker_api, settings.docker_api)
         self._ours = frozenset(ours)
         self._listed: frozenset[str] | None = None
-        self._containers: dict[str, Mapping[str, str] | None] = {}
+        self._containers: dict[str, Mapping[str, DockerContainer] | None] = {}
 
     def networks(self) -> frozenset[str] | None:
         """The ids of our networks that Docker has. None if it does not answer, or has none of them."""
@@ -41,19 +50,23 @@ class DockerApi:
             self._listed = self._ours & listed
         return self._listed or None
 
-    def containers(self, network: str) -> Mapping[str, str] | None:
-        """Names of containers by the id of their endpoint on one network. None if it is not known."""
+    def containers(self, network: str) -> Mapping[str, DockerContainer] | None:
+        """Containers by the id of their endpoint on one network. None if it is not known."""
         if network not in self._containers:
             there = network in (self.networks() or ())
             self._containers[network] = _containers(_get(self._path, f"/networks/{network}")) if there else None
         return self._containers[network]
 
 
-def _containers(answer: Json | None) -> Mapping[str, str] | None:
+def _containers(answer: Json | None) -> Mapping[str, DockerContainer] | None:
     found = answer.get("Containers") if isinstance(answer, dict) else None
     if not isinstance(found, dict):
         return None
-    return {str(one.get("EndpointID")): str(one.get("Name")) for one in found.values() if isinstance(one, dict)}
+    return {
+        str(one.get("EndpointID")): DockerContainer(str(one.get("Name")), str(container_id))
+        for container_id, one in found.items()
+        if isinstance(one, dict)
+    }
 
 
 def _get(path: str, what: str) -> Json | None:

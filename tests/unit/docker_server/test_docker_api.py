@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.docker_server import docker_api
-from cni_cnm.docker_server.docker_api import DockerApi
+from cni_cnm.docker_server.docker_api import DockerApi, DockerContainer
 from cni_cnm.settings import Settings
 from tests.unit.docker_server.scripted_dockerd import ScriptedDockerd
 
@@ -36,7 +36,7 @@ def test_networks_and_containers(tmp_path: Path, dockerd: ScriptedDockerd) -> No
     """Each is asked for once. Of a network that Docker does not list nothing is asked."""
     found = api(tmp_path, RED, BLUE)
     assert found.networks() == frozenset((RED,))
-    assert found.containers(RED) == {"e1": "web"} == found.containers(RED)
+    assert found.containers(RED) == {"e1": DockerContainer("web", "1")} == found.containers(RED)
     assert found.containers(BLUE) is None
     assert dockerd.asked == ["/networks", f"/networks/{RED}"]
 
