@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cni_cnm.cli import network_create
+from cni_cnm.cli import network_connect, network_create, network_edit
 from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cnm.network import cluster_networks
@@ -44,6 +44,8 @@ def configure(nouns: Any) -> None:
     inspect.set_defaults(verb=inspect_network)
 
     network_create.configure(verbs)
+    network_edit.configure(verbs)
+    network_connect.configure(verbs)
 
     rm = verbs.add_parser("rm", help="remove networks that have no endpoints")
     rm.add_argument("--force", action="store_true", help="also if its plugin does not answer, or Docker has lost it")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cni_cnm import validate
+from cni_cnm.conflists import folder, new_conflist
+from cni_cnm.conflists.folder import FOLDER
 from cni_cnm.drivers import DEFAULT
 from cni_cnm.errors import CnmError, InvalidConfig
+from cni_cnm.frontend.stderr import say
 from cni_cnm.ipam import BUILT_IN
 from cni_cnm.wiring import open_controller
 
@@ -45,7 +48,21 @@ def configure(verbs: Any) -> None:
         help="driver option, such as parent=eth0 or block=24",
     )
     create.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="metadata")
+    create.add_argument(
+        "--masquerade-except",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="a destination to which containers keep their address",
+    )
+    add_conflist_options(create, "also write a file that configures it for CNI runtimes")
+    create.add_argument("--default", action="store_true", help="it may be the first: runtimes use it for all pods")
     create.set_defaults(verb=create_network)
+
+
+def add_conflist_options(parser: argparse.ArgumentParser, effect: str) -> None:
+    parser.add_argument("--conflist", action="store_true", help=effect)
+    parser.add_argument("--conf-dir", metavar="PATH", default=FOLDER, help=f"the runtime's folder (default: {FOLDER})")
 
 
 def create_network(arguments: argparse.Namespace) -> None:
@@ -64,6 +81,17 @@ def create_network(arguments: argparse.Namespace) -> None:
     options: dict[str, Any] = {"profile": "cnm", "labels": pairs(arguments.opt, "--opt")}
     if arguments.ipv6:
         options["enableipv6"] = True
+    if arguments.masquerade_except:
+        options["masqueradeExcept"] = arguments.masquerade_except
+    if arguments.default and not arguments.conflist:
+        raise InvalidConfig("--default is about the file that --conflist writes", hint="give --conflist, too")
+    path = ""
+    if arguments.conflist:
+        new_conflist.refuse(arguments.driver)
+        if arguments.ipam is not None:
+            config["type"] = arguments.ipam  # as the file has it
+        name = validate.require(validate.network_name, arguments.name, "a network's name")
+        path = folder.new_path(arguments.conf_dir, name, first=arguments.default)
     try:
         network = open_controller().new_network(
             arguments.name,
@@ -78,6 +106,13 @@ def create_network(arguments: argparse.Namespace) -> None:
     except CnmError as error:
         error.msg, error.hint = (_as_typed(text, arguments) for text in (error.msg, error.hint))
         raise
+    if path:
+        try:
+            new_conflist.write(path, network.record, allow_overlap=arguments.allow_overlap)
+        except CnmError:
+            network.delete()
+            raise
+        say(f"cni-cnm: {path} configures the network for CNI runtimes")
     print(network.id)
 
 

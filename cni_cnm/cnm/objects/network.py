@@ -10,7 +10,7 @@ from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import CREATED, endpoint_records, load_endpoint, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import OVERLAY
-from cni_cnm.errors import Forbidden, NoSuchEndpoint, NoSuchNetwork
+from cni_cnm.errors import Forbidden, InvalidConfig, NoSuchEndpoint, NoSuchNetwork
 from cni_cnm.model import EndpointKey, EndpointSpec
 
 TYPE_CHECKING = False
@@ -191,6 +191,31 @@ class Network:
             connect_endpoint.reserve(endpoint, pool, spec, None, undo)
             endpoint.write(state=CREATED)
         return Endpoint(host, endpoint.record)
+
+    def edit(self, spec: NetworkSpec) -> Sequence[str]:
+        """Change the network to a specification, such as `attach` takes. This object has the new record then.
+
+        Subnets may change while they still hold every endpoint's address, and exceptions of masquerade at any time.
+        Without endpoints everything may change but the name.
+
+        Args:
+            spec: the network as it is to be, under its own name.
+
+        Returns:
+            Sequence[str]: what overlaps the new subnets although it is allowed, one sentence each.
+
+        Raises:
+            InvalidConfig: the specification is wrong, or endpoints do not allow the change.
+            Conflict: a new subnet has another owner.
+            Forbidden: Docker or a plugin was told of the network, or other hosts have it, too.
+            NoSuchNetwork: it was deleted.
+        """
+        from cni_cnm.cnm.network import requested_edit
+
+        if spec.name != self.name:
+            raise InvalidConfig(f"the network {self.name} cannot get the name {spec.name}")
+        self.record, warnings = requested_edit.edit(self._host, spec)
+        return warnings
 
     def delete(self, *, force: bool = False) -> Sequence[str]:
         """Delete the network.
