@@ -37,7 +37,7 @@ def configure(nouns: Any) -> None:
         description="Say what each file means, and what a runtime or this program would refuse or ignore, with the "
         "line. Nothing is changed. Exit code 1 if there is an error.",
     )
-    check.add_argument("file", nargs="+", metavar="PATH", help="a .conflist, .conf or .json file")
+    check.add_argument("file", nargs="+", help="a .conflist, .conf or .json file")
     check.add_argument("--conf-dir", metavar="PATH", default=FOLDER, help=f"the runtime's folder (default: {FOLDER})")
     check.add_argument(
         "--bin-dir",

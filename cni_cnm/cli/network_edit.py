@@ -72,5 +72,7 @@ def _changes(arguments: argparse.Namespace) -> Changes:
         arguments.allow_overlap,
     )
     if wanted == Changes([]):
-        raise InvalidConfig("no change is named", hint="`cni-cnm network edit --help` shows what can be changed")
+        raise InvalidConfig(
+            "no change is named", hint="there are --subnet, --internal, --masquerade-except, --opt and --label"
+        )
     return wanted

@@ -30,7 +30,7 @@ MEMBERS = {
     },
     "Network": {
         "id", "name", "driver", "internal", "labels", "subnets", "spec", "endpoints", "walk_endpoints", "endpoint",
-        "create_endpoint", "delete", "blocks",
+        "create_endpoint", "delete", "blocks", "edit",
     },
     "Endpoint": {
         "id", "name", "network", "owner", "mac", "addresses", "ports", "joined", "container_id", "ifname", "attachment",

@@ -50,7 +50,7 @@ def refuse(record: NetworkRecord) -> None:
     if record.driver == OVERLAY:
         raise Forbidden(
             f"the overlay network {record.name} is the same on all hosts, so it is not edited on one of them",
-            hint="remove it with `cni-cnm network rm --cluster`, and make it again",
+            hint=f"remove it with `cni-cnm network rm --cluster {record.name}`, and make it again",
         )
     if drivers.get(record.driver).uses_existing_interface:
         raise Forbidden(
@@ -59,5 +59,5 @@ def refuse(record: NetworkRecord) -> None:
     if network_description.is_of_plugin(record):
         raise Forbidden(
             f"the plugin {record.driver} was told of the network {record.name}, and cannot be told of a change",
-            hint="remove it with `cni-cnm network rm`, and make it again",
+            hint=f"remove it with `cni-cnm network rm {record.name}`, and make it again",
         )
