@@ -22,6 +22,15 @@ cert = "/etc/cni-cnm/etcd.pem"             https: this host's certificate, and i
 key = "/etc/cni-cnm/etcd-key.pem"
 username = "node1"                         etcd's user, and the file with its password
 password_file = "/etc/cni-cnm/etcd-password"
+
+[cluster]                                  on the nodes of a Kubernetes cluster; `node` and `address` as above
+store = "kubernetes"
+kubeconfig = "/etc/cni-cnm/kubeconfig"     default: the service account of the pod
+network = "pods"                           the one network of the cluster
+conflist = "/etc/cni/net.d/10-cni-cnm.conflist"   written when the data path stands; default: not written
+subnets = ["10.244.0.0/16", "fd00:10:244::/56"]   podCIDRs outside of these are left out; default: none is
+port = 4799                                UDP port of the VXLAN devices
+direct = "auto"                            plain routes: "auto", "always" or "never"
 """
 
 from __future__ import annotations
@@ -35,6 +44,7 @@ from cni_cnm.named_tuple import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from cni_cnm.fields import Fields
     from cni_cnm.model import IPNetwork, Json
@@ -61,9 +71,9 @@ class ClusterSettings(NamedTuple):
     """Where hosts keep what they agree on, and how this host is reached by others."""
 
     store: str
-    """`etcd`."""
-    endpoints: tuple[str, ...]
-    """URLs, http or https."""
+    """`etcd` or `kubernetes`."""
+    endpoints: tuple[str, ...] = ()
+    """etcd: URLs, http or https."""
     prefix: str = "/cni-cnm"
     """Of etcd's keys, without a slash at the end."""
     node: str = ""
@@ -76,6 +86,18 @@ class ClusterSettings(NamedTuple):
     """Files in PEM; "" for none."""
     username: str = ""
     password_file: str = ""
+    kubeconfig: str = ""
+    """Kubernetes: a file that says where the API is, and as whom to ask; "": the pod's service account."""
+    network: str = "pods"
+    """Kubernetes: name of the one network."""
+    conflist: str = ""
+    """Kubernetes: the CNI configuration that the agent writes when the data path stands; "": none."""
+    subnets: tuple[IPNetwork, ...] = ()
+    """Kubernetes: podCIDRs outside of these are left out; empty: none is. IPv4 first."""
+    port: int = 4799
+    """Kubernetes: UDP port of the VXLAN devices."""
+    direct: str = "auto"
+    """Kubernetes: `auto`, `always` or `never`; cluster/values.py has what they mean."""
 
 
 class Settings(NamedTuple):
@@ -244,11 +266,26 @@ def _cluster(path: str, outer: Fields) -> ClusterSettings:
 
     fields = Fields(outer.raw("cluster"), f"{path}: cluster.")
     _refuse_unknown(fields, ClusterSettings._fields)
-    texts = {key: fields.required(key, parse) for key, parse in _CLUSTER_TEXTS.items() if key in fields}
+    store = fields.parsed("store", _store)
+    if not store:
+        raise InvalidConfig(f"{fields.name('store')} is missing", hint="known: 'etcd' and 'kubernetes'")
+    _refuse_other_stores(fields, store)
+    texts: Mapping[str, Any] = {
+        key: fields.required(key, parse) for key, parse in _CLUSTER_TEXTS.items() if key in fields
+    }
     address = (fields.text("address"),) if isinstance(fields.raw("address"), str) else fields.texts("address")
-    found = ClusterSettings(endpoints=fields.texts("endpoints"), address=address, **{"store": "", **texts})
-    if not found.store:
-        raise InvalidConfig(f"{fields.name('store')} is missing", hint="known: 'etcd'")
+    found = ClusterSettings(store, fields.texts("endpoints"), address=address)._replace(**texts)
+    return _kubernetes(fields, found) if store == "kubernetes" else _etcd(fields, found)
+
+
+def _refuse_other_stores(fields: Fields, store: str) -> None:
+    for other, keys in _KEYS_OF_STORES.items():
+        for key in keys:
+            if other != store and key in fields:
+                raise InvalidConfig(f"{fields.name(key)} is of the store '{other}', and the store is '{store}'")
+
+
+def _etcd(fields: Fields, found: ClusterSettings) -> ClusterSettings:
     if not found.endpoints or not all(map(_is_url, found.endpoints)):
         raise fields.wrong("endpoints", "a list of at least one URL, such as 'https://192.0.2.1:2379'")
     if bool(found.cert) != bool(found.key):
@@ -258,6 +295,19 @@ def _cluster(path: str, outer: Fields) -> ClusterSettings:
             f"{fields.name('username')} and {fields.name('password_file')} belong together: one is missing"
         )
     return found
+
+
+def _kubernetes(fields: Fields, found: ClusterSettings) -> ClusterSettings:
+    from cni_cnm import validate
+
+    given = [validate.require(validate.network, text, fields.name("subnets")) for text in fields.texts("subnets")]
+    subnets = sorted(given, key=lambda each: each.version)
+    if len({each.version for each in subnets}) != len(subnets) or ("subnets" in fields and not subnets):
+        raise fields.wrong("subnets", "a list of one or two networks, at most one of each IP version")
+    return found._replace(
+        subnets=tuple(subnets),
+        port=fields.whole("port", found.port, 1, 0xFFFF),
+    )
 
 
 def _is_url(text: str) -> bool:
@@ -273,8 +323,14 @@ def _is_url(text: str) -> bool:
 
 
 def _store(text: str) -> str:
-    if text != "etcd":
-        raise ValueError("'etcd'")
+    if text not in _KEYS_OF_STORES:
+        raise ValueError("'etcd' or 'kubernetes'")
+    return text
+
+
+def _direct(text: str) -> str:
+    if text not in ("auto", "always", "never"):
+        raise ValueError("'auto', 'always' or 'never'")
     return text
 
 
@@ -284,19 +340,26 @@ def _prefix(text: str) -> str:
     return text
 
 
-def _node(text: str) -> str:
+def _name(text: str) -> str:
     from cni_cnm import validate
 
     return validate.network_name(text)
 
 
+_KEYS_OF_STORES = {
+    "etcd": ("endpoints", "prefix", "ca", "cert", "key", "username", "password_file"),
+    "kubernetes": ("kubeconfig", "network", "conflist", "subnets", "port", "direct"),
+}
 _CLUSTER_TEXTS: Mapping[str, Callable[[str], str]] = {
-    "store": _store,
     "prefix": _prefix,
-    "node": _node,
+    "node": _name,
     "ca": _absolute,
     "cert": _absolute,
     "key": _absolute,
     "username": str,
     "password_file": _absolute,
+    "kubeconfig": _absolute,
+    "network": _name,
+    "conflist": _absolute,
+    "direct": _direct,
 }

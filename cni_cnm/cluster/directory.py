@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from cni_cnm.cluster.pace import Pace
     from cni_cnm.cluster.values import Block, Change, ClusterHost, OverlayNetwork, Snapshot
     from cni_cnm.model import IPNetwork
 
@@ -27,6 +28,10 @@ class Readable(Protocol):
 
     name: str
     """For messages, such as `etcd at http://192.0.2.1:2379`."""
+
+    @property
+    def pace(self) -> Pace:
+        """How long to wait before a further list."""
 
     def snapshot(self) -> Snapshot:
         """All there is. What cannot be read as a value is left out (see `skipped`)."""

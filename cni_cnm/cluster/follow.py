@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from cni_cnm.cluster.directory import Readable
 
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 20.0
-"""Before a further list. It is doubled each time, and up to as much again is added at random."""
 GOOD_S = 60.0
 """A watch that lasted this long was good: the next pause is the first one again."""
 
@@ -86,8 +84,8 @@ def follow(
             reason, hint = str(error), ""
         except CnmError as error:
             reason, hint = error.msg, error.hint
-        wait = min(FIRST_PAUSE_S * 2**failures, LAST_PAUSE_S) * (1 + random())
-        failures = min(failures + 1, 16)
+        wait = directory.pace.pause(failures, random())
+        failures += 1
         yield Away(reason, hint, wait)
         if pause(wait):
             return

@@ -15,6 +15,10 @@ TIMEOUT_S = 5.0
 
 def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S) -> Directory:
     """The directory. Nothing is sent before the first call; `close` it when it is used no more."""
+    if settings.store == "kubernetes":
+        from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
+
+        return KubernetesDirectory(settings, timeout_s)
     from cni_cnm.cluster.etcd.directory import EtcdDirectory
 
     return EtcdDirectory(settings, timeout_s)
@@ -22,6 +26,12 @@ def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S) -> D
 
 def warnings(settings: ClusterSettings) -> Sequence[str]:
     """Sentences that stand as long as the settings are as they are: for the log and STATUS."""
-    from cni_cnm.cluster.etcd.endpoint import warnings
+    from cni_cnm.cluster.http.endpoint import endpoint, warnings
 
-    return warnings(settings)
+    if settings.store == "kubernetes":
+        from cni_cnm.cluster.kubernetes.credentials import endpoints
+
+        return warnings(endpoints(settings))
+    from cni_cnm.cluster.etcd.client import PORT
+
+    return warnings(endpoint(url, PORT) for url in settings.endpoints)

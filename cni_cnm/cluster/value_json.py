@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIZE_MAX = 4096
 """Bytes of one value. A host or a network has about 200."""
-_LEAST_HOST_BITS = 2
+LEAST_HOST_BITS = 2
 """A block has a gateway and at least one address for a pod."""
 
 
@@ -71,7 +71,7 @@ def _encoded(value: object) -> bytes:
 
 def host(name: str, content: bytes, where: str) -> ClusterHost:
     """`where` names the place in messages. Unknown keys are ignored: a later version may write more."""
-    fields = _fields(content, where)
+    fields = fields_of(content, where)
     _checked_name(name, where)
     addresses = _all_parsed(fields, "addresses", _underlay_address)
     if len({address.version for address in addresses}) != len(addresses) or not addresses:
@@ -81,9 +81,9 @@ def host(name: str, content: bytes, where: str) -> ClusterHost:
 
 def network(name: str, content: bytes, where: str, *, without_subnets: bool = False) -> OverlayNetwork:
     """As `host`. `without_subnets`: one of which only the hosts' blocks are known is right, too."""
-    fields = _fields(content, where)
+    fields = fields_of(content, where)
     _checked_name(name, where)
-    subnets = _all_parsed(fields, "subnets", _cluster_subnet)
+    subnets = _all_parsed(fields, "subnets", cluster_subnet)
     if not are_versions(subnets) and not (without_subnets and not subnets):
         raise fields.wrong("subnets", "one or two networks, at most one of each IP version, IPv4 first")
     sizes = fields.items("block_sizes")
@@ -107,7 +107,7 @@ def network(name: str, content: bytes, where: str, *, without_subnets: bool = Fa
 
 def block_subnets(text: str) -> tuple[IPNetwork, ...]:
     """A block by its subnets, with commas between. ValueError if they are none of a block."""
-    found = tuple(map(_cluster_subnet, text.split(",")))
+    found = tuple(map(cluster_subnet, text.split(",")))
     if not are_versions(found) or not all(_is_size(subnet, subnet.prefixlen) for subnet in found):
         raise ValueError("one or two networks, at most one of each IP version, IPv4 first")
     return found
@@ -120,7 +120,7 @@ def are_versions(subnets: Sequence[IPNetwork]) -> bool:
 
 def owner(content: bytes, where: str) -> BlockOwner:
     """As `host`."""
-    fields = _fields(content, where)
+    fields = fields_of(content, where)
     return BlockOwner(
         fields.required("host", validate.network_name),
         fields.required("instance", rules.hex_id),
@@ -128,7 +128,7 @@ def owner(content: bytes, where: str) -> BlockOwner:
     )
 
 
-def _fields(content: bytes, where: str) -> Fields:
+def fields_of(content: bytes, where: str) -> Fields:
     if len(content) > SIZE_MAX:
         raise DecodeFailed(f"{where} has {len(content)} bytes, more than {SIZE_MAX}")
     try:
@@ -161,7 +161,7 @@ def _underlay_address(text: str) -> IPAddress:
     return found
 
 
-def _cluster_subnet(text: str) -> IPNetwork:
+def cluster_subnet(text: str) -> IPNetwork:
     found = validate.network(text)
     first = found.network_address
     if first.is_multicast or first.is_unspecified or first.is_loopback or first.is_link_local:
@@ -173,4 +173,4 @@ _BROADCAST = "255.255.255.255"
 
 
 def _is_size(subnet: IPNetwork, size: object) -> bool:
-    return type(size) is int and subnet.prefixlen <= size <= subnet.max_prefixlen - _LEAST_HOST_BITS
+    return type(size) is int and subnet.prefixlen <= size <= subnet.max_prefixlen - LEAST_HOST_BITS

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.agent import Agent
     from cni_cnm.cluster.directory import Directory
     from cni_cnm.cluster.follow import News
+    from cni_cnm.cluster.pace import Pace
     from cni_cnm.cluster.values import Block, Change, ClusterHost, Snapshot
 
     Event: TypeAlias = Callable[[Agent, float], Iterator[Action]]
@@ -162,6 +163,10 @@ class _Followed:
         self.name = directory.name
         self._directory = directory
         self._calling = calling
+
+    @property
+    def pace(self) -> Pace:
+        return self._directory.pace
 
     def snapshot(self) -> Snapshot:
         with self._calling:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cni_cnm.cluster import block_index
 from cni_cnm.cluster.directory import WatchEnded
+from cni_cnm.cluster.pace import Pace
 from cni_cnm.cluster.rules import LAST_VNI
 from cni_cnm.cluster.values import FIRST_VNI, Block, Change, ClusterHost, OverlayNetwork, Snapshot
 from cni_cnm.errors import ActiveEndpoints, AddressesExhausted, Conflict, DirectoryUnreachable, Forbidden, NoSuchNetwork
@@ -81,6 +82,7 @@ class MemoryDirectory:
     """One host's way to a store."""
 
     assigns = False
+    pace = Pace()
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store

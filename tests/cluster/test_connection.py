@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cni_cnm.cluster.etcd.connection import Connection, NoAnswer
-from cni_cnm.cluster.etcd.endpoint import endpoint
-from cni_cnm.cluster.etcd.tls import Tls
-from cni_cnm.settings import ClusterSettings
+from cni_cnm.cluster.http.connection import Connection, NoAnswer
+from cni_cnm.cluster.http.endpoint import endpoint
+from cni_cnm.cluster.http.tls import Tls
 
 Serve = Callable[[Callable[[socket.socket], object]], Connection]
 
@@ -40,7 +39,7 @@ def serve() -> Iterator[Serve]:
         threads.append(threading.Thread(target=run, daemon=True))
         threads[-1].start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        opened.append(Connection(endpoint(url), Tls(ClusterSettings("etcd", (url,))), time.monotonic() + 5))
+        opened.append(Connection(endpoint(url, 2379), Tls(), time.monotonic() + 5))
         return opened[-1]
 
     yield make
@@ -60,7 +59,8 @@ def dribble(text: bytes, pause_s: float = 0.01) -> Callable[[socket.socket], Non
 
 
 def post(connection: Connection, limit_s: float = 5) -> tuple[int, bytes]:
-    return connection.post("/v3/kv/range", b"{}", {}, time.monotonic() + limit_s)
+    found = connection.ask("POST", "/v3/kv/range", b"{}", {}, time.monotonic() + limit_s)
+    return found.status, found.content
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def lines(connection: Connection, count: int, wait_s: float = 5.0, line_s: float = 5.0) -> list[bytes | None]:
-    stream = connection.stream("/v3/watch", b"{}", {}, time.monotonic() + 5)
+    stream = connection.stream("POST", "/v3/watch", b"{}", {}, time.monotonic() + 5)
     return [stream.line(wait_s, line_s) for _ in range(count)]
 
 
@@ -153,7 +153,7 @@ def test_no_line_within_the_wait_is_none_and_the_next_one_comes(serve: Serve) ->
         near.sendall(chunk(b"two\n"))
 
     connection = serve(answer)
-    stream = connection.stream("/v3/watch", b"{}", {}, time.monotonic() + 5)
+    stream = connection.stream("POST", "/v3/watch", b"{}", {}, time.monotonic() + 5)
     assert stream.line(5, 5) == b"one\n"
     assert stream.line(0.05, 5) is None
     assert stream.line(0, 5) is None

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cni_cnm.cluster.directory import WatchEnded
-from cni_cnm.cluster.follow import LAST_PAUSE_S, Away, Changed, Whole, follow
+from cni_cnm.cluster.follow import Away, Changed, Whole, follow
+from cni_cnm.cluster.pace import Pace
 from cni_cnm.cluster.values import Change, Snapshot
 from cni_cnm.errors import DirectoryUnreachable
 
@@ -15,6 +16,7 @@ class Scripted:
     """A directory of which each list is an error or a revision, and each watch a list of batches that then ends."""
 
     name = "scripted"
+    pace = Pace()
 
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
@@ -76,7 +78,7 @@ def test_pauses_grow_up_to_a_limit_while_there_is_no_answer() -> None:
     time = Time(9)
     news = time.follow(directory)
     assert time.pauses == [0.75, 1.5, 3, 6, 12, 24, 30, 30, 30]
-    assert max(time.pauses) <= 2 * LAST_PAUSE_S
+    assert max(time.pauses) <= 2 * Pace().last_s
     assert news[0] == Away("it is away", "start it", 0.75)
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from cni_cnm.cluster import value_json
 from cni_cnm.cluster.etcd import client as client_module
-from cni_cnm.cluster.etcd.connection import NoAnswer
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.etcd.networks import clash_of
+from cni_cnm.cluster.http.connection import Answer, NoAnswer
 from cni_cnm.cluster.values import Block, ClusterHost, OverlayNetwork
 from cni_cnm.errors import CnmError, DirectoryUnreachable
 from cni_cnm.model import ip_network
@@ -131,7 +131,7 @@ class World:
 
 
 class WorldConnection:
-    """In place of cni_cnm.cluster.etcd.connection.Connection."""
+    """In place of cni_cnm.cluster.http.connection.Connection."""
 
     world: World
 
@@ -146,8 +146,8 @@ class WorldConnection:
     def fresh(self) -> bool:
         return True
 
-    def post(self, path: str, body: bytes, _headers: object, _until: float) -> tuple[int, bytes]:
-        return self.world.ask(path.removeprefix("/v3/"), body)
+    def ask(self, _method: str, path: str, body: bytes, _headers: object, _until: float) -> Answer:
+        return Answer(*self.world.ask(path.removeprefix("/v3/"), body), "")
 
 
 def check_store(model: EtcdModel) -> None:

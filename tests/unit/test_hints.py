@@ -19,6 +19,10 @@ from tests.program import ROOT
 PACKAGE = ROOT / "cni_cnm"
 PAGES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 PROGRAMS = {
+    "kubectl",
+    "kubelet",
+    "kubeadm",
+    "kube-controller-manager",
     "ls",
     "rm",
     "docker",

@@ -71,8 +71,42 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     )  # fmt: skip
     assert load() == load(str(path)) == expected
+    assert expected.cluster is not None
+    of_kubernetes = set(expected.cluster._fields[10:])
+    assert {key for key in of_kubernetes if getattr(expected.cluster, key)} == {"network", "port", "direct"}
     same = [key for key, value in zip(Settings._fields, expected, strict=True) if value == getattr(Settings(), key)]
     assert same == [], "a key that this file does not set"
+
+
+def test_settings_of_a_node_of_kubernetes(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[cluster]\nstore = "kubernetes"')
+    assert load(str(path)).cluster == ClusterSettings("kubernetes")
+    path.write_text(
+        """
+        [cluster]
+        store = "kubernetes"
+        kubeconfig = "/etc/kubeconfig"
+        node = "node7"
+        address = "eth1"
+        network = "net"
+        conflist = "/etc/cni/net.d/10-cni-cnm.conflist"
+        subnets = ["fd00:10:244::/56", "10.244.0.0/16"]
+        port = 4800
+        direct = "never"
+        """
+    )
+    assert load(str(path)).cluster == ClusterSettings(
+        "kubernetes",
+        node="node7",
+        address=("eth1",),
+        kubeconfig="/etc/kubeconfig",
+        network="net",
+        conflist="/etc/cni/net.d/10-cni-cnm.conflist",
+        subnets=(ip_network("10.244.0.0/16"), ip_network("fd00:10:244::/56")),
+        port=4800,
+        direct="never",
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,6 +132,16 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("cluster = 5", "cluster is 5, it must be an object"),
         ("[cluster]", "cluster.store is missing"),
         ('[cluster]\nstore = "consul"', "cluster.store is \"consul\", it must be 'etcd'"),
+        ('[cluster]\nstore = "kubernetes"\nca = "/ca"', "cluster.ca is of the store 'etcd', and the store is"),
+        ('[cluster]\nstore = "etcd"\nnetwork = "n"', "cluster.network is of the store 'kubernetes', and the store"),
+        ('[cluster]\nstore = "kubernetes"\nkubeconfig = "x"', "an absolute path"),
+        ('[cluster]\nstore = "kubernetes"\nconflist = "x"', "an absolute path"),
+        ('[cluster]\nstore = "kubernetes"\nnetwork = "a b"', "cluster.network is"),
+        ('[cluster]\nstore = "kubernetes"\nport = 0', "between 1 and 65535"),
+        ('[cluster]\nstore = "kubernetes"\ndirect = "on"', "'auto', 'always' or 'never'"),
+        ('[cluster]\nstore = "kubernetes"\nsubnets = []', "a list of one or two networks"),
+        ('[cluster]\nstore = "kubernetes"\nsubnets = ["10.0.0.1/8"]', "without host bits"),
+        ('[cluster]\nstore = "kubernetes"\nsubnets = ["10.0.0.0/8", "11.0.0.0/8"]', "at most one of each IP version"),
         ('[cluster]\nstore = "etcd"', "cluster.endpoints is null, it must be a list of at least one URL"),
         ('[cluster]\nstore = "etcd"\nendpoints = ["192.0.2.1:2379"]', "cluster.endpoints is a list, it must be"),
         ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nprefix = "x"', "begins with a slash"),

@@ -17,11 +17,11 @@ import json
 from random import random
 from time import monotonic, sleep
 
-from cni_cnm.cluster.etcd.connection import Connection, NoAnswer
-from cni_cnm.cluster.etcd.endpoint import endpoint
 from cni_cnm.cluster.etcd.failure import Failure, failure_of
 from cni_cnm.cluster.etcd.operations import read_range
-from cni_cnm.cluster.etcd.tls import Tls, secret
+from cni_cnm.cluster.http.connection import Connection, NoAnswer
+from cni_cnm.cluster.http.endpoint import endpoint
+from cni_cnm.cluster.http.tls import Tls, secret
 from cni_cnm.errors import CnmError, DirectoryUnreachable
 from cni_cnm.named_tuple import NamedTuple
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
-    from cni_cnm.cluster.etcd.connection import Stream
-    from cni_cnm.cluster.etcd.endpoint import Endpoint
     from cni_cnm.cluster.etcd.operations import Operation, Range
+    from cni_cnm.cluster.http.connection import Stream
+    from cni_cnm.cluster.http.endpoint import Endpoint
     from cni_cnm.model import Json
     from cni_cnm.settings import ClusterSettings
 
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
 """Between two attempts, times a random number below 1."""
+
+
+PORT = 2379
+"""Of a URL without one."""
+_JSON = {"Content-Type": "application/json"}
 
 
 class _OutcomeUnknown(Exception):
@@ -70,12 +75,12 @@ class Client:
     def __init__(self, settings: ClusterSettings, timeout_s: float, first: int = 0) -> None:
         """`first`: the number of the server to begin with, so that not all hosts begin with the same one."""
         self._settings = settings
-        self._endpoints = [endpoint(url) for url in settings.endpoints]
+        self._endpoints = [endpoint(url, PORT) for url in settings.endpoints]
         self._at = first % len(self._endpoints)
         self._timeout_s = timeout_s
         self._end = 0.0
         self._reason = ""
-        self._tls = Tls(settings)
+        self._tls = Tls(settings.ca, settings.cert, settings.key)
         self._token = ""
         self._connection: Connection | None = None
         self.closed = False
@@ -234,18 +239,19 @@ class Client:
         return {"Authorization": self._token} if self._token else {}
 
     def _answer(self, connection: Connection, call: str, body: bytes, until: float) -> Json:
-        status, answer = connection.post(f"/v3/{call}", body, self._headers(), until)
-        raw = _decoded(answer)
+        headers = {**_JSON, **self._headers()}
+        status, content, _ = connection.ask("POST", f"/v3/{call}", body, headers, until)
+        raw = _decoded(content)
         if status == 200 and raw is None:  # also an answer that was cut in its head: http.client does not tell
             raise NoAnswer("its answer is no JSON", sent=True)
         if status != 200 or not isinstance(raw, dict) or "error" in raw:
-            raise failure_of(status, raw, answer)
+            raise failure_of(status, raw, content)
         return raw
 
     def _opened(self, connection: Connection, call: str, body: bytes, until: float) -> Stream:
         # A server that has no leader ends a stream with this: else it says nothing, as a server without changes.
-        headers = {**self._headers(), "Grpc-Metadata-hasleader": "true"}
-        stream = connection.stream(f"/v3/{call}", body, headers, until)
+        headers = {**_JSON, **self._headers(), "Grpc-Metadata-hasleader": "true"}
+        stream = connection.stream("POST", f"/v3/{call}", body, headers, until)
         if stream.status != 200:
             text = stream.line(1, 1) or b""
             raise failure_of(stream.status, _decoded(text), text)

@@ -11,6 +11,7 @@ from cni_cnm.cluster.etcd.keys import Keys
 from cni_cnm.cluster.etcd.life import Life
 from cni_cnm.cluster.etcd.listing import list_all
 from cni_cnm.cluster.etcd.watch import Told, Watch
+from cni_cnm.cluster.pace import Pace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class EtcdDirectory:
     """One thread calls it, and another one may iterate over `watch`."""
 
     assigns = False
+    pace = Pace()
 
     def __init__(self, settings: ClusterSettings, timeout_s: float) -> None:
         first = randrange(len(settings.endpoints))  # noqa: S311

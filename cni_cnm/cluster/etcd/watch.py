@@ -16,9 +16,9 @@ from random import random
 from time import monotonic, sleep
 
 from cni_cnm.cluster.directory import WatchEnded
-from cni_cnm.cluster.etcd.connection import NoAnswer
 from cni_cnm.cluster.etcd.failure import failure_of, of_token
 from cni_cnm.cluster.etcd.operations import key_value, range_below, read_range
+from cni_cnm.cluster.http.connection import NoAnswer
 from cni_cnm.errors import DirectoryUnreachable
 
 TYPE_CHECKING = False
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from cni_cnm.cluster.etcd.client import Client
-    from cni_cnm.cluster.etcd.connection import Stream
     from cni_cnm.cluster.etcd.contents import Contents
     from cni_cnm.cluster.etcd.keys import Keys
+    from cni_cnm.cluster.http.connection import Stream
     from cni_cnm.cluster.values import Change
     from cni_cnm.model import Json
 

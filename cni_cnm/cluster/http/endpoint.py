@@ -1,4 +1,4 @@
-"""The address of one server of etcd."""
+"""The address of one server of a store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cni_cnm.settings import ClusterSettings
-
-_PORT = 2379
+    from collections.abc import Iterable, Sequence
 
 
 class Endpoint(NamedTuple):
@@ -23,17 +19,17 @@ class Endpoint(NamedTuple):
     encrypted: bool
 
 
-def endpoint(url: str) -> Endpoint:
-    """Of a URL that the settings have checked. Without a port: etcd's own."""
+def endpoint(url: str, port: int) -> Endpoint:
+    """Of a URL that was checked. `port`: where the URL has none."""
     parts = urlsplit(url)
-    return Endpoint(url.rstrip("/"), parts.hostname or "", parts.port or _PORT, parts.scheme == "https")
+    return Endpoint(url.rstrip("/"), parts.hostname or "", parts.port or port, parts.scheme == "https")
 
 
-def warnings(settings: ClusterSettings) -> Sequence[str]:
+def warnings(endpoints: Iterable[Endpoint]) -> Sequence[str]:
     """A sentence for each server that is asked without encryption over a network. They stand as long as that is so."""
     return [
         f"{found.url} is not encrypted: who is on the way can read and change what the hosts of the cluster agree on"
-        for found in map(endpoint, settings.endpoints)
+        for found in endpoints
         if not found.encrypted and not _is_loopback(found.host)
     ]
 

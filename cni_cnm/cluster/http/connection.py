@@ -12,14 +12,16 @@ import socket
 from http.client import HTTPConnection, HTTPException
 from time import monotonic
 
+from cni_cnm.named_tuple import NamedTuple
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from http.client import HTTPResponse
     from typing import Any
 
-    from cni_cnm.cluster.etcd.endpoint import Endpoint
-    from cni_cnm.cluster.etcd.tls import Tls
+    from cni_cnm.cluster.http.endpoint import Endpoint
+    from cni_cnm.cluster.http.tls import Tls
 
 ANSWER_MAX = 64 << 20
 """Bytes of one answer."""
@@ -34,6 +36,16 @@ class NoAnswer(Exception):
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
         self.sent = sent
+
+
+class Answer(NamedTuple):
+    """Of a server."""
+
+    status: int
+    """Of HTTP."""
+    content: bytes
+    retry_after: str
+    """The header of that name; "" if there is none."""
 
 
 class Connection:
@@ -57,27 +69,37 @@ class Connection:
         """False if the server has closed the connection."""
         return self._http.sock is not None and not self._timed.readable(0)
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str], until: float) -> tuple[int, bytes]:
-        """Status and body. `until`: on the clock `monotonic`."""
-        response = self._request(path, body, headers, until)
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        until: float,
+        size_max: int = ANSWER_MAX,
+    ) -> Answer:
+        """The whole answer. `until`: on the clock `monotonic`. `size_max`: bytes of the body."""
+        response = self._request(method, path, body, headers, until)
         try:
-            answer = response.read(ANSWER_MAX + 1)
-            if response.length and len(answer) <= ANSWER_MAX:  # http.client reports no short read
+            content = response.read(size_max + 1)
+            if response.length and len(content) <= size_max:  # http.client reports no short read
                 raise HTTPException("the connection ended within the answer")
         except _WRONG as error:
             raise NoAnswer(_reason(error), sent=True) from error
-        if len(answer) > ANSWER_MAX:
-            raise NoAnswer(f"its answer has more than {ANSWER_MAX >> 20} MiB", sent=True)
-        return response.status, answer
+        if len(content) > size_max:
+            raise NoAnswer(f"its answer has more than {size_max >> 20} MiB", sent=True)
+        return Answer(response.status, content, response.getheader("Retry-After") or "")
 
-    def stream(self, path: str, body: bytes, headers: Mapping[str, str], until: float) -> Stream:
+    def stream(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Stream:
         """The lines of an answer that does not end. `until` is when its head must be there."""
-        return Stream(self._timed, self._request(path, body, headers, until))
+        return Stream(self._timed, self._request(method, path, body, headers, until))
 
-    def _request(self, path: str, body: bytes, headers: Mapping[str, str], until: float) -> HTTPResponse:
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float
+    ) -> HTTPResponse:
         self._timed.until = until
         try:
-            self._http.request("POST", path, body, {"Content-Type": "application/json", **headers})
+            self._http.request(method, path, body, dict(headers))
             return self._http.getresponse()
         except _WRONG as error:
             raise NoAnswer(_reason(error), sent=True) from error
@@ -91,6 +113,7 @@ class Stream:
 
     def __init__(self, timed: _TimedSocket, response: HTTPResponse) -> None:
         self.status = response.status
+        self.retry_after = response.getheader("Retry-After") or ""
         self._timed = timed
         self._file: Any = response.fp
         self._chunks = _Chunks(response.getheader("Transfer-Encoding", "").lower() == "chunked")

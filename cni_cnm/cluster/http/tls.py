@@ -1,4 +1,4 @@
-"""TLS to etcd's servers. The files are read again when they have changed, so a renewed certificate needs no restart.
+"""TLS to the servers of a store. Files that have changed are read again: a renewed certificate needs no restart.
 
 Servers are always verified, also their names. A file with a secret must not be readable by others: it is refused, not
 warned of. The refusal is seen at once, when a host is set up; a warning is seen when the secret is known already.
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from ssl import SSLContext
 
-    from cni_cnm.settings import ClusterSettings
-
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Tls:
-    """Makes the context of connections from the files `ca`, `cert` and `key` of the settings."""
+    """Makes the context of connections from files in PEM: who signs servers' certificates, the own one, its key.
 
-    def __init__(self, settings: ClusterSettings) -> None:
-        self._settings = settings
+    "" for none.
+    """
+
+    def __init__(self, ca: str = "", cert: str = "", key: str = "") -> None:
+        self._ca, self._cert, self._key = ca, cert, key
         self._stamp: Sequence[object] = ()
         self._context: SSLContext | None = None
 
@@ -39,7 +40,7 @@ class Tls:
 
     def _stamp_of_files(self) -> Sequence[object]:
         found: list[object] = []
-        for path in (self._settings.ca, self._settings.cert, self._settings.key):
+        for path in (self._ca, self._cert, self._key):
             if path:
                 state = _state(path)
                 found += [state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size, state.st_mode]
@@ -53,7 +54,7 @@ class Tls:
                 "an endpoint is https, and the library for it cannot be loaded",
                 hint="install OpenSSL 3 (libssl.so.3)",
             ) from error
-        ca, cert, key = self._settings.ca, self._settings.cert, self._settings.key
+        ca, cert, key = self._ca, self._cert, self._key
         try:
             context = ssl.create_default_context(cafile=ca or None)
         except (OSError, ValueError) as error:
