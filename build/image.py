@@ -85,6 +85,7 @@ def _own(stage: Path, archives: list[Path], layers: list[Layer], seconds: int) -
     busybox = next(name for name in ("usr/bin/busybox", "bin/busybox") if name in below)
     links = {f"{os.path.dirname(busybox)}/{command}": "busybox" for command in COMMANDS}
     links |= {top: f"usr/{top}" for top in MERGED if not any(name.startswith(f"{top}/") for name in below)}
+    links["var/run"] = "../run"  # runtimes name network namespaces by /var/run/netns
     links["usr/bin/cni-cnm"] = "../lib/cni-cnm/dist/lib/cni-cnm/current/relay"
     files = {path.relative_to(stage).as_posix(): path for path in (stage / "usr/lib/cni-cnm").rglob("*")}
     files["usr/share/doc/cni-cnm/copyright"] = stage / "usr/share/doc/cni-cnm/copyright"

@@ -3,7 +3,7 @@
 run_dir = "/run/cni-cnm"                   records that are void after a reboot, locks, the service's socket
 state_dir = "/var/lib/cni-cnm"             records that are kept over reboots
 leases_dir = "/var/lib/cni/networks"       host-local's leases, shared with the reference executable
-log = "syslog"                             or the path of a file, or "none"
+log = "syslog"                             or "stderr", the path of a file, or "none"
 default_address_pools = [{base = "10.200.0.0/16", size = 24}]
 port_wait = 5                              seconds, 0 to 30
 linger = 60                                seconds, 0 to 3600
@@ -110,7 +110,7 @@ class Settings(NamedTuple):
     leases_dir: str = "/var/lib/cni/networks"
     """The IPAM host-local's store, shared with the reference executable."""
     log: str = "syslog"
-    """Where a line for each request goes: `syslog`, `none` or a file's path."""
+    """Where a line for each request goes: `syslog`, `stderr`, `none` or a file's path."""
     default_address_pools: tuple[AddressPool, ...] = ()
     """In order of preference. Empty: the built-in ones (ipam/pools.py)."""
     port_wait: int = 5
@@ -235,8 +235,8 @@ def _hold_ports(text: str) -> str:
 
 
 def _log(text: str) -> str:
-    if text not in ("syslog", "none") and not os.path.isabs(text):
-        raise ValueError("an absolute path, 'syslog' or 'none'")
+    if text not in ("syslog", "stderr", "none") and not os.path.isabs(text):
+        raise ValueError("an absolute path, 'syslog', 'stderr' or 'none'")
     return text
 
 

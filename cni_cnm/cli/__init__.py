@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-NOUNS = ("network", "endpoint", "node", "conf", "repair", "serve")
+NOUNS = ("network", "endpoint", "node", "conf", "probe", "repair", "serve")
 
 
 def run_command(argv: list[str]) -> int:

@@ -26,6 +26,12 @@ def serve(arguments: argparse.Namespace) -> int:
     from cni_cnm.service.processes import Processes
     from cni_cnm.service.supervisor import Supervisor
 
+    if os.getpid() == 1:
+        raise InvalidConfig(
+            "the service is the first process of its pid namespace, so it cannot tell this run of the host from the "
+            "next, and all records would be void",
+            hint="let its container see the host's processes: hostPID: true in Kubernetes, or `docker run --pid=host`",
+        )
     lingers = bool(arguments.linger)
     if lingers and (arguments.docker or arguments.docker_socket):
         raise InvalidConfig("a service with --linger ends by itself, so it takes no --docker and no --docker-socket")

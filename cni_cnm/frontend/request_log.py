@@ -1,4 +1,4 @@
-"""One line for each request, in syslog or in the file that the settings name.
+"""One line for each request: in syslog, on stderr, or in the file that the settings name.
 
 A log stops nothing. It is opened and written without waiting, and a line that cannot be written is dropped. The reason
 goes to stderr: once, until a line can be written again.
@@ -32,7 +32,7 @@ _sockets: list[socket] = []
 
 
 def log(summary: str, duration_ms: float, settings: Settings | None = None) -> None:
-    """The request in one line, to syslog or to the file that the settings name. Never raises, and never waits."""
+    """The request in one line, to where the settings say. Never raises, and never waits."""
     try:
         target = (settings or load()).log
     except CnmError:
@@ -40,6 +40,9 @@ def log(summary: str, duration_ms: float, settings: Settings | None = None) -> N
     if target == "none":
         return
     line = f"cni-cnm[{os.getpid()}]: {one_line(summary)} {duration_ms:.1f} ms"
+    if target == "stderr":
+        say(line)
+        return
     try:
         if target == "syslog":
             _to_syslog(f"<{_PRIORITY}>{strftime('%b %e %H:%M:%S')} {line}".encode())

@@ -2,6 +2,9 @@
 
 The kernel looks for net/ipv4 of a namespace in a list of those of all namespaces (10 µs for 100 of them, several times
 as long with cold caches). An open folder stays that of its namespace, and there is no list below it.
+
+A container without privileges has /proc/sys read-only. There the variable CNI_CNM_PROC_SYS_NET names another mount of
+the host's /proc/sys/net, which shows each thread's own namespace as well.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ if TYPE_CHECKING:
     Folders: TypeAlias = Mapping[str, int]
     """Descriptors of open folders, by their names below /proc/sys/net."""
 
-_ROOT = "/proc/sys/net/"
+ENVIRONMENT = "CNI_CNM_PROC_SYS_NET"
+_ROOT = f"{os.environ.get(ENVIRONMENT) or '/proc/sys/net'}/"
 SIZE_MAX = 4096
 """The kernel limits a value to one page."""
 _HINTS = {
     ENOENT: "the kernel has no such key here",
-    EROFS: "/proc/sys is mounted read-only here, as in a container without privileges",
+    EROFS: "/proc/sys is mounted read-only here, as in a container without privileges: mount the host's /proc/sys/net "
+    f"at another place, and name it in the variable {ENVIRONMENT}",
 }
 
 
@@ -36,7 +41,7 @@ def open_folders() -> Folders:
     opened = {}
     for name in ("ipv4", "ipv6"):
         try:
-            opened[name] = os.open(f"/proc/sys/net/{name}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened[name] = os.open(f"{_ROOT}{name}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             pass
     return opened
@@ -75,7 +80,7 @@ def _path(key: str) -> str:
     parts = key.split("/")
     if len(parts) < 2 or parts[0] != "net" or not all(parts) or "\0" in key or {".", ".."} & set(parts):
         raise KernelError(f"{key!r} is not a sysctl of the network", EINVAL, hint="keys look like net/ipv4/ip_forward")
-    return f"/proc/sys/{key}"
+    return f"{_ROOT}{key.removeprefix('net/')}"
 
 
 def _open(path: str, mode: int, folders: Folders) -> int:

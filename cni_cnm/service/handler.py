@@ -109,7 +109,8 @@ class Handler:
 
         def after() -> None:
             namespaces.close()
-            log(reply.summary, (ended - started) * 1000, settings or self._settings_for_log(environ))
+            if environ.get("CNI_COMMAND") != "VERSION":  # a probe, again and again
+                log(reply.summary, (ended - started) * 1000, settings or self._settings_for_log(environ))
 
         parsed = opened or ended
         steps = (("parse", parsed - started), ("engine", ended - parsed), *(traced.taken() if traced else ()))

@@ -1,8 +1,8 @@
 """One worker: accepts connections of relays, reads their requests, answers them.
 
 Several workers accept from one listening socket. A thread waits in accept(2) itself, reads the request and answers it,
-so no request is handed from one thread to another. places.py says how many threads do so at once. STATUS is answered
-also while every thread has a request that waits.
+so no request is handed from one thread to another. places.py says how many threads do so at once. STATUS and VERSION
+are answered also while every thread has a request that waits.
 
 On `stop` connections are closed as they come (their relays execute the full program), and requests in progress are
 finished.
@@ -34,6 +34,8 @@ _SEND_TIMEOUT_S = 5.0
 _PAUSE_S = 0.1
 """Without free descriptors, the connection in the kernel's queue would wake the thread again at once."""
 _CREDENTIALS = struct.Struct("=iII")
+_NEVER_WAIT = ("STATUS", "VERSION")
+"""Verbs that are answered also while all threads are busy. VERSION is a probe: relays answer it themselves."""
 
 
 class Call(NamedTuple):
@@ -84,13 +86,13 @@ class Server:
         return lambda: self._serve(incoming, request)
 
     def _next_status(self) -> Callable[[], None]:
-        """Answers one request, if it is STATUS. Another one is left for the first thread that has time."""
+        """Answers one request, if it waits for nothing. Another one is left for the first thread that has time."""
         incoming, request = self._receive()
 
         def serve() -> None:
             self._serve(incoming, request)
 
-        return serve if request.environ.get("CNI_COMMAND") == "STATUS" else lambda: self._places.submit(serve)
+        return serve if request.environ.get("CNI_COMMAND") in _NEVER_WAIT else lambda: self._places.submit(serve)
 
     def _receive(self) -> tuple[Incoming, Request]:
         """The next connection with a request."""

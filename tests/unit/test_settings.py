@@ -117,7 +117,7 @@ def test_settings_of_a_node_of_kubernetes(tmp_path: Path) -> None:
         ('rundir = "/x"', "rundir is an unknown key"),
         ("run_dir = 5", "run_dir is 5, it must be a string"),
         ('run_dir = "x"', 'run_dir is "x", it must be an absolute path'),
-        ('log = "stdout"', "'syslog' or 'none'"),
+        ('log = "stdout"', "'syslog', 'stderr' or 'none'"),
         ("plugin_wait = 0", "plugin_wait is 0, it must be between 1 and 100"),
         ('hold_ports = "all"', "hold_ports is \"all\", it must be 'docker' or 'none'"),
         ('docker_api = "on"', "an absolute path, 'auto' or 'off'"),

@@ -108,3 +108,10 @@ def test_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime may have closed it: Python has none then."""
     monkeypatch.setattr("sys.stderr", None)
     log("ADD podnet", 1.0, Settings(log="/dev/full"))
+
+
+def test_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, with the process, which `kubectl logs` of a service in a pod shows."""
+    log("ADD podnet\nforged", 1.0, Settings(log="stderr"))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == f"cni-cnm[{os.getpid()}]: ADD podnet\\nforged 1.0 ms"
