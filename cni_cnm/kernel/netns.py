@@ -11,7 +11,7 @@ from cni_cnm.kernel.setns import CLONE_NEWNET, own_fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from cni_cnm.kernel.stack import KernelStack
 
@@ -69,6 +69,11 @@ class KernelNamespaces:
 
     def has_process(self, inode: int) -> bool:
         return any(_is_in(name, inode) for name in os.listdir("/proc") if name.isdigit())
+
+    def holders(self, inode: int) -> Iterator[str] | None:
+        from cni_cnm.kernel import namespace_holders
+
+        return namespace_holders.paths(inode) if namespace_holders.sees_all_processes() else None
 
 
 def _is_in(process: str, inode: int) -> bool:

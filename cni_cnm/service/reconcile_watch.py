@@ -5,6 +5,8 @@
 
 A change is compared when no more follow for a moment (cnm/reconcile). Our own changes of nftables are not reported, and
 pods' own links neither. The kernel does not report changes by legacy iptables: the next ADD finds those.
+
+It also wakes from time to time to take down endpoints whose network namespace no longer exists.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import select
 from time import monotonic
 
 from cni_cnm.cnm.reconcile.changed import EVERYTHING, changed_by
+from cni_cnm.cnm.reconcile.gone_namespaces import LOOK_S, GoneNamespaces
 from cni_cnm.cnm.reconcile.reconcile import reconcile
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
@@ -57,16 +60,22 @@ class Monitors:
         self.packet_filter.close()
         self.links.close()
 
-    def wait(self, wake: int) -> tuple[FilterChange, LinkChange] | None:
-        """All that has changed, once no more changes follow; None when `wake` is readable."""
+    def wait(self, wake: int, until: float) -> tuple[FilterChange, LinkChange] | None:
+        """All that has changed, once no more changes follow; None when `wake` is readable.
+
+        Nothing has changed if that is so until the time `until`, of `monotonic`.
+        """
         poll = select.poll()
         for watched in (self.packet_filter, self.links, wake):
             poll.register(watched, select.POLLIN)
         found, links, since = NOTHING, NO_LINKS, 0.0
         while True:
-            ready = {descriptor for descriptor, _ in poll.poll(QUIET_MS if since else None)}
+            left_ms = max(0.0, until - monotonic()) * 1000
+            ready = {descriptor for descriptor, _ in poll.poll(QUIET_MS if since else left_ms)}
             if wake in ready:
                 return None
+            if not ready and not since:
+                return NOTHING, NO_LINKS
             if ready:
                 found |= self.packet_filter.take()
                 links |= self.links.take()
@@ -91,13 +100,16 @@ def watch(
     rounds.run(None)
     while True:
         try:
-            change = monitors.wait(wake)
+            change = monitors.wait(wake, rounds.collect_at)
         except (CnmError, OSError) as error:
             say(f"changes of the host are no longer seen: {error}; each ADD checks by itself")
             return
         if change is None or rounds.pause(wake):
             return
-        rounds.run(change)
+        if change != (NOTHING, NO_LINKS):
+            rounds.run(change)
+        if monotonic() >= rounds.collect_at:
+            rounds.collect()
 
 
 class _Rounds:
@@ -112,6 +124,9 @@ class _Rounds:
         self._said: set[str] = set()
         self._repaired = 0.0
         self._pause_s = 0.0
+        self._gone = GoneNamespaces()
+        self.collect_at = monotonic() + LOOK_S
+        """When the next look at namespaces is due."""
 
     def run(self, change: tuple[FilterChange, LinkChange] | None) -> None:
         """`change` None: everything is compared."""
@@ -132,6 +147,19 @@ class _Rounds:
             again = repaired == self._last and begin - self._repaired < self._pause_s + AGAIN_S
             self._pause_s = min(max(self._pause_s * 2, PAUSE_S), LONGEST_PAUSE_S) if again else 0.0
             self._last, self._repaired = repaired, monotonic()
+
+    def collect(self) -> None:
+        """Take down the endpoints whose namespace has been gone for long enough."""
+        begin = monotonic()
+        self.collect_at = begin + LOOK_S
+        try:
+            with self._engine() as controller:
+                for outcome in self._gone.look(controller.host, begin):
+                    self._say(outcome, (monotonic() - begin) * 1000)
+        except CnmError as error:
+            say(f"endpoints without a namespace are not known: {error}")
+        except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
+            say(f"endpoints without a namespace are not known: {type(error).__name__}: {error}")
 
     def pause(self, wake: int) -> bool:
         """Leave another program that removes the same each time alone for a while. True when `wake` is readable."""

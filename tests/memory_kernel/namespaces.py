@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cni_cnm.errors import NamespaceGone
 from tests.memory_kernel.machine import Machine
@@ -23,6 +23,8 @@ class MemoryNamespaces:
         self._spaces: dict[str, Space] = {}
         self.running: set[int] = set()
         """Inode numbers of namespaces with a process."""
+        self.sees_all = True
+        """Whether `holders` knows all processes."""
 
     def host(self) -> MemoryStack:
         return MemoryStack(self._machine, self._host, "")
@@ -46,6 +48,10 @@ class MemoryNamespaces:
         """Processes are not a part of this machine: `running` says where there are some."""
         return inode in self.running
 
+    def holders(self, inode: int) -> Iterator[str] | None:
+        """Paths of this machine with a namespace of that number."""
+        return iter([path for path, space in self._spaces.items() if space.inode == inode]) if self.sees_all else None
+
     def create(self, path: str) -> MemoryStack:
         """A new namespace at `path`. One that is there is removed first."""
         self.remove(path)
@@ -55,6 +61,10 @@ class MemoryNamespaces:
     def name_host(self, path: str) -> None:
         """The host's own namespace can be opened at `path`, too, as at /proc/self/ns/net."""
         self._spaces[path] = self._host
+
+    def move(self, path: str, to: str) -> None:
+        """The namespace is at another path from now on, as if a process had kept it after an unmount."""
+        self._spaces[to] = self._spaces.pop(path)
 
     def remove(self, path: str) -> None:
         """Remove the namespace, its links and the other ends of its veths. No error if absent."""

@@ -109,12 +109,12 @@ def test_the_service_puts_right_what_it_is_told_of(side: Side) -> None:
 
 
 LISTEN = """
-import os, sys
+import os, sys, time
 from cni_cnm.service.reconcile_watch import Monitors
 monitors, wake = Monitors(), os.eventfd(0)
 print("ready", flush=True)
 while True:
-    filters, links = monitors.wait(wake)
+    filters, links = monitors.wait(wake, time.monotonic() + 600)
     print(*sorted(links.links), "addresses", len(links.addressed), "lost", len(links.stripped), flush=True)
 """
 

@@ -17,5 +17,7 @@ A part is a module with two functions. It is in `reconcile.PARTS`.
     packet_filter      rules and elements of our tables, and the accepts in other programs' firewalls
     overlaps           subnets that the host has, too: only said
 
+`gone_namespaces` is no part: what it finds is taken down when it has been so for some minutes.
+
 Only what is shown to be ours is changed: what a record names, and what the program itself makes under that name.
 """

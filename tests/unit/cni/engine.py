@@ -102,6 +102,9 @@ class FakeNamespaces:
     def has_process(self, inode: int) -> bool:
         return False
 
+    def holders(self, inode: int) -> None:
+        return None
+
 
 class FakeEngine:
     def __init__(self, answer: Attachment = ATTACHMENT, families: tuple[int, ...] | None = (4,)) -> None:

@@ -14,8 +14,9 @@ from cni_cnm.cnm.controller import Controller
 from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.reconcile.changed import EVERYTHING, Changed
 from cni_cnm.cnm.reconcile.difference import Outcome
+from cni_cnm.cnm.reconcile.gone_namespaces import LOOK_S, GoneNamespaces
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
+from cni_cnm.kernel.contract.changes import NO_LINKS, NOTHING, FilterChange, LinkChange
 from cni_cnm.service import reconcile_watch
 from cni_cnm.service.reconcile_watch import Monitors, watch
 from tests.memory_kernel.host import memory_host
@@ -37,7 +38,7 @@ class Script:
         self.now = 1000.0
         self.wake = os.eventfd(0, os.EFD_NONBLOCK)
 
-    def wait(self, wake: int) -> tuple[FilterChange, LinkChange] | None:
+    def wait(self, wake: int, until: float) -> tuple[FilterChange, LinkChange] | None:
         return (BROKEN, LinkChange(links=frozenset(["br9"]))) if self.answers else None
 
     def reconcile(self, host: Host, changed: Changed) -> Iterator[Outcome]:
@@ -99,9 +100,9 @@ def test_the_same_a_while_later_is_repaired_at_once(tmp_path: Path, monkeypatch:
     script = Script(tmp_path, *[[REPAIRED]] * 5)
     ask = script.wait
 
-    def later(wake: int) -> tuple[FilterChange, LinkChange] | None:
+    def later(wake: int, until: float) -> tuple[FilterChange, LinkChange] | None:
         script.now += reconcile_watch.AGAIN_S
-        return ask(wake)
+        return ask(wake, until)
 
     monkeypatch.setattr(script, "wait", later)
     script.run(monkeypatch)
@@ -121,9 +122,35 @@ def test_reports_that_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     """The kernel's socket fails: it is said, and the watch ends."""
     script = Script(tmp_path, [])
 
-    def broken(_: int) -> tuple[FilterChange, LinkChange] | None:
+    def broken(*_: float) -> tuple[FilterChange, LinkChange] | None:
         raise OSError(9, "Bad file descriptor")
 
     monkeypatch.setattr(script, "wait", broken)
     script.run(monkeypatch)
     assert "no longer seen" in capsys.readouterr().err
+
+
+def test_from_time_to_time_endpoints_without_a_namespace_are_taken_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the time the watch has asked for. An error is said, and the next look comes."""
+    script = Script(tmp_path, [])
+    times: list[float] = []
+    answers: list[list[Outcome] | Exception] = [[], KernelError("refused", 1), ValueError("a defect"), [REPAIRED]]
+
+    def wait(_: int, until: float) -> tuple[FilterChange, LinkChange] | None:
+        script.now = until
+        return (NOTHING, NO_LINKS) if answers else None
+
+    def look(_: object, host: Host, now: float) -> Iterator[Outcome]:
+        times.append(now)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        yield from answer
+
+    monkeypatch.setattr(script, "wait", wait)
+    monkeypatch.setattr(GoneNamespaces, "look", look)
+    assert script.run(monkeypatch) == [f"REPAIR {REPAIRED.sentence}"]
+    assert times == [1000 + LOOK_S * number for number in (1, 2, 3, 4)]
+    assert capsys.readouterr().err.count("endpoints without a namespace are not known") == 2
