@@ -17,7 +17,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-NOUNS = ("network", "endpoint", "node", "conf", "probe", "repair", "serve")
+NOUNS = (
+    "network",
+    "endpoint",
+    "node",
+    "conf",
+    "probe",
+    "repair",
+    "gc",
+    "serve",
+)
 
 
 def run_command(argv: list[str]) -> int:
