@@ -33,7 +33,7 @@ def test_an_endpoint_without_a_namespace_is_shown_then_removed(side: Side) -> No
     assert shown.out == "the endpoint net/c1/eth0: its namespace /run/netns/c1 does not exist\n"
     assert "`cni-cnm gc --yes` removes" in shown.err
     assert {"10.61.0.2", "10.61.0.3"} <= set(side.leases("net"))
-    removed = side.node.run(program, "gc", "--yes").ok()
+    removed = side.node.run(program, "gc", "--yes", timeout=120).ok()
     assert removed.out.splitlines()[1:] == [
         "the endpoint net/c1/eth0: its namespace /run/netns/c1 does not exist; it was taken down"
     ]
@@ -68,7 +68,7 @@ def test_what_containerd_has_lost_is_removed_and_nothing_else(containerd: Contai
         "containerd has lost a pod",
         said=lambda: node.run("cni-cnm", "gc"),
     )
-    shown = node.run("cni-cnm", "gc", "--yes").ok()
+    shown = node.run("cni-cnm", "gc", "--yes", timeout=120).ok()
     assert "of the pod default/lost: containerd does not have its container; it was removed" in shown.out
     assert "living" not in shown.out
     assert endpoints(node) == 1
