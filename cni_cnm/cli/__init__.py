@@ -22,6 +22,8 @@ NOUNS = (
     "endpoint",
     "node",
     "conf",
+    "run",
+    "exec",
     "probe",
     "repair",
     "gc",
