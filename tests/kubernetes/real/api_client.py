@@ -37,7 +37,9 @@ class _Connection(HTTPSConnection):
         self._trusted, self._connect = context, connect
 
     def connect(self) -> None:
-        self.sock = self._trusted.wrap_socket(self._connect(), server_hostname=self.host)
+        plain = self._connect()
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and body are sent one after the other
+        self.sock = self._trusted.wrap_socket(plain, server_hostname=self.host)
 
 
 class ApiClient:
