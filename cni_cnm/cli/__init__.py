@@ -25,6 +25,7 @@ NOUNS = (
     "run",
     "exec",
     "probe",
+    "drops",
     "repair",
     "gc",
     "serve",

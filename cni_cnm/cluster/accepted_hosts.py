@@ -17,6 +17,7 @@ others can send with the address of a host, VXLAN is open to them.
 from __future__ import annotations
 
 from cni_cnm.cluster.underlay import Peer, Port
+from cni_cnm.firewall import UNDERLAY, drop, drop_counters
 from cni_cnm.kernel import Element, Transaction
 
 TYPE_CHECKING = False
@@ -26,22 +27,23 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.underlay import Delta, Entry
     from cni_cnm.kernel import Nft
 
-TABLE = "inet cni_cnm_underlay"
+TABLE = UNDERLAY
 _DECLARATION = f"""\
 add table {TABLE}
 add set {TABLE} hosts4 {{ type ipv4_addr; }}
 add set {TABLE} hosts6 {{ type ipv6_addr; }}
 add set {TABLE} ports {{ type inet_service; }}
+{drop_counters(TABLE, "unknown_host", "host_source")}\
 add chain {TABLE} input {{ type filter hook input priority -10; }}
 add chain {TABLE} forward {{ type filter hook forward priority -10; }}
 flush chain {TABLE} input
 flush chain {TABLE} forward
-add rule {TABLE} input udp dport @ports ip saddr != @hosts4 drop
-add rule {TABLE} input udp dport @ports ip6 saddr != @hosts6 drop
-add rule {TABLE} forward udp dport @ports ip daddr @hosts4 ip saddr != @hosts4 drop
-add rule {TABLE} forward udp dport @ports ip daddr @hosts4 fib saddr . iif oif missing drop
-add rule {TABLE} forward udp dport @ports ip6 daddr @hosts6 ip6 saddr != @hosts6 drop
-add rule {TABLE} forward udp dport @ports ip6 daddr @hosts6 fib saddr . iif oif missing drop
+add rule {TABLE} input udp dport @ports ip saddr != @hosts4 {drop("unknown_host")}
+add rule {TABLE} input udp dport @ports ip6 saddr != @hosts6 {drop("unknown_host")}
+add rule {TABLE} forward udp dport @ports ip daddr @hosts4 ip saddr != @hosts4 {drop("unknown_host")}
+add rule {TABLE} forward udp dport @ports ip daddr @hosts4 fib saddr . iif oif missing {drop("host_source")}
+add rule {TABLE} forward udp dport @ports ip6 daddr @hosts6 ip6 saddr != @hosts6 {drop("unknown_host")}
+add rule {TABLE} forward udp dport @ports ip6 daddr @hosts6 fib saddr . iif oif missing {drop("host_source")}
 """
 _RULES = {"input": 2, "forward": 4}
 

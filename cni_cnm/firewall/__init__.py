@@ -6,6 +6,9 @@
 Each module is one feature. Its declaration (sets, chains, rules) is the same for every pod and is written at most once.
 A pod adds elements only, each with its owner in the comment, so the cost of a pod does not depend on their number. A
 declaration consists of `add`, and of `flush chain` for its own chains: a second run changes nothing.
+
+A rule that drops counts what it drops, by reason (`drop_reasons.py`). Counters keep their values when rules are written
+again.
 """
 
 from __future__ import annotations
@@ -19,12 +22,24 @@ if TYPE_CHECKING:
 INET = "inet cni_cnm"
 BRIDGE = "bridge cni_cnm"
 TABLES = (INET, BRIDGE)
+UNDERLAY = "inet cni_cnm_underlay"
+"""Of the agent of a cluster's host (cluster/accepted_hosts.py), which alone writes to it."""
 
 
 def comment(endpoint_id: str, label: str) -> str:
     """The comment of an element: its owner (12 digits of an id) and a label for people; at most 128 bytes."""
     text = "".join("'" if c in '"\\' else c if c.isprintable() else "?" for c in f"{endpoint_id[:12]} {label}")
     return text.encode()[:128].decode(errors="ignore")
+
+
+def drop_counters(table: str, *reasons: str) -> str:
+    """Declares the counters of a table's rules that end in `drop(reason)`."""
+    return "".join(f"add counter {table} {reason}\n" for reason in reasons)
+
+
+def drop(reason: str) -> str:
+    """The end of a rule that drops, and counts it."""
+    return f"counter name {reason} drop"
 
 
 class Policy(NamedTuple):

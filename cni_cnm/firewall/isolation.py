@@ -30,7 +30,7 @@ on the same bridge is addressed to the host and passes.
 from __future__ import annotations
 
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.firewall import BRIDGE, INET, comment
+from cni_cnm.firewall import BRIDGE, INET, comment, drop, drop_counters
 from cni_cnm.kernel import DELETION_GROUP, Element, Transaction, link_key
 
 TYPE_CHECKING = False
@@ -60,21 +60,24 @@ add set {INET} published_only6 {{ type ifname; }}
 add set {INET} allowed {{ type ifname . ifname; }}
 add set {INET} allowed_in {{ type ifname . devgroup; }}
 add set {INET} allowed_out {{ type devgroup . ifname; }}
+{drop_counters(INET, "internal", "isolation", "foreign", "unpublished")}\
 add chain {INET} overlay
 add chain {INET} isolation {{ type filter hook forward priority 0; }}
 flush chain {INET} isolation
 add rule {INET} isolation jump overlay
-add rule {INET} isolation iifname @internal iifname . oifname != @allowed iifname . oifgroup != @allowed_in drop
-add rule {INET} isolation oifname @internal iifname . oifname != @allowed iifgroup . oifname != @allowed_out drop
+add rule {INET} isolation iifname @internal iifname . oifname != @allowed \
+iifname . oifgroup != @allowed_in {drop("internal")}
+add rule {INET} isolation oifname @internal iifname . oifname != @allowed \
+iifgroup . oifname != @allowed_out {drop("internal")}
 add rule {INET} isolation ct status dnat accept
-add rule {INET} isolation iifname @networks oifname @networks iifname . oifname != @allowed drop
-add rule {INET} isolation iifname @networks oifname @foreign drop
-add rule {INET} isolation iifname @foreign oifname @networks drop
+add rule {INET} isolation iifname @networks oifname @networks iifname . oifname != @allowed {drop("isolation")}
+add rule {INET} isolation iifname @networks oifname @foreign {drop("foreign")}
+add rule {INET} isolation iifname @foreign oifname @networks {drop("foreign")}
 add rule {INET} isolation ct state established,related accept
 add rule {INET} isolation meta nfproto ipv4 oifname @published_only4 iifname . oifname != @allowed \
-iifgroup . oifname != @allowed_out drop
+iifgroup . oifname != @allowed_out {drop("unpublished")}
 add rule {INET} isolation meta nfproto ipv6 oifname @published_only6 iifname . oifname != @allowed \
-iifgroup . oifname != @allowed_out drop
+iifgroup . oifname != @allowed_out {drop("unpublished")}
 """
 _GROUPED = f"""\
 {_ROUTED}\
@@ -83,36 +86,40 @@ add set {INET} internal_groups {{ type devgroup; }}
 add set {INET} published_only_groups4 {{ type devgroup; }}
 add set {INET} published_only_groups6 {{ type devgroup; }}
 add set {INET} allowed_groups {{ type devgroup . devgroup; }}
+{drop_counters(INET, "deleting")}\
 add chain {INET} group_isolation {{ type filter hook forward priority 0; }}
 flush chain {INET} group_isolation
-add rule {INET} group_isolation iifgroup {DELETION_GROUP} drop
+add rule {INET} group_isolation iifgroup {DELETION_GROUP} {drop("deleting")}
 add rule {INET} group_isolation iifgroup @internal_groups iifgroup . oifgroup != @allowed_groups \
-iifgroup . oifname != @allowed_out drop
+iifgroup . oifname != @allowed_out {drop("internal")}
 add rule {INET} group_isolation oifgroup @internal_groups iifgroup . oifgroup != @allowed_groups \
-iifname . oifgroup != @allowed_in drop
+iifname . oifgroup != @allowed_in {drop("internal")}
 add rule {INET} group_isolation ct status dnat accept
-add rule {INET} group_isolation iifgroup @groups oifgroup @groups iifgroup . oifgroup != @allowed_groups drop
-add rule {INET} group_isolation iifgroup @groups oifname @networks iifgroup . oifname != @allowed_out drop
-add rule {INET} group_isolation iifname @networks oifgroup @groups iifname . oifgroup != @allowed_in drop
-add rule {INET} group_isolation iifgroup @groups oifname @foreign drop
-add rule {INET} group_isolation iifname @foreign oifgroup @groups drop
+add rule {INET} group_isolation iifgroup @groups oifgroup @groups \
+iifgroup . oifgroup != @allowed_groups {drop("isolation")}
+add rule {INET} group_isolation iifgroup @groups oifname @networks \
+iifgroup . oifname != @allowed_out {drop("isolation")}
+add rule {INET} group_isolation iifname @networks oifgroup @groups iifname . oifgroup != @allowed_in {drop("isolation")}
+add rule {INET} group_isolation iifgroup @groups oifname @foreign {drop("foreign")}
+add rule {INET} group_isolation iifname @foreign oifgroup @groups {drop("foreign")}
 add rule {INET} group_isolation ct state established,related accept
 add rule {INET} group_isolation meta nfproto ipv4 oifgroup @published_only_groups4 \
-iifgroup . oifgroup != @allowed_groups iifname . oifgroup != @allowed_in drop
+iifgroup . oifgroup != @allowed_groups iifname . oifgroup != @allowed_in {drop("unpublished")}
 add rule {INET} group_isolation meta nfproto ipv6 oifgroup @published_only_groups6 \
-iifgroup . oifgroup != @allowed_groups iifname . oifgroup != @allowed_in drop
+iifgroup . oifgroup != @allowed_groups iifname . oifgroup != @allowed_in {drop("unpublished")}
 """
 """A link that is being deleted has lost its network's group already: nothing is forwarded from it any more."""
 _SWITCHED = f"""\
 add table {BRIDGE}
 add set {BRIDGE} closed {{ type ifname; }}
 add set {BRIDGE} closed_macs {{ type ether_addr; }}
+{drop_counters(BRIDGE, "icc")}\
 add chain {BRIDGE} closed_in {{ type filter hook prerouting priority -300; }}
 flush chain {BRIDGE} closed_in
-add rule {BRIDGE} closed_in iifname @closed ether daddr @closed_macs drop
+add rule {BRIDGE} closed_in iifname @closed ether daddr @closed_macs {drop("icc")}
 add chain {BRIDGE} closed_through {{ type filter hook forward priority -200; }}
 flush chain {BRIDGE} closed_through
-add rule {BRIDGE} closed_through iifname @closed oifname @closed ether daddr != @closed_macs drop
+add rule {BRIDGE} closed_through iifname @closed oifname @closed ether daddr != @closed_macs {drop("icc")}
 """
 
 

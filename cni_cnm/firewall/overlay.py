@@ -24,7 +24,7 @@ Where the subnets of a network are not known as a whole, the elements are those 
 
 from __future__ import annotations
 
-from cni_cnm.firewall import INET, comment, isolation
+from cni_cnm.firewall import INET, comment, drop, drop_counters, isolation
 from cni_cnm.kernel import Element, Transaction, link_key
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def _within_rules(family: str, version: int) -> str:
 add set {INET} overlay{version} {{ type ipv{version}_addr . ipv{version}_addr; flags interval; }}
 add map {INET} overlay_source{version} \
 {{ type ipv{version}_addr . ipv{version}_addr : ipv{version}_addr; flags interval; }}
-add rule {INET} overlay {within} fib saddr . iif oif missing drop
+add rule {INET} overlay {within} fib saddr . iif oif missing {drop("overlay_source")}
 add rule {INET} overlay {within} accept
 add rule {INET} overlay_source {within} accept
 add rule {INET} overlay_source snat {family} to {family} saddr . {family} daddr map @overlay_source{version}
@@ -57,15 +57,16 @@ add set {INET} overlay_closed{version} {{ type ipv{version}_addr . ipv{version}_
 add set {INET} overlay_open{version} {{ type ipv{version}_addr . ifname; flags interval; }}
 add set {INET} overlay_open_groups{version} {{ type ipv{version}_addr . devgroup; flags interval; }}
 add rule {INET} overlay iifname @networks {family} saddr . {family} daddr @overlay_closed{version} \
-{family} daddr . iifname != @overlay_open{version} drop
+{family} daddr . iifname != @overlay_open{version} {drop("isolation")}
 add rule {INET} overlay iifgroup @groups {family} saddr . {family} daddr @overlay_closed{version} \
-{family} daddr . iifgroup != @overlay_open_groups{version} drop
+{family} daddr . iifgroup != @overlay_open_groups{version} {drop("isolation")}
 """
 
 
 _DECLARE = f"""\
 {isolation.declaration()}\
 add set {INET} groups {{ type devgroup; }}
+{drop_counters(INET, "overlay_source")}\
 flush chain {INET} overlay
 add chain {INET} overlay_source {{ type nat hook postrouting priority srcnat - 1; }}
 flush chain {INET} overlay_source

@@ -18,7 +18,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.firewall import INET, comment
+from cni_cnm.firewall import INET, comment, drop, drop_counters
 from cni_cnm.firewall.portmap_options import PROTOCOLS
 from cni_cnm.kernel import Element, Transaction
 from cni_cnm.model import PortmapOptions, digest
@@ -167,8 +167,9 @@ def _declare(options: PortmapOptions) -> str:
     ):
         lines.append(f"add chain {INET} {chain}" + (f" {{ {base} }}" if base else ""))
         lines.append(f"flush chain {INET} {chain}")
+    lines.append(drop_counters(INET, "loopback").rstrip())
     # route_localnet makes the kernel accept 127/8 from the network, where it must never come from
-    lines.append(f'add rule {INET} loopback iifname != "lo" ip daddr 127.0.0.0/8 drop')
+    lines.append(f'add rule {INET} loopback iifname != "lo" ip daddr 127.0.0.0/8 {drop("loopback")}')
     # other loopback addresses are services of the host (127.0.0.53); the kernel routes nothing from ::1
     local = {4: "ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1", 6: "ip6 daddr ::1"}
     for version, (family, kind) in _FAMILIES.items():

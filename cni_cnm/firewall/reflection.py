@@ -10,16 +10,17 @@ from which its sender has come is dropped. The kernel keeps the group with the p
 
 from __future__ import annotations
 
-from cni_cnm.firewall import BRIDGE
+from cni_cnm.firewall import BRIDGE, drop, drop_counters
 from cni_cnm.kernel import UNICAST_HAIRPIN_GROUP
 
 DECLARE = f"""\
 add table {BRIDGE}
 add set {BRIDGE} came_by {{ type ifname . ether_addr; flags dynamic,timeout; timeout 100ms; size 65535; }}
+{drop_counters(BRIDGE, "reflection")}\
 add chain {BRIDGE} reflected
 flush chain {BRIDGE} reflected
 add rule {BRIDGE} reflected update @came_by {{ iifname . ether saddr }}
-add rule {BRIDGE} reflected oifname . ether saddr @came_by drop
+add rule {BRIDGE} reflected oifname . ether saddr @came_by {drop("reflection")}
 add chain {BRIDGE} reflection {{ type filter hook forward priority -200; }}
 flush chain {BRIDGE} reflection
 add rule {BRIDGE} reflection meta pkttype {{ broadcast, multicast }} iifgroup {UNICAST_HAIRPIN_GROUP} \

@@ -6,16 +6,17 @@ set senders    link . MAC address that may send on it
 
 from __future__ import annotations
 
-from cni_cnm.firewall import BRIDGE, comment
+from cni_cnm.firewall import BRIDGE, comment, drop, drop_counters
 from cni_cnm.kernel import Element, Transaction, link_key
 
 _DECLARE = f"""\
 add table {BRIDGE}
 add set {BRIDGE} guarded {{ type ifname; }}
 add set {BRIDGE} senders {{ type ifname . ether_addr; }}
+{drop_counters(BRIDGE, "spoof")}\
 add chain {BRIDGE} spoof {{ type filter hook prerouting priority -300; }}
 flush chain {BRIDGE} spoof
-add rule {BRIDGE} spoof iifname @guarded iifname . ether saddr != @senders drop
+add rule {BRIDGE} spoof iifname @guarded iifname . ether saddr != @senders {drop("spoof")}
 """
 
 

@@ -16,6 +16,7 @@ tests/memory_kernel does the same in memory. tests/contract runs on both.
 from __future__ import annotations
 
 from cni_cnm.kernel.contract.element import (
+    Counter,
     Element,
     ElementTaken,
     Handle,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLUSTER",
+    "Counter",
     "DELETION_GROUP",
     "Element",
     "ElementTaken",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from cni_cnm.kernel.conntrack import Conntrack
-    from cni_cnm.kernel.contract.element import Handle, Rule, Transaction
+    from cni_cnm.kernel.contract.element import Counter, Handle, Rule, Transaction
     from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.kernel.contract.nft import Stream
     from cni_cnm.kernel.nftables.libnftables import Runner
@@ -134,6 +134,11 @@ class KernelNft:
         from cni_cnm.kernel.nftables.nft_rules import count
 
         return self._asked(lambda questions: count(questions, table))
+
+    def counters(self, tables: Sequence[str]) -> Sequence[Counter]:
+        from cni_cnm.kernel.nftables.nft_counters import counters
+
+        return self._asked(lambda questions: counters(questions, tables))
 
     def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
         from cni_cnm.kernel.nftables.nft_rules import commented

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cni_cnm.errors import CnmError, KernelError
 from cni_cnm.firewall import comment
-from cni_cnm.kernel import Element, ElementTaken, Nft, Rule, Transaction, link_key, link_name, merge
+from cni_cnm.kernel import Counter, Element, ElementTaken, Nft, Rule, Transaction, link_key, link_name, merge
 from cni_cnm.kernel.netlink import header
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.nftables import nfnetlink
@@ -88,6 +88,17 @@ def test_put_replaces(nft: Nft) -> None:
         nft.commit(Transaction(DECLARE, (element,)))
         assert missing(nft, [element]) == []
     assert missing(nft, [ONE]) == [ONE]
+
+
+def test_counters(nft: Nft) -> None:
+    """They begin at 0, are declared again without effect, and go with their table. An absent table has none."""
+    counters = f"add counter {TABLE} one\nadd counter {TABLE} other\n"
+    assert nft.counters([TABLE]) == []
+    for _ in range(2):
+        nft.commit(Transaction(DECLARE + counters, (ONE,)), declare=True)
+    assert set(nft.counters([TABLE, "bridge none"])) == {Counter(TABLE, name, 0, 0) for name in ("one", "other")}
+    nft.delete_table(TABLE)
+    assert nft.counters([TABLE]) == []
 
 
 def test_intervals(nft: Nft) -> None:

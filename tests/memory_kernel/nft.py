@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 from _thread import allocate_lock
-from collections import Counter
+from collections import Counter as Tally
 from time import monotonic, sleep
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import ElementTaken, Handle
+from cni_cnm.kernel import Counter, ElementTaken, Handle
 from cni_cnm.kernel.contract.element import plain
 
 TYPE_CHECKING = False
@@ -35,6 +35,8 @@ class MemoryNft:
         """Rules of other programs' tables."""
         self.forgotten: list[tuple[str, tuple[Stream, ...], frozenset[IPAddress]]] = []
         """The streams that were to be deleted. No packet flows here, so there are never any."""
+        self.counted: dict[tuple[str, str], Counter] = {}
+        """By table and name. No packet flows here, so a test sets what was counted."""
         self.declared = 0
         """How often a declaration was needed."""
         self._lock = allocate_lock()
@@ -76,6 +78,7 @@ class MemoryNft:
         with self._lock:
             self.sets = {place: elements for place, elements in self.sets.items() if place[0] != table}
             self.chains = {place for place in self.chains if place[0] != table}
+            self.counted = {place: one for place, one in self.counted.items() if place[0] != table}
             self.counts = {place: count for place, count in self.counts.items() if place[0] != table}
 
     def handles(self, names: Sequence[str]) -> Sequence[Handle | None]:
@@ -87,6 +90,10 @@ class MemoryNft:
     def rules(self, table: str) -> dict[str, int]:
         with self._lock:
             return {chain: count for (home, chain), count in self.counts.items() if home == table and count}
+
+    def counters(self, tables: Sequence[str]) -> Sequence[Counter]:
+        with self._lock:
+            return [one for place, one in self.counted.items() if place[0] in tables]
 
     def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
         with self._lock:
@@ -163,6 +170,8 @@ class MemoryNft:
                     self.sets.setdefault((table, name), {})
                 elif words[1] == "chain":
                     self.chains.add((table, name))
+                elif words[1] == "counter":
+                    self.counted.setdefault((table, name), Counter(table, name, 0, 0))
                 elif words[1] == "rule":
                     self.counts[table, name] = self.counts.get((table, name), 0) + 1
             elif words[:2] == ["flush", "chain"]:
@@ -200,5 +209,5 @@ class MemoryRemovals:
             sleep(0.001)
         self._before = self._count()
 
-    def _count(self) -> Counter[str]:
-        return Counter(element.owner for table in self._tables for element in self._nft.elements(table))
+    def _count(self) -> Tally[str]:
+        return Tally(element.owner for table in self._tables for element in self._nft.elements(table))

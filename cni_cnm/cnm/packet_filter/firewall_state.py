@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Handle
     from cni_cnm.model import Json
 
-RULES = 2
+RULES = 3
 """Raised when a chain gets other rules than the release before gave it: the next look then writes all of them anew."""
 HAIRPIN_RULES, NO_HAIRPIN_RULES = "reflection", "no reflection"
 """In the place of a digest in `State.declared`: hairpin_rules.py has written its rules, or the kernel refused them."""

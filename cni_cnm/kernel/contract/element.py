@@ -82,6 +82,16 @@ class Handle(NamedTuple):
     """0 drops, 1 accepts; -1 for a table, and for a chain without hook."""
 
 
+class Counter(NamedTuple):
+    """A named counter of an nftables table, which several rules may share."""
+
+    table: str
+    """Family and name."""
+    name: str
+    packets: int
+    bytes: int
+
+
 class Transaction(NamedTuple):
     """A change of our nftables tables, applied whole or not at all.
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cni_cnm.kernel.contract.element import Element, Handle, Rule, Transaction
+    from cni_cnm.kernel.contract.element import Counter, Element, Handle, Rule, Transaction
     from cni_cnm.kernel.contract.filter_rules import BaseChain, Edit, FilterRule, FilterTable
     from cni_cnm.model import IPAddress
 
@@ -56,6 +56,9 @@ class Nft(Protocol):
 
     def rules(self, table: str) -> dict[str, int]:
         """Number of rules of each chain of a table, without chains that have none."""
+
+    def counters(self, tables: Sequence[str]) -> Sequence[Counter]:
+        """The named counters of these tables; none of an absent one."""
 
     def commented(self, tables: Sequence[str], words: Collection[str]) -> Sequence[Rule]:
         """Rules of these tables, other programs' too, with one of the words in their comments.
