@@ -41,7 +41,7 @@ find /run/cni-cnm /var/lib/cni /var/lib/cni-cnm -type f -o -type d -name '*tmp*'
 """
 UNTOLD = re.compile(
     r"(last_reserved_ip.*|/lock|/locks|service\.lock|firewall/state\.json|reaped/.*|run/cni-cnm/leases/\w+\.json)$"
-    r"|handle \d+|^\s*$| expires "
+    r"|handle \d+|^\s*packets \d+ bytes \d+$|^\s*$| expires "
 )
 
 
