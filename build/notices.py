@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
-PYTHON_PACKAGES = ("pyroute2", "netaddr", "rich", "pyinstaller")
+PYTHON_PACKAGES = ("pyroute2", "netaddr", "rich", "pyyaml", "pyinstaller")
 LICENSE_NAMES = ("LICENSE", "COPYING")
 
 

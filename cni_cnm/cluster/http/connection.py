@@ -16,7 +16,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from http.client import HTTPResponse
     from typing import Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ANSWER_MAX = 64 << 20
 """Bytes of one answer."""
+_PIECE = 1 << 16
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """Seconds and probes: a peer that is gone without a word is noticed after 25 s, also while nothing is sent."""
 _WRONG = (OSError, HTTPException, ValueError)
@@ -69,26 +70,16 @@ class Connection:
         """False if the server has closed the connection."""
         return self._http.sock is not None and not self._timed.readable(0)
 
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        until: float,
-        size_max: int = ANSWER_MAX,
-    ) -> Answer:
-        """The whole answer. `until`: on the clock `monotonic`. `size_max`: bytes of the body."""
-        response = self._request(method, path, body, headers, until)
-        try:
-            content = response.read(size_max + 1)
-            if response.length and len(content) <= size_max:  # http.client reports no short read
-                raise HTTPException("the connection ended within the answer")
-        except _WRONG as error:
-            raise NoAnswer(_reason(error), sent=True) from error
-        if len(content) > size_max:
-            raise NoAnswer(f"its answer has more than {size_max >> 20} MiB", sent=True)
-        return Answer(response.status, content, response.getheader("Retry-After") or "")
+    def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Answer:
+        """The whole answer. `until`: on the clock `monotonic`."""
+        answer = self.pieces(method, path, body, headers, until, ANSWER_MAX)
+        return Answer(answer.status, b"".join(answer), answer.retry_after)
+
+    def pieces(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float, size_max: int
+    ) -> Pieces:
+        """An answer as it comes, of at most `size_max` bytes. All of it must be there by `until`."""
+        return Pieces(self._request(method, path, body, headers, until), size_max)
 
     def stream(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Stream:
         """The lines of an answer that does not end. `until` is when its head must be there."""
@@ -103,6 +94,34 @@ class Connection:
             return self._http.getresponse()
         except _WRONG as error:
             raise NoAnswer(_reason(error), sent=True) from error
+
+
+class Pieces:
+    """The content of an answer, in parts as they come. The connection is usable again when all were read."""
+
+    def __init__(self, response: HTTPResponse, size_max: int) -> None:
+        self.status = response.status
+        self.retry_after = response.getheader("Retry-After") or ""
+        self._response = response
+        self._left = size_max
+        self._size_max = size_max
+
+    def __iter__(self) -> Iterator[bytes]:
+        """NoAnswer if the answer is cut off, too long, or not there in time."""
+        while True:
+            try:
+                piece = self._response.read1(_PIECE)
+                if not piece and self._response.length:  # http.client reports no short read
+                    raise HTTPException("the connection ended within the answer")
+            except _WRONG as error:
+                raise NoAnswer(_reason(error), sent=True) from error
+            if not piece:
+                self._response.close()
+                return
+            self._left -= len(piece)
+            if self._left < 0:
+                raise NoAnswer(f"its answer has more than {self._size_max >> 20} MiB", sent=True)
+            yield piece
 
 
 class Stream:

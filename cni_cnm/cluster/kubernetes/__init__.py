@@ -4,6 +4,7 @@ directory.py    the calls of the contract (cluster/directory.py)
 own_node.py     what is read and written of one Node
 watch.py        the changes of Nodes
 listing.py      all Nodes, a page at a time
+json_items.py   the items of a list in JSON, one by one
 contents.py     what they say, first whole, then change by change
 claims.py       which Nodes claim the same address, MAC or block
 nodes.py        one Node, as far as it is believed

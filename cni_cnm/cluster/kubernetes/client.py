@@ -9,17 +9,17 @@ import json
 import os
 from time import monotonic
 
-from cni_cnm.cluster.http.connection import ANSWER_MAX, Connection, NoAnswer
+from cni_cnm.cluster.http.connection import Connection, NoAnswer
 from cni_cnm.cluster.kubernetes.credentials import Credentials
 from cni_cnm.cluster.kubernetes.failure import Failure, failure_of
 from cni_cnm.errors import CnmError, DirectoryUnreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TypeVar
 
-    from cni_cnm.cluster.http.connection import Stream
+    from cni_cnm.cluster.http.connection import Pieces, Stream
     from cni_cnm.cluster.kubernetes.access import Access
     from cni_cnm.model import Json
     from cni_cnm.settings import ClusterSettings
@@ -65,14 +65,22 @@ class Client:
     def time_left(self) -> float:
         return self._end - monotonic()
 
-    def read(self, path: str, size_max: int = ANSWER_MAX) -> bytes:
+    def read(self, path: str) -> bytes:
         """The body of a successful answer. Failure, or DirectoryUnreachable if there is no answer."""
-        return self._tried(lambda: self._ask("GET", path, None, {}, size_max), again=True)
+        return self._tried(lambda: self._ask("GET", path, None, {}), again=True)
+
+    def pieces(self, path: str, size_max: int) -> Iterator[bytes]:
+        """As `read`, in parts as they come. All must be read."""
+        pieces = self._tried(lambda: self._begun(path, size_max), again=True)
+        try:
+            yield from pieces
+        except NoAnswer as error:
+            raise self.unreachable(error) from error
 
     def patch(self, path: str, change: Json) -> bytes:
         """A merge patch (RFC 7396). NoAnswer if the outcome is not known; else as `read`."""
         body = json.dumps(change, separators=(",", ":")).encode()
-        return self._tried(lambda: self._ask("PATCH", path, body, _MERGE_PATCH, ANSWER_MAX), again=False)
+        return self._tried(lambda: self._ask("PATCH", path, body, _MERGE_PATCH), again=False)
 
     def stream(self, path: str) -> Stream:
         """An answer of many lines. Failure or DirectoryUnreachable as `read`."""
@@ -92,11 +100,15 @@ class Client:
         except (ValueError, RecursionError):
             raw = None
         if not isinstance(raw, dict):
-            raise DirectoryUnreachable(
-                f"{self.name} does not answer as Kubernetes does: its answer is no JSON object",
-                hint="look whether the server is a Kubernetes API, and not a proxy's page",
-            )
+            raise self.strange("its answer is no JSON object")
         return raw
+
+    def strange(self, why: str) -> DirectoryUnreachable:
+        """For an answer that Kubernetes does not give."""
+        return DirectoryUnreachable(
+            f"{self.name} does not answer as Kubernetes does: {why}",
+            hint="look whether the server is a Kubernetes API, and not a proxy's page",
+        )
 
     # ------------------------------------------------------------------------------
     def _tried(self, ask: Callable[[], T], *, again: bool) -> T:
@@ -133,14 +145,20 @@ class Client:
                 self._not_before, self._why = monotonic() + failure.wait_s, str(failure)
             raise
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], size_max: int) -> bytes:
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
         connection, access = self._connected()
-        status, content, retry_after = connection.ask(
-            method, access.path + path, body, {**self._headers(access), **headers}, self._end, size_max
-        )
+        all_headers = {**self._headers(access), **headers}
+        status, content, retry_after = connection.ask(method, access.path + path, body, all_headers, self._end)
         if not 200 <= status < 300:
             raise failure_of(status, content, retry_after)
         return content
+
+    def _begun(self, path: str, size_max: int) -> Pieces:
+        connection, access = self._connected()
+        pieces = connection.pieces("GET", access.path + path, None, self._headers(access), self._end, size_max)
+        if pieces.status != 200:
+            raise failure_of(pieces.status, b"".join(pieces), pieces.retry_after)
+        return pieces
 
     def _opened(self, path: str) -> Stream:
         connection, access = self._connected()

@@ -72,8 +72,6 @@ class KubernetesDirectory:
             found = Contents(self._terms, self._subnets, "", pages.nodes())
         except Failure as failure:
             raise self._client.explained(failure) from failure
-        if not pages.version:
-            raise DirectoryUnreachable(f"{self.name} does not answer as Kubernetes does: a list has no resourceVersion")
         found.version = pages.version
         return found
 

@@ -28,7 +28,6 @@ class Node(NamedTuple):
     """What is used of a Node."""
 
     name: str
-    uid: str
     created: str
     """When the API server made it, as RFC 3339 writes it in UTC: such texts are in order of time."""
     alive: bool
@@ -41,8 +40,8 @@ class Node(NamedTuple):
 
     @property
     def age(self) -> tuple[str, str]:
-        """Sorts the oldest Node first, on all hosts alike."""
-        return self.created, self.name
+        """Sorts the oldest Node first, on all hosts alike. One without a time is the youngest."""
+        return self.created or "~", self.name
 
 
 def read(raw: Json) -> Node:
@@ -59,7 +58,7 @@ def read(raw: Json) -> Node:
             require_addresses(said, addresses(status))
     except CnmError as error:
         said, wrong = None, error.msg
-    return Node(name, _text(meta, "uid"), _text(meta, "creationTimestamp"), _alive(status), subnets, said, wrong)
+    return Node(name, _text(meta, "creationTimestamp"), _alive(status), subnets, said, wrong)
 
 
 def pod_subnets(name: str, spec: Json) -> tuple[IPNetwork, ...]:
