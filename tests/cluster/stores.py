@@ -1,4 +1,7 @@
-"""Stores for the contract's tests: each one makes directories of several hosts, and can do what happens to stores."""
+"""Stores for the contract's tests: each one makes directories of several hosts, and can do what happens to stores.
+
+Those whose blocks the store itself gives are in tests/cluster/assigning_stores.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import count
 
 from cni_cnm.cluster.directory import Directory
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
+from cni_cnm.cluster.values import ClusterHost
 from cni_cnm.errors import CnmError
 from cni_cnm.settings import ClusterSettings
 from tests.cluster.etcd_server import EtcdServer, b64
@@ -26,6 +30,9 @@ class TestStore(ABC):
     @abstractmethod
     def directory(self) -> Directory:
         """A further host's way to it."""
+
+    def expect(self, host: ClusterHost) -> None:  # noqa: B027 - most stores need nothing
+        """Make what must be there before this host announces itself with these addresses: in Kubernetes, its Node."""
 
     @abstractmethod
     def expire(self, host: str) -> None:

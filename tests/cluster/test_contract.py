@@ -1,4 +1,7 @@
-"""The contract of a directory (cni_cnm/cluster/directory.py): in memory, over the model of etcd, and over real etcd."""
+"""The contract of a directory whose blocks are claimed: in memory, over the model of etcd, and over real etcd.
+
+What holds for every store is in test_contract_of_all.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from cni_cnm.cluster.directory import Directory, WatchEnded
+from cni_cnm.cluster.directory import Directory
 from cni_cnm.cluster.values import FIRST_VNI, Block, Change
 from cni_cnm.errors import ActiveEndpoints, AddressesExhausted, Conflict, Forbidden, InvalidConfig, NoSuchNetwork
 from cni_cnm.model import ip_network
@@ -24,35 +27,6 @@ A, B = host("a"), host("b")
 
 
 # hosts ---------------------------------------------------------------------------------
-
-
-def test_an_announced_host_is_seen_by_all(store: TestStore, directory: Directory) -> None:
-    directory.announce(A)
-    assert store.directory().snapshot().hosts == {"a": A}
-
-
-def test_nothing_is_written_for_a_host_that_has_not_changed(directory: Directory) -> None:
-    directory.announce(A)
-    before = directory.snapshot().revision
-    directory.announce(A)
-    assert directory.snapshot().revision == before
-
-
-def test_a_host_may_change_its_addresses(directory: Directory) -> None:
-    directory.announce(A)
-    moved = host("a", "", "192.0.2.99", "2001:db8::99")
-    directory.announce(moved)
-    assert directory.snapshot().hosts == {"a": moved}
-
-
-def test_another_host_of_the_name_is_refused_with_both_instances(store: TestStore, directory: Directory) -> None:
-    directory.announce(A)
-    other = host("a", "another")
-    with pytest.raises(Conflict) as caught:
-        store.directory().announce(other)
-    assert A.instance in str(caught.value)
-    assert other.instance in str(caught.value)
-    assert directory.snapshot().hosts == {"a": A}
 
 
 def test_a_host_is_silent_when_its_lease_is_over_and_nothing_else_changes(
@@ -116,10 +90,6 @@ def test_a_silent_host_is_removed(store: TestStore, directory: Directory) -> Non
     store.expire("a")
     assert list(directory.leave("a")) == []
     assert directory.snapshot().hosts == {}
-
-
-def test_removing_an_absent_host_is_no_error(directory: Directory) -> None:
-    assert list(directory.leave("a")) == []
 
 
 # networks --------------------------------------------------------------------------------
@@ -333,32 +303,6 @@ def test_changes_are_watched_in_order(store: TestStore, directory: Directory) ->
         Change("network", "web", None),
         Change("host", "a", None),
     ]
-
-
-def test_a_watch_begins_where_the_list_ended(store: TestStore, directory: Directory) -> None:
-    other = store.directory()
-    before = directory.snapshot().revision
-    other.announce(A)
-    other.announce(B)
-    revision = before
-    found: list[Change] = []
-    watch = directory.watch(before)
-    while len(found) < 2:
-        revision, changes = next(watch)
-        found += changes
-    assert found == [Change("host", "a", A), Change("host", "b", B)]
-    assert revision == other.snapshot().revision
-
-
-def test_a_watch_of_what_is_compacted_ends(store: TestStore, directory: Directory) -> None:
-    before = directory.snapshot().revision
-    other = store.directory()
-    for each in (A, B, host("c")):
-        other.announce(each)
-    store.compact()
-    with pytest.raises(WatchEnded, match="compacted"):
-        for _ in directory.watch(before):
-            pass
 
 
 def test_a_network_must_be_one_that_all_hosts_can_read(store: TestStore, directory: Directory) -> None:

@@ -56,28 +56,29 @@ class Watch:
         soon = False
         try:
             while True:
-                began = monotonic()
-                stream = self._open()
+                began, lasts_s = monotonic(), int(_LAST_S * (1 + random()))  # noqa: S311
+                stream = self._open(lasts_s)
                 try:
                     yield from self._read(stream)
                     reason = "it ended the watch"
                 except NoAnswer as error:
                     reason = str(error)
                 self._client.close()
-                short = monotonic() - began < _SOON_S
-                if (short and soon) or self._client.closed:
+                lasted = monotonic() - began
+                if self._client.closed or (soon and lasted < _SOON_S):
                     raise WatchEnded(f"{self._client.name} ends each watch soon: {reason}")
-                soon = short
-                sleep(self._spread_s() * random())  # noqa: S311
+                soon = lasted < _SOON_S
+                if lasted < lasts_s - 1:  # other hosts' watches may have ended at the same time
+                    sleep(self._spread_s() * random())  # noqa: S311
         finally:
             self._client.close()
 
-    def _open(self) -> Stream:
+    def _open(self, lasts_s: int) -> Stream:
         query = {
             "watch": "true",
             "resourceVersion": self._contents.version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(int(_LAST_S * (1 + random()))),  # noqa: S311
+            "timeoutSeconds": str(lasts_s),
         }
         self._client.begin()
         try:
