@@ -8,7 +8,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_cnm.cluster.values import Block, Change, ClusterHost
+    from cni_cnm.cluster.values import Block, Change, ClusterHost, OverlayNetwork
     from cni_cnm.model import IPNetwork
 
 
@@ -39,6 +39,14 @@ class MarkLost(NamedTuple):
     """The host's name; "": the block is this host's, and its addresses are given."""
 
 
+class Assign(NamedTuple):
+    """The store gives this host this block: its network gets it, and no other block of it gives addresses."""
+
+    network: OverlayNetwork
+    """As all hosts have it."""
+    block: Block
+
+
 class Compare(NamedTuple):
     """Compare the whole plan with the kernel."""
 
@@ -59,4 +67,4 @@ class Say(NamedTuple):
     line: str
 
 
-Action: TypeAlias = Announce | ClaimAgain | Release | MarkLost | Compare | Update | Save | Say
+Action: TypeAlias = Assign | Announce | ClaimAgain | Release | MarkLost | Compare | Update | Save | Say

@@ -2,9 +2,9 @@
 
     listed, changed     the directory, whole and by changes       ─┐
     answers, silent     whether the store answers                  │   Announce, ClaimAgain, Release,
-    announced, claimed  what this host has written                 │
+    announced, claimed  what this host has written                 │   Assign, MarkLost, Save, Say
     found_uplinks       this host's underlay addresses             ├─► Compare, Update,
-    found_joined        the overlay networks on this host's disk   │   MarkLost, Save, Say
+    found_joined        the overlay networks on this host's disk   │
     ticked              ten seconds have passed                   ─┘
 
 service/cluster_agent.py feeds it and does what it says. `status` is what is said of the host at any time.
@@ -14,7 +14,9 @@ A host whose lease has run out is silent, and nothing else: entries change only 
 
 from __future__ import annotations
 
-from cni_cnm.cluster.actions import Announce, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
+from cni_cnm.cluster.actions import Announce, Compare, Save, Say, Update
+from cni_cnm.cluster.assigned_blocks import AssignedBlocks
+from cni_cnm.cluster.claimed_blocks import ClaimedBlocks
 from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.status_file import AgentStatus, NetworkStatus, StoreStatus
 from cni_cnm.cluster.values import Block, ClusterHost
@@ -30,16 +32,17 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.values import Change, Snapshot
 
 WARNINGS_MAX = 20
-ORPHAN_TICKS = 12
-"""A block of ours whose network is not on this host is released after two minutes: a join may be under way."""
 NAMED_MAX = 5
 """Changes of more hosts at once are one line with their number."""
 
 
 class Agent:
-    """The state of one host's agent. `known` is what the disk has."""
+    """The state of one host's agent.
 
-    def __init__(self, me: HostIdentity, known: Known, store: str) -> None:
+    `known` is what the disk has. `assigned`: what follows where the store gives the blocks; None: they are claimed.
+    """
+
+    def __init__(self, me: HostIdentity, known: Known, store: str, assigned: AssignedBlocks | None = None) -> None:
         self.me = me
         self.known = known
         self.uplinks: tuple[Uplink, ...] = ()
@@ -51,13 +54,8 @@ class Agent:
         self._announced: ClusterHost | None = None
         """This host's record, as it was written last. None while that is not certain."""
         self._listed = False
-        self._missing: set[Block] = set()
-        """Blocks that were not this host's for certain at the last tick, as `_not_ours` gives them."""
-        self._claims: dict[Block, bool] = {}
-        """Whether these are this host's, as the last answers to `ClaimAgain` were."""
-        self._absent: set[str] = set()
-        """Networks of this host that the directory does not have, as was said."""
-        self._orphans: dict[Block, int] = {}
+        self._assigned = assigned
+        self._blocks: ClaimedBlocks | AssignedBlocks = assigned or ClaimedBlocks(me, store)
         self._read_whole = False
         self._lists = self._failures = 0
         self._silent: set[str] = set()
@@ -115,9 +113,7 @@ class Agent:
         self._lists += 1
         yield from self._judge()
         yield from self._announce()
-        self._missing = set(self._not_ours())
-        if not self.conflict:
-            yield from self._claim(self._missing)
+        yield from self._blocks.listed(self.known, self.joined, refused=bool(self.conflict))
         yield Compare()
         yield Save()
 
@@ -147,6 +143,7 @@ class Agent:
             yield Compare()
         else:
             yield Update(planned)
+        yield from self._blocks.changed(self.known, self.joined, planned)
         yield Save()
 
     def answers(self, now: float) -> Iterator[Action]:
@@ -165,6 +162,8 @@ class Agent:
     def announced(self, host: ClusterHost) -> Iterator[Action]:
         """This host's record was written. Another one of its instance, from now on, is not this host's."""
         self._announced = host
+        if self._assigned is not None:
+            self._assigned.unannounced = ""
         yield from ()
 
     def refused(self, why: str) -> Iterator[Action]:
@@ -193,56 +192,31 @@ class Agent:
         if joined == self.joined:
             return
         self.joined = dict(joined)
-        ours = {block for one in self.joined.values() for block in one.blocks}
-        self._claims = {block: answer for block, answer in self._claims.items() if block in ours}
+        yield from self._blocks.found_joined(self.known, self.joined)
         yield Compare()
 
     def claimed(self, block: Block, ours: bool) -> Iterator[Action]:
-        """A block was claimed again, or another host has it: its mark follows. Or the directory lacks its network."""
-        self._absent &= self.joined.keys() - self.known.networks.keys()
-        if not ours and block.network not in self.known.networks:
-            if block.network not in self._absent:
-                self._absent.add(block.network)
-                yield Say(self._absence(block.network))
-            return
-        holder = self.known.blocks.get(block.key)
-        if holder == block:
-            holder = None
-        if self._claims.get(block) == ours:
-            pass
-        elif ours:
-            yield Say(f"the block {_shown(block)} is this host's again")
-        else:
-            whose = f"host {holder.host} (instance {holder.instance})" if holder else "another host"
-            yield Say(
-                f"the block {_shown(block)} belongs to {whose} now: its pods stay, and no new address of it is given; "
-                f"this host is instance {self.me.instance}"
-            )
-        self._claims[block] = ours
-        yield MarkLost(block.network, block.subnets[0], "" if ours else holder.host if holder else "another host")
+        """A block was claimed again, or another host has it. Or the directory lacks its network."""
+        yield from self._blocks.claimed(self.known, self.joined, block, ours=ours)
 
-    def _absence(self, network: str) -> str:
-        what = "its blocks stay as they are on this host, and it cannot get further ones"
-        return f"{self._store.name} does not have the network {network}: {what}"
+    def unannounced(self, why: str) -> Iterator[Action]:
+        """The store has no place for this host's record yet."""
+        if self._assigned is not None and why != self._assigned.unannounced:
+            self._assigned.unannounced = why
+            yield Say(why)
+
+    def unusable(self, why: str) -> Iterator[Action]:
+        """The block that the store gives cannot be used. It is tried again with each tick."""
+        if self._assigned is not None and why != self._assigned.unusable:
+            self._assigned.unusable = why
+            yield Say(why)
 
     def ticked(self) -> Iterator[Action]:
         """Ten seconds have passed."""
         if not self._listed or self.conflict or not self._store.reachable:
             return
         yield from self._announce()
-        missing = set(self._not_ours())
-        yield from self._claim(missing & self._missing)
-        self._missing = missing
-        self._claims = {block: answer for block, answer in self._claims.items() if block in missing}
-        if not self._read_whole:
-            return
-        held = {block for one in self.joined.values() for block in one.blocks}
-        mine = {block for block in self.known.blocks_of(self.me.name) if block.instance == self.me.instance}
-        self._orphans = {block: self._orphans.get(block, 0) + 1 for block in mine - held}
-        for block, ticks in self._orphans.items():
-            if ticks == ORPHAN_TICKS:
-                yield Say(f"the block {_shown(block)} is released: no network of this host has it")
-                yield Release(block)
+        yield from self._blocks.ticked(self.known, self.joined, whole=self._read_whole)
 
     def compared(self, wrong: Mapping[str, str], problems: Sequence[str] = ()) -> Iterator[Action]:
         """The kernel was brought to the plan.
@@ -266,13 +240,14 @@ class Agent:
     def status(self, pid: int, figures: Mapping[str, int]) -> AgentStatus:
         """`figures`: what was done to the kernel."""
         networks = {name: self._network_status(name, joined) for name, joined in self.joined.items()}
-        absent = [
-            self._absence(name) for name in self.joined if name in self._absent and name not in self.known.networks
-        ]
+        if self._assigned is not None and self._assigned.network not in networks:
+            why = self._assigned.refusal(self.known, self.joined, self._assigned.network) or "it is not made yet"
+            networks[self._assigned.network] = NetworkStatus(why=why)
+        warnings = self._blocks.warnings(self.known, self.joined)
         return AgentStatus(
             pid, self.me.name, self.me.instance, tuple(str(one.address) for one in self.uplinks),
             min((one.mtu for one in self.uplinks), default=0), self._store, self.conflict,
-            (*absent, *self._skipped, *self._problems)[:WARNINGS_MAX], networks, {**self._figures(), **figures},
+            (*warnings, *self._skipped, *self._problems)[:WARNINGS_MAX], networks, {**self._figures(), **figures},
         )  # fmt: skip
 
     def _figures(self) -> Mapping[str, int]:
@@ -285,15 +260,15 @@ class Agent:
         }
 
     def _network_status(self, name: str, joined: Member) -> NetworkStatus:
-        lost = [
-            str(block.subnets[0]) for block in joined.blocks if not self._claims.get(block, block not in joined.lost)
-        ]
+        lost = self._blocks.lost(joined)
         if other := self._replaced(name):
             why = (
                 f"{self._store.name} has another network {name}: its id is {other}, this host's is {joined.network.id}"
             )
         elif not self.uplinks:
             why = self._no_uplink
+        elif refusal := self._blocks.refusal(self.known, self.joined, name):
+            why = refusal
         else:
             why = self._data_paths.get(name, "its data path is not compared yet")
         own = sum(block.network == name for block in self.known.blocks_of(self.me.name))
@@ -331,17 +306,6 @@ class Agent:
             )
         yield from self.refused(why)
 
-    def _not_ours(self) -> Iterator[Block]:
-        """Blocks on this host's disk that the directory does not have as this host's, or that are marked as lost."""
-        for joined in self.joined.values():
-            for block in joined.blocks:
-                if self.known.blocks.get(block.key) != block or block in joined.lost:
-                    yield block
-
-    def _claim(self, blocks: set[Block]) -> Iterator[Action]:
-        for block in sorted(blocks):
-            yield ClaimAgain(block)
-
     def _say_hosts(self, before: Known) -> Iterator[Action]:
         names = before.hosts.keys() | self.known.hosts.keys()
         old = {name: before.hosts.get(name) for name in names if before.hosts.get(name) != self.known.hosts.get(name)}
@@ -355,6 +319,8 @@ class Agent:
         if len(new) > NAMED_MAX:
             yield Say(f"{len(new) - NAMED_MAX} more things are left out of what {self._store.name} has")
         self._skipped = tuple(skipped)
+        if self._assigned is not None:
+            self._assigned.left_out = self._skipped
 
     def _say_changes(self, hosts: Mapping[str, ClusterHost | None], alive: Mapping[str, bool]) -> Iterator[Action]:
         lines = [self._said_of_host(name, old) for name, old in sorted(hosts.items()) if name != self.me.name]
@@ -389,10 +355,6 @@ def _restored(known: Known, snapshot: Snapshot) -> bool:
     if not known.store:
         return False
     return known.store != snapshot.store or snapshot.revision < known.revision
-
-
-def _shown(block: Block) -> str:
-    return f"{' and '.join(map(str, block.subnets))} of network {block.network}"
 
 
 def _addresses(uplinks: Sequence[Uplink]) -> str:

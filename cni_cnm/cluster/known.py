@@ -6,7 +6,7 @@ STATE_DIR/cluster/known     a line each, with the values as the store has them
     host node1 {"instance": "…", "addresses": ["192.0.2.11"], "mac": "…"}
     network web {"id": "…", "subnets": ["10.32.0.0/16"], …}
     block web 3 {"host": "node1", "instance": "…", "network": "…"}
-    block pods 10.244.1.0/24,fd10:244:0:1::/64 {…}          of a network without subnets
+    block pods 10.244.1.0/24,fd10:244:0:1::/64 {…}          where the store gives the blocks
 
 An agent that starts while the store does not answer works from it. It is a copy: without it nothing is lost once the
 store answers. A line that cannot be read is left out.
@@ -144,7 +144,7 @@ def _lines(known: Known) -> Iterator[bytes]:
 
 def _block_key(of: OverlayNetwork, block: Block) -> str:
     """ "" for a block that the network cannot have."""
-    if not of.subnets:
+    if not of.block_sizes:
         return ",".join(map(str, block.subnets))
     index = block_index.index_of(of, block.subnets)
     return "" if index is None else str(index)
@@ -152,7 +152,7 @@ def _block_key(of: OverlayNetwork, block: Block) -> str:
 
 def _subnets(of: OverlayNetwork, key: str) -> tuple[IPNetwork, ...]:
     """The reverse of `_block_key`."""
-    return block_index.subnets_at(of, int(key)) if of.subnets else value_json.block_subnets(key)
+    return block_index.subnets_at(of, int(key)) if of.block_sizes else value_json.block_subnets(key)
 
 
 def _take(known: Known, line: bytes) -> None:
@@ -163,7 +163,7 @@ def _take(known: Known, line: bytes) -> None:
     elif kind == b"host":
         known.hosts[key] = value_json.host(key, rest, "a host")
     elif kind == b"network":
-        known.networks[key] = value_json.network(key, rest, "a network", without_subnets=True)
+        known.networks[key] = value_json.network(key, rest, "a network", assigned=True)
     elif kind == b"block":
         place, _, content = rest.partition(b" ")
         network, owner = known.networks[key], value_json.owner(content, "a block")

@@ -79,15 +79,16 @@ def host(name: str, content: bytes, where: str) -> ClusterHost:
     return ClusterHost(name, fields.required("instance", rules.hex_id), addresses, fields.required("mac", validate.mac))
 
 
-def network(name: str, content: bytes, where: str, *, without_subnets: bool = False) -> OverlayNetwork:
-    """As `host`. `without_subnets`: one of which only the hosts' blocks are known is right, too."""
+def network(name: str, content: bytes, where: str, *, assigned: bool = False) -> OverlayNetwork:
+    """As `host`. `assigned`: one whose blocks the store gives is right, too: it has no block sizes."""
     fields = fields_of(content, where)
     _checked_name(name, where)
     subnets = _all_parsed(fields, "subnets", cluster_subnet)
-    if not are_versions(subnets) and not (without_subnets and not subnets):
-        raise fields.wrong("subnets", "one or two networks, at most one of each IP version, IPv4 first")
     sizes = fields.items("block_sizes")
-    if len(sizes) != len(subnets) or not all(map(_is_size, subnets, sizes)):
+    assigned = assigned and not sizes
+    if not are_versions(subnets) and not (assigned and not subnets):
+        raise fields.wrong("subnets", "one or two networks, at most one of each IP version, IPv4 first")
+    if not assigned and (len(sizes) != len(subnets) or not all(map(_is_size, subnets, sizes))):
         raise fields.wrong(
             "block_sizes",
             "a prefix length for each subnet, not less than the subnet's, that leaves at least 2 bits for addresses",

@@ -52,10 +52,10 @@ class OverlayNetwork(NamedTuple):
     subnets: tuple[IPNetwork, ...]
     """At most one of each IP version, IPv4 first. Networks of one directory do not overlap.
 
-    None: the directory says only which blocks the hosts have (Kubernetes' podCIDRs), and nothing of a whole.
+    None: only the blocks of its hosts are known, and nothing of a whole.
     """
     block_sizes: tuple[int, ...]
-    """Prefix length of a block, for each of `subnets`."""
+    """Prefix length of a block, for each of `subnets`. None: the store gives blocks as it wants (Kubernetes)."""
     vni: int
     port: int = VXLAN_PORT
     direct: Direct = "auto"
@@ -67,7 +67,7 @@ class Block(NamedTuple):
     network: str
     """Name of the overlay network."""
     subnets: tuple[IPNetwork, ...]
-    """One for each subnet of the network, in the same order. Of a network without them: IPv4 first."""
+    """One for each subnet of the network, in the same order. Where the store gives blocks: IPv4 first."""
     host: str
     """Name of the host that has claimed it."""
     instance: str
@@ -76,6 +76,11 @@ class Block(NamedTuple):
     @property
     def key(self) -> BlockKey:
         return self.network, self.subnets[0]
+
+    @property
+    def phrase(self) -> str:
+        """For messages."""
+        return f"{' and '.join(map(str, self.subnets))} of network {self.network}"
 
 
 BlockKey: TypeAlias = "tuple[str, IPNetwork]"

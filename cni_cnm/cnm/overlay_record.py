@@ -7,6 +7,9 @@ The record's ipam has a range set for each IP version, with all blocks of this h
 
 The ranges at the same position of each set are one block. `Lost` names the host that has a block now: no address of it
 is given any more. By the routes, every container reaches the other hosts' blocks through its gateway.
+
+Where the store gives the blocks (Kubernetes), an earlier block may have fewer IP versions. The sets then have different
+lengths, and the positions are counted from the end.
 """
 
 from __future__ import annotations
@@ -44,24 +47,33 @@ def all_subnets(record: NetworkRecord) -> Sequence[IPNetwork]:
 
 def blocks(record: NetworkRecord) -> Blocks:
     """This host's blocks, also those it has lost."""
-    sets = record.ipam.get("ranges") or ()
-    return [tuple(ip_network(member["subnet"]) for member in members) for members in zip(*sets, strict=True)]
+    return [tuple(ip_network(member["subnet"]) for member in members) for members in _members(record)]
 
 
 def lost(record: NetworkRecord) -> Mapping[IPNetwork, str]:
     """The first subnets of the blocks that other hosts have now, with those hosts' names."""
-    sets = record.ipam.get("ranges") or ((),)
-    return {ip_network(member["subnet"]): member[LOST] for member in sets[0] if LOST in member}
+    return {ip_network(first["subnet"]): first[LOST] for first, *_ in _members(record) if LOST in first}
+
+
+def _members(record: NetworkRecord) -> list[tuple[Mapping[str, Json], ...]]:
+    """The ranges of each block."""
+    sets = record.ipam.get("ranges") or ()
+    length = max(map(len, sets), default=0)
+    return [tuple(ranges[position] for ranges in sets if len(ranges) >= -position) for position in range(-length, 0)]
 
 
 def ranges(claimed: Blocks, lost_blocks: Mapping[IPNetwork, str]) -> list[list[dict[str, Json]]]:
-    """The range sets of these blocks. `lost_blocks`: as `lost` gives them."""
+    """The range sets of these blocks. `lost_blocks`: as `lost` gives them.
 
-    def member(block: tuple[IPNetwork, ...], version: int) -> dict[str, Json]:
+    The last block has all IP versions; those with fewer of them are the first ones.
+    """
+
+    def member(block: tuple[IPNetwork, ...], version: int) -> list[dict[str, Json]]:
         holder = lost_blocks.get(block[0], "")
-        return {"subnet": str(block[version]), **({LOST: holder} if holder else {})}
+        mark = {LOST: holder} if holder else {}
+        return [{"subnet": str(subnet), **mark} for subnet in block if subnet.version == version]
 
-    return [[member(block, version) for block in claimed] for version in range(len(claimed[0]))]
+    return [[one for block in claimed for one in member(block, last.version)] for last in claimed[-1]]
 
 
 def ipam_config(given: Mapping[str, Json], options: OverlayOptions, sets: Json) -> dict[str, Json]:
@@ -84,6 +96,7 @@ def network_of(record: NetworkRecord) -> OverlayNetwork:
 
     options = _overlay(record.options)
     sizes = tuple(options.block if subnet.version == 4 else options.block6 for subnet in options.subnets)
+    sizes = sizes if all(sizes) else ()
     direct = rules.direct(options.direct)
     return OverlayNetwork(record.name, options.id, options.subnets, sizes, options.vni, options.port, direct)
 
@@ -93,6 +106,10 @@ def directory_blocks(record: NetworkRecord, host: str, instance: str) -> list[Bl
     from cni_cnm.cluster.values import Block
 
     return [Block(record.name, subnets, host, instance) for subnets in blocks(record)]
+
+
+def options_of(record: NetworkRecord) -> OverlayOptions:
+    return _overlay(record.options)
 
 
 def _overlay(options: Options) -> OverlayOptions:

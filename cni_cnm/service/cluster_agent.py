@@ -19,9 +19,10 @@ from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, time
 
 from cni_cnm.cluster import host_file, input_obstacles, known, status_file, stores
-from cni_cnm.cluster.actions import Announce, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
+from cni_cnm.cluster.actions import Announce, Assign, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
 from cni_cnm.cluster.agent import Agent
 from cni_cnm.cluster.apply import Applied, Applier
+from cni_cnm.cluster.assigned_blocks import AssignedBlocks
 from cni_cnm.cluster.plan import Plan
 from cni_cnm.cluster.status_file import AgentStatus
 from cni_cnm.cluster.underlay import DEVICE_PREFIX, Here, Member, Port
@@ -35,16 +36,17 @@ from cni_cnm.kernel.overlay_stack import KernelOverlayStack
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 from cni_cnm.kernel.setns import own_fd
 from cni_cnm.service.directory_threads import DirectoryThreads
+from cni_cnm.service.pod_network import PodNetwork, own_side, wanted_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from cni_cnm.cluster.actions import Action
     from cni_cnm.cluster.host_file import HostIdentity
     from cni_cnm.cluster.uplink import Uplink
-    from cni_cnm.cluster.values import Block, Change
+    from cni_cnm.cluster.values import Block, Change, OverlayNetwork
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.host import Host
     from cni_cnm.kernel.contract.changes import LinkChange
@@ -70,14 +72,14 @@ _NEVER = float("inf")
 class ClusterAgent:
     """One host's agent, from its start to its end. The caller closes what it is handed.
 
-    `before` is what the disk has of the cluster, `address` the setting of that name.
+    `before` is what the disk has of the cluster, `cluster` the settings of that name.
     """
 
     def __init__(
         self,
         me: HostIdentity,
         before: known.Known,
-        address: Sequence[str],
+        cluster: ClusterSettings,
         host: Host,
         stack: OverlayStack,
         applier: Applier,
@@ -86,7 +88,7 @@ class ClusterAgent:
         note: Callable[[str], None],
     ) -> None:
         self._me = me
-        self._address = address
+        self._address = cluster.address
         self._host = host
         self._settings = host.settings
         self._stack = stack
@@ -94,7 +96,10 @@ class ClusterAgent:
         self._threads = threads
         self._monitor = monitor
         self._note = note
-        self.agent = Agent(me, before, threads.name)
+        self._pods = PodNetwork(host, cluster, note) if threads.assigns else None
+        """In a cluster whose store gives the blocks."""
+        assigned = AssignedBlocks(me, threads.name, wanted_network(cluster), joins=bool(cluster.conflist))
+        self.agent = Agent(me, before, threads.name, assigned if threads.assigns else None)
         self._plan: Plan | None = None
         self._here: Here | None = None
         self._written: AgentStatus | None = None
@@ -112,6 +117,9 @@ class ClusterAgent:
         """Those of which the log says why."""
         self._save_at = _NEVER
         self._look_at, self._look_limit = 0.0, _NEVER
+        self._no_bridge = ""
+        """Why the bridge of the pods' network does not have its gateways."""
+        self._offer_at = 0.0
         self._tick_at = 0.0
         self._compare_at = _NEVER
 
@@ -152,6 +160,7 @@ class ClusterAgent:
         if self._save_at <= now:
             self._save()
         self._report()
+        self._offer(now)
 
     # what happens -----------------------------------------------------------------
 
@@ -179,6 +188,8 @@ class ClusterAgent:
         self._do(self.agent.found_uplinks(found, why), now)
         self._do(self._read_joined(), now)
         addresses = frozenset(interface.ip for _, interface in self._stack.all_addresses())
+        if self._pods is not None:
+            self._no_bridge = self._pods.raise_bridge(addresses)
         here = Here(self._me.name, self._me.mac, self.agent.uplinks, addresses)
         if here != self._here:
             self._here, self._plan = here, None
@@ -193,7 +204,9 @@ class ClusterAgent:
                 blocks = overlay_record.directory_blocks(record, self._me.name, self._me.instance)
                 marks = overlay_record.lost(record)
                 lost = frozenset(block for block in blocks if block.subnets[0] in marks)
-                found[record.name] = Member(overlay_record.network_of(record), tuple(blocks), lost)
+                network = overlay_record.network_of(record)
+                own = None if network.subnets else own_side(record)
+                found[record.name] = Member(network, tuple(blocks), lost, own)
         damaged = damaged_networks(self._host.store)
         kept = {name: member for name, member in self.agent.joined.items() if name in damaged}
         return self.agent.found_joined({**found, **kept}, whole=not damaged)
@@ -205,12 +218,14 @@ class ClusterAgent:
             match action:
                 case Announce(host):
                     self._threads.announce(host)
+                case Assign(network, block):
+                    self._assign(network, block, now)
                 case ClaimAgain(block):
                     self._threads.claim_again(block)
                 case Release(block):
                     self._threads.release(block, self._unused)
-                case MarkLost(network, block, holder):
-                    self._marks[network, block] = holder
+                case MarkLost(name, subnet, holder):
+                    self._marks[name, subnet] = holder
                     self._mark()
                 case Compare():
                     self._plan, self._compare = None, True
@@ -220,6 +235,19 @@ class ClusterAgent:
                     self._save_at = min(self._save_at, now + SAVE_S)
                 case Say(line):
                     self._note(line)
+
+    def _assign(self, network: OverlayNetwork, block: Block, now: float) -> None:
+        assert self._pods is not None
+        holders = {one.subnets[0]: one.host for one in self.agent.known.blocks.values() if one.network == network.name}
+        try:
+            self._pods.assign(network, block, holders)
+            why = ""
+        except CnmError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            why = f"the block {block.phrase} cannot be used: {error.msg}{hint}"
+        self._do(self.agent.unusable(why), now)
+        if not why:
+            self._look_at = 0.0
 
     def _mark(self) -> None:
         """A mark that cannot be written now, such as on a full disk, is tried again at each tick."""
@@ -289,7 +317,10 @@ class ClusterAgent:
             self._compare_at = min(self._compare_at, now + self._retry_s)
         elif whole:
             self._retry_s = TICK_S / 2
-        self._do(self.agent.compared({**self._plan.broken, **applied.broken}, problems), now)
+        broken = {**self._plan.broken, **applied.broken}
+        if self._pods is not None and self._no_bridge and not broken.get(self._pods.name):
+            broken[self._pods.name] = self._no_bridge
+        self._do(self.agent.compared(broken, problems), now)
 
     def _save(self) -> None:
         self._save_at = _NEVER
@@ -297,6 +328,14 @@ class ClusterAgent:
             known.save(self._settings.state_dir, self.agent.known)
         except CnmError as error:
             self._note(str(error))
+
+    def _offer(self, now: float) -> None:
+        """The runtime starts pods as soon as the data path stands, and not before."""
+        if self._pods is not None and self._written is not None and self._offer_at <= now:
+            network = self._written.networks.get(self._pods.name)
+            if network is not None and network.ready:
+                self._pods.write()
+                self._offer_at = now + TICK_S
 
     def _report(self) -> None:
         status = self.agent.status(os.getpid(), self._figures)
@@ -335,7 +374,7 @@ def run(
         ):
             threads = DirectoryThreads(directory, SPREAD_S if before.store else 0.0)
             applier = Applier(stack, host.nft)
-            agent = ClusterAgent(me, before, cluster.address, host, stack, applier, threads, monitor, say_line)
+            agent = ClusterAgent(me, before, cluster, host, stack, applier, threads, monitor, say_line)
             threads.start()
             agent.run(stop)
 

@@ -13,7 +13,7 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 
 from cni_cnm.cluster.follow import Away, Changed, Whole, follow
-from cni_cnm.errors import CnmError, Conflict
+from cni_cnm.errors import CnmError, Conflict, NotReady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class DirectoryThreads:
         self._spread_s = spread_s
         self._calling = Lock()
         self.name = directory.name
+        self.assigns = directory.assigns
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._jobs: SimpleQueue[Job] = SimpleQueue()
@@ -86,7 +87,11 @@ class DirectoryThreads:
 
     def announce(self, host: ClusterHost) -> None:
         def job(directory: Directory) -> Event:
-            directory.announce(host)
+            try:
+                directory.announce(host)
+            except NotReady as error:
+                why = f"{error.msg} ({error.hint})" if error.hint else error.msg
+                return lambda agent, _: agent.unannounced(why)
             return lambda agent, _: agent.announced(host)
 
         self._jobs.put(job)

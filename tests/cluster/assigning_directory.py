@@ -29,6 +29,8 @@ class AssigningStore(MemoryStore):
         self.network = network
         self.networks[network.name] = network
         self.nodes: dict[str, tuple[IPNetwork, ...]] = {}
+        self.refusal = ""
+        """Why no announcement is accepted; "": each is."""
 
     def directory(self) -> AssigningDirectory:
         return AssigningDirectory(self)
@@ -68,6 +70,8 @@ class AssigningDirectory(MemoryDirectory):
     store: AssigningStore
 
     def announce(self, host: ClusterHost) -> None:
+        if self.store.refusal:
+            raise NotReady(self.store.refusal)
         super().announce(host)
         self.store.show(host)
 

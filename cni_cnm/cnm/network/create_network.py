@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
+    from cni_cnm.cnm.network.join_overlay import Agreed
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.model import IPNetwork, Json
 
@@ -48,6 +49,7 @@ def create_network(
     *,
     requested_pools: Collection[str] | None = None,
     store_timeout_s: float | None = None,
+    agreed: Agreed | None = None,
 ) -> Created:
     """Make the data path and write the record.
 
@@ -55,6 +57,8 @@ def create_network(
         requested_pools: ids of Docker's pools that the network is made from. The caller holds the lock `pools`.
 
         store_timeout_s: how long the store of the hosts of an overlay network may take. None: the usual time.
+
+        agreed: what all hosts of it have, so that the store is not asked.
 
     Raises:
         InvalidConfig: a subnet or gateway is a special address.
@@ -74,7 +78,7 @@ def create_network(
         from cni_cnm.cnm.network import join_overlay
 
         with Rollback() as undo:
-            network, config = join_overlay.join(host, network, undo, store_timeout_s)
+            network, config = join_overlay.join(host, network, undo, store_timeout_s, agreed)
             with host.store.lock("pools"):
                 return _create(host, network, config)
     if addressing.from_pools:

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
+    from cni_cnm.cnm.network.join_overlay import Agreed
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.cnm.rollback import Rollback
 
@@ -23,12 +24,18 @@ class Ensured(NamedTuple):
 
 
 def ensure_network(
-    host: Host, network: ConfiguredNetwork, undo: Rollback, *, store_timeout_s: float | None = None
+    host: Host,
+    network: ConfiguredNetwork,
+    undo: Rollback,
+    *,
+    store_timeout_s: float | None = None,
+    agreed: Agreed | None = None,
 ) -> Ensured:
     """Make the network, or change it as its configuration says now. InvalidConfig if its endpoints do not allow that.
 
     A network that others have a part in is only removed here if it has to change: the next call makes it again. `undo`
-    gets what takes the change back if the attach fails later. `store_timeout_s`: as for `create_network`.
+    gets what takes the change back if the attach fails later. `store_timeout_s`, `agreed`: as for
+    `create_network`.
     """
     with host.store.lock(f"network/{network.name}"):
         old = load_network(host.store, network.name)
@@ -37,7 +44,8 @@ def ensure_network(
             old = None
         if old is None:
             undo.push(lambda: delete_network.delete_if_unused(host, network.name))
-            return Ensured(create_network(host, network, store_timeout_s=store_timeout_s).warnings, made=True)
+            created = create_network(host, network, store_timeout_s=store_timeout_s, agreed=agreed)
+            return Ensured(created.warnings, made=True)
         if network_description.is_current(old, network):
             return Ensured()
         new = network_description.describe_again(network, old)

@@ -15,11 +15,12 @@ from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.records import network_records
 from cni_cnm.drivers.overlay_options import OverlayOptions, default_block
 from cni_cnm.errors import Conflict, InvalidConfig, NotReady
+from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.waiting import waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cluster.directory import Directory
     from cni_cnm.cluster.membership import Membership
@@ -30,10 +31,24 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
 
 
+class Agreed(NamedTuple):
+    """What the directory has, as the agent knows it."""
+
+    network: OverlayNetwork
+    blocks: tuple[Block, ...]
+    """This host's."""
+
+
 def join(
-    host: Host, network: ConfiguredNetwork, undo: Rollback, timeout_s: float | None = None
+    host: Host,
+    network: ConfiguredNetwork,
+    undo: Rollback,
+    timeout_s: float | None = None,
+    agreed: Agreed | None = None,
 ) -> tuple[ConfiguredNetwork, Mapping[str, Json]]:
     """The network with the values that all hosts have, and the ipam object with this host's blocks.
+
+    With `agreed` the store is not asked.
 
     Raises:
         InvalidConfig: the host has no cluster, the network is not there, or the configuration has another value.
@@ -43,9 +58,21 @@ def join(
         AddressesExhausted: no block is free.
         DirectoryUnreachable: the store does not answer.
     """
-    cluster = membership(host)
     given = network.options
     assert isinstance(given, OverlayOptions)
+    if agreed is None:
+        options, blocks = _ask(host, network, given, undo, timeout_s)
+    else:
+        options, blocks = _checked(host, network, given, agreed.network), agreed.blocks
+    sets = overlay_record.ranges([block.subnets for block in blocks], {})
+    return network._replace(options=options), overlay_record.ipam_config(network.spec.ipam.config, options, sets)
+
+
+def _ask(
+    host: Host, network: ConfiguredNetwork, given: OverlayOptions, undo: Rollback, timeout_s: float | None
+) -> tuple[OverlayOptions, Sequence[Block]]:
+    """Its options as the directory has them, and this host's blocks, claimed where there are none."""
+    cluster = membership(host)
     with waiting():
         me = cluster.host(host.stack)
         directory = cluster.directory(timeout_s) if timeout_s else cluster.directory()
@@ -53,17 +80,15 @@ def join(
             snapshot = directory.snapshot()
             require_own_name(directory, snapshot, me)
             there = _find_or_create(directory, snapshot, network, given)
-            _refuse_shared_device(host, there, directory.name)
-            options = network.driver.adopted(given, _options(given, there))
+            options = _checked(host, network, given, there)
             found = own_blocks(snapshot, there.name, me)
             mine = [directory.claim(there, me, [block.subnets]) for block in found]
             if not mine:
                 mine = [directory.claim(there, me)]
                 undo.push(lambda: release(cluster, mine))
+            return options, mine
         finally:
             directory.close()
-    sets = overlay_record.ranges([block.subnets for block in mine], {})
-    return network._replace(options=options), overlay_record.ipam_config(network.spec.ipam.config, options, sets)
 
 
 def membership(host: Host) -> Membership:
@@ -133,7 +158,14 @@ def _find_or_create(
     return directory.create_network(wanted)
 
 
-def _refuse_shared_device(host: Host, network: OverlayNetwork, store: str) -> None:
+def _checked(host: Host, network: ConfiguredNetwork, given: OverlayOptions, there: OverlayNetwork) -> OverlayOptions:
+    """The options that will be on record. Conflict or InvalidConfig if the network cannot be joined with `given`."""
+    _refuse_shared_device(host, there)
+    found: OverlayOptions = network.driver.adopted(given, agreed_options(given, there))
+    return found
+
+
+def _refuse_shared_device(host: Host, network: OverlayNetwork) -> None:
     """Conflict if another network of this host has the VNI, and so the device.
 
     A store that was restored from a backup, or set up anew, gives out the VNI of a network that it does not know.
@@ -144,17 +176,17 @@ def _refuse_shared_device(host: Host, network: OverlayNetwork, store: str) -> No
         other = overlay_record.network_of(record)
         if other.vni == network.vni and other.id != network.id:
             raise Conflict(
-                f"the network {network.name} has the VNI {network.vni} in {store}, and the network {other.name} of "
-                f"this host has it, too: one VXLAN device cannot carry both",
+                f"the network {network.name} has the VNI {network.vni} in the cluster, and the network {other.name} "
+                f"of this host has it, too: one VXLAN device cannot carry both",
                 hint=f"remove one of them: cni-cnm network rm {other.name} on this host, or make {network.name} anew "
                 "with another vni",
             )
 
 
-def _options(given: OverlayOptions, there: OverlayNetwork) -> OverlayOptions:
+def agreed_options(given: OverlayOptions, there: OverlayNetwork) -> OverlayOptions:
     """What would be on record, had this host joined before."""
     subnets = {subnet.version: str(subnet) for subnet in there.subnets}
-    sizes = {subnet.version: size for subnet, size in zip(there.subnets, there.block_sizes, strict=True)}
+    sizes = dict(zip((subnet.version for subnet in there.subnets), there.block_sizes, strict=False))
     return OverlayOptions(
         given.bridge._replace(outside=f"{DEVICE_PREFIX}{there.vni}"),
         subnets.get(4, ""),

@@ -23,7 +23,7 @@ def of_network(record: NetworkRecord) -> Transaction:
     policy = record.policy
     if not policy.outside:
         return Transaction()
-    return overlay.add_network(record.id, record.name, policy, _gateways(record))
+    return overlay.add_network(record.id, record.name, policy, gateways(record))
 
 
 def put(host: Host, record: NetworkRecord) -> None:
@@ -45,7 +45,7 @@ def change(host: Host, old: NetworkRecord, new: NetworkRecord | None) -> None:
         host.nft.commit(after, declare=True)
 
 
-def _gateways(record: NetworkRecord) -> list[IPInterface]:
+def gateways(record: NetworkRecord) -> list[IPInterface]:
     """Those of the blocks that this host has."""
     lost = overlay_record.lost(record)
     return [

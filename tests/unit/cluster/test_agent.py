@@ -7,7 +7,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from cni_cnm.cluster.actions import Action, Announce, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
-from cni_cnm.cluster.agent import NAMED_MAX, ORPHAN_TICKS, Agent
+from cni_cnm.cluster.agent import NAMED_MAX, Agent
+from cni_cnm.cluster.claimed_blocks import ORPHAN_TICKS
 from cni_cnm.cluster.host_file import HostIdentity
 from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.underlay import Member

@@ -138,7 +138,7 @@ def test_a_vni_that_another_network_of_this_host_has(host: Hosts, store: MemoryS
     one.add("a", overlay("db", "10.33.0.0/16"))
     store.restore(before)
     two.add("a", overlay("web", SUBNET))
-    with pytest.raises(Conflict, match=r"network web has the VNI 4096 in memory, and the network db of this host"):
+    with pytest.raises(Conflict, match=r"network web has the VNI 4096 in the cluster, and the network db of this host"):
         one.add("b", overlay())
     assert {block.host for block in store.blocks.values()} == {"node2"}
     one.delete("a", "db")

@@ -19,12 +19,13 @@ from cni_cnm.cluster.underlay import DEVICE_PREFIX
 from cni_cnm.cluster.values import FIRST_VNI, Block, Change, ClusterHost
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import grow_overlay
-from cni_cnm.errors import CnmError, Conflict, IoFailed
+from cni_cnm.errors import CnmError, Conflict, IoFailed, NotReady
 from cni_cnm.kernel.contract.changes import LinkChange
 from cni_cnm.kernel.contract.route import CLUSTER
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 from cni_cnm.service.cluster_agent import COMPARE_S, LIMIT_S, QUIET_S, SAVE_S, TICK_S, ClusterAgent
 from cni_cnm.service.directory_threads import DirectoryThreads
+from cni_cnm.settings import ClusterSettings
 from tests.cluster.hosts import ClusterWorld, overlay
 from tests.cluster.memory_directory import MemoryStore
 
@@ -40,6 +41,7 @@ class Store:
 
     def __init__(self, store: MemoryStore) -> None:
         self.directory = store.directory()
+        self.assigns = self.directory.assigns
         self.host: ClusterHost | None = None
         self.events: list[Event] = []
         self.before_release: Callable[[], object] = lambda: None
@@ -62,6 +64,9 @@ class Store:
         except Conflict as error:
             why = error.msg
             self.events.append(lambda agent, _: agent.refused(why))
+        except NotReady as error:
+            reason = error.msg
+            self.events.append(lambda agent, _: agent.unannounced(reason))
         else:
             self.events.append(lambda agent, _: agent.announced(host))
 
@@ -88,25 +93,30 @@ class Monitor:
 class Running:
     """An agent on a host `me` with the network `web`."""
 
+    settings = ClusterSettings("etcd")
+
     def __init__(self, folder: Path) -> None:
-        self.store = MemoryStore()
+        self.begin(folder, MemoryStore())
+        self.world.add("a", overlay("web", "10.32.0.0/16"))
+        self.loop = self.start()
+
+    def begin(self, folder: Path, store: MemoryStore) -> None:
+        self.store = store
         self.world = ClusterWorld(folder, self.store, "me")
         uplink = self.world.link("eth0").ifindex
         self.world.host.add_address(uplink, ip_interface("192.0.2.11/24"))
-        self.world.add("a", overlay("web", "10.32.0.0/16"))
         self.threads, self.monitor = Store(self.store), Monitor()
         self.lines: list[str] = []
         self.stack = self.world.namespaces.overlay()
         self.state_dir, self.run_dir = self.world.engine.settings.state_dir, self.world.engine.settings.run_dir
         self.now = 1000.0
-        self.loop = self.start()
 
     def start(self) -> ClusterAgent:
         me = self.world.cluster.me
         return ClusterAgent(
             HostIdentity(me.name, me.instance),
             known.load(self.state_dir),
-            (),
+            self.settings,
             self.world.engine,
             self.stack,
             Applier(self.stack, self.world.nft),

@@ -1,0 +1,336 @@
+"""The agent's loop where the store gives the blocks: a node of Kubernetes, on a kernel and a directory in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cni_cnm.cnm import overlay_record
+from cni_cnm.conflists import pod_network
+from cni_cnm.errors import NotReady
+from cni_cnm.firewall import INET
+from cni_cnm.kernel.contract.changes import LinkChange
+from cni_cnm.model import NetworkSpec, ip_network
+from cni_cnm.service.cluster_agent import QUIET_S, TICK_S
+from cni_cnm.settings import ClusterSettings
+from tests.cluster.assigning_directory import AssigningStore
+from tests.cluster.examples import host
+from tests.unit.service.test_cluster_agent import Running
+
+OTHER = host("other", "", "198.51.100.12")
+
+
+class Node(Running):
+    """A node `me`, with settings that name a file of the runtime. It has no network yet."""
+
+    store: AssigningStore
+
+    def __init__(self, folder: Path, store: AssigningStore | None = None, **settings: object) -> None:
+        self.path = folder / "net.d" / "10-cni-cnm.conflist"
+        self.settings = ClusterSettings("kubernetes", **{"conflist": str(self.path), **settings})  # type: ignore[arg-type]
+        self.begin(folder, store or AssigningStore())
+        self.seen = 0
+        self.loop = self.start()
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """As the runtime sends it."""
+        return pod_network.spec("pods")
+
+    def listed(self) -> None:
+        """The first list, and what follows of it."""
+        self.threads.list_all()
+        self.seen = self.store.revision
+        self.settle()
+
+    def settle(self) -> None:
+        """What has changed in the store is told, and what the kernel reports is looked at."""
+        for _ in range(4):
+            changes, self.seen = self.store.history[self.seen :], self.store.revision
+            if changes:
+                self.threads.report(*changes)
+            self.turn(0.0, LinkChange(links=frozenset(["br"])))
+            self.turn(QUIET_S)
+
+    def join(self, *subnets: str) -> None:
+        """Another node with this block."""
+        self.store.assign(OTHER.name, *subnets)
+        self.store.directory().announce(OTHER)
+        self.settle()
+
+    def keys(self, name: str) -> set[str]:
+        return {element.key for element in self.world.nft.elements(INET, name)}
+
+    def why(self) -> str:
+        return self.status().networks["pods"].why
+
+    def pod(self, name: str) -> list[str]:
+        return [str(one.interface) for one in self.world.add(name, self.spec).addresses]
+
+    def marked(self) -> dict[str, str]:
+        return {str(block): holder for block, holder in overlay_record.lost(self.world.record("pods")).items()}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    """With a block and another node."""
+    made = Node(tmp_path)
+    made.store.assign("me", "10.244.1.0/24")
+    made.listed()
+    made.join("10.244.2.0/24")
+    return made
+
+
+def test_first_boot(tmp_path: Path) -> None:
+    """The node is announced, gets its block, then network, bridge and routes. The file comes last."""
+    node = Node(tmp_path)
+    node.listed()
+    assert node.store.hosts["me"].addresses
+    assert "has given no podCIDR to Node me" in node.why()
+    assert not node.path.exists()
+    node.store.assign("me", "10.244.1.0/24")
+    node.settle()
+    record = node.world.record("pods")
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.world.host.link(record.policy.bridge) is not None
+    assert node.world.host.link("cnm-vx4096") is not None
+    found = json.loads(node.path.read_text())
+    assert (found["name"], found["cniVersion"], found["cniVersions"]) == ("pods", "1.0.0", ["1.0.0", "1.1.0"])
+    assert node.path.stat().st_mode & 0o777 == 0o644
+    requests = node.store.requests
+    assert node.pod("a") == ["10.244.1.2/24"]
+    assert node.store.requests == requests
+    assert node.world.record("pods") == record
+
+
+def test_not_announced_yet(tmp_path: Path) -> None:
+    """The kubelet has not made the Node, or has given it other addresses: said once, and STATUS has the reason."""
+    node = Node(tmp_path)
+    node.store.refusal = "the Node me has no address 192.0.2.11"
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    for _ in range(3):
+        node.turn(TICK_S)
+    assert node.lines.count(node.store.refusal) == 1
+    assert node.why() == f"memory does not have this host as Node me yet: {node.store.refusal}"
+    assert node.status().store.reachable
+    node.store.refusal = ""
+    node.turn(TICK_S)
+    node.settle()
+    assert node.status().networks["pods"].ready, node.why()
+
+
+def test_file_is_put_back_and_never_removed(node: Node) -> None:
+    """At the next tick if another program removed or changed it. Not while the data path does not stand."""
+    before = node.path.read_bytes()
+    node.path.unlink()
+    node.turn(TICK_S)
+    assert node.path.read_bytes() == before
+    node.path.write_text("{}")
+    inode = node.path.stat().st_ino
+    node.turn(TICK_S)
+    assert node.path.read_bytes() == before
+    assert node.path.stat().st_ino != inode, "replaced as a whole"
+    node.store.remove_node("me")
+    node.settle()
+    assert "does not have this host as Node me" in node.why()
+    assert node.path.exists()
+
+
+def test_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """Said once."""
+    node = Node(tmp_path)
+    node.path.parent.write_text("no folder")
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    for _ in range(3):
+        node.turn(TICK_S)
+    assert len([line for line in node.lines if "cannot be written" in line]) == 1
+
+
+def test_no_file_without_the_setting(tmp_path: Path) -> None:
+    """The agent joins nothing by itself: the first ADD does."""
+    node = Node(tmp_path, conflist="")
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    assert not node.path.parent.exists()
+    assert node.world.host.link("cnm-vx4096") is None
+    assert node.pod("a") == ["10.244.1.2/24"]
+    node.turn(TICK_S)
+    node.settle()
+    assert node.status().networks["pods"].ready, node.why()
+
+
+def test_blocks_of_others(node: Node) -> None:
+    """Their packets are exempt from masquerade; it goes with the node."""
+    node.pod("a")
+    assert "10.244.1.0/24 . 10.244.2.0/24" in node.keys("unmasqueraded4")
+    assert node.keys("overlay_closed4") == {"0.0.0.0/0 . 10.244.2.0/24"}
+    assert node.routes() == {"10.244.2.0/24"}
+    node.store.remove_node("other")
+    node.settle()
+    assert node.keys("unmasqueraded4") == node.keys("overlay_closed4") == set()
+    assert node.routes() == set()
+
+
+def test_another_block(node: Node) -> None:
+    """Node deleted and made again: pods that run stay, new ones get the new block, and it is said."""
+    assert node.pod("a") == ["10.244.1.2/24"]
+    node.store.remove_node("me")
+    node.settle()
+    assert "does not have this host as Node me" in node.why()
+    node.store.assign("me", "10.244.7.0/24")
+    node.turn(TICK_S)
+    node.settle()
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.pod("b") == ["10.244.7.2/24"]
+    assert node.marked() == {"10.244.1.0/24": "no host"}
+    assert any("10.244.7.0/24 of network pods now" in line for line in node.lines)
+    assert any("10.244.1.0/24 are not reached" in one for one in node.status().warnings)
+    assert node.keys("overlay_source4") == {"0.0.0.0/0 . 10.244.2.0/24"}
+    assert "10.244.1.0/24 . 10.244.2.0/24" not in node.keys("unmasqueraded4"), "it is not routed back"
+    bridge = node.world.host.link(node.world.record("pods").policy.bridge)
+    assert bridge is not None
+    assert {str(one) for one in node.world.host.addresses(bridge.ifindex)} == {"10.244.1.1/24", "10.244.7.1/24"}
+    node.world.delete("a", "pods")
+    node.turn(TICK_S)
+    assert node.marked() == {}
+    assert [str(one) for one in node.world.host.addresses(bridge.ifindex)] == ["10.244.7.1/24"]
+
+
+def test_a_block_that_another_node_has_now(node: Node) -> None:
+    """It is named, and the route to it waits for this host's pods."""
+    node.pod("a")
+    node.store.assign("me", "10.244.7.0/24")
+    node.store.assign("other", "10.244.1.0/24")
+    node.settle()
+    node.turn(TICK_S)
+    assert node.marked()["10.244.1.0/24"] in ("other", "no host")
+    assert node.routes() == set()
+    node.world.delete("a", "pods")
+    node.turn(TICK_S)
+    node.settle()
+    assert node.routes() == {"10.244.1.0/24"}
+
+
+def test_second_family(node: Node) -> None:
+    """New pods have both; those that run keep the one."""
+    node.pod("a")
+    node.store.assign("me", "10.244.1.0/24", "fd10:244:0:1::/64")
+    node.settle()
+    assert node.pod("b") == ["10.244.1.3/24", "fd10:244:0:1::2/64"]
+    node.store.assign("me", "10.244.1.0/24")
+    node.settle()
+    assert node.pod("c") == ["10.244.1.4/24"]
+    node.store.assign("me", "10.244.9.0/24", "fd10:244:0:9::/64")
+    node.settle()
+    assert node.pod("d") == ["10.244.9.2/24", "fd10:244:0:9::2/64"]
+    assert set(node.marked()) == {"10.244.1.0/24"}
+    for pod in "abcd":
+        node.world.delete(pod, "pods")
+    node.turn(TICK_S)
+    assert node.world.blocks("pods") == ["10.244.9.0/24"]
+
+
+def test_a_block_that_overlaps_the_host(tmp_path: Path) -> None:
+    """Said once, with what is in the way; STATUS is 50 with it, and no file is written."""
+    node = Node(tmp_path)
+    node.store.assign("me", "192.0.2.0/25")
+    node.listed()
+    node.turn(TICK_S)
+    assert len([line for line in node.lines if "cannot be used" in line]) == 1
+    assert "eth0" in node.why()
+    assert not node.path.exists()
+    node.store.assign("me", "10.244.1.0/24")
+    node.settle()
+    assert node.status().networks["pods"].ready, node.why()
+
+
+def test_reboot_without_the_store(node: Node) -> None:
+    """From the disk: the bridge and the routes are made again, and the runtime's file is there."""
+    node.pod("a")
+    node.turn(TICK_S)
+    bridge = node.world.record("pods").policy.bridge
+    for name in (bridge, "cnm-vx4096"):
+        link = node.world.host.link(name)
+        assert link is not None
+        node.world.host.delete_link(link.ifindex)
+    node.path.unlink()
+    node.loop = node.start()
+    node.turn()
+    node.settle()
+    assert node.world.host.link(bridge) is not None
+    assert node.routes() == {"10.244.2.0/24"}
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.path.exists()
+    assert node.pod("b") == ["10.244.1.3/24"]
+
+
+def test_settings_that_differ_from_the_others(tmp_path: Path) -> None:
+    """STATUS names both. No network is made with the others' value behind the administrator's back."""
+    node = Node(tmp_path, port=4800)
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    assert "this host's settings have port 4800, and the oldest node of the network 4799" in node.why()
+    assert not node.path.exists()
+
+
+def test_settings_that_change_on_all_hosts(node: Node) -> None:
+    """The record follows, with pods on it."""
+    node.pod("a")
+    changed = node.store.network._replace(port=4800, direct="never")
+    node.store.network = node.store.networks["pods"] = changed
+    node.settings = node.settings._replace(port=4800, direct="never")
+    node.loop = node.start()
+    node.listed()
+    assert overlay_record.network_of(node.world.record("pods")) == changed
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.pod("b") == ["10.244.1.3/24"]
+
+
+def test_subnets_that_become_known(node: Node) -> None:
+    """Not under pods: which exceptions they have would be wrong. Without them it is taken over."""
+    node.pod("a")
+    changed = node.store.network._replace(subnets=(ip_network("10.244.0.0/16"),))
+    node.store.network = node.store.networks["pods"] = changed
+    node.settings = node.settings._replace(subnets=changed.subnets)
+    node.loop = node.start()
+    node.listed()
+    assert "its pods on this host must end first" in node.why()
+    node.world.delete("a", "pods")
+    node.turn(TICK_S)
+    node.settle()
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.keys("overlay4") == {"10.244.0.0/16 . 10.244.0.0/16"}
+    assert node.keys("unmasqueraded4") == set()
+    assert [str(one["dst"]) for one in node.world.record("pods").ipam["routes"]] == ["10.244.0.0/16"]
+
+
+def test_nothing_is_claimed_or_released(node: Node) -> None:
+    """A block without a network is no orphan: the store gives it."""
+    node.world.controller.network("pods").delete()
+    for _ in range(15):
+        node.turn(TICK_S)
+    assert ("pods", int(ip_network("10.244.1.0/24").network_address)) in node.store.blocks
+    assert node.status().networks["pods"].ready, "it is joined again"
+
+
+def test_a_network_of_another_driver(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    ipam = node.spec.ipam._replace(config={"subnet": "10.9.0.0/24"})
+    node.world.add("a", NetworkSpec("pods", "bridge", {"profile": "cnm"}, ipam))
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    assert "has the driver bridge" in node.why()
+
+
+def test_status_of_the_runtime(node: Node) -> None:
+    """50 with what the agent says, as soon as it says so."""
+    node.world.controller.status(node.spec, exhausted_is_error=False)
+    node.store.assign("me")
+    node.settle()
+    with pytest.raises(NotReady, match="has given no podCIDR to Node me"):
+        node.world.controller.status(node.spec, exhausted_is_error=False)
+    assert node.pod("a") == ["10.244.1.2/24"], "a pod that the kubelet starts nevertheless"
