@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NOUNS = (
     "network",
     "endpoint",
+    "sandbox",
+    "ipam",
+    "port",
     "node",
     "conf",
     "run",

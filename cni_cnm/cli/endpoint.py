@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cni_cnm.cli.docker_shapes import endpoint_settings
 from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cnm.objects.endpoint import Endpoint
@@ -37,7 +38,7 @@ ENDPOINTS = Listing(
     Column("IfName"),
     Column("Addresses", filter="address"),
     Column("Published", filter="port"),
-    Column("Owner"),
+    Column("Owner", wide=True),
     Column("State", styles={"ready": "green", "": "yellow"}),
     Column("Pod", shown=False),
     Column("Name", shown=False, match=PART),
@@ -121,8 +122,8 @@ def _row(endpoint: NamedEndpoint) -> dict[str, Any]:
 
 
 def _shown(endpoint: Endpoint, names: NamedEndpoint) -> dict[str, Any]:
-    """The record, the container's name, and what a plugin says beside it."""
-    shown: dict[str, Any] = endpoint.record.to_json()
+    """The record, with Docker's keys and name of the container, and what a plugin says beside it."""
+    shown: dict[str, Any] = {**endpoint_settings(endpoint.record), **endpoint.record.to_json()}
     if names.docker.name:
         shown["docker"] = {"container": names.docker.id, "name": names.docker.name}
     try:

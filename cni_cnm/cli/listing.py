@@ -42,9 +42,12 @@ class Column(NamedTuple):
     """False: only `--format` and `--filter` have it."""
     short: int = 0
     """Characters that are shown without `--no-trunc`. 0: all."""
-    match: str = EQUAL
+    match: str | Callable[[Row, str], bool] = EQUAL
+    """How `--filter` compares."""
     styles: Mapping[str, str] = {}
     """Colours on a terminal, in the words of `rich`, by the cell's text; "" is for every other text."""
+    wide: bool = False
+    """Left out on a terminal that has no room for all columns."""
 
     @property
     def name(self) -> str:
@@ -53,6 +56,9 @@ class Column(NamedTuple):
     @property
     def title(self) -> str:
         return self.header or self.field.upper()
+
+    def style(self, cell: str) -> str:
+        return self.styles.get(cell, self.styles.get("", ""))
 
     def value(self, row: Row) -> object:
         return self.text(row) if self.text else row.get(self.name)
@@ -64,6 +70,8 @@ class Column(NamedTuple):
 
     def matches(self, row: Row, wanted: str) -> bool:
         """Compares with the row's value and with the one shown; of a list or an object with each member."""
+        if callable(self.match):
+            return self.match(row, wanted)
         return any(
             _compare(text, wanted, self.match)
             for value in (row.get(self.name), self.value(row))
@@ -93,6 +101,11 @@ class Listing:
             f"or each row as JSON on a line as 'json'; fields: {fields}",
         )
         how.add_argument("-q", "--quiet", action="store_true", help=f"print {self._quiet.title} alone")
+        self.add_filter(parser)
+        parser.add_argument("--no-trunc", action="store_true", help="do not shorten ids, and do not fold lines")
+
+    def add_filter(self, parser: argparse.ArgumentParser) -> None:
+        """Add --filter alone, for a verb that chooses among the rows and lists nothing."""
         parser.add_argument(
             "--filter",
             "-f",
@@ -102,11 +115,10 @@ class Listing:
             metavar="KEY=VALUE",
             help=f"only rows that match; of several for one key, one must match; keys: {', '.join(self._by_filter)}",
         )
-        parser.add_argument("--no-trunc", action="store_true", help="do not shorten ids, and do not fold lines")
 
     def show(self, arguments: argparse.Namespace, rows: Iterable[Row]) -> None:
         """Print the rows that match, as the options say."""
-        rows = [row for row in rows if self._matches(row, arguments.filter)]
+        rows = self.matching(arguments, rows)
         whole, template = arguments.no_trunc, arguments.format
         if arguments.json:
             write(json.dumps(rows, indent=4))
@@ -118,21 +130,23 @@ class Listing:
         elif template is not None and not template.table:
             write(*(template.fill(lambda field: self.columns[field].cell(row, whole=whole)) for row in rows))  # noqa: B023
         else:
-            columns = [self.columns[field] for field in template.fields] if template else self._shown()
-            self._table(columns, rows, whole=whole)
+            self.table(rows, whole=whole, fields=template.fields if template else ())
 
-    def _shown(self) -> list[Column]:
-        return [column for column in self.columns.values() if column.shown]
+    def matching(self, arguments: argparse.Namespace, rows: Iterable[Row]) -> list[Row]:
+        """The rows that `--filter` leaves."""
+        return [row for row in rows if self._matches(row, arguments.filter)]
 
-    def _table(self, columns: Sequence[Column], rows: Sequence[Row], *, whole: bool) -> None:
-        header = [column.title for column in columns]
+    def table(self, rows: Sequence[Row], *, whole: bool = False, fields: Sequence[str] = ()) -> None:
+        """Print a table, by default of the columns that are shown."""
+        shown = [column for column in self.columns.values() if column.shown]
+        columns = [self.columns[field] for field in fields] or shown
         cells = [[column.cell(row, whole=whole) or "-" for column in columns] for row in rows]
         if sys.stdout is not None and sys.stdout.isatty():
             from cni_cnm.cli import terminal
 
-            terminal.print_table(header, cells, [column.styles for column in columns], fold=not whole)
+            terminal.print_table(columns, cells, fold=not whole)
         else:
-            write(*plain(header, cells))
+            write(*plain([column.title for column in columns], cells))
 
     def _matches(self, row: Row, filters: Sequence[tuple[str, str]]) -> bool:
         wanted: dict[str, list[str]] = {}

@@ -27,7 +27,7 @@ NODES = Listing(
         "Blocks",
         text=lambda row: [f"{name}: {len(blocks)}" for name, blocks in row["blocks"].items()],
     ),
-    Column("Instance", short=12, match=PREFIX),
+    Column("Instance", short=12, match=PREFIX, wide=True),
     Column("MAC", shown=False),
     quiet="Name",
 )
@@ -41,9 +41,9 @@ def configure(nouns: Any) -> None:
     NODES.add_options(ls)
     ls.set_defaults(verb=list_nodes)
 
-    inspect = verbs.add_parser("inspect", help="show a host, its blocks, and what this kernel has for it, as JSON")
-    inspect.add_argument("node", help="its name")
-    inspect.set_defaults(verb=inspect_node)
+    inspect = verbs.add_parser("inspect", help="show hosts, their blocks, and what this kernel has for them, as JSON")
+    inspect.add_argument("node", nargs="+", help="its name")
+    inspect.set_defaults(verb=inspect_nodes)
 
     rm = verbs.add_parser("rm", help="remove hosts that are gone for good; their blocks are free then")
     rm.add_argument("--force", action="store_true", help="also a host that shows life, and this host with endpoints")
@@ -58,17 +58,23 @@ def list_nodes(arguments: argparse.Namespace) -> None:
     NODES.show(arguments, ({**_shown(snapshot, name), "this": name == me} for name in _names(snapshot)))
 
 
-def inspect_node(arguments: argparse.Namespace) -> None:
+def inspect_nodes(arguments: argparse.Namespace) -> int:
     from cni_cnm.kernel import entries_of_host
 
     snapshot = _snapshot(open_controller().host)
-    name = arguments.node
-    if name not in _names(snapshot):
-        raise NotFound(f"there is no host {name[:80]!r}", hint="`cni-cnm node ls` lists them")
-    shown = _shown(snapshot, name)
-    blocks = {subnet for block in snapshot.blocks.values() if block.host == name for subnet in block.subnets}
-    shown["kernel"] = entries_of_host.read(blocks, shown["mac"])
-    print(json.dumps([shown], indent=4))
+    found: dict[str, dict[str, Any]] = {}
+
+    def inspect(name: str) -> None:
+        if name not in _names(snapshot):
+            raise NotFound(f"there is no host {name[:80]!r}", hint="`cni-cnm node ls` lists them")
+        shown = found[name] = _shown(snapshot, name)
+        blocks = {subnet for block in snapshot.blocks.values() if block.host == name for subnet in block.subnets}
+        shown["kernel"] = entries_of_host.read(blocks, shown["mac"])
+
+    code = each(arguments.node, inspect)
+    if found:
+        print(json.dumps(list(found.values()), indent=4))
+    return code
 
 
 def remove_nodes(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,13 @@
-"""Tables on a terminal, by the library `rich`: as wide as the terminal, with colours. Nothing of a row is left out."""
+"""Tables on a terminal, by the library `rich`: as wide as the terminal, with colours.
+
+A table that is too wide is folded between words, the widest columns first. If that is not enough, columns that are not
+needed are left out, and then words are cut into lines.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -10,28 +15,69 @@ from rich.text import Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-KEPT = 16
-"""Cells up to this length are not folded, as long as other columns can be."""
-
+GAP = 2
+"""Blanks between columns."""
+NARROWEST = 8
+"""No column is narrower, unless all are."""
 UNFOLDED = 1 << 16
 """Characters: wider than any line."""
 
 
-def print_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Mapping[str, str]], *, fold: bool
-) -> None:
-    """Print it on stdout. A cell that does not fit continues on the next line; without `fold` the terminal wraps it.
+class Column(Protocol):
+    """What is drawn of a column of a listing."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def wide(self) -> bool: ...
+    def style(self, cell: str) -> str: ...
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, fold: bool) -> None:
+    """Print it on stdout. Without `fold` each row is one line, which the terminal wraps.
 
     NO_COLOR in the environment turns colours off, and TERM=dumb as well.
     """
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if fold else UNFOLDED)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for position, title in enumerate(header):
-        widest = max((len(row[position]) for row in rows), default=0)
-        table.add_column(title, overflow="fold", no_wrap=not fold or widest <= KEPT)
+    measures = [_measure([column.title, *(row[at] for row in rows)]) for at, column in enumerate(columns)]
+    kept = _kept(columns, measures, console.width)
+    widths = _widths([measures[at] for at in kept], console.width)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for at, width in zip(kept, widths, strict=True):
+        table.add_column(columns[at].title, overflow="fold", width=width)
     for row in rows:
-        coloured = zip(row, styles, strict=True)
-        table.add_row(*(Text(cell, style.get(cell, style.get("", ""))) for cell, style in coloured))
+        table.add_row(*(Text(row[at], columns[at].style(row[at])) for at in kept))
     console.print(table, crop=False)
+
+
+def _measure(cells: Sequence[str]) -> tuple[int, int]:
+    """The longest word and the longest cell."""
+    longest = max(map(len, cells))
+    return max((len(word) for cell in set(cells) for word in cell.split()), default=longest), longest
+
+
+def _kept(columns: Sequence[Column], measures: Sequence[tuple[int, int]], room: int) -> list[int]:
+    """The positions of the columns for which there is room; one that is not needed is left out, from the right."""
+    kept = list(range(len(columns)))
+    for at in reversed(kept[:]):
+        if sum(measures[one][0] + GAP for one in kept) - GAP <= room:
+            break
+        if columns[at].wide:
+            kept.remove(at)
+    return kept
+
+
+def _widths(measures: Sequence[tuple[int, int]], room: int) -> list[int]:
+    """The width of each column: what is too much is taken from the widest one, first between words."""
+    widths = [longest for _, longest in measures]
+    left = sum(widths) + GAP * (len(widths) - 1) - room
+    for floors in ([word for word, _ in measures], [min(NARROWEST, word) for word, _ in measures], [1] * len(widths)):
+        while left > 0:
+            widest = max(range(len(widths)), key=lambda at: (widths[at] > floors[at], widths[at]))
+            if widths[widest] <= floors[widest]:
+                break
+            widths[widest] -= 1
+            left -= 1
+    return widths

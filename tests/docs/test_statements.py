@@ -57,7 +57,9 @@ def test_a_widened_subnet(empty: Host, routed: bool, name: str) -> None:
     empty.cni("ADD", conf(name, **keys, ipam=ipam), "c1", f"{name}0").ok()
     empty.cni("ADD", conf(name, **keys, ipam=wide), "c2", f"{name}0").ok()
     assert empty.node.addresses(f"{name}0", netns="/run/netns/c1") == {f"10.{third}.0.2/29"}
-    bridge = "br-flat" if keys else json.loads(empty.shell(f"cni-cnm network inspect {name}").out)["options"]["bridge"]
+    bridge = (
+        "br-flat" if keys else json.loads(empty.shell(f"cni-cnm network inspect {name}").out)[0]["options"]["bridge"]
+    )
     assert empty.node.addresses(bridge) == {f"10.{third}.0.1/24"}
     assert pings(empty, "c1", f"10.{third}.0.100") is routed
     for container in ("c1", "c2"):
@@ -103,7 +105,7 @@ def test_labels_are_those_that_the_network_was_made_with(empty: Host) -> None:
     for color in ("red", "blue"):
         empty.cni("ADD", conf("metadata", labels={"color": color}), "c1", "meta0").ok()
         empty.cni("DEL", conf("metadata"), "c1", "meta0").ok()
-    assert json.loads(empty.shell("cni-cnm network inspect metadata").out)["labels"] == {"color": "red"}
+    assert json.loads(empty.shell("cni-cnm network inspect metadata").out)[0]["labels"] == {"color": "red"}
 
 
 @pytest.mark.parametrize("profile", ["cnm", "reference"])

@@ -18,7 +18,7 @@ def test_a_second_block_is_reached_from_other_hosts(trio: Trio) -> None:
     trio.one.create(TINY)
     away = trio.two.pod("tiny")
     pods = [trio.one.pod("tiny") for _ in range(6)]
-    shown = json.loads(trio.one.cnm("network", "inspect", "tiny").ok().out)
+    shown = json.loads(trio.one.cnm("network", "inspect", "tiny").ok().out)[0]
     assert len(shown["cluster"]["blocks"]) == 2
     assert {name: len(host["blocks"]) for name, host in shown["cluster"]["hosts"].items()} == {"node1": 2, "node2": 1}
     for host in trio.hosts[:2]:

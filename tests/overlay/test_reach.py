@@ -117,7 +117,7 @@ def test_store_away(trio: Trio) -> None:
 def test_network_inspect(trio: Trio) -> None:
     """What an operator sees: blocks, hosts, VNI."""
     trio.one.pod("web")
-    shown = json.loads(trio.one.cnm("network", "inspect", "web").ok().out)
+    shown = json.loads(trio.one.cnm("network", "inspect", "web").ok().out)[0]
     text = json.dumps(shown)
     assert "4096" in text
     assert "node1" in text

@@ -129,7 +129,7 @@ def test_what_is_published(side: Side) -> None:
     shown = ["8080->80/tcp", "127.0.0.1:7000-7002->9000-9002/udp"]
     listed = side.node.run(str(side.executable), "endpoint", "ls").ok().out
     assert ", ".join(shown) in listed
-    inspected = json.loads(side.node.run(str(side.executable), "network", "inspect", "podnet").ok().out)
+    inspected = json.loads(side.node.run(str(side.executable), "network", "inspect", "podnet").ok().out)[0]
     assert shown in [endpoint["published"] for endpoint in inspected["endpoints"].values()]
     side.node.run(str(side.executable), "endpoint", "rm", "web").ok()
 

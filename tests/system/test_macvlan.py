@@ -121,7 +121,7 @@ def test_made_by_the_command_line(side: Side) -> None:
     """The network made beforehand with Docker's options is the one a configuration of its name means."""
     command = "network create --driver macvlan -o parent=lan0 -o macvlan_mode=private --subnet 192.0.2.0/24 lan"
     side.node.run(str(side.executable), *command.split()).ok()
-    shown = json.loads(side.node.run(str(side.executable), "network", "inspect", "lan").ok().out)
+    shown = json.loads(side.node.run(str(side.executable), "network", "inspect", "lan").ok().out)[0]
     assert (shown["driver"], shown["options"]["parent"], shown["options"]["mode"]) == ("macvlan", "lan0", "private")
     side.add(conf("private", ipam={"subnet": "192.0.2.0/24", "rangeStart": "192.0.2.20"})).ok()
     assert reaches(side, "c1", "203.0.113.9")
