@@ -25,6 +25,7 @@ NOUNS = (
     "port",
     "node",
     "conf",
+    "doctor",
     "run",
     "exec",
     "probe",

@@ -102,6 +102,13 @@ class KernelStack:
             return [link for link in listed if link.kind == kind]
         return listed
 
+    def links_and_ports(self) -> Sequence[tuple[Link, Port | None]]:
+        listed: list[tuple[Link, Port | None]] = self.connection.socket.dump(
+            links.query(), RTM_GETLINK, f"listing the links{self.place}", links.read_with_port
+        )
+        self.connection.names.update((link.ifindex, link.name) for link, _ in listed)
+        return listed
+
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
         request = links.bridge(name, mac, mtu, vlan_filtering)
         feature = VLAN_FILTERING if vlan_filtering else "bridge driver"

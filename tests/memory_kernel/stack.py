@@ -65,6 +65,13 @@ class MemoryStack:
         devices = self.space.ports(master) if master else self.space.devices.values()
         return [_shown(device) for device in devices if kind in ("", device.link.kind)]
 
+    def links_and_ports(self) -> Sequence[tuple[Link, Port | None]]:
+        return [(link, self.port(link.ifindex) if self._on_bridge(link) else None) for link in self.links()]
+
+    def _on_bridge(self, link: Link) -> bool:
+        master = self.link_at(link.master) if link.master else None
+        return master is not None and master.kind == "bridge"
+
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
         def add() -> None:
             self.space.require_free(name)

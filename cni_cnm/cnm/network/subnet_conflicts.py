@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import IPNetwork, NetworkSpec, Subnet
+    from cni_cnm.model import IPInterface, IPNetwork, NetworkSpec, Subnet
 
 
 _HINT = 'choose another subnet; "allowOverlap": true permits the overlap, on the command line --allow-overlap'
@@ -37,6 +37,12 @@ class Claim(NamedTuple):
     owner: str
     on_same_link: bool = False
     """It is a network of the reference profile on the same bridge or parent: there two lists may share a subnet."""
+    network: str = ""
+    """Its name, where the owner is a network."""
+    link: str = ""
+    """Of the host, where the owner is that link or a route by it."""
+    address: IPInterface | None = None
+    """Of that link; None for a route."""
 
 
 def refuse(
@@ -77,23 +83,26 @@ def refuse(
                 special_ranges.refuse_gateway(f"{subnet.key}.gateway", gateway, subnet.pool, outside=reference)
     found = []
     for pool, claim in _overlaps(host, record, [subnet.pool for subnet in subnets], requested_pools, replaced):
-        sentence = _sentence(record, pool, claim)
+        overlap = sentence(record, pool, claim)
         if not spec.allow_overlap and not (reference and claim.on_same_link):
-            raise Conflict(sentence, hint=_HINT)
-        found.append(sentence)
+            raise Conflict(overlap, hint=_HINT)
+        found.append(overlap)
     return tuple(found)
 
 
 def warnings(host: Host, record: NetworkRecord) -> tuple[str, ...]:
     """What overlaps the subnets of a network that exists, a sentence each."""
-    return tuple(
-        _sentence(record, subnet, claim)
-        for subnet, claim in _overlaps(host, record, claimed_subnets(record))
-        if not claim.on_same_link
-    )
+    return tuple(sentence(record, subnet, claim) for subnet, claim in overlapping(host, record))
 
 
-def _sentence(record: NetworkRecord, subnet: IPNetwork, claim: Claim) -> str:
+def overlapping(host: Host, record: NetworkRecord) -> Iterator[tuple[IPNetwork, Claim]]:
+    """The same as values: each subnet of the network that has another owner, with the first one found."""
+    for subnet, claim in _overlaps(host, record, claimed_subnets(record)):
+        if not claim.on_same_link:
+            yield subnet, claim
+
+
+def sentence(record: NetworkRecord, subnet: IPNetwork, claim: Claim) -> str:
     what = "is also that of" if claim.subnet == subnet else f"overlaps with {claim.subnet} of"
     return f"the subnet {subnet} of the network {record.name} {what} {claim.owner}"
 
@@ -123,7 +132,8 @@ def _of_networks(host: Host, record: NetworkRecord, requested_pools: Collection[
     for other in network_records(host.store):
         if other.name != record.name:
             for subnet in claimed_subnets(other):
-                yield Claim(subnet, f"the network {other.name}", bool(link) and _link(host, other) == link)
+                same = bool(link) and _link(host, other) == link
+                yield Claim(subnet, f"the network {other.name}", same, network=other.name)
     for pool in pool_records(host.store):
         if pool.id not in requested_pools and not pool.network:
             yield Claim(ip_network(pool.subnet), "a network that Docker is about to make")
@@ -190,11 +200,12 @@ def claims_of_links(
     for index, address in addresses:
         name = names.get(index)
         if name is not None and name not in own:
-            yield Claim(address.network, f"{name}, which has the address {address}")
+            owner = f"{name}, which has the address {address}"
+            yield Claim(address.network, owner, link=name, address=address)
     for route in routes:
         if names.get(route.link) not in own:
             by = f" by {names[route.link]}" if route.link in names else ""
-            yield Claim(route.dst, f"a route of the host{by}")
+            yield Claim(route.dst, f"a route of the host{by}", link=names.get(route.link, ""))
 
 
 def _covers(subnet: IPNetwork, route: IPNetwork) -> bool:

@@ -45,6 +45,9 @@ class Stack(Protocol):
     def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         """All links, or those with that master, or of that kind. The kernel sends no others."""
 
+    def links_and_ports(self) -> Sequence[tuple[Link, Port | None]]:
+        """All links, each with its flags as a port of a bridge; None for a link that is none. One dump."""
+
     def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
         """Add a bridge, down. A MAC is required: a bridge without one changes its address with its ports."""
 

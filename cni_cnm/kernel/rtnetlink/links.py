@@ -228,6 +228,12 @@ def port(data: bytes, offset: int) -> Port | None:
     return Port(bool(number(data, flags.get(_BRPORT_MODE))), bool(number(data, flags.get(_BRPORT_ISOLATED))))
 
 
+def read_with_port(data: bytes, offset: int) -> tuple[Link, Port | None]:
+    """The link of the message, and its flags as a port."""
+    link = read(data, offset)
+    return link, port(data, offset) if link.master else None
+
+
 PORT_STATES: tuple[PortState, ...] = ("disabled", "listening", "learning", "forwarding", "blocking")
 
 

@@ -1,0 +1,116 @@
+"""`cni-cnm doctor`: what is wrong with this host and its containers, why it matters, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cni_cnm.cnm.records import endpoint_records
+from cni_cnm.doctor.diagnose import CHECKS, diagnose, fix
+from cni_cnm.doctor.picture import Picture
+from cni_cnm.errors import NoSuchEndpoint
+from cni_cnm.frontend.one_line import one_line
+from cni_cnm.wiring import open_controller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.doctor.diagnose import Diagnosis
+
+FINDINGS_LEFT = 3
+"""Exit code."""
+
+
+def configure(nouns: Any) -> None:
+    parser = nouns.add_parser(
+        "doctor",
+        help="say what is wrong with this host and its containers, and the command that mends it",
+        description="Looks at this host and at its containers, and says for each fault what is wrong, why it matters, "
+        "and the command that mends it. Writes nothing without --fix. Exit code 0: nothing was found, or nothing is "
+        "left. 3: findings are left. 1: the host cannot be looked at.",
+    )
+    parser.add_argument(
+        "container", nargs="*", help="look into these containers only: container id, or the beginning of an endpoint id"
+    )
+    parser.add_argument("--fix", action="store_true", help="mend what is safe to mend, after showing it")
+    parser.add_argument("--reach", action="store_true", help="send packets to the other hosts of the cluster, too")
+    parser.add_argument("--check", action="append", choices=CHECKS, metavar="NAME", help=f"only: {', '.join(CHECKS)}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(verb=doctor)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    host = open_controller().host
+    only = _endpoints(host, arguments.container) if arguments.container else None
+    names = arguments.check or CHECKS
+
+    def look() -> Diagnosis:
+        with Picture(host, only=only, reach=arguments.reach) as picture:
+            return diagnose(picture, names)
+
+    found = look()
+    if not arguments.json:
+        _show(found)
+    mended: Sequence[str] = ()
+    if arguments.fix and any(finding.safe for _, finding in found.findings):
+        mended = list(fix(host, found))
+        found = look()
+    if arguments.json:
+        print(json.dumps({**_as_json(found), "mended": list(mended)}, indent=4))
+    else:
+        for sentence in mended:
+            print(f"mended: {one_line(sentence)}")
+        _summarize(found, fixed=arguments.fix)
+    return FINDINGS_LEFT if found.findings else 0
+
+
+def _endpoints(host: Host, wanted: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    records = list(endpoint_records(host.store))
+    for word in wanted:
+        ids = {one.id for one in records if word and (one.container_id == word or one.id.startswith(word))}
+        if not ids:
+            raise NoSuchEndpoint(f"there is no endpoint {word!r}", hint="`cni-cnm endpoint ls` lists them")
+        found |= ids
+    return found
+
+
+def _show(found: Diagnosis) -> None:
+    for name, finding in found.findings:
+        print(f"{name}: {one_line(finding.what)}")
+        print(f"    why: {one_line(finding.why)}")
+        for command in finding.commands:
+            print(f"    run: {one_line(command)}")
+    for name, left in found.unchecked:
+        print(f"{name}: not checked: {one_line(left.what)}: {one_line(left.reason)}")
+
+
+def _summarize(found: Diagnosis, *, fixed: bool) -> None:
+    findings, unchecked = len(found.findings), len(found.unchecked)
+    safe = sum(finding.safe for _, finding in found.findings)
+    words = [f"{findings or 'no'} finding{'s' * (findings != 1)}{' left' * bool(fixed and findings)}"]
+    if unchecked:
+        words.append(f"{unchecked} not checked")
+    if safe and not fixed:
+        words.append(f"`cni-cnm doctor --fix` mends {safe} of them")
+    print(", ".join(words))
+
+
+def _as_json(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "findings": [
+            {
+                "check": name,
+                "object": finding.about,
+                "what": finding.what,
+                "why": finding.why,
+                "commands": list(finding.commands),
+                "safe": finding.safe,
+            }
+            for name, finding in found.findings
+        ],
+        "unchecked": [{"check": name, "what": one.what, "reason": one.reason} for name, one in found.unchecked],
+    }

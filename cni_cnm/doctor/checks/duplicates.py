@@ -1,0 +1,63 @@
+"""Addresses that two have: two endpoints of one network, or an endpoint and the host; and MACs on one bridge."""
+
+from __future__ import annotations
+
+from cni_cnm.doctor.commands import command, make_again
+from cni_cnm.doctor.finding import Finding
+from cni_cnm.ipam.leases import Leases
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.doctor.picture import Picture
+
+_WHY = "Neighbours send to one of the two, and it changes."
+
+
+def look(picture: Picture) -> Iterator[Finding]:
+    addresses: dict[tuple[str, str], EndpointRecord] = {}
+    macs: dict[tuple[str, str], EndpointRecord] = {}
+    of_host = {address.ip: index for index, address in picture.stack.all_addresses()}
+    for record in picture.endpoints:
+        side = record.policy.bridge or record.network_id
+        for address in record.addresses:
+            ip = address.interface.ip
+            first = addresses.setdefault((side, str(ip)), record)
+            if first is not record:
+                second = first if _has_lease(picture, record, str(ip)) else record
+                yield Finding(
+                    f"the endpoints {first.label} and {record.label} both have the address {ip}",
+                    _WHY,
+                    make_again(second),
+                    about=second.label,
+                )
+            if ip in of_host and record.driver not in ("host", "null"):
+                link = picture.stack.link_at(of_host[ip])
+                name = link.name if link is not None else ""
+                yield Finding(
+                    f"the host has the address {ip} of the endpoint {record.label}, on {name}",
+                    "Packets to the container end at the host.",
+                    (command("ip", "address", "delete", f"{ip}/{_length(picture, of_host[ip], ip)}", "dev", name),),
+                    about=record.label,
+                )
+        if record.mac and record.policy.bridge:
+            first = macs.setdefault((side, record.mac), record)
+            if first is not record:
+                yield Finding(
+                    f"the endpoints {first.label} and {record.label} both have the MAC {record.mac}",
+                    "The bridge sends frames for one of them to the other.",
+                    make_again(record),
+                    about=record.label,
+                )
+
+
+def _has_lease(picture: Picture, record: EndpointRecord, address: str) -> bool:
+    folder = record.ipam.get("folder")
+    return bool(folder) and Leases(record.network, folder, picture.host).is_of(address, record.key)
+
+
+def _length(picture: Picture, index: int, ip: object) -> int:
+    found = (one for one in picture.stack.addresses(index) if one.ip == ip)
+    return next(one.network.prefixlen for one in found)

@@ -1,0 +1,84 @@
+"""The host's ends of endpoints: there, on their bridge, up, with their addresses, routes and MTU."""
+
+from __future__ import annotations
+
+import os
+
+from cni_cnm.cnm.reconcile import endpoints as part
+from cni_cnm.cnm.reconcile.difference import Difference
+from cni_cnm.doctor.commands import command, make_again
+from cni_cnm.doctor.finding import REPAIR, Finding
+from cni_cnm.drivers import drivers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.doctor.picture import Picture
+
+_UNREACHED = "The container is not reached, and reaches nothing."
+
+
+def look(picture: Picture) -> Iterator[Finding]:
+    for record in picture.endpoints:
+        end = picture.stack.link(record.host_ifname)
+        if end is None:
+            yield from _missing(record)
+            continue
+        found = drivers.get(record.driver).compare_endpoint(record.options, record.plan, picture.stack)
+        if found:
+            yield Finding(
+                f"the endpoint {record.label}: {', '.join(found)}",
+                _UNREACHED,
+                (REPAIR,),
+                about=record.label,
+                safe=True,
+                key=record.id,
+            )
+        if record.policy.bridge and not record.policy.alone:
+            yield from _elsewhere(picture, record)
+        if end.kind == "veth" and record.device and 0 < end.mtu < record.device.container.mtu:
+            yield Finding(
+                f"the endpoint {record.label}: its host's end {end.name} has the MTU {end.mtu}, the container's "
+                f"interface has {record.device.container.mtu}",
+                "Packets that are larger than the smaller one are lost without an error.",
+                (command("ip", "link", "set", "dev", end.name, "mtu", str(record.device.container.mtu)),),
+                about=record.label,
+            )
+
+
+def fix(host: Host, finding: Finding) -> str:
+    return part.repair(host, Difference("", "", finding.key))
+
+
+def _missing(record: EndpointRecord) -> Iterator[Finding]:
+    """One whose namespace is gone is found by the check of records."""
+    if record.driver not in ("bridge", "overlay", "ptp") or not _lives(record):
+        return
+    yield Finding(
+        f"the endpoint {record.label}: its link {record.host_ifname} on the host is gone, the container is there",
+        _UNREACHED,
+        make_again(record),
+        about=record.label,
+    )
+
+
+def _lives(record: EndpointRecord) -> bool:
+    """Docker's containers are found by the check of records, without their namespace."""
+    return not record.docker_network and os.path.exists(record.netns)
+
+
+def _elsewhere(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
+    bridge, end = picture.stack.link(record.policy.bridge), picture.stack.link(record.host_ifname)
+    if bridge is None or end is None or end.master in (0, bridge.ifindex):
+        return
+    other = picture.stack.link_at(end.master)
+    yield Finding(
+        f"the endpoint {record.label}: its link {end.name} is on {other.name if other else 'another link'}, "
+        f"not on {bridge.name}",
+        _UNREACHED,
+        (command("ip", "link", "set", "dev", end.name, "master", bridge.name),),
+        about=record.label,
+    )

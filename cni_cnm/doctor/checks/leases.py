@@ -1,0 +1,111 @@
+"""Lease files: of each address on record one, and none without an owner."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from cni_cnm.cnm.reconcile import leases as part
+from cni_cnm.cnm.reconcile.difference import Difference
+from cni_cnm.doctor.commands import command
+from cni_cnm.doctor.finding import REPAIR, Finding, Unchecked
+from cni_cnm.fields import Fields
+from cni_cnm.ipam import host_local
+from cni_cnm.ipam.leases import DOCKER, HOST_LOCAL, OF_STORE, Leases
+from cni_cnm.state import epoch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.doctor.picture import Picture
+
+_ADDRESS = re.compile(r"[0-9a-f]+[.:][0-9a-f.:]*")
+
+
+def look(picture: Picture) -> Iterator[Finding | Unchecked]:
+    folders = {
+        network.name: host_local.folder_of(network.name, Fields(network.ipam, "ipam."), picture.host)
+        for network in picture.networks
+        if network.ipam_type == HOST_LOCAL
+    }
+    there = {folder: _names(folder) for folder in folders.values()}
+    yield from _lost(picture, folders, there)
+    for network in picture.networks:
+        if network.name in folders:
+            yield from _without_owner(picture, network, folders[network.name], there[folders[network.name]])
+
+
+def fix(host: Host, finding: Finding) -> str:
+    return part.repair(host, Difference("", "", finding.key))
+
+
+def _names(folder: str) -> set[str]:
+    try:
+        return {name for name in os.listdir(folder) if _ADDRESS.fullmatch(name)}
+    except FileNotFoundError:
+        return set()
+
+
+def _lost(picture: Picture, folders: dict[str, str], there: dict[str, set[str]]) -> Iterator[Finding]:
+    lost: dict[tuple[str, str], list[str]] = {}
+    for record in picture.endpoints:
+        folder = record.ipam.get("folder") or folders.get(record.network)
+        if not folder or record.ipam_type not in OF_STORE:
+            continue
+        if folder not in there:
+            there[folder] = _names(folder)
+        names = [name for name in record.ipam.get("addresses") or () if name not in there[folder]]
+        if names:
+            lost.setdefault((record.network, folder), []).extend(names)
+    for (network, folder), names in lost.items():
+        yield Finding(
+            f"the network {network}: {', '.join(names[:5])} have no lease in {folder}",
+            "The next container gets an address that another one has.",
+            (REPAIR,),
+            about=network,
+            safe=True,
+            key=f"{network} {folder}",
+        )
+
+
+def _without_owner(
+    picture: Picture, network: NetworkRecord, folder: str, names: set[str]
+) -> Iterator[Finding | Unchecked]:
+    """Leases of this epoch that no record names. Older ones are void, and are replaced."""
+    recorded = {
+        name for record in picture.every_endpoint for name in record.ipam.get("addresses") or ()
+        if record.epoch == picture.host.epoch
+    }  # fmt: skip
+    leases, started = Leases(network.name, folder, picture.host), epoch.started()
+    left = []
+    for name in sorted(names - recorded):
+        owner = leases.owner(name)
+        if not owner or owner.startswith(DOCKER) or os.stat(f"{folder}/{name}").st_mtime < started:
+            continue
+        left.append((name, owner.split()[0]))
+    if not left:
+        return
+    if strangers := _strangers(picture, network):
+        yield Unchecked(
+            f"{len(left)} leases in {folder} that are not ours",
+            f"{', '.join(strangers[:3])} on {network.policy.bridge} are of another program, which may have them",
+        )
+        return
+    for name, owner in left:
+        yield Finding(
+            f"the network {network.name}: the lease of {name} belongs to {owner[:12]}, which has no endpoint here",
+            "The address is not given to any container.",
+            (command("rm", f"{folder}/{name}"),),
+            about=network.name,
+        )
+
+
+def _strangers(picture: Picture, network: NetworkRecord) -> list[str]:
+    """Ports of the network's bridge that are of no endpoint on record."""
+    bridge = picture.stack.link(network.policy.bridge)
+    ours = {record.host_ifname for record in picture.every_endpoint}
+    ports = picture.stack.links(master=bridge.ifindex) if bridge is not None else ()
+    return [port.name for port in ports if port.name not in ours]

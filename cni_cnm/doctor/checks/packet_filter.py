@@ -1,0 +1,75 @@
+"""Our tables, rules and elements, and the accepts in other programs' firewalls."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.packet_filter import (
+    endpoint_elements,
+    firewall_reconcile,
+    firewall_state,
+    foreign_accepts,
+    network_elements,
+    ownerless_elements,
+    restore_elements,
+)
+from cni_cnm.cnm.reconcile import packet_filter as part
+from cni_cnm.cnm.reconcile.difference import Difference
+from cni_cnm.doctor.commands import command
+from cni_cnm.doctor.finding import REPAIR, Finding
+from cni_cnm.firewall import TABLES
+from cni_cnm.kernel import merge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.doctor.picture import Picture
+
+_NOT_SERVED = "Masquerade, isolation or published ports of these containers do not work."
+
+
+def look(picture: Picture) -> Iterator[Finding]:
+    host = picture.host
+    host.nft.require()
+    state = firewall_state.load(host)
+    if state.epoch == host.epoch and not firewall_state.is_intact(host, state):
+        yield _repaired("tables or rules of the packet filter are missing, or were added to", "tables")
+    yield from _dormant(picture)
+    wanted = merge(network_elements.elements_of_all(host), endpoint_elements.of_endpoints(picture.endpoints))
+    missing = restore_elements.find_missing(host.nft, wanted)
+    if missing.sentence:
+        yield _repaired(f"the packet filter: {missing.sentence}", "missing")
+    if owners := ownerless_elements.find(host):
+        names = ", ".join(sorted(owners)[:5])
+        yield _repaired(
+            f"the packet filter has elements of {len(owners)} owners that do not exist: {names}",
+            "ownerless",
+            why="A published port of such an element leads to no container, and hides the host's own program.",
+        )
+    for network in picture.used_networks:
+        if network.id in state.accepted and (sentence := foreign_accepts.missing(host, network.id, network.policy)):
+            yield _repaired(sentence, "accepts", why="The other firewall drops what these containers send and get.")
+
+
+def fix(host: Host, finding: Finding) -> str:
+    done = part.repair(host, Difference("", finding.what, finding.key))
+    if finding.key in ("tables", "accepts"):
+        firewall_reconcile.put_back_missing(host)
+    return done
+
+
+def _repaired(what: str, key: str, *, why: str = _NOT_SERVED) -> Finding:
+    return Finding(what, why, (REPAIR,), about="packet filter", safe=True, key=key)
+
+
+def _dormant(picture: Picture) -> Iterator[Finding]:
+    """A table with the flag `dormant` is listed, and does nothing."""
+    awake = picture.host.nft.tables()
+    for table, handle in zip(TABLES, picture.host.nft.handles(TABLES), strict=True):
+        if handle is not None and table not in awake:
+            yield Finding(
+                f"the nftables table {table} is dormant",
+                _NOT_SERVED,
+                (command("nft", "add", "table", *table.split()),),
+                about=table,
+            )

@@ -1,0 +1,59 @@
+"""Other hosts of the cluster: whether they answer, and with packets as large as those of the overlay networks."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.network import cluster_networks, join_overlay
+from cni_cnm.doctor import echo
+from cni_cnm.doctor.commands import command
+from cni_cnm.doctor.finding import Finding, Unchecked
+from cni_cnm.drivers import OVERLAY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.doctor.picture import Picture
+    from cni_cnm.model import IPAddress
+
+_OVERHEAD = {4: 50, 6: 70}
+"""Bytes that VXLAN adds to a packet, by the IP version of the underlay."""
+
+
+def look(picture: Picture) -> Iterator[Finding | Unchecked]:
+    if picture.host.cluster is None:
+        return
+    if not picture.reach:
+        yield Unchecked("whether other hosts are reached", "`cni-cnm doctor --reach` sends packets to them")
+        return
+    devices = [
+        (network.policy.outside, link.mtu)
+        for network in picture.networks
+        if network.driver == OVERLAY and (link := picture.stack.link(network.policy.outside)) is not None
+    ]
+    view = cluster_networks.view_or_last_known(picture.host)
+    me = join_overlay.membership(picture.host).host().name
+    for name, host in sorted(view.snapshot.hosts.items()):
+        for address in host.addresses if name != me else ():
+            yield from _host(name, address, devices)
+
+
+def _host(name: str, address: IPAddress, devices: list[tuple[str, int]]) -> Iterator[Finding]:
+    overhead = _OVERHEAD[address.version]
+    if not echo.reaches(address, 1280):
+        yield Finding(
+            f"the host {name} does not answer at {address}",
+            "Containers of the two hosts do not reach each other.",
+            (command("cni-cnm", "node", "rm", name),),
+            about=name,
+        )
+        return
+    for device, mtu in devices:
+        if echo.reaches(address, mtu + overhead):
+            continue
+        fits = echo.largest(address, mtu + overhead) - overhead
+        yield Finding(
+            f"packets of {mtu + overhead} bytes do not reach the host {name} at {address}; {device} needs them",
+            "Small packets of containers arrive, and large ones are lost: connections hang.",
+            (command("ip", "link", "set", "dev", device, "mtu", str(fits)),),
+            about=name,
+        )

@@ -1,0 +1,106 @@
+"""Records that cannot be read, endpoints that a killed call has left, and those whose container is gone."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cni_cnm.cnm.docker import lost_endpoints
+from cni_cnm.cnm.objects.endpoint import Endpoint
+from cni_cnm.cnm.reconcile import docker_endpoints
+from cni_cnm.cnm.reconcile.difference import Difference
+from cni_cnm.cnm.records import PENDING, READY, load_endpoint
+from cni_cnm.doctor.commands import command
+from cni_cnm.doctor.finding import REPAIR, Finding
+from cni_cnm.errors import NamespaceGone
+from cni_cnm.state.store import ENDPOINTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.doctor.picture import Picture
+
+PENDING_S = 120.0
+"""Longer than any call: one that made this record is not at work any more."""
+_GONE, _LOST = "gone ", "lost "
+
+
+def look(picture: Picture) -> Iterator[Finding]:
+    endpoints = picture.every_endpoint
+    _ = picture.networks
+    for place, why in picture.damaged.items():
+        yield Finding(
+            why,
+            "What it names stays as it is, and no call finds it.",
+            (command("mv", place, f"{place}.damaged"),),
+            about=place,
+        )
+    for record in endpoints:
+        if record.epoch != picture.host.epoch:
+            continue
+        if why := lost_endpoints.why_lost(picture.host, record):
+            yield Finding(
+                f"the endpoint {record.label} was removed by Docker: {why}",
+                "Its addresses and ports stay taken.",
+                (REPAIR,),
+                about=record.label,
+                safe=True,
+                key=f"{_LOST}{record.id}",
+            )
+        elif record.state == PENDING and _age_s(picture, record) > PENDING_S:
+            yield Finding(
+                f"the endpoint {record.label} was never finished: the call that made it was killed",
+                "Its addresses stay taken until the runtime calls ADD or DEL again for it.",
+                _remove(record),
+                about=record.label,
+            )
+        elif _is_gone(picture, record):
+            yield Finding(
+                f"the container of the endpoint {record.label} is gone: there is no namespace {record.netns}",
+                "Its addresses, ports and elements stay taken, because the runtime has sent no DEL.",
+                _remove(record),
+                about=record.label,
+                safe=True,
+                key=f"{_GONE}{record.id}",
+            )
+
+
+def fix(host: Host, finding: Finding) -> str:
+    kind, _, endpoint_id = finding.key.partition(" ")
+    if kind == _LOST.strip():
+        return docker_endpoints.repair(host, Difference("", "", endpoint_id))
+    record = load_endpoint(host.store, endpoint_id)
+    if record is None or not _namespace_is_gone(host, record):
+        return ""
+    Endpoint(host, record).delete(force=True)
+    return "removed"
+
+
+def _remove(record: EndpointRecord) -> tuple[str, ...]:
+    return (command("cni-cnm", "endpoint", "rm", "--force", record.id[:12]),)
+
+
+def _age_s(picture: Picture, record: EndpointRecord) -> float:
+    try:
+        return time.time() - os.stat(picture.host.store.place(ENDPOINTS, record.id)).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _is_gone(picture: Picture, record: EndpointRecord) -> bool:
+    """The path is looked at only where the host's end is gone, too: a namespace that ends takes it along."""
+    there = picture.stack.link(record.host_ifname) is not None
+    return not there and record.state == READY and _namespace_is_gone(picture.host, record)
+
+
+def _namespace_is_gone(host: Host, record: EndpointRecord) -> bool:
+    if not record.netns or record.docker_network:
+        return False
+    try:
+        with host.namespaces.open(record.netns) as stack:
+            return bool(record.netns_inode) and stack.inode() != record.netns_inode
+    except NamespaceGone:
+        return True

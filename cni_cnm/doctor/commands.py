@@ -1,0 +1,53 @@
+"""Commands for people, quoted for a shell."""
+
+from __future__ import annotations
+
+from shlex import quote
+from shutil import which
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.records import EndpointRecord
+
+
+def command(*words: str) -> str:
+    return " ".join(map(quote, words))
+
+
+def sysctl(key: str, value: str) -> str:
+    """`key` as `Stack.sysctl` has it. With slashes: a link's name may have dots."""
+    return command("sysctl", "-w", f"{key}={value}")
+
+
+def inside(netns: str, *words: str) -> str:
+    """In a network namespace given by path."""
+    return command("nsenter", f"--net={netns}", "--", *words)
+
+
+def make_again(record: EndpointRecord) -> tuple[str, ...]:
+    """Let the runtime make a container's network again; without a runtime that is known, remove what is left."""
+    runtime = record.owner.removeprefix("cni/")
+    if record.owner.startswith("docker"):
+        return (command("docker", "restart", record.container_id or record.name),)
+    if record.pod.name and runtime in ("containerd", "crio"):
+        return (command("crictl", "stopp", record.container_id),)  # the kubelet makes the pod's sandbox again
+    if runtime in ("podman", "nerdctl"):
+        return (command(runtime, "restart", record.container_id),)
+    return (command("cni-cnm", "endpoint", "rm", "--force", record.id[:12]),)
+
+
+def install(package: str) -> str:
+    """By the package manager of this host."""
+    for manager, words in _MANAGERS.items():
+        if which(manager):
+            return command(manager, *words, package)
+    return command("apt-get", "install", "-y", package)
+
+
+_MANAGERS = {
+    "apt-get": ("install", "-y"),
+    "dnf": ("install", "-y"),
+    "zypper": ("install", "-y"),
+    "apk": ("add",),
+    "pacman": ("-S", "--noconfirm"),
+}

@@ -1,0 +1,138 @@
+"""Picture: the host as it was read once. What a check asks for first is read then, and kept for the others."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+from cni_cnm.cnm.host import Host
+from cni_cnm.cnm.records import READY, load_endpoint, load_network
+from cni_cnm.doctor import conflist_files
+from cni_cnm.doctor.seen_nft import SeenNft
+from cni_cnm.doctor.seen_stack import SeenNamespaces
+from cni_cnm.drivers.host_routing import uplink
+from cni_cnm.errors import DamagedRecord
+from cni_cnm.state.store import ENDPOINTS, NETWORKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
+    from cni_cnm.doctor.conflist_files import ConflistFile
+    from cni_cnm.kernel import Link, Namespaces, Nft
+    from cni_cnm.settings import Settings
+
+INSIDE_MAX = 100
+"""Containers that are looked into if none is named: each costs some milliseconds."""
+
+
+class Picture:
+    """What checks look at.
+
+    Args:
+        host: the real host. Nothing is written to it.
+        only: ids of the endpoints that were asked for; None: all.
+        reach: packets may be sent to other hosts.
+    """
+
+    def __init__(self, host: Host, *, only: Collection[str] | None = None, reach: bool = False) -> None:
+        self.only = only
+        self.reach = reach
+        self.damaged: dict[str, str] = {}
+        """Records that cannot be read: where, and why."""
+        self.host = Host(
+            host.settings,
+            host.store,
+            cast("Namespaces", SeenNamespaces(host.namespaces)),  # what it lacks it has by __getattr__
+            lambda: cast("Nft", SeenNft(host.nft)),
+            host.epoch,
+            host.foreign_firewalls,
+            None,
+            host.cluster,
+        )
+        """The same host, with a kernel that is read once."""
+        self.stack = self.host.stack
+
+    def __enter__(self) -> Picture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.host.close()
+
+    @property
+    def settings(self) -> Settings:
+        return self.host.settings
+
+    @cached_property
+    def networks(self) -> Sequence[NetworkRecord]:
+        """By name; without damaged ones."""
+        found = []
+        for name in self.host.store.names(NETWORKS):
+            try:
+                record = load_network(self.host.store, name)
+            except DamagedRecord as error:
+                self.damaged[self.host.store.place(NETWORKS, name)] = error.msg
+                continue
+            found += [record] if record is not None else []
+        return found
+
+    @cached_property
+    def every_endpoint(self) -> Sequence[EndpointRecord]:
+        """Of every epoch and state, by id; without damaged ones."""
+        found = []
+        for name in self.host.store.names(ENDPOINTS):
+            try:
+                record = load_endpoint(self.host.store, name)
+            except DamagedRecord as error:
+                self.damaged[self.host.store.place(ENDPOINTS, name)] = error.msg
+                continue
+            found += [record] if record is not None else []
+        return found
+
+    @cached_property
+    def endpoints(self) -> Sequence[EndpointRecord]:
+        """Of this epoch, finished, and among those that were asked for."""
+        return [
+            one
+            for one in self.every_endpoint
+            if one.state == READY and one.epoch == self.host.epoch and (self.only is None or one.id in self.only)
+        ]
+
+    @cached_property
+    def living(self) -> Sequence[EndpointRecord]:
+        """Those of them whose link on the host is there."""
+        return [one for one in self.endpoints if self.stack.link(one.host_ifname) is not None]
+
+    @cached_property
+    def used_networks(self) -> Sequence[NetworkRecord]:
+        """Networks with an endpoint of this epoch."""
+        used = {one.network_id for one in self.every_endpoint if one.epoch == self.host.epoch}
+        return [network for network in self.networks if network.id in used]
+
+    @cached_property
+    def bridges(self) -> Sequence[tuple[NetworkRecord, Link]]:
+        """Networks whose bridge is there, each with it."""
+        found = [(network, self.stack.link(network.policy.bridge)) for network in self.networks]
+        return [(network, link) for network, link in found if link is not None and link.kind == "bridge"]
+
+    @cached_property
+    def conflists(self) -> Sequence[ConflistFile]:
+        """Network configurations that runtimes read, in their order."""
+        return conflist_files.read_all()
+
+    @property
+    def configured_drivers(self) -> set[str]:
+        """Of networks that are configured, made or not."""
+        named = (part.get("driver") for file in self.conflists for part in file.own)
+        return {name for name in named if isinstance(name, str)}
+
+    @cached_property
+    def uplink(self) -> Link | None:
+        """The link of the default route; None if there is none."""
+        return uplink(self.stack)
+
+    @cached_property
+    def versions(self) -> Sequence[int]:
+        """IP versions that endpoints of this host have."""
+        return sorted({one.interface.version for record in self.endpoints for one in record.addresses})
