@@ -1,14 +1,13 @@
-"""`cni-cnm doctor`: what is wrong with this host and its containers, why it matters, and the command that mends it."""
+"""`cni-cnm doctor`: what is wrong with this host and its containers, and the commands that repair it."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.doctor.diagnose import CHECKS, diagnose, fix
 from cni_cnm.doctor.picture import Picture
-from cni_cnm.errors import NoSuchEndpoint
+from cni_cnm.find.endpoints import FORMS, find_endpoints
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.wiring import open_controller
 
@@ -27,15 +26,13 @@ FINDINGS_LEFT = 3
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser(
         "doctor",
-        help="say what is wrong with this host and its containers, and the command that mends it",
+        help="say what is wrong with this host and its containers, and the command that repairs it",
         description="Looks at this host and at its containers, and says for each fault what is wrong, why it matters, "
-        "and the command that mends it. Writes nothing without --fix. Exit code 0: nothing was found, or nothing is "
+        "and the command that repairs it. Writes nothing without --fix. Exit code 0: nothing was found, or nothing is "
         "left. 3: findings are left. 1: the host cannot be looked at.",
     )
-    parser.add_argument(
-        "container", nargs="*", help="look into these containers only: container id, or the beginning of an endpoint id"
-    )
-    parser.add_argument("--fix", action="store_true", help="mend what is safe to mend, after showing it")
+    parser.add_argument("container", nargs="*", help=f"of containers look into these only, each {FORMS}")
+    parser.add_argument("--fix", action="store_true", help="repair what is safe to repair, after showing it")
     parser.add_argument("--reach", action="store_true", help="send packets to the other hosts of the cluster, too")
     parser.add_argument("--check", action="append", choices=CHECKS, metavar="NAME", help=f"only: {', '.join(CHECKS)}")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -54,28 +51,21 @@ def doctor(arguments: argparse.Namespace) -> int:
     found = look()
     if not arguments.json:
         _show(found)
-    mended: Sequence[str] = ()
+    repaired: Sequence[str] = ()
     if arguments.fix and any(finding.safe for _, finding in found.findings):
-        mended = list(fix(host, found))
+        repaired = list(fix(host, found))
         found = look()
     if arguments.json:
-        print(json.dumps({**_as_json(found), "mended": list(mended)}, indent=4))
+        print(json.dumps({**_as_json(found), "repaired": list(repaired)}, indent=4))
     else:
-        for sentence in mended:
-            print(f"mended: {one_line(sentence)}")
+        for sentence in repaired:
+            print(f"repaired: {one_line(sentence)}")
         _summarize(found, fixed=arguments.fix)
     return FINDINGS_LEFT if found.findings else 0
 
 
 def _endpoints(host: Host, wanted: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    records = list(endpoint_records(host.store))
-    for word in wanted:
-        ids = {one.id for one in records if word and (one.container_id == word or one.id.startswith(word))}
-        if not ids:
-            raise NoSuchEndpoint(f"there is no endpoint {word!r}", hint="`cni-cnm endpoint ls` lists them")
-        found |= ids
-    return found
+    return {one.record.id for word in wanted for one in find_endpoints(host, word)}
 
 
 def _show(found: Diagnosis) -> None:
@@ -95,7 +85,7 @@ def _summarize(found: Diagnosis, *, fixed: bool) -> None:
     if unchecked:
         words.append(f"{unchecked} not checked")
     if safe and not fixed:
-        words.append(f"`cni-cnm doctor --fix` mends {safe} of them")
+        words.append(f"`cni-cnm doctor --fix` repairs {safe} of them")
     print(", ".join(words))
 
 

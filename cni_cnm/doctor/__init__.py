@@ -1,6 +1,6 @@
-"""What is wrong with this host and its endpoints, why it matters, and the command that mends it.
+"""What is wrong with this host and its endpoints, why it matters, and the command that repairs it.
 
-    diagnose     runs the checks, and mends what is safe to mend
+    diagnose     runs the checks, and repairs what is safe to repair
     picture      the host as it was read once: records, links, addresses, routes, elements, files
     seen_stack   a Stack that answers from this reading, so that the engine's own comparisons read nothing again
     seen_nft     the same for our tables
@@ -11,7 +11,7 @@
 A check is a module with one function, or two. It is in `diagnose.CHECKS`.
 
     look(picture)         findings, and what could not be looked at. Takes no lock and writes nothing
-    fix(host, finding)    for findings that are `safe`: looks again, mends it, and says what was done
+    fix(host, finding)    for findings that are `safe`: looks again, repairs it, and says what was done
 
 What `cni-cnm repair` puts right is compared by the functions of `cnm/reconcile/`, and repaired there.
 """

@@ -1,4 +1,4 @@
-"""Runs the checks over one picture of the host, and mends what is safe to mend."""
+"""Runs the checks over one picture of the host, and repairs what is safe to repair."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Check(Protocol):
         """Takes no lock and writes nothing. A CnmError or OSError ends the check, and is said."""
 
     def fix(self, host: Host, finding: Finding, /) -> str:
-        """Look again, mend it, and return what was done; "" if nothing had to be done any more.
+        """Look again, repair it, and return what was done; "" if nothing had to be done any more.
 
         Only checks with safe findings have it. CnmError if it is not possible.
         """
@@ -76,14 +76,14 @@ def diagnose(picture: Picture, names: Collection[str] = CHECKS) -> Diagnosis:
 
 
 def fix(host: Host, diagnosis: Diagnosis) -> Iterator[str]:
-    """Mend the safe findings, each after another look. A sentence for each that was mended, or could not be."""
+    """Repair the safe findings, each after another look. A sentence for each that was repaired, or could not be."""
     for name, finding in diagnosis.findings:
         if not finding.safe:
             continue
         try:
             done = check_of(name).fix(host, finding)
         except CnmError as error:
-            yield f"{finding.what}; this was not mended: {error}"
+            yield f"{finding.what}; this was not repaired: {error}"
             continue
         if done:
             yield f"{finding.what}; {done}"

@@ -7,11 +7,13 @@ from typing import cast
 
 from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.records import READY, load_endpoint, load_network
-from cni_cnm.doctor import conflist_files
+from cni_cnm.conflists import folder
 from cni_cnm.doctor.seen_nft import SeenNft
 from cni_cnm.doctor.seen_stack import SeenNamespaces
 from cni_cnm.drivers.host_routing import uplink
 from cni_cnm.errors import DamagedRecord
+from cni_cnm.fields import Fields
+from cni_cnm.find.endpoint_names import NamedEndpoint, named
 from cni_cnm.state.store import ENDPOINTS, NETWORKS
 
 TYPE_CHECKING = False
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
-    from cni_cnm.doctor.conflist_files import ConflistFile
     from cni_cnm.kernel import Link, Namespaces, Nft
     from cni_cnm.settings import Settings
 
@@ -99,6 +100,17 @@ class Picture:
             if one.state == READY and one.epoch == self.host.epoch and (self.only is None or one.id in self.only)
         ]
 
+    def shown(self, record: EndpointRecord) -> str:
+        """In words: network, container and interface, and the pod's or the container's name."""
+        if not record.docker_network:
+            return NamedEndpoint(record).shown
+        return self._of_docker.get(record.id, record.label)
+
+    @cached_property
+    def _of_docker(self) -> dict[str, str]:
+        """Docker is asked once, and only if something was found of one of its endpoints."""
+        return {one.record.id: one.shown for one in named(self.host, self.every_endpoint) if one.record.docker_network}
+
     @cached_property
     def living(self) -> Sequence[EndpointRecord]:
         """Those of them whose link on the host is there."""
@@ -117,14 +129,10 @@ class Picture:
         return [(network, link) for network, link in found if link is not None and link.kind == "bridge"]
 
     @cached_property
-    def conflists(self) -> Sequence[ConflistFile]:
-        """Network configurations that runtimes read, in their order."""
-        return conflist_files.read_all()
-
-    @property
     def configured_drivers(self) -> set[str]:
         """Of networks that are configured, made or not."""
-        named = (part.get("driver") for file in self.conflists for part in file.own)
+        own = (file.ours for file in folder.conflists(folder.FOLDER))
+        named = (Fields(one.given).raw("driver") for one in own if one is not None)
         return {name for name in named if isinstance(name, str)}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Faults of links, addresses, routes, sysctls and elements: provoked, found, and mended by what is printed."""
+"""Faults of links, addresses, routes, sysctls and elements: provoked, found, and repaired by what is printed."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_is_found_and_mended(world: World, fault: Fault) -> None:
-    """It is found, its commands mend it, and those of whatever else it has caused leave a healthy host."""
+def test_a_fault_is_found_and_repaired(world: World, fault: Fault) -> None:
+    """It is found, its commands repair it, and those of whatever else it has caused leave a healthy host."""
     fault.provoke(world)
-    world.mend(fault.check, fault.what)
+    world.repair(fault.check, fault.what)
 
 
 def test_a_link_that_is_gone(world: World) -> None:
     """The container has to be made again: what is left of it is removed, and the runtime calls ADD."""
     world.ip(f"link del {world.link('c2')}")
-    world.mend("endpoints", "on the host is gone, the container is there")
+    world.repair("endpoints", "on the host is gone, the container is there")
     world.attach(WEB, "c2")

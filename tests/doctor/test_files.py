@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.cnm.records import PENDING
-from cni_cnm.doctor.conflist_files import FOLDER
+from cni_cnm.conflists.folder import FOLDER
 from cni_cnm.settings import SERVICE_SOCKET
 from tests.doctor.world import WEB, World
 
@@ -43,22 +43,22 @@ def test_a_good_configuration(world: World) -> None:
 
 def test_a_configuration_that_is_no_json(world: World) -> None:
     (Path(FOLDER) / "10-podnet.conflist").write_text('{"name": "podnet", ')
-    assert "it is not JSON" in world.mend("conflists", "10-podnet.conflist").what
+    assert "JSON" in world.repair("conflists", "10-podnet.conflist").what
 
 
 def test_a_list_with_the_name_of_a_single_plugin(world: World) -> None:
     conflist("podnet", OURS, file="10-podnet.conf")
-    world.mend("conflists", "is a list of plugins")
+    world.repair("conflists", "is a list of plugins")
 
 
 def test_a_single_plugin_with_the_name_of_a_list(world: World) -> None:
     (Path(FOLDER) / "10.conflist").write_text(json.dumps({"name": "podnet", **OURS}))
-    world.mend("conflists", "has no list of plugins")
+    world.repair("conflists", "has no list of plugins")
 
 
 def test_a_name_that_no_runtime_reads(world: World) -> None:
     conflist("podnet", OURS, file="10-podnet.conflist.txt")
-    world.mend("conflists", "runtimes read only names that end in")
+    world.repair("conflists", "runtimes read only names that end in")
     assert os.listdir(FOLDER) == ["10-podnet.conflist"]
 
 
@@ -69,24 +69,29 @@ def test_a_file_that_was_put_aside_is_no_fault(world: World) -> None:
 
 def test_a_plugin_that_is_not_installed(world: World) -> None:
     conflist("stale", {"type": "removed-long-ago"})
-    world.mend("conflists", "names the plugin removed-long-ago")
+    world.repair("conflists", "names the plugin removed-long-ago")
 
 
 @pytest.mark.parametrize(
     "capabilities", [None, {}, {"bandwidth": True}, {"portMappings": False}], ids=["none", "empty", "other", "off"]
 )
 def test_a_capability_that_is_missing(world: World, capabilities: dict[str, object] | None) -> None:
-    own = {"type": "cni-cnm"} if capabilities is None else {"type": "cni-cnm", "capabilities": capabilities}
-    path = conflist("podnet", own)
-    world.mend("conflists", "does not declare the capability portMappings")
+    own: dict[str, object] = {} if capabilities is None else {"capabilities": capabilities}
+    path = conflist("podnet", {"type": "cni-cnm", **own})
+    world.repair("conflists", "does not declare the capability portMappings")
     kept = json.loads(path.read_text())["plugins"][0]["capabilities"]
     assert kept == {**(capabilities or {}), "portMappings": True}
+
+
+def test_a_value_that_this_program_refuses(world: World) -> None:
+    conflist("podnet", {**OURS, "ipam": {"type": "host-local", "subnet": "10.70.0.0/33"}})
+    assert "podnet.conflist:" in world.repair("conflists", "10.70.0.0/33").what
 
 
 def test_two_files_of_one_network(world: World) -> None:
     conflist("podnet", OURS, file="10-a.conflist")
     conflist("podnet", OURS, file="20-b.conflist")
-    world.mend("conflists", "both have a network podnet")
+    world.repair("conflists", "both have a network podnet")
 
 
 def test_kubernetes_takes_another_file(world: World) -> None:
@@ -96,7 +101,7 @@ def test_kubernetes_takes_another_file(world: World) -> None:
     conflist("podnet", OURS, file="20-podnet.conflist")
     (world.plugins / "cni-cnm-other").touch()
     try:
-        world.mend("conflists", "Kubernetes uses /etc/cni/net.d/10-flannel.conflist")
+        world.repair("conflists", "Kubernetes uses /etc/cni/net.d/10-flannel.conflist")
     finally:
         config.unlink()
         (world.plugins / "cni-cnm-other").unlink()
@@ -109,7 +114,7 @@ def test_frames_of_a_bridge_on_a_node_of_kubernetes(world: World) -> None:
     config.touch()
     world.sysctl("net/bridge/bridge-nf-call-iptables", "0")
     try:
-        world.mend("br_netfilter", "bridge-nf-call-iptables is 0")
+        world.repair("br_netfilter", "bridge-nf-call-iptables is 0")
     finally:
         config.unlink()
 
@@ -123,13 +128,13 @@ def lease(world: World, address: str) -> Path:
 
 def test_a_lease_that_is_gone(world: World) -> None:
     lease(world, "10.61.0.2").unlink()
-    assert "10.61.0.2 have no lease" in world.mend("leases", "web").what
+    assert "10.61.0.2 have no lease" in world.repair("leases", "web").what
     assert lease(world, "10.61.0.2").exists()
 
 
 def test_a_lease_without_an_owner(world: World) -> None:
     lease(world, "10.61.0.77").write_text("0123456789abcdef\r\neth0")
-    world.mend("leases", "the lease of 10.61.0.77 belongs to 0123456789ab, which has no endpoint here")
+    world.repair("leases", "the lease of 10.61.0.77 belongs to 0123456789ab, which has no endpoint here")
 
 
 def test_a_lease_of_another_program_is_not_looked_into(world: World) -> None:
@@ -148,13 +153,13 @@ def test_a_lease_of_another_program_is_not_looked_into(world: World) -> None:
 
 def test_a_folder_that_any_user_may_write_to(world: World) -> None:
     (world.folder / "leases" / "web").chmod(0o777)
-    world.mend("modes", "any user may write to it")
+    world.repair("modes", "any user may write to it")
 
 
 def test_a_damaged_record(world: World) -> None:
     place = world.folder / "state" / "networks" / "broken.json"
     place.write_text("{")
-    world.mend("records", "broken.json is not JSON")
+    world.repair("records", "broken.json is not JSON")
 
 
 def test_a_call_that_was_killed(world: World) -> None:
@@ -164,14 +169,14 @@ def test_a_call_that_was_killed(world: World) -> None:
     assert world.findings("records") == []  # a call may be at work on it
     old = time.time() - 600
     os.utime(path, (old, old))
-    world.mend("records", "was never finished")
+    world.repair("records", "was never finished")
 
 
 def test_a_container_that_went_without_a_del(world: World) -> None:
     record = world.attach(WEB, "c8")
     subprocess.run(["umount", record.netns], check=True)
     world.ip(f"link del {record.host_ifname}")
-    world.mend("records", "the container of the endpoint web/c8/eth0 is gone")
+    world.repair("records", "the container of the endpoint web/c8/eth0 is gone")
     os.unlink(record.netns)
 
 
@@ -180,7 +185,7 @@ def test_a_link_without_a_record(world: World) -> None:
     os.unlink(world.controller.host.store.place("endpoints", record.id))
     for address in record.addresses:
         lease(world, str(address.interface.ip)).unlink()
-    world.mend("links", f"the link {record.host_ifname} on br-web of the network web has no record")
+    world.repair("links", f"the link {record.host_ifname} on br-web of the network web has no record")
 
 
 def test_two_endpoints_with_one_address(world: World) -> None:
@@ -188,12 +193,12 @@ def test_two_endpoints_with_one_address(world: World) -> None:
     path = Path(world.controller.host.store.place("endpoints", record.id))
     other = str(world.endpoint("c1").addresses[0].interface.ip)
     path.write_text(path.read_text().replace(str(record.addresses[0].interface.ip), other))
-    assert "both have the address" in world.mend("duplicates", f"both have the address {other}").what
+    assert "both have the address" in world.repair("duplicates", f"both have the address {other}").what
 
 
 def test_the_host_has_an_address_of_a_container(world: World) -> None:
     world.ip("addr add 10.61.0.2/32 dev up0")
-    world.mend("duplicates", "the host has the address 10.61.0.2 of the endpoint web/c1/eth0, on up0")
+    world.repair("duplicates", "the host has the address 10.61.0.2 of the endpoint web/c1/eth0, on up0")
 
 
 # subnets ----------------------------------------------------------------------------------------------------------
@@ -202,19 +207,19 @@ def test_the_host_has_an_address_of_a_container(world: World) -> None:
 def test_a_link_with_the_subnet(world: World) -> None:
     world.ip("link add vpn0 up type bridge")
     world.ip("addr add 10.63.0.77/24 dev vpn0")
-    world.mend("overlaps", "the subnet 10.63.0.0/24 of the network back is also that of vpn0")
+    world.repair("overlaps", "the subnet 10.63.0.0/24 of the network back is also that of vpn0")
     world.ip("link del vpn0")
 
 
 def test_a_route_into_the_subnet(world: World) -> None:
     world.ip("route add 10.63.0.128/25 dev up0")
-    world.mend("overlaps", "overlaps with 10.63.0.128/25 of a route of the host by up0")
+    world.repair("overlaps", "overlaps with 10.63.0.128/25 of a route of the host by up0")
 
 
 def test_two_networks_with_one_subnet(world: World) -> None:
     subnet = ["--subnet", "10.63.0.0/24", "--allow-overlap"]
     subprocess.run(["cni-cnm", "network", "create", "twin", *subnet], check=True, capture_output=True)
-    world.mend("overlaps", "the network twin")
+    world.repair("overlaps", "the network twin")
 
 
 # the rest of the host ---------------------------------------------------------------------------------------------
@@ -240,7 +245,7 @@ def test_a_file_system_without_room(world: World) -> None:
 def test_a_service_that_is_gone(world: World) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(SERVICE_SOCKET)
-    world.mend("service", f"nobody listens on {SERVICE_SOCKET}")
+    world.repair("service", f"no process listens on {SERVICE_SOCKET}")
 
 
 def test_systemd_networkd_takes_our_links(world: World) -> None:

@@ -1,6 +1,6 @@
 """A healthy host in a network namespace of its own: networks of three kinds, and containers on them.
 
-One is made for all tests of a module: each fault is provoked, found, and mended by the commands that are printed. So it
+One is made for all tests of a module: each fault is provoked, found, and repaired by what is printed. So it
 is healthy again for the next one. Records are in a folder of the test; files of the host, such as /etc/cni/net.d, are
 those of the run's own mount namespace (scripts/test).
 """
@@ -105,8 +105,8 @@ class World:
     def findings(self, *checks: str) -> list[Finding]:
         return [finding for _, finding in self.look(*checks).findings]
 
-    def mend(self, check: str, what: str, *, left: Sequence[str] = ()) -> Finding:
-        """The check finds it; its commands mend it. Nothing is found once those of all other findings are followed.
+    def repair(self, check: str, what: str, *, left: Sequence[str] = ()) -> Finding:
+        """The check finds it; its commands repair it. Nothing is found once those of all other findings are followed.
 
         `left`: beginnings of findings that a test leaves for later.
         """

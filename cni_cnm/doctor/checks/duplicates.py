@@ -28,7 +28,7 @@ def look(picture: Picture) -> Iterator[Finding]:
             if first is not record:
                 second = first if _has_lease(picture, record, str(ip)) else record
                 yield Finding(
-                    f"the endpoints {first.label} and {record.label} both have the address {ip}",
+                    f"the endpoints {picture.shown(first)} and {picture.shown(record)} both have the address {ip}",
                     _WHY,
                     make_again(second),
                     about=second.label,
@@ -37,7 +37,7 @@ def look(picture: Picture) -> Iterator[Finding]:
                 link = picture.stack.link_at(of_host[ip])
                 name = link.name if link is not None else ""
                 yield Finding(
-                    f"the host has the address {ip} of the endpoint {record.label}, on {name}",
+                    f"the host has the address {ip} of the endpoint {picture.shown(record)}, on {name}",
                     "Packets to the container end at the host.",
                     (command("ip", "address", "delete", f"{ip}/{_length(picture, of_host[ip], ip)}", "dev", name),),
                     about=record.label,
@@ -46,7 +46,7 @@ def look(picture: Picture) -> Iterator[Finding]:
             first = macs.setdefault((side, record.mac), record)
             if first is not record:
                 yield Finding(
-                    f"the endpoints {first.label} and {record.label} both have the MAC {record.mac}",
+                    f"the endpoints {picture.shown(first)} and {picture.shown(record)} both have the MAC {record.mac}",
                     "The bridge sends frames for one of them to the other.",
                     make_again(record),
                     about=record.label,
@@ -55,7 +55,7 @@ def look(picture: Picture) -> Iterator[Finding]:
 
 def _has_lease(picture: Picture, record: EndpointRecord, address: str) -> bool:
     folder = record.ipam.get("folder")
-    return bool(folder) and Leases(record.network, folder, picture.host).is_of(address, record.key)
+    return isinstance(folder, str) and Leases(record.network, folder, picture.host).is_of(address, record.key)
 
 
 def _length(picture: Picture, index: int, ip: object) -> int:

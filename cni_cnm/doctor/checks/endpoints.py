@@ -25,12 +25,12 @@ def look(picture: Picture) -> Iterator[Finding]:
     for record in picture.endpoints:
         end = picture.stack.link(record.host_ifname)
         if end is None:
-            yield from _missing(record)
+            yield from _missing(picture, record)
             continue
         found = drivers.get(record.driver).compare_endpoint(record.options, record.plan, picture.stack)
         if found:
             yield Finding(
-                f"the endpoint {record.label}: {', '.join(found)}",
+                f"the endpoint {picture.shown(record)}: {', '.join(found)}",
                 _UNREACHED,
                 (REPAIR,),
                 about=record.label,
@@ -41,8 +41,8 @@ def look(picture: Picture) -> Iterator[Finding]:
             yield from _elsewhere(picture, record)
         if end.kind == "veth" and record.device and 0 < end.mtu < record.device.container.mtu:
             yield Finding(
-                f"the endpoint {record.label}: its host's end {end.name} has the MTU {end.mtu}, the container's "
-                f"interface has {record.device.container.mtu}",
+                f"the endpoint {picture.shown(record)}: its host's end {end.name} has the MTU {end.mtu}, "
+                f"the container's interface has {record.device.container.mtu}",
                 "Packets that are larger than the smaller one are lost without an error.",
                 (command("ip", "link", "set", "dev", end.name, "mtu", str(record.device.container.mtu)),),
                 about=record.label,
@@ -53,12 +53,13 @@ def fix(host: Host, finding: Finding) -> str:
     return part.repair(host, Difference("", "", finding.key))
 
 
-def _missing(record: EndpointRecord) -> Iterator[Finding]:
+def _missing(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
     """One whose namespace is gone is found by the check of records."""
     if record.driver not in ("bridge", "overlay", "ptp") or not _lives(record):
         return
     yield Finding(
-        f"the endpoint {record.label}: its link {record.host_ifname} on the host is gone, the container is there",
+        f"the endpoint {picture.shown(record)}: its link {record.host_ifname} on the host is gone, "
+        "the container is there",
         _UNREACHED,
         make_again(record),
         about=record.label,
@@ -76,7 +77,7 @@ def _elsewhere(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
         return
     other = picture.stack.link_at(end.master)
     yield Finding(
-        f"the endpoint {record.label}: its link {end.name} is on {other.name if other else 'another link'}, "
+        f"the endpoint {picture.shown(record)}: its link {end.name} is on {other.name if other else 'another link'}, "
         f"not on {bridge.name}",
         _UNREACHED,
         (command("ip", "link", "set", "dev", end.name, "master", bridge.name),),

@@ -31,39 +31,41 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
             with picture.host.namespaces.open(record.netns) as stack:
                 yield from _interface(picture, record, stack)
         except NamespaceGone:
-            yield Unchecked(f"the inside of {record.label}", f"{record.netns} cannot be opened from here")
+            yield Unchecked(f"the inside of {picture.shown(record)}", f"{record.netns} cannot be opened from here")
 
 
 def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterator[Finding]:
     name = record.device.container.name if record.device else record.ifname
     link = stack.link(name)
     if link is None:
-        yield _finding(record, f"the interface {name} is missing", "It has no network.", *make_again(record))
+        yield _finding(picture, record, f"the interface {name} is missing", "It has no network.", *make_again(record))
         return
     if not record.role.configured:
         return
     if record.role.up and not link.up:
-        mend = inside(record.netns, "ip", "link", "set", "dev", name, "up")
-        yield _finding(record, f"the interface {name} is down", "It reaches nothing.", mend)
+        repair = inside(record.netns, "ip", "link", "set", "dev", name, "up")
+        yield _finding(picture, record, f"the interface {name} is down", "It reaches nothing.", repair)
         return  # its routes are gone with it, and its IPv6 addresses may be
     if record.device and link.mac.lower() != record.device.container.mac.lower():
         mac = record.device.container.mac
         yield _finding(
+            picture,
             record,
             f"{name} has the MAC {link.mac}, it was given {mac}",
             "Where MACs are guarded, its packets are dropped.",
             inside(record.netns, "ip", "link", "set", "dev", name, "address", mac),
         )
-    yield from _addresses(record, stack, link)
+    yield from _addresses(picture, record, stack, link)
     yield from _routes(picture, record, stack, link)
 
 
-def _addresses(record: EndpointRecord, stack: Stack, link: Link) -> Iterator[Finding]:
+def _addresses(picture: Picture, record: EndpointRecord, stack: Stack, link: Link) -> Iterator[Finding]:
     present = stack.addresses(link.ifindex)
     for address in record.addresses:
         if address.interface not in present:
             extra = ("nodad",) if address.interface.version == 6 else ()
             yield _finding(
+                picture,
                 record,
                 f"{link.name} does not have the address {address.interface}",
                 "Packets to it are not answered.",
@@ -85,7 +87,7 @@ def _routes(picture: Picture, record: EndpointRecord, stack: Stack, link: Link) 
             why = "It does not reach this destination."
             if route.dst.prefixlen == 0:
                 why = "It reaches nothing outside of its network."
-            yield _finding(record, error.msg, why, inside(record.netns, *_add(route, link.name)))
+            yield _finding(picture, record, error.msg, why, inside(record.netns, *_add(route, link.name)))
 
 
 def _add(route: RouteEntry, name: str) -> list[str]:
@@ -99,5 +101,5 @@ def _add(route: RouteEntry, name: str) -> list[str]:
     return [*words, "onlink"] if route.onlink else words
 
 
-def _finding(record: EndpointRecord, what: str, why: str, *commands: str) -> Finding:
-    return Finding(f"the endpoint {record.label}: {what}", why, commands, about=record.label)
+def _finding(picture: Picture, record: EndpointRecord, what: str, why: str, *commands: str) -> Finding:
+    return Finding(f"the endpoint {picture.shown(record)}: {what}", why, commands, about=record.label)

@@ -33,18 +33,18 @@ def look(picture: Picture) -> Iterator[Finding]:
             f"{by} ({limit})",
             "Large packets get through only where routers on the way send ICMP errors and nothing drops these. "
             f"Containers that are made later need the MTU {limit} in the configuration.",
-            tuple(_mend(one, limit) for one in large[:_SHOWN] if one.netns),
+            tuple(_repair(one, limit) for one in large[:_SHOWN] if one.netns),
             about=network.name,
         )
 
 
 def _mtu(picture: Picture, record: EndpointRecord) -> int:
-    """The host's end has the MTU of the container's: they are made together, and changed together by `_mend`."""
+    """The host's end has the MTU of the container's: they are made together, and changed together by `_repair`."""
     end = picture.stack.link(record.host_ifname)
     return end.mtu if end is not None and end.kind == "veth" else 0
 
 
-def _mend(record: EndpointRecord, limit: int) -> str:
+def _repair(record: EndpointRecord, limit: int) -> str:
     host_end = command("ip", "link", "set", "dev", record.host_ifname, "mtu", str(limit))
     own = inside(record.netns, "ip", "link", "set", "dev", record.ifname, "mtu", str(limit))
     return f"{own} && {host_end}"

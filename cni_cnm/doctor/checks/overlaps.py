@@ -20,12 +20,12 @@ _WHY = "Packets to one of the two go to the other. If the other one is to stay, 
 def look(picture: Picture) -> Iterator[Finding]:
     for network in picture.networks:
         for subnet, claim in subnet_conflicts.overlapping(picture.host, network):
-            if mend := _mend(picture, network, claim):
+            if repair := _repair(picture, network, claim):
                 what = subnet_conflicts.sentence(network, subnet, claim)
-                yield Finding(what, _WHY, (mend,), about=network.name)
+                yield Finding(what, _WHY, (repair,), about=network.name)
 
 
-def _mend(picture: Picture, network: NetworkRecord, claim: Claim) -> str:
+def _repair(picture: Picture, network: NetworkRecord, claim: Claim) -> str:
     """Take one of the two away. "" for what Docker is about to make, and for the second network of two."""
     if claim.network:
         if network.name > claim.network:

@@ -43,7 +43,7 @@ def look(picture: Picture) -> Iterator[Finding]:
             continue
         if why := lost_endpoints.why_lost(picture.host, record):
             yield Finding(
-                f"the endpoint {record.label} was removed by Docker: {why}",
+                f"the endpoint {picture.shown(record)} was removed by Docker: {why}",
                 "Its addresses and ports stay taken.",
                 (REPAIR,),
                 about=record.label,
@@ -52,14 +52,14 @@ def look(picture: Picture) -> Iterator[Finding]:
             )
         elif record.state == PENDING and _age_s(picture, record) > PENDING_S:
             yield Finding(
-                f"the endpoint {record.label} was never finished: the call that made it was killed",
+                f"the endpoint {picture.shown(record)} was never finished: the call that made it was killed",
                 "Its addresses stay taken until the runtime calls ADD or DEL again for it.",
                 _remove(record),
                 about=record.label,
             )
         elif _is_gone(picture, record):
             yield Finding(
-                f"the container of the endpoint {record.label} is gone: there is no namespace {record.netns}",
+                f"the container of the endpoint {picture.shown(record)} is gone: there is no namespace {record.netns}",
                 "Its addresses, ports and elements stay taken, because the runtime has sent no DEL.",
                 _remove(record),
                 about=record.label,

@@ -29,7 +29,7 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
     try:
         answer = _ask(path)
     except (ConnectionRefusedError, FileNotFoundError):
-        yield Finding(f"nobody listens on {path}", _SLOWER, (_restart(path),), about=path)
+        yield Finding(f"no process listens on {path}", _SLOWER, (_restart(path),), about=path)
     except TimeoutError:
         yield Finding(
             f"the service on {path} does not answer within {_TIMEOUT_S:g} s",

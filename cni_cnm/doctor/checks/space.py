@@ -37,14 +37,14 @@ def look(picture: Picture) -> Iterator[Finding]:
 def _full(place: str, left: str, status: os.statvfs_result) -> Finding:
     mount, kind = _mount(place)
     size = status.f_blocks * status.f_frsize
-    mend = command("journalctl", "--vacuum-size=100M")
+    repair = command("journalctl", "--vacuum-size=100M")
     if kind == "tmpfs":
         options = f"remount,size={max(size * 2, BYTES_MIN * 8) >> 10}k,nr_inodes={max(status.f_files * 2, 20_000)}"
-        mend = command("mount", "-o", options, mount)
+        repair = command("mount", "-o", options, mount)
     return Finding(
         f"the file system {mount} has {left} left, and {place} is on it",
         "An ADD cannot write its record or its lease, and fails.",
-        (mend,),
+        (repair,),
         about=mount,
     )
 
