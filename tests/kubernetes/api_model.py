@@ -177,9 +177,8 @@ class ApiModel:
         old = self.get(name)
         uid = patch.get("metadata", {}).get("uid")
         if uid is not None and uid != old["metadata"]["uid"]:
-            raise Refused(
-                409, "Conflict", f'Operation cannot be fulfilled on nodes "{name}": the UID in the precondition'
-            )
+            message = f'Node "{name}" is invalid: metadata.uid: Invalid value: "{uid}": field is immutable'
+            raise Refused(422, "Invalid", message)
         node = merged(old, patch)
         node["spec"] = old["spec"]
         for key in ("name", "uid", "creationTimestamp", "resourceVersion"):

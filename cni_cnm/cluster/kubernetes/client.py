@@ -141,7 +141,7 @@ class Client:
         try:
             return ask()
         except Failure as failure:
-            if failure.wait_s:
+            if failure.wait_s and not failure.ahead:  # what is asked next does not wait for that version
                 self._not_before, self._why = monotonic() + failure.wait_s, str(failure)
             raise
 

@@ -29,6 +29,11 @@ class Failure(Exception):
         return self.status == 410 or self.reason in ("Expired", "Gone")
 
     @property
+    def other_uid(self) -> bool:
+        """A patch was for an object that is gone, and another one has its name (409, or 422 of 1.36)."""
+        return self.status == 409 or (self.status == 422 and "metadata.uid" in str(self))
+
+    @property
     def ahead(self) -> bool:
         """What was asked for is newer than what this API server has (cacher: "Too large resource version")."""
         return "Too large resource version" in str(self)

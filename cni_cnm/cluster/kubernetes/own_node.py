@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPNetwork, Json
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 1.0
-_NOT_FOUND, _CONFLICT = 404, 409
+_NOT_FOUND = 404
 
 
 def read(client: Client, name: str) -> Json | None:
@@ -63,7 +63,7 @@ def announce(client: Client, host: ClusterHost, terms: Terms) -> Json:
         except NoAnswer:
             continue
         except Failure as failure:
-            if failure.status == _CONFLICT:  # the Node was made anew meanwhile
+            if failure.other_uid:  # the Node was made anew meanwhile
                 continue
             raise client.explained(failure) from failure
         return raw
@@ -89,7 +89,7 @@ def leave(client: Client, name: str, instance: str, *, force: bool) -> None:
         except NoAnswer:
             continue
         except Failure as failure:
-            if failure.status in (_CONFLICT, _NOT_FOUND):
+            if failure.other_uid or failure.status == _NOT_FOUND:
                 continue
             raise client.explained(failure) from failure
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.real.api_server import ApiServer
 from tests.kubernetes.real.kubernetes_node import needed_tools
 from tests.kubernetes.real.lab import Lab
 from tests.kubernetes.real.programs import programs
@@ -24,6 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _require() -> None:
     if missing := programs().missing or needed_tools():
         pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """On loopback, without nodes."""
+    _require()
+    server = ApiServer(tmp_path_factory.mktemp("kubernetes"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")
