@@ -305,6 +305,11 @@ class Pod(NamedTuple):
     uid: str = ""
     """Its id: another pod of the same name has another one."""
 
+    @property
+    def label(self) -> str:
+        """NAMESPACE/NAME; "" for another container."""
+        return f"{self.namespace}/{self.name}" if self.name else ""
+
 
 class EndpointSpec(NamedTuple):
     """An endpoint as a frontend requests it."""

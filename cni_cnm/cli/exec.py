@@ -55,7 +55,7 @@ def _open(host: Host, record: EndpointRecord) -> int:
     if not same:
         os.close(descriptor)
         raise NamespaceGone(
-            f"the network namespace of {record.label} is gone: {record.netns} is another one",
+            f"the network namespace of {record.shown} is gone: {record.netns} is another one",
             hint=f"`cni-cnm endpoint rm {record.id[:12]}` removes what is left of it",
         )
     return descriptor

@@ -86,5 +86,4 @@ def _remove(host: Host, first: dict[unlisted.Identity, tuple[EndpointRecord, str
 
 
 def _sentence(record: EndpointRecord, why: str) -> str:
-    pod = f" of the pod {record.pod.namespace}/{record.pod.name}" if record.pod.name else ""
-    return f"the endpoint {record.label}{pod}: {why}"
+    return f"the endpoint {record.shown}: {why}"

@@ -35,7 +35,7 @@ def remove(host: Host) -> None:
             try:
                 Endpoint(host, record).delete(force=True)
             except CnmError as error:
-                say(f"cni-cnm: {record.label}, whose container is gone, cannot be removed: {error}")
+                say(f"cni-cnm: {record.shown}, whose container is gone, cannot be removed: {error}")
     for sandbox in list(sandbox_records(host.store, host.epoch)):
         if not sandbox.endpoints and _has_ended(sandbox.container_id):
             host.store.delete(SANDBOXES, sandbox.id)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
 
 NODES = Listing(
-    Column("Name", "NODE", match=PART, text=lambda row: f"{row['name']} *" if row["this"] else row["name"]),
+    Column("Node", key="name", text=lambda row: f"{row['name']} *" if row["this"] else row["name"], match=PART),
+    Column("Name", shown=False, match=PART),
     Column("State", styles={"alive": "green", "silent": "red", "": "yellow"}),
     Column("Addresses"),
     Column(

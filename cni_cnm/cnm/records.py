@@ -235,8 +235,13 @@ class EndpointRecord(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Network, container and interface in one word, for messages."""
+        """Network, container and interface in one word, as comments in the packet filter have it."""
         return f"{self.network}/{self.container_id[:12] or self.name}/{self.ifname or '-'}"
+
+    @property
+    def shown(self) -> str:
+        """The label, and the pod if the runtime has named it: for messages."""
+        return f"{self.label} ({self.pod.label})" if self.pod.name else self.label
 
     def to_json(self) -> Json:
         """Without fields that have their default. Readers of every release take the default for what is not there."""

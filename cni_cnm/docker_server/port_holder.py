@@ -93,7 +93,7 @@ class PortHolder:
         for owner in owners - records.keys():
             self.keep(owner, ())
         return [
-            f"the host port {port} of {record.label} is in use by a process of the host"
+            f"the host port {port} of {record.shown} is in use by a process of the host"
             for record in records.values()
             for port in record.ports
             if not self.hold(record.id, port)

@@ -33,8 +33,7 @@ class NamedEndpoint(NamedTuple):
     @property
     def pod(self) -> str:
         """NAMESPACE/NAME; "" if the runtime has not named a pod."""
-        pod = self.record.pod
-        return f"{pod.namespace}/{pod.name}" if pod.name else ""
+        return self.record.pod.label
 
     @property
     def container(self) -> str:
@@ -44,8 +43,7 @@ class NamedEndpoint(NamedTuple):
     @property
     def shown(self) -> str:
         """In words, for messages: network, container and interface, and the pod or the container's name."""
-        label, name = self.record.label, self.pod or self.docker.name
-        return f"{label} ({name})" if name else label
+        return f"{self.record.label} ({self.docker.name})" if self.docker.name else self.record.shown
 
 
 def named(host: Host, records: Iterable[EndpointRecord]) -> Iterator[NamedEndpoint]:

@@ -54,7 +54,7 @@ def look(host: Host, runtimes: Sequence[Runtime]) -> Found:
             continue
         why = f"{_named(record.owner, runtimes).name} does not have its container"
         if _is_used(host, record):
-            kept.append(f"the endpoint {record.label} is kept: {why}, but a process is in its network namespace")
+            kept.append(f"the endpoint {record.shown} is kept: {why}, but a process is in its network namespace")
         else:
             leftover[identity(record)] = record, why
     return Found(leftover, kept)

@@ -155,7 +155,7 @@ def forget(host: Host, name: str) -> None:
     for one in endpoints:
         if lost_endpoints.is_in_use(host, one):
             raise ActiveEndpoints(
-                f"the network {name} has a container of Docker's: {one.label}", hint="remove that container first"
+                f"the network {name} has a container of Docker's: {one.shown}", hint="remove that container first"
             )
     for docker_network in record.docker_networks:
         delete_network(host, docker_network)

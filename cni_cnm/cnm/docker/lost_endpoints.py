@@ -90,9 +90,9 @@ def remove_all(host: Host, known: Callable[[EndpointRecord], bool]) -> Iterator[
             continue
         try:
             if remove_if_lost(host, record):
-                yield f"removed the endpoint {record.label}, of which Docker has said nothing more: {why}"
+                yield f"removed the endpoint {record.shown}, of which Docker has said nothing more: {why}"
         except CnmError as error:
-            yield f"the endpoint {record.label} could not be removed, though {why}: {error}"
+            yield f"the endpoint {record.shown} could not be removed, though {why}: {error}"
 
 
 def is_in_use(host: Host, record: EndpointRecord) -> bool:

@@ -88,7 +88,7 @@ def _publish(
     with _locked_sandbox(host, record) as (endpoint, others), host.store.lock("ports"), Rollback() as undo:
         before = endpoint.record
         if before.state != READY or before.device is None:
-            raise Forbidden(f"the endpoint {before.label} is not joined to a sandbox")
+            raise Forbidden(f"the endpoint {before.shown} is not joined to a sandbox")
         for mapping in requested:
             _refuse(host, before, mapping, elsewhere={6} if ipv6_elsewhere else {4} if others else set())
         versions = _versions_to_publish(host, before, [other.record for other in others], ipv6_elsewhere=ipv6_elsewhere)
@@ -125,7 +125,7 @@ def _locked_sandbox(host: Host, record: EndpointRecord) -> Iterator[tuple[Locked
         current = [one for endpoint_id in ids if (one := load_endpoint(host.store, endpoint_id)) is not None]
         found = [LockedEndpoint(host, one) for one in current if one.id == record.id]
         if not found:
-            raise NoSuchEndpoint(f"the endpoint {record.label} does not exist any more")
+            raise NoSuchEndpoint(f"the endpoint {record.shown} does not exist any more")
         others = (one for one in current if one.id != record.id and one.docker_network)
         yield found[0], [LockedEndpoint(host, one) for one in others if one.netns == record.netns and one.ports]
 

@@ -138,7 +138,7 @@ def _require_published(record: EndpointRecord) -> None:
             lacking = f"IPv{port.host_ip.version} address"
         if lacking:
             raise InvalidConfig(
-                f"{record.label} has no {lacking} on the network {record.network}, so {port} cannot be published",
+                f"{record.shown} has no {lacking} on the network {record.network}, so {port} cannot be published",
                 hint="leave out the port, or publish it on a network with such an address",
             )
 

@@ -73,5 +73,5 @@ def locked(host: Host, record: EndpointRecord) -> Iterator[LockedEndpoint]:
     with lock(host, record.id):
         current = load_endpoint(host.store, record.id)
         if current is None:
-            raise NoSuchEndpoint(f"the endpoint {record.label} does not exist any more")
+            raise NoSuchEndpoint(f"the endpoint {record.shown} does not exist any more")
         yield LockedEndpoint(host, current)

@@ -22,7 +22,7 @@ def elected_versions(record: EndpointRecord, gateways: Mapping[int, str]) -> fro
 def attachment(record: EndpointRecord, elected: frozenset[int]) -> Attachment:
     """What the container got. `elected`: IP versions for which the endpoint is the default gateway."""
     if record.device is None or record.lease is None:
-        raise DriverFailed(f"the record of the endpoint {record.label} is incomplete", hint="DEL and ADD it again")
+        raise DriverFailed(f"the record of the endpoint {record.shown} is incomplete", hint="DEL and ADD it again")
     device, lease = record.device, record.full_lease
     routes = tuple(
         route for route in lease.routes if route not in record.default_routes or route.dst.version in elected

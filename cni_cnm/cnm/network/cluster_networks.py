@@ -89,7 +89,7 @@ def remove_host(host: Host, name: str, *, force: bool) -> Sequence[Block]:
 def _refuse_own_endpoints(host: Host, name: str) -> None:
     """Other hosts could claim the blocks while containers of this one have their addresses."""
     for record in filter(overlay_record.is_overlay, network_records(host.store)):
-        labels = [one.label for one in endpoints_of(host.store, record.id)]
+        labels = [one.shown for one in endpoints_of(host.store, record.id)]
         if labels:
             raise ActiveEndpoints(
                 f"{name} is this host, and its network {record.name} has {len(labels)} endpoints, one of them "

@@ -44,7 +44,7 @@ def delete_network(host: Host, name: str, *, force: bool = False) -> Sequence[st
                 hint=f"docker network rm {record.docker_networks[0][:12]}; if `docker network ls` does not show that "
                 f"id: cni-cnm network rm --force {name}",
             )
-        labels = [endpoint.label for endpoint in endpoints_of(host, record)]
+        labels = [endpoint.shown for endpoint in endpoints_of(host, record)]
         if labels:
             shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
             raise ActiveEndpoints(

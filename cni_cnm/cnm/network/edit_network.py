@@ -62,7 +62,7 @@ def _refuse_narrowing(
             if any(ip in subnet.pool for subnet in before) and not any(ip in subnet.pool for subnet in after):
                 shown = ", ".join(str(subnet.pool) for subnet in after) or "none"
                 raise InvalidConfig(
-                    f"the configuration of the network {old.name} now says the subnets {shown}, and {endpoint.label} "
+                    f"the configuration of the network {old.name} now says the subnets {shown}, and {endpoint.shown} "
                     f"has the address {ip}",
                     hint="keep a subnet that holds it, or remove that container first",
                 )

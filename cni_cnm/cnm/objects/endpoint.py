@@ -113,7 +113,7 @@ class Endpoint:
             Forbidden: the endpoint is not joined.
         """
         if not self.joined:
-            raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
+            raise Forbidden(f"the endpoint {self.record.shown} is not joined to a sandbox")
         gateways = gateways_of(self._host, self.record.container_id)
         return results.attachment(self.record, results.elected_versions(self.record, gateways))
 
@@ -149,7 +149,7 @@ class Endpoint:
         with self._locked() as endpoint:
             if endpoint.record.state == READY:
                 raise Forbidden(
-                    f"the endpoint {self.record.label} is joined to a sandbox already", hint="leave it first"
+                    f"the endpoint {self.record.shown} is joined to a sandbox already", hint="leave it first"
                 )
             with self._host.namespaces.open(sandbox.key) as stack, Rollback() as undo:
                 undo.push_record_removal(lambda: _write_left(endpoint))
@@ -175,7 +175,7 @@ class Endpoint:
         """
         with self._locked() as endpoint:
             if endpoint.record.state == CREATED:
-                raise Forbidden(f"the endpoint {self.record.label} is not joined to a sandbox")
+                raise Forbidden(f"the endpoint {self.record.shown} is not joined to a sandbox")
             gathered = ErrorList()
             take_down_endpoint.disconnect(endpoint, gathered, delete_empty_sandbox=False)
             with firewall_state.lock(self._host, shared=True):
@@ -203,7 +203,7 @@ class Endpoint:
         with self._locked() as endpoint:
             if endpoint.record.state == READY and not force:
                 raise ActiveContainer(
-                    f"the endpoint {self.record.label} is joined to {endpoint.record.container_id}",
+                    f"the endpoint {self.record.shown} is joined to {endpoint.record.container_id}",
                     hint="leave first, or delete with force",
                 )
             gathered = take_down_endpoint.take_down(endpoint, {})

@@ -74,7 +74,7 @@ class Sandbox:
             members = sandbox_endpoints.members_of(self._host, record)
             if members:
                 raise ActiveContainer(
-                    f"the sandbox of {self.container_id} has endpoints: {', '.join(m.label for m in members)}",
+                    f"the sandbox of {self.container_id} has endpoints: {', '.join(m.shown for m in members)}",
                     hint="leave and delete them first",
                 )
             self._host.store.delete(SANDBOXES, self.id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts, foreign_bridges
 from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES, NO_HAIRPIN_RULES
+from cni_cnm.cnm.records import load_owner
+from cni_cnm.errors import PortTaken
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -60,7 +62,13 @@ def _put(host: Host, record: EndpointRecord, transaction: Transaction, state: St
         return any(name.startswith(owner) for name in host.store.names(ENDPOINTS))
 
     declared = firewall_state.is_declared(state, transaction.declare)
-    endpoint_elements.put(host.nft, record, transaction, alive, declare=not declared)
+    try:
+        endpoint_elements.put(host.nft, record, transaction, alive, declare=not declared)
+    except PortTaken as taken:
+        holder = load_owner(host.store, taken.holder)
+        if holder is not None and holder.pod.name:  # elements have no room for it
+            taken.msg = f"{taken.msg} ({holder.pod.label})"
+        raise
     if not declared:
         firewall_state.remember(host, transaction.declare)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def compare(host: Host, changed: Changed) -> Iterator[Difference]:
     for record in endpoint_records(host.store) if changed.everything else ():
         if why := lost_endpoints.why_lost(host, record):
-            yield Difference(f"the endpoint {record.label}", why, record.id)
+            yield Difference(f"the endpoint {record.shown}", why, record.id)
 
 
 def repair(host: Host, difference: Difference) -> str:

@@ -36,7 +36,7 @@ def compare(host: Host, changed: Changed) -> Iterator[Difference]:
     for record in living(host) if _concerns_some(changed) else ():
         named = {record.host_ifname} & changed.links or {record.policy.bridge} & changed.deleted
         if (changed.everything or named) and (found := _differences(host, record)):
-            yield Difference(f"the endpoint {record.label}", ", ".join(found), record.id)
+            yield Difference(f"the endpoint {record.shown}", ", ".join(found), record.id)
 
 
 def repair(host: Host, difference: Difference) -> str:

@@ -42,7 +42,7 @@ def compare(host: Host) -> Iterator[Difference]:
     veths = {link.name for link in host.stack.links(kind="veth")}
     for record in endpoint_records(host.store):
         if record.host_ifname not in veths and _is_gone(host, record):
-            yield Difference(f"the endpoint {record.label}", f"its namespace {record.netns} does not exist", record.id)
+            yield Difference(f"the endpoint {record.shown}", f"its namespace {record.netns} does not exist", record.id)
 
 
 class GoneNamespaces:

@@ -29,7 +29,7 @@ def collect(
         if record.network != network.name or record.id in keep:
             continue
         if record.owner != owner:
-            notes.append(f"{record.label} belongs to {record.owner}, not to {owner}: it is kept")
+            notes.append(f"{record.shown} belongs to {record.owner}, not to {owner}: it is kept")
             continue
         with locked_endpoint.lock(host, record.id):
             current = load_endpoint(host.store, record.id)

@@ -57,8 +57,8 @@ def test_what_is_missing_twice_is_removed(host: Gc, capsys: pytest.CaptureFixtur
     assert host.pauses == [60]
     assert host.left() == ["b"]
     assert capsys.readouterr().out.splitlines() == [
-        "the endpoint net/a/eth0 of the pod shop/a: containerd does not have its container",
-        "the endpoint net/a/eth0 of the pod shop/a: containerd does not have its container; it was removed",
+        "the endpoint net/a/eth0 (shop/a): containerd does not have its container",
+        "the endpoint net/a/eth0 (shop/a): containerd does not have its container; it was removed",
     ]
 
 

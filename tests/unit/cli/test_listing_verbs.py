@@ -10,6 +10,7 @@ import pytest
 
 from cni_cnm.cnm.packet_filter.allow_networks import allow
 from cni_cnm.cnm.records import load_network
+from cni_cnm.errors import PortTaken
 from cni_cnm.model import IpamSpec, PortMapping
 from tests.unit.cli.hosts import CommandLine
 from tests.unit.find.pods import NETWORK
@@ -184,3 +185,11 @@ def test_removing_by_a_name(few: CommandLine) -> None:
     assert few.out("endpoint rm 10.2.0.2") == "second/c1/net1 (shop/web)\n"
     assert few.out("endpoint rm 8080") == "podnet/c1/eth0 (shop/web)\n"
     assert few.out("endpoint ls --format {{.Container}}").split() == ["other/web", "c2"]
+
+
+def test_messages_name_the_pod(few: CommandLine) -> None:
+    """What stops a removal, and who has a port."""
+    code, _, err = few.run("network", "rm", "second")
+    assert (code, "has 1 endpoints: second/c1/net1 (shop/web)" in err) == (1, True)
+    with pytest.raises(PortTaken, match=r"8080/tcp is already published by podnet/c1/eth0 \(shop/web\) \("):
+        few.pods.add("c9", ports=(PortMapping("tcp", 8080, 80),))
