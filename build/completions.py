@@ -1,7 +1,7 @@
 """The completion of bash, from the parser of the command line: python build/completions.py >FILE
 
-Nouns, verbs and options come from the parser. Names of networks and ids of endpoints are read from the program when one
-is completed, and paths are those of files.
+Nouns, verbs, options, their choices and the keys of `--filter` come from the parser. Names of networks, endpoints,
+sandboxes and nodes are read from the program when one is completed. Paths are those of files, commands those of PATH.
 """
 
 from __future__ import annotations
@@ -11,64 +11,119 @@ import sys
 from collections.abc import Iterator
 
 from cni_cnm import cli
+from cni_cnm.drivers import drivers
+from cni_cnm.ipam import ipams
 
 TEMPLATE = """\
 # bash completion for cni-cnm, made from its parser
 
-_cni_cnm_listed() {{  # NOUN COLUMN: what the program lists
-    "$1" "$2" ls 2>/dev/null | awk -v column="$3" 'NR > 1 {{ print $column }}'
+_cni_cnm_kind() {{  # KIND PROGRAM WORD: what may stand there
+    case "$1" in
+    network) "$2" network ls --format '{{{{.Name}}}}' 2>/dev/null ;;
+    endpoint | sandbox) "$2" endpoint ls --format '{{{{.ID}}}} {{{{.Container}}}}' 2>/dev/null ;;
+    node) "$2" node ls --quiet 2>/dev/null ;;
+    path) compgen -f -- "$3" ;;
+    command) compgen -c -- "$3" ;;
+    words:*) echo "${{1#words:}}" ;;
+    esac
 }}
 
 _cni_cnm() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} program=${{COMP_WORDS[0]}}
-    local path='' index
+    local word=${{COMP_WORDS[COMP_CWORD]}} program=${{COMP_WORDS[0]}} path='' index here count=0 option=''
+    local words='' kinds='' last='' value=''
+    local options=() others=()
     COMPREPLY=()
-    for ((index = 1; index < COMP_CWORD; index++)); do
-        case "$path ${{COMP_WORDS[index]}}" in
-        {paths}) path="$path ${{COMP_WORDS[index]}}" ;;
-        *) ;;
+    for ((index = 1; index <= COMP_CWORD; index++)); do
+        here=${{COMP_WORDS[index]}}
+        case "$path" in
+{paths}
+        esac
+        [ "$index" -lt "$COMP_CWORD" ] || break
+        if [ "$option" ]; then option=''; continue; fi
+        case "$path $here" in
+        {known}) path="$path $here" ;;
+        *" --") count=$((count + 1)) words='' ;;
+        {valued}) option=$here ;;
+        *" -"*) ;;
+        *) count=$((count + 1)) ;;
         esac
     done
-    local words='' kind=''
-    case "$path" in
-{cases}
-    esac
-    case "$path $before" in
+    if [ "$option" ]; then
+        case "$path $option" in
 {values}
+        esac
+        words=''
+    else
+        [ "$count" = 0 ] || [ "$kinds$last" != none ] || words=''  # nothing may stand there
+        value=$last
+        for here in $kinds; do
+            [ "$count" -gt 0 ] || {{ value=$here; break; }}
+            count=$((count - 1))
+        done
+    fi
+    case "$value" in
+    path | command) mapfile -t COMPREPLY < <(_cni_cnm_kind "$value" "$program" "$word"); [ "$words" ] || return 0 ;;
+    *) words="$words $(_cni_cnm_kind "${{value//+/ }}" "$program" "$word")" ;;
     esac
-    case "$kind" in
-    network) words="$words $(_cni_cnm_listed "$program" network 2)" ;;
-    endpoint) words="$words $(_cni_cnm_listed "$program" endpoint 1)" ;;
-    path) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    none) return ;;
-    esac
-    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+    mapfile -t -O "${{#COMPREPLY[@]}}" COMPREPLY < <(compgen -W "$words" -- "$word")
+    if [ "${{word#-}}" = "$word" ]; then  # options are offered for a dash, or where nothing else is
+        for index in "${{!COMPREPLY[@]}}"; do
+            here=${{COMPREPLY[index]}}
+            case "$here" in -*) options+=("$here") ;; *) others+=("$here") ;; esac
+        done
+        [ "${{#others[@]}}" = 0 ] && others=("${{options[@]}}")
+        COMPREPLY=("${{others[@]}}")
+    fi
+    case "${{COMPREPLY[0]-}}" in *=) compopt -o nospace 2>/dev/null ;; esac
+    return 0
 }}
 
 complete -F _cni_cnm cni-cnm
 """
-LISTED = {"network": "network", "other": "network", "endpoint": "endpoint"}
-"""Names of arguments whose values the program lists, and the noun."""
+KINDS = {
+    **{name: name for name in ("network", "endpoint", "sandbox", "node", "command")},
+    "other": "network",
+    "container": "endpoint",
+    "file": "path",
+}
+"""Names of arguments to what they are."""
+WORDS = {"driver": [*drivers], "ipam": [*filter(None, ipams)], "format": ["json", "table"]}
+"""Options with a few well-known values among others."""
 
 
 def script() -> str:
     """The whole completion file."""
     paths: list[str] = []
-    cases: list[str] = []
+    known: list[str] = []
+    valued: list[str] = []
     values: list[str] = []
     for path, parser in _parsers("", cli._parser()):  # noqa: SLF001
         if path:
-            paths.append(f'"{path}"')
+            known.append(f'"{path}"')
+        places = [action for action in parser._actions if not action.option_strings and not _children_of(action)]  # noqa: SLF001
         flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
-        kind = next((LISTED[a.dest] for a in parser._actions if not a.option_strings and a.dest in LISTED), "")  # noqa: SLF001
         words = " ".join([*(name for name, _ in _children(parser)), *flags])
-        cases.append(f'    "{path}") words="{words}" kind={kind or "words"} ;;')
+        kinds = [_kind(action) for action in places]
+        last = kinds[-1] if places and places[-1].nargs in ("+", "*") else "none"
+        paths.append(f'        "{path}") words="{words}" kinds="{" ".join(kinds)}" last={last} ;;')
         for action in parser._actions:  # noqa: SLF001
             if action.option_strings and action.nargs != 0:
                 patterns = " | ".join(f'"{path} {flag}"' for flag in action.option_strings)
-                of = "path" if action.metavar == "PATH" else LISTED.get(action.dest, "none")
-                values.append(f"    {patterns}) words='' kind={of} ;;")
-    return TEMPLATE.format(paths=" | ".join(paths), cases="\n".join(cases), values="\n".join(values))
+                valued.append(patterns)
+                values.append(f"        {patterns}) value={_kind(action)} ;;")
+    return TEMPLATE.format(
+        paths="\n".join(paths), known=" | ".join(known), valued=" | ".join(valued), values="\n".join(values)
+    )
+
+
+def _kind(action: argparse.Action) -> str:
+    """What a value of it is. `words:` has the words themselves, with + between them."""
+    if keys := getattr(action, "filter_keys", ()):
+        return f"words:{'+'.join(f'{key}=' for key in keys)}"
+    words = action.choices or WORDS.get(action.dest)
+    if words:
+        return f"words:{'+'.join(map(str, words))}"
+    return "path" if action.metavar == "PATH" else KINDS.get(action.dest, "none")
 
 
 def _parsers(path: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -79,8 +134,11 @@ def _parsers(path: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, 
 
 
 def _children(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.ArgumentParser]]:
-    found = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
-    return [pair for choices in found for pair in choices.items()]
+    return [pair for action in parser._actions for pair in _children_of(action)]  # noqa: SLF001
+
+
+def _children_of(action: argparse.Action) -> list[tuple[str, argparse.ArgumentParser]]:
+    return list(action.choices.items()) if isinstance(action, argparse._SubParsersAction) else []  # noqa: SLF001
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class Listing:
 
     def add_filter(self, parser: argparse.ArgumentParser) -> None:
         """Add --filter alone, for a verb that chooses among the rows and lists nothing."""
-        parser.add_argument(
+        action = parser.add_argument(
             "--filter",
             "-f",
             type=self._filter,
@@ -115,6 +115,7 @@ class Listing:
             metavar="KEY=VALUE",
             help=f"only rows that match; of several for one key, one must match; keys: {', '.join(self._by_filter)}",
         )
+        vars(action)["filter_keys"] = tuple(self._by_filter)  # for build/completions.py
 
     def show(self, arguments: argparse.Namespace, rows: Iterable[Row]) -> None:
         """Print the rows that match, as the options say."""
