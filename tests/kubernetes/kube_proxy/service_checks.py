@@ -29,7 +29,7 @@ class Caller(NamedTuple):
         url = f"http://{host}:{port}/cgi-bin/who"
         for _ in range(tries):
             if answer := self.run("curl", "--silent", "--globoff", "--max-time", "1", url).split():
-                return answer[-1].removeprefix("::ffff:")
+                return answer[-1].strip("[]").removeprefix("::ffff:")  # as busybox and Python write it
         return ""
 
 

@@ -43,3 +43,11 @@ def lab() -> Iterator[Lab]:
     with Lab() as made:
         made.start()
         yield made
+
+
+@pytest.fixture(scope="module")
+def network(lab: Lab) -> Lab:
+    """With our service on both nodes, which are Ready."""
+    lab.serve()
+    lab.wait_ready()
+    return lab

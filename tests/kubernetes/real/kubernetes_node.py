@@ -66,7 +66,7 @@ mount --make-rshared /
 
 class KubernetesNode:
     def __init__(
-        self, name: str, addresses: tuple[str, ...], kubeconfig: Path, proxy_kubeconfig: Path, clusters: str
+        self, name: str, addresses: tuple[str, str], kubeconfig: Path, proxy_kubeconfig: Path, clusters: str
     ) -> None:
         """`clusters`: the cluster's pod CIDRs, for kube-proxy."""
         self.name = name
@@ -117,7 +117,7 @@ class KubernetesNode:
         self.node.write("/etc/kubernetes/kubelet.json", json.dumps(self._kubelet_settings()))
         self._kubelet = self._daemon(
             "kubelet", "--config", "/etc/kubernetes/kubelet.json", "--kubeconfig", str(self._kubeconfig),
-            "--hostname-override", self.name, "--node-ip", ",".join(self.addresses[:2]), "--cert-dir", "/run/kubelet",
+            "--hostname-override", self.name, "--node-ip", ",".join(self.addresses), "--cert-dir", "/run/kubelet",
         )  # fmt: skip
 
     def _kubelet_settings(self) -> dict[str, Any]:

@@ -20,13 +20,17 @@ from types import TracebackType
 from typing import Any
 
 from tests.kernel.lab import Namespace
+from tests.kubernetes.kube_proxy.service_checks import Caller, in_node
 from tests.kubernetes.real.api_client import ApiClient
 from tests.kubernetes.real.api_server import ApiServer
 from tests.kubernetes.real.kubernetes_node import KubernetesNode
+from tests.kubernetes.real.rights import ACCOUNT, NAMESPACE, create_rights
 from tests.system.containerd import IMAGE
 from tests.waiting import until
 
 API, API6 = "192.0.2.10", "fd00:a::10"
+OUTSIDE, OUTSIDE6 = "192.0.2.1", "fd00:a::1"
+"""The nodes' gateway. It has no route to pods."""
 PODS = "10.244.0.0/16,fd00:244::/48"
 PORT = 8080
 ANSWER = "#!/bin/sh\\necho\\necho $NAME $REMOTE_ADDR\\n"
@@ -43,6 +47,8 @@ class Lab:
         self.switch = Namespace()
         self.switch.ip("link add near type bridge")
         self.switch.ip("link set near up")
+        for gateway, length in ((OUTSIDE, 24), (OUTSIDE6, 64)):
+            self.switch.run("ip", "address", "add", f"{gateway}/{length}", "dev", "near", "nodad")
         self._control = Namespace()
         self._plug("control", self._control.path, (API, API6))
         self.server = ApiServer(self.folder / "control", place=self._control, address=API, nodes=names)
@@ -76,15 +82,25 @@ class Lab:
             more = ("nodad",) if ":" in address else ()
             length = 64 if more else 24
             self.switch.run(*enter, "address", "add", f"{address}/{length}", "dev", "eth0", *more)
+        for gateway in (OUTSIDE, OUTSIDE6):
+            self.switch.run(*enter, "route", "add", "default", "via", gateway)
 
     def start(self) -> None:
         """The controllers and the nodes, without a network of pods. Each Node gets podCIDRs."""
         self.server.start_controllers(cluster_cidrs=PODS)
+        create_rights(self.api)
         for node in self.nodes.values():
             node.start()
         for name in self.nodes:
             until(partial(self.api.there, f"nodes/{name}"), f"{name} registers", 120, self.log)
             self.api.wait(f"nodes/{name}", lambda found: found["spec"].get("podCIDRs"), f"{name} has podCIDRs", 60)
+
+    def serve(self, *nodes: str, settings: str = "") -> None:
+        """Our service on the nodes, with the rights of the agent. `settings`: further lines of `[cluster]`."""
+        for name in nodes or self.nodes:
+            path = self.folder / f"{name}.kubeconfig"
+            self.server.write_kubeconfig(path, self.server.account_token(ACCOUNT, NAMESPACE))
+            self.nodes[name].serve(f'kubeconfig = "{path}"\n{settings}')
 
     def close(self) -> None:
         for node in self.nodes.values():
@@ -153,6 +169,12 @@ class Lab:
         """What was said of a pod."""
         found = self.api.get(f"events?fieldSelector=involvedObject.name={name}")
         return "\n".join(f"{each['reason']}: {each.get('message', '')}" for each in found)
+
+    def caller(self, pod: str) -> Caller:
+        """A pod that asks."""
+        node = self.nodes[self.api.get(f"pods/{pod}")["spec"]["nodeName"]]
+        four, six = self.addresses(pod)
+        return in_node(node.node, (four, six), node.pod_netns(pod))
 
     def addresses(self, pod: str) -> list[str]:
         """Of both families, IPv4 first."""

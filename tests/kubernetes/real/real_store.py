@@ -13,12 +13,9 @@ from cni_cnm.cluster.values import Snapshot
 from cni_cnm.errors import CnmError
 from cni_cnm.settings import ClusterSettings
 from tests.cluster.assigning_stores import AssigningTestStore
-from tests.kubernetes.manifests import objects
 from tests.kubernetes.real.api_client import ApiClient
 from tests.kubernetes.real.api_server import ApiServer
-
-NAMESPACE, ACCOUNT = "cni-cnm", "cni-cnm"
-_RIGHTS = "/apis/rbac.authorization.k8s.io/v1"
+from tests.kubernetes.real.rights import ACCOUNT, NAMESPACE, create_rights
 
 
 class LatestDirectory(KubernetesDirectory):
@@ -43,14 +40,7 @@ class RealStore(AssigningTestStore):
         self._folder, self._server, self._api = folder, server, server.api
         self._opened: list[LatestDirectory] = []
         self._numbers = count()
-        for made in objects("cni-cnm"):
-            path = {
-                "Namespace": "namespaces",
-                "ClusterRole": f"{_RIGHTS}/clusterroles",
-                "ClusterRoleBinding": f"{_RIGHTS}/clusterrolebindings",
-            }.get(made["kind"])
-            if path and not self._api.there(f"{path}/{made['metadata']['name']}"):
-                self._api.create(path, dict(made))
+        create_rights(self._api)
 
     # the directories ----------------------------------------------------------------
 
