@@ -253,8 +253,7 @@ class Client:
         headers = {**_JSON, **self._headers(), "Grpc-Metadata-hasleader": "true"}
         stream = connection.stream("POST", f"/v3/{call}", body, headers, until)
         if stream.status != 200:
-            text = stream.line(1, 1) or b""
-            raise failure_of(stream.status, _decoded(text), text)
+            raise failure_of(stream.status, _decoded(stream.content), stream.content)
         return stream
 
     def _unreachable(self, reasons: Sequence[str]) -> DirectoryUnreachable:

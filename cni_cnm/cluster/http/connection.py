@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ANSWER_MAX = 64 << 20
 """Bytes of one answer."""
 _PIECE = 1 << 16
+_OK = 200
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """Seconds and probes: a peer that is gone without a word is noticed after 25 s, also while nothing is sent."""
 _WRONG = (OSError, HTTPException, ValueError)
@@ -82,8 +83,13 @@ class Connection:
         return Pieces(self._request(method, path, body, headers, until), size_max)
 
     def stream(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Stream:
-        """The lines of an answer that does not end. `until` is when its head must be there."""
-        return Stream(self._timed, self._request(method, path, body, headers, until))
+        """The lines of an answer that does not end. `until` is when its head must be there.
+
+        An answer with another status than 200 is read whole.
+        """
+        response = self._request(method, path, body, headers, until)
+        content = b"" if response.status == _OK else b"".join(Pieces(response, ANSWER_MAX))
+        return Stream(self._timed, response, content)
 
     def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float
@@ -125,17 +131,19 @@ class Pieces:
 
 
 class Stream:
-    """Lines of an answer. `status` is that of HTTP.
+    """Lines of an answer. `status` is that of HTTP, `content` what was said with another status than 200.
 
     http.client cannot tell whether a further line has begun without waiting for one, so chunks are taken apart here.
     """
 
-    def __init__(self, timed: _TimedSocket, response: HTTPResponse) -> None:
+    def __init__(self, timed: _TimedSocket, response: HTTPResponse, content: bytes) -> None:
         self.status = response.status
+        self.content = content
         self.retry_after = response.getheader("Retry-After") or ""
         self._timed = timed
         self._file: Any = response.fp
-        self._chunks = _Chunks(response.getheader("Transfer-Encoding", "").lower() == "chunked")
+        chunked = response.getheader("Transfer-Encoding", "").lower() == "chunked"
+        self._chunks = _Chunks(chunked, None if chunked else response.length)
 
     def line(self, wait_s: float, line_s: float) -> bytes | None:
         """The next line; b"" at the end of the answer; None if none begins within `wait_s`.
@@ -178,12 +186,13 @@ class Stream:
 
 
 class _Chunks:
-    """The text of an answer in HTTP's chunks (RFC 9112, 7.1), or as it comes."""
+    """The text of an answer in HTTP's chunks (RFC 9112, 7.1), of a length, or to the connection's end."""
 
-    def __init__(self, chunked: bool) -> None:
+    def __init__(self, chunked: bool, length: int | None) -> None:
         self.text = bytearray()
-        self.ended = False
+        self.ended = length == 0
         self._chunked = chunked
+        self._left = length
         self._raw = bytearray()
 
     def begun(self) -> bool:
@@ -194,6 +203,9 @@ class _Chunks:
         """ValueError if a chunk has no right size."""
         if not self._chunked:
             self.text += data
+            if self._left is not None:
+                self._left -= len(data)
+                self.ended = self._left <= 0
             return
         self._raw += data
         while not self.ended and (head := self._raw.find(b"\r\n")) >= 0:

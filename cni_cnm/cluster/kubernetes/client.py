@@ -164,9 +164,7 @@ class Client:
         connection, access = self._connected()
         stream = connection.stream("GET", access.path + path, None, self._headers(access), self._end)
         if stream.status != 200:
-            text = stream.line(1, 1) or b""
-            self.close()
-            raise failure_of(stream.status, text, stream.retry_after)
+            raise failure_of(stream.status, stream.content, stream.retry_after)
         return stream
 
     def _headers(self, access: Access) -> Mapping[str, str]:

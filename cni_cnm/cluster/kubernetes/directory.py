@@ -68,12 +68,20 @@ class KubernetesDirectory:
         return self._contents.snapshot()
 
     def _listed(self) -> Contents:
-        seen = self._contents.version if self._contents else ""
-        pages = Pages(self._client, seen)
         try:
-            found = Contents(self._terms, self._subnets, "", pages.nodes())
+            try:
+                return self._listed_from(self._contents.version if self._contents else "0")
+            except Failure as failure:
+                # A restored backup, a server that is behind the others, or a page that came too late.
+                if not failure.ahead and not failure.expired:
+                    raise
+            return self._listed_from("")
         except Failure as failure:
             raise self._client.explained(failure) from failure
+
+    def _listed_from(self, version: str) -> Contents:
+        pages = Pages(self._client, version)
+        found = Contents(self._terms, self._subnets, "", pages.nodes())
         found.version = pages.version
         return found
 

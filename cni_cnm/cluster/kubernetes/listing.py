@@ -9,7 +9,6 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from cni_cnm.cluster.kubernetes import json_items
-from cni_cnm.cluster.kubernetes.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,30 +28,23 @@ _TIMES = 4.0
 class Pages:
     """Of one list. `version` is its resourceVersion, once all was read."""
 
-    def __init__(self, client: Client, seen: str) -> None:
-        """`seen`: the list must not be older; "" for any."""
+    def __init__(self, client: Client, at_least: str) -> None:
+        """`at_least`: the version that the list must have; "0" for any, "" for the latest."""
         self._client = client
-        self._seen = seen
+        self._at_least = at_least
         self.version = ""
 
     def nodes(self) -> Iterator[Json]:
         """Each Node as decoded. Failure, or DirectoryUnreachable."""
         self._client.begin(_TIMES)
-        query = {"limit": str(_PAGE), "resourceVersion": self._seen or "0"}
-        if self._seen:
+        query = {"limit": str(_PAGE)}
+        if self._at_least:
+            query["resourceVersion"] = self._at_least
+        if self._at_least not in ("", "0"):
             query["resourceVersionMatch"] = "NotOlderThan"
-        token = yield from self._first(query)
+        token = yield from self._page(query)
         while token:
             token = yield from self._page({"limit": str(_PAGE), "continue": token})
-
-    def _first(self, query: dict[str, str]) -> Generator[Json, None, str]:
-        try:
-            return (yield from self._page(query))
-        except Failure as failure:
-            # A store that was restored from a backup, or an API server that is behind the others: ask for the latest.
-            if not self._seen or not (failure.ahead or failure.expired):
-                raise
-        return (yield from self._page({"limit": str(_PAGE)}))
 
     def _page(self, query: dict[str, str]) -> Generator[Json, None, str]:
         """Its Nodes; returns the token of the next page, "" if this is the last one."""

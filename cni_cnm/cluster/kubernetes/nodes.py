@@ -46,7 +46,7 @@ class Node(NamedTuple):
 
 def read(raw: Json) -> Node:
     """DecodeFailed if it has no usable name; what else is wrong, is left out."""
-    meta, spec, status = (_mapping(raw, key) for key in ("metadata", "spec", "status"))
+    meta, spec, status = (part(raw, key) for key in ("metadata", "spec", "status"))
     name = validate.require(validate.network_name, meta.get("name"), "the name of a Node", DecodeFailed)
     said: Announcement | None = None
     subnets: tuple[IPNetwork, ...] = ()
@@ -79,8 +79,7 @@ def pod_subnets(name: str, spec: Json) -> tuple[IPNetwork, ...]:
 
 def announced(name: str, meta: Json) -> Announcement | None:
     """What the Node's agent has written; None if it has not. DecodeFailed if it cannot be read."""
-    annotations = meta.get("annotations")
-    content = annotations.get(announcement.ANNOTATION) if isinstance(annotations, dict) else None
+    content = part(meta, "annotations").get(announcement.ANNOTATION)
     if content is None:
         return None
     if not isinstance(content, str):
@@ -121,7 +120,8 @@ def _alive(status: Json) -> bool:
     return "Unknown" not in ready
 
 
-def _mapping(raw: Json, key: str) -> Json:
+def part(raw: Json, key: str) -> Json:
+    """An object in an object; empty if it is none."""
     found = raw.get(key) if isinstance(raw, dict) else None
     return found if isinstance(found, dict) else {}
 

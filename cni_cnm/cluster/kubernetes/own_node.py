@@ -54,9 +54,9 @@ def announce(client: Client, host: ClusterHost, terms: Terms) -> Json:
     announcement.read(host.name, content)
     for _ in _attempts(client):
         raw = require(client, host.name)
-        meta = raw.get("metadata") or {}
+        meta = nodes.part(raw, "metadata")
         _refuse_other(client, host, raw)
-        if (meta.get("annotations") or {}).get(announcement.ANNOTATION) == content:
+        if nodes.part(meta, "annotations").get(announcement.ANNOTATION) == content:
             return raw
         try:
             _patch(client, host.name, str(meta.get("uid", "")), content)
@@ -74,8 +74,8 @@ def leave(client: Client, name: str, instance: str, *, force: bool) -> None:
     """Remove the annotation. No error if absent; Forbidden if the Node shows life."""
     for _ in _attempts(client):
         raw = read(client, name)
-        meta = raw.get("metadata") or {} if raw else {}
-        if raw is None or announcement.ANNOTATION not in (meta.get("annotations") or {}):
+        meta = nodes.part(raw, "metadata")
+        if raw is None or announcement.ANNOTATION not in nodes.part(meta, "annotations"):
             return
         there = nodes.read(raw)
         mine = there.said is not None and there.said.host.instance == instance
@@ -98,7 +98,7 @@ def leave(client: Client, name: str, instance: str, *, force: bool) -> None:
 def block(client: Client, name: str, raw: Json) -> tuple[IPNetwork, ...]:
     """The Node's podCIDRs. NotReady if it has none, or none that can be used."""
     try:
-        found = nodes.pod_subnets(name, raw.get("spec") or {})
+        found = nodes.pod_subnets(name, nodes.part(raw, "spec"))
     except DecodeFailed as error:
         raise NotReady(error.msg) from error
     if not found:
@@ -112,9 +112,9 @@ def block(client: Client, name: str, raw: Json) -> tuple[IPNetwork, ...]:
 
 def _refuse_other(client: Client, host: ClusterHost, raw: Json) -> None:
     """Which machine has the name is told by the addresses that the kubelet reports."""
-    there, mine = nodes.addresses(raw.get("status") or {}), frozenset(host.addresses)
+    there, mine = nodes.addresses(nodes.part(raw, "status")), frozenset(host.addresses)
     try:
-        said = nodes.announced(host.name, raw.get("metadata") or {})
+        said = nodes.announced(host.name, nodes.part(raw, "metadata"))
     except DecodeFailed:
         said = None
     other = frozenset(said.host.addresses) if said is not None else mine
