@@ -28,6 +28,7 @@ NOUNS = (
     "doctor",
     "run",
     "exec",
+    "graph",
     "probe",
     "drops",
     "repair",

@@ -151,3 +151,16 @@ def test_a_container_that_is_gone(side: Side) -> None:
     command(side, "run", "shop", "--", "true").ok()
     assert endpoints(side) == []
     assert [Path(lease).name for lease in side.leases("web") if lease[0].isdigit()] == []
+
+
+def test_graph(side: Side, pod: str) -> None:
+    """The host as it is, in both formats; a network alone."""
+    for words, kinds in ((("graph",), 2), (("graph", "--network", "web"), 1)):
+        picture = command(side, *words).ok().out
+        assert picture.startswith("<svg ")
+        assert picture.count('<rect class="network"') == kinds
+        assert ("web/front" in picture) == (kinds == 2)
+    graphviz = command(side, "graph", "--format", "dot").ok().out
+    assert graphviz.startswith("digraph host {")
+    assert 'label="web/front' in graphviz
+    assert "there is no network 'nope'" in command(side, "graph", "--network", "nope").err
