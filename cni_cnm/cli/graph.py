@@ -27,7 +27,7 @@ def configure(nouns: Any) -> None:
         "addresses, published ports, networks that are open to each other, other hosts of the cluster. A browser shows "
         "SVG. Graphviz reads DOT: `neato -n2` keeps the places, `dot` chooses others.",
     )
-    parser.add_argument("--format", choices=FORMATS, default="svg", help="default: svg")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="svg", help="default: svg")
     parser.add_argument("--network", action="append", default=[], help="only this network; may be repeated")
     parser.set_defaults(verb=graph)
 
