@@ -1,8 +1,7 @@
 """Where everything of a scene stands in the picture. Each format draws the same nodes and edges.
 
-uplinks on the upper edge of the host; a line leads from them to each network that reaches the outside
-networks in rows, the highest first; lines below a row join those that are open to each other
-other hosts of the cluster below this one
+Uplinks are on the upper edge of the host. A line leads from them to each network that reaches the outside. Networks are
+in rows, the highest first. Lines below a row join those that are open to each other. Other hosts are below this one.
 """
 
 from __future__ import annotations
