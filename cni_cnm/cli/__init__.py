@@ -113,13 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     nouns = parser.add_subparsers(title="what", metavar="NOUN")
     for noun in NOUNS:
         import_module(f"cni_cnm.cli.{noun}").configure(nouns)
-    _name_parsers(parser)
+    _complete(parser, "")
     return parser
 
 
-def _name_parsers(parser: argparse.ArgumentParser) -> None:
-    """The parsed arguments have the parser of their verb as `parser`: its usage is shown where they are wrong."""
+def _complete(parser: argparse.ArgumentParser, path: str) -> None:
+    """Add examples, and to the parsed arguments the parser of their verb: its usage is shown where they are wrong."""
+    from cni_cnm.cli import examples
+
+    parser.formatter_class = examples.Formatter
+    parser.epilog = examples.epilog(path, parser.epilog)
     for action in parser._actions:  # noqa: SLF001
-        for child in action.choices.values() if isinstance(action.choices, dict) else ():
+        for name, child in action.choices.items() if isinstance(action.choices, dict) else ():
             child.set_defaults(parser=child)
-            _name_parsers(child)
+            _complete(child, f"{path} {name}".lstrip())

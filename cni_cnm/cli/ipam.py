@@ -8,6 +8,7 @@ from math import log2
 from typing import Any
 
 from cni_cnm.cli.listing import EQUAL, PREFIX, Column, Listing, plain, write
+from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.find.addresses import DOCKER_RESERVED, ENDPOINT, GATEWAY, OTHER, VOID, Holder, RangeUse, use_of
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.wiring import open_controller
@@ -74,7 +75,6 @@ def configure(nouns: Any) -> None:
         f"'{GATEWAY}', '{DOCKER_RESERVED}', '{OTHER}' (a lease that no record here names), or '{VOID}' (a lease from "
         "before the last boot, given again when no other address is free). With an option that chooses rows or their "
         "form only the addresses are printed.",
-        epilog="Who holds 10.1.2.3?  cni-cnm ipam show NETWORK --filter address=10.1.2.3",
     )
     show.add_argument("network", help="name, id or the beginning of an id")
     ADDRESSES.add_options(show)
@@ -83,12 +83,13 @@ def configure(nouns: Any) -> None:
 
 def list_ranges(arguments: argparse.Namespace) -> None:
     controller = open_controller()
+    records = list(endpoint_records(controller.host.store))
     RANGES.show(
         arguments,
         (
             _range(network.name, one)
             for network in controller.networks()
-            for one in use_of(controller.host, network.record).ranges
+            for one in use_of(controller.host, network.record, records).ranges
         ),
     )
 

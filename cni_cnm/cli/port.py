@@ -26,15 +26,15 @@ def _is_in(row: Any, text: str) -> bool:
 
 PORTS = Listing(
     Column("Port", text=lambda row: _ports(row["port"], row["count"]), match=_is_in),
-    Column("Protocol"),
-    Column("Address", "HOST ADDRESS", text=lambda row: row["address"] or "*"),
+    Column("Protocol", "PROTO"),
+    Column("Address", text=lambda row: row["address"] or "*"),
+    Column("Targets", "TARGET", filter="target"),
     Column(
         "ContainerPort",
-        "CONTAINER PORT",
+        "TARGET PORT",
         key="container_port",
         text=lambda row: _ports(row["container_port"], row["count"]),
     ),
-    Column("Targets", "TO", filter="target"),
     Column("Network"),
     Column("Container"),
     Column("State", styles={PUBLISHED: "green", MISSING: "red", TAKEN: "red"}),
@@ -50,7 +50,6 @@ def configure(nouns: Any) -> None:
         help="list published ports",
         description="List the ports of this host that are published. STATE says what the packet filter has: "
         "'published', 'missing' (`cni-cnm repair` puts it back), or 'taken' by another endpoint.",
-        epilog="Who has port 8080?  cni-cnm port ls --filter port=8080",
     )
     PORTS.add_options(ls)
     ls.set_defaults(verb=list_ports)

@@ -15,10 +15,10 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
-    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.find.endpoint_names import NamedEndpoint
     from cni_cnm.ipam.leases import Leases
     from cni_cnm.ipam.ranges import Range
@@ -100,12 +100,14 @@ class NetworkUse(NamedTuple):
     """Of the leases; "" for an IPAM that keeps none here."""
 
 
-def use_of(host: Host, network: NetworkRecord) -> NetworkUse:
+def use_of(host: Host, network: NetworkRecord, records: Iterable[EndpointRecord] | None = None) -> NetworkUse:
     """The ranges of a network and the holders of its addresses. Takes no lock, so a call under way may be half seen.
 
-    Of an IPAM plugin, an executable and `static` only what endpoints hold is known.
+    Of an IPAM plugin, an executable and `static` only what endpoints hold is known. `records`: of all endpoints, where
+    the caller has read them; None: they are read.
     """
-    records = [record for record in endpoint_records(host.store) if record.network_id == network.id]
+    records = endpoint_records(host.store) if records is None else records
+    records = [record for record in records if record.network_id == network.id]
     endpoints = {each.interface.ip: one for one in named(host, records) for each in one.record.addresses}
     pool = ipam.configure(network.name, spec_of(network).ipam, None, host) if network.ipam_type == HOST_LOCAL else None
     if not isinstance(pool, HostLocal):

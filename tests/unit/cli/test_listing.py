@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
-import pty
-import re
-import struct
 import sys
-import termios
 from typing import Any
 
 import pytest
 
 from cni_cnm.cli.listing import EQUAL, PART, PREFIX, Column, Listing, plain
+from tests.unit.cli import terminals
 
 PODS = Listing(
     Column("ID", "POD ID", short=12, match=PREFIX),
@@ -52,40 +47,7 @@ def piped(capsys: pytest.CaptureFixture[str], count: int, *words: str) -> str:
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int, count: int, *words: str, **environ: str) -> str:
-    """What a terminal of this width gets, lines ended as the program ends them."""
-    for name in ("NO_COLOR", "COLUMNS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {"TERM": "xterm-256color", **environ}.items():
-        monkeypatch.setenv(name, value)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    settings = termios.tcgetattr(theirs)
-    settings[1] &= ~termios.OPOST
-    termios.tcsetattr(theirs, termios.TCSANOW, settings)
-    got: list[bytes] = []
-    child = os.fork()
-    if child == 0:
-        os.close(ours)
-        os.dup2(theirs, 1)
-        with open(1, "w", encoding="utf-8", closefd=False) as sys.stdout:
-            PODS.show(arguments(*words), rows(count))
-        os._exit(0)
-    os.close(theirs)
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # EIO: the other side is closed
-            break
-        if not part:
-            break
-        got.append(part)
-    os.close(ours)
-    assert os.waitpid(child, 0)[1] == 0
-    return b"".join(got).decode()
-
-
-def without_colours(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return terminals.shown(monkeypatch, width, lambda: PODS.show(arguments(*words), rows(count)), **environ)
 
 
 def test_no_row_is_a_header(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +75,7 @@ def test_500_rows(capsys: pytest.CaptureFixture[str]) -> None:
 def test_200_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """All on one line, ready is green and the others red."""
     shown = on_terminal(monkeypatch, 200, 2)
-    assert [line.rstrip() for line in without_colours(shown).splitlines()] == [
+    assert [line.rstrip() for line in terminals.without_colours(shown).splitlines()] == [
         "POD ID        NAME   ADDRESSES                                       READY",
         "000000000000  pod-0  10.1.0.0/16, fd00:1234:5678:9abc:def0:0:0:0/64  true",
         "100000000000  pod-1  10.1.0.1/16, fd00:1234:5678:9abc:def0:0:0:1/64  false",
@@ -127,7 +89,7 @@ def test_200_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_nothing_is_lost_on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int, count: int) -> None:
     """No line is wider than the terminal, and every cell is there when its lines are put together."""
-    lines = without_colours(on_terminal(monkeypatch, width, count)).splitlines()
+    lines = terminals.without_colours(on_terminal(monkeypatch, width, count)).splitlines()
     assert max(map(len, lines)) <= width
     assert [title for title in lines[0].split() if title != "POD"] == ["ID", "NAME", "ADDRESSES", "READY"]
     begin, end = lines[0].index("ADDRESSES"), lines[0].index("READY")
@@ -142,7 +104,7 @@ def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """--no-trunc: whole ids, and a line for each row also on a narrow terminal."""
-    lines = without_colours(on_terminal(monkeypatch, 40, 2, "--no-trunc")).splitlines()
+    lines = terminals.without_colours(on_terminal(monkeypatch, 40, 2, "--no-trunc")).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("1" + 63 * "0" + "  pod-1  10.1.0.1/16, ")
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from cni_cnm import cli
 from cni_cnm.cnm.packet_filter.allow_networks import allow
 from cni_cnm.cnm.records import load_network
 from cni_cnm.errors import PortTaken
 from cni_cnm.model import IpamSpec, PortMapping
+from tests.unit.cli import terminals
 from tests.unit.cli.hosts import CommandLine
 from tests.unit.find.pods import NETWORK
 
@@ -19,7 +21,7 @@ HEADERS = {
     "network ls": "NETWORK ID  NAME  DRIVER  SUBNETS",
     "endpoint ls": "ENDPOINT ID  NETWORK  CONTAINER  IFNAME  ADDRESSES  PUBLISHED  OWNER  STATE",
     "sandbox ls": "SANDBOX ID  CONTAINER  NAMESPACE  ENDPOINTS  GATEWAY  STATE",
-    "port ls": "PORT  PROTOCOL  HOST ADDRESS  CONTAINER PORT  TO  NETWORK  CONTAINER  STATE",
+    "port ls": "PORT  PROTO  ADDRESS  TARGET  TARGET PORT  NETWORK  CONTAINER  STATE",
     "ipam ls": "NETWORK  SUBNET  GATEWAY  SIZE  USED  RESERVED  FREE  FULL",
 }
 SECOND = NETWORK._replace(
@@ -43,12 +45,12 @@ SANDBOX ID    CONTAINER  NAMESPACE      ENDPOINTS                               
 9f15ec11227b  shop/web   /run/netns/c1  podnet/eth0 10.1.0.2/24 fd01::2/64, second/net1 10.2.0.2/29  podnet   ready
 """,
     "port ls": """\
-PORT       PROTOCOL  HOST ADDRESS  CONTAINER PORT  TO                 NETWORK  CONTAINER  STATE
-5300-5302  udp       192.0.2.1     53-55           10.1.0.3           podnet   c2         published
-8080       tcp       *             80              10.1.0.2, fd01::2  podnet   shop/web   published
+PORT       PROTO  ADDRESS    TARGET             TARGET PORT  NETWORK  CONTAINER  STATE
+5300-5302  udp    192.0.2.1  10.1.0.3           53-55        podnet   c2         published
+8080       tcp    *          10.1.0.2, fd01::2  80           podnet   shop/web   published
 """,
     "port ls --filter port=5301/udp -q": "40efaee45e42\n",
-    "port ls --filter port=5303": "PORT  PROTOCOL  HOST ADDRESS  CONTAINER PORT  TO  NETWORK  CONTAINER  STATE\n",
+    "port ls --filter port=5303": "PORT  PROTO  ADDRESS  TARGET  TARGET PORT  NETWORK  CONTAINER  STATE\n",
     "ipam ls": """\
 NETWORK  SUBNET       GATEWAY   SIZE   USED  RESERVED  FREE   FULL
 podnet   10.1.0.0/24  10.1.0.1  254    2     1         251    1 %
@@ -193,3 +195,61 @@ def test_messages_name_the_pod(few: CommandLine) -> None:
     assert (code, "has 1 endpoints: second/c1/net1 (shop/web)" in err) == (1, True)
     with pytest.raises(PortTaken, match=r"8080/tcp is already published by podnet/c1/eth0 \(shop/web\) \("):
         few.pods.add("c9", ports=(PortMapping("tcp", 8080, 80),))
+
+
+NARROW = {
+    "endpoint ls": """\
+ENDPOINT ID   NETWORK  CONTAINER  IFNAME  ADDRESSES     PUBLISHED          STATE
+40efaee45e42  podnet   c2         eth0    10.1.0.3/24,  192.0.2.1:5300-53  ready
+                                          fd01::3/64    02->53-55/udp
+abff7fa7da31  podnet   shop/web   eth0    10.1.0.2/24,  8080->80/tcp       ready
+                                          fd01::2/64
+c6614faac14e  second   shop/web   net1    10.2.0.2/29   -                  ready
+""",
+    "sandbox ls": """\
+SANDBOX ID    CONTAINER  NAMESPACE      ENDPOINTS                 GATEWAY  STATE
+46870d6542f2  c2         /run/netns/c2  podnet/eth0 10.1.0.3/24   podnet   ready
+                                        fd01::3/64
+9f15ec11227b  shop/web   /run/netns/c1  podnet/eth0 10.1.0.2/24   podnet   ready
+                                        fd01::2/64, second/net1
+                                        10.2.0.2/29
+""",
+    "port ls": """\
+                                        TARGET
+PORT       PROTO  ADDRESS    TARGET     PORT       NETWORK  CONTAINER  STATE
+5300-5302  udp    192.0.2.1  10.1.0.3   53-55      podnet   c2         published
+8080       tcp    *          10.1.0.2,  80         podnet   shop/web   published
+                             fd01::2
+""",
+    "ipam ls": FEW["ipam ls"],
+    "network ls": FEW["network ls"],
+}
+
+
+@pytest.mark.parametrize("command", NARROW)
+def test_80_columns(few: CommandLine, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Folded between words; what is seldom needed is left out if there is no room."""
+    lines = on_terminal(few, monkeypatch, 80, command)
+    assert lines == NARROW[command].splitlines()
+
+
+@pytest.mark.parametrize("command", HEADERS)
+def test_200_columns(few: CommandLine, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """The same lines as in a pipe."""
+    assert on_terminal(few, monkeypatch, 200, command) == FEW[command].splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("command", HEADERS)
+def test_nothing_on_a_terminal(line: CommandLine, monkeypatch: pytest.MonkeyPatch, command: str, width: int) -> None:
+    """The header alone, on one line."""
+    (header,) = on_terminal(line, monkeypatch, width, command)
+    assert header == HEADERS[command]
+
+
+def on_terminal(line: CommandLine, monkeypatch: pytest.MonkeyPatch, width: int, command: str) -> list[str]:
+    """The lines, without colours and blanks at the end."""
+    shown = terminals.shown(monkeypatch, width, lambda: cli.run_command(["cni-cnm", *command.split()]))
+    lines = [one.rstrip() for one in terminals.without_colours(shown).splitlines()]
+    assert all(len(one) <= width for one in lines)
+    return lines
