@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGES = (
-    "busybox-static", "libbsd0", "libc6", "libedit2", "libgmp10", "libjansson4", "libmd0", "libmnl0", "libnftables1",
-    "libnftnl11", "libtinfo6", "libxtables12", "nftables", "zlib1g",
+    "busybox-static", "iptables", "libbsd0", "libc6", "libedit2", "libgmp10", "libip4tc2", "libip6tc2", "libjansson4",
+    "libmd0", "libmnl0", "libnetfilter-conntrack3", "libnfnetlink0", "libnftables1", "libnftnl11", "libssl3",
+    "libtinfo6", "libxtables12", "netbase", "nftables", "zlib1g",
 )  # fmt: skip
-"""nft, libnftables, what they and the program are linked with, and a shell."""
+"""nft and libnftables; iptables for the node's legacy tables; OpenSSL for the API server; what they and the program are
+linked with; a shell."""
 COMMANDS = (
     "basename", "cat", "chmod", "chown", "cmp", "cp", "cut", "diff", "dirname", "env", "find", "grep", "head", "id",
     "ls", "mkdir", "mktemp", "mv", "readlink", "rm", "rmdir", "sed", "sh", "sleep", "sort", "tail", "tr", "true",
@@ -44,7 +46,11 @@ def image(stage: Path, seconds: int) -> bytes:
     """The archive."""
     archives = _downloaded()
     layers = [Layer(_run("dpkg-deb", "--fsys-tarfile", archive), f"Debian {archive.stem}") for archive in archives]
-    layers.append(Layer(_own(stage, archives, layers, seconds), "cni-cnm"))
+    return archive_of([*layers, Layer(_own(stage, archives, layers, seconds), "cni-cnm")], stage, seconds)
+
+
+def archive_of(layers: list[Layer], stage: Path, seconds: int, compression: int = 6) -> bytes:
+    """An archive in OCI's layout with these layers. STAGE has the version."""
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
     version = os.readlink(stage / "usr/lib/cni-cnm/dist/lib/cni-cnm/current")
     blobs: dict[str, bytes] = {}
@@ -70,7 +76,7 @@ def image(stage: Path, seconds: int) -> bytes:
         "schemaVersion": 2,
         "mediaType": f"{TYPE}.manifest.v1+json",
         "config": blob(_json(config), "config.v1+json"),
-        "layers": [blob(gzip.compress(one.tar, 6, mtime=0), "layer.v1.tar+gzip") for one in layers],
+        "layers": [blob(gzip.compress(one.tar, compression, mtime=0), "layer.v1.tar+gzip") for one in layers],
     }
     name = {"io.containerd.image.name": f"localhost/cni-cnm:{version}", "org.opencontainers.image.ref.name": version}
     index = {"schemaVersion": 2, "manifests": [{**blob(_json(manifest), "manifest.v1+json"), "annotations": name}]}

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from cni_cnm.cnm.controller import Controller
+
 
 NETWORKS = Listing(
     Column("ID", "NETWORK ID", short=12, match=PREFIX),
@@ -87,4 +89,26 @@ def remove_networks(arguments: argparse.Namespace) -> int:
             print(name)
         cluster_networks.delete(controller.host, name)
 
-    return each(arguments.network, remove_everywhere if arguments.cluster else remove)
+    code = each(arguments.network, remove_everywhere if arguments.cluster else remove)
+    if controller.host.settings.cluster is not None:
+        _remove_unused_underlay(controller)
+    return code
+
+
+def _remove_unused_underlay(controller: Controller) -> None:
+    """Remove devices, routes and table of overlay networks, if no such network and no agent is left."""
+    from contextlib import closing
+
+    from cni_cnm.cluster import status_file
+    from cni_cnm.cluster.apply import Applier
+    from cni_cnm.cnm.overlay_record import is_overlay
+    from cni_cnm.cnm.records import network_records
+    from cni_cnm.kernel.overlay_stack import KernelOverlayStack
+    from cni_cnm.kernel.setns import own_fd
+
+    host = controller.host
+    if status_file.read(host.settings.run_dir) is not None or any(map(is_overlay, network_records(host.store))):
+        return
+    with closing(KernelOverlayStack(own_fd(), "")) as stack:
+        for problem in Applier(stack, host.nft).whole(()).problems:
+            say(f"cni-cnm: {problem}")

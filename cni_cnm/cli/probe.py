@@ -5,6 +5,7 @@ Exit code 0, or a sentence on stderr with the reason. A kubelet shows it in the 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 TYPE_CHECKING = False
@@ -42,7 +43,8 @@ def probe_ready(_arguments: argparse.Namespace) -> None:
     from cni_cnm.errors import InvalidConfig, NotReady
 
     host = settings.load()
-    if host.cluster is None:
+    cluster = host.cluster
+    if cluster is None:
         raise InvalidConfig("this host belongs to no cluster: its settings have no part [cluster]")
     agent = status_file.read(host.run_dir)
     if agent is None:
@@ -52,3 +54,8 @@ def probe_ready(_arguments: argparse.Namespace) -> None:
     for name, network in agent.networks.items():
         if not network.ready:
             raise NotReady(f"the network {name} has no data path: {network.why}")
+    if cluster.store == "kubernetes" and cluster.network not in agent.networks:
+        why = agent.store.why or "; ".join(agent.warnings) or "the agent has just started"
+        raise NotReady(f"this node has not joined the network {cluster.network}: {why}")
+    if cluster.conflist and not os.path.exists(cluster.conflist):
+        raise NotReady(f"{cluster.conflist} is not written yet, so the runtime starts no pods")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from cni_cnm.kernel import privileges
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,8 +15,8 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC
 
 
 def sees_all_processes() -> bool:
-    """False in a container with a PID namespace of its own: /proc has a part of the host's processes there."""
-    return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
+    """False in a container: it has a part of the host's processes in /proc, or no CAP_SYS_PTRACE to read of them."""
+    return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE and privileges.has(privileges.SYS_PTRACE)
 
 
 def paths(inode: int) -> Iterator[str]:

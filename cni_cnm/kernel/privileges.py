@@ -28,6 +28,15 @@ _VERSION_3 = 0x20080522
 _libc = CDLL(None, use_errno=True)
 
 
+def has(capability: int) -> bool:
+    """Whether it is in force for the calling thread."""
+    header = (c_uint32 * 2)(_VERSION_3, 0)
+    had = (c_uint32 * 6)()
+    if _libc.capget(byref(header), byref(had)):
+        raise _failure("capget")
+    return bool(had[3 * (capability // 32)] >> capability % 32 & 1)
+
+
 def keep(capabilities: Collection[int], *, executes: bool) -> None:
     """Give up all other capabilities.
 

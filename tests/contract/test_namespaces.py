@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from cni_cnm.kernel import namespace_holders
 from cni_cnm.kernel.netns import KernelNamespaces
 from tests.contract.conftest import World
+from tests.program import ROOT
 from tests.waiting import until
 
 
@@ -45,3 +47,10 @@ def test_a_mount_point_with_a_space(tmp_path: Path) -> None:
         encoding="ascii",
     )
     assert list(namespace_holders._mounted(str(tmp_path), 4026532000)) == ["/run/a b"]
+
+
+def test_processes_of_which_nothing_may_be_read(require_root: None) -> None:
+    """A service in a pod sees the node's processes, without CAP_SYS_PTRACE: that no process is in it, is not known."""
+    script = "from cni_cnm.kernel import namespace_holders; print(namespace_holders.sees_all_processes())"
+    command = ["setpriv", "--bounding-set", "-sys_ptrace", sys.executable, "-c", script]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout == "False\n"

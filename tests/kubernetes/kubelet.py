@@ -1,8 +1,8 @@
 """As much of a kubelet as one pod of a DaemonSet takes, in a Node with a real containerd.
 
-    pod = Kubelet(containerd).start(objects("cni-cnm"))     init containers one after the other, then the container
-    pod.execute(pod.probe("readinessProbe"))                a probe's exit code and output
-    pod.update(objects, image="…")                          as the DaemonSet's controller: old pod ends, new one starts
+    pod = Kubelet(containerd).start(objects("cni-cnm"))     its init container, and when that has ended, its container
+    pod.probe("readinessProbe")                             a probe's exit code and output
+    pod.stop()                                              as kubelet ends a pod, with its grace period
 
 The messages are those that kubelet sends (pkg/kubelet/kuberuntime/kuberuntime_container.go): the defaults of masked and
 read-only paths are its own, too (pkg/securitycontext/util.go).
@@ -11,7 +11,7 @@ read-only paths are its own, too (pkg/securitycontext/util.go).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.system.cri import Message, decode
 from tests.waiting import until
@@ -54,22 +54,21 @@ class Kubelet:
 
     def start(self, manifest: Sequence[Object]) -> DaemonPod:
         """The pod of the one DaemonSet in `manifest`. AssertionError with its log if an init container fails."""
+        pod = self.begin(manifest)
+        pod.wait_initialized()
+        return pod
+
+    def begin(self, manifest: Sequence[Object]) -> DaemonPod:
+        """The same, whose one init container has just been started."""
         (daemon_set,) = (one for one in manifest if one["kind"] == "DaemonSet")
         maps = {one["metadata"]["name"]: one["data"] for one in manifest if one["kind"] == "ConfigMap"}
         spec = daemon_set["spec"]["template"]["spec"]
         self._pods += 1
         sources = {volume["name"]: self._source(volume, maps) for volume in spec["volumes"]}
-        pod = DaemonPod(self, f"{daemon_set['metadata']['name']}-{self._pods}", spec, sources)
-        for container in spec.get("initContainers", ()):
-            started = pod.run(container)
-            until(lambda started=started: pod.state(started)[0] == EXITED, f"{container['name']} ends", 60)  # type: ignore[misc]
-            assert pod.state(started)[1] == 0, pod.log(container["name"])
-        (container,) = spec["containers"]
-        pod.container = pod.run(container)
-        return pod
+        return DaemonPod(self, f"{daemon_set['metadata']['name']}-{self._pods}", spec, sources)
 
     def _source(self, volume: Object, maps: Mapping[str, Mapping[str, str]]) -> str:
-        """The folder of the node that a volume is."""
+        """The folder or file of the node that a volume is."""
         if "configMap" in volume:
             folder = f"{VOLUMES}/{volume['name']}"
             for name, text in maps[volume["configMap"]["name"]].items():
@@ -78,7 +77,9 @@ class Kubelet:
         path, kind = volume["hostPath"]["path"], volume["hostPath"]["type"]
         if kind == "DirectoryOrCreate":
             self.node.path(path).mkdir(parents=True, exist_ok=True)
-        assert self.node.path(path).is_dir(), f"{path} is no directory"
+        if kind == "FileOrCreate":
+            self.node.path(path).touch()
+        assert self.node.path(path).is_file() == kind.startswith("File"), f"{path} is not a {kind}"
         return str(path)
 
 
@@ -104,6 +105,21 @@ class DaemonPod:
             1: {1: name, 2: f"uid-{name}", 3: "cni-cnm"}, 3: self._logs, 8: {2: {1: self._namespaces}},
         }  # fmt: skip
         self.id = self._cri.call("RunPodSandbox", {1: self._config})[1][0].decode()
+        (self._init,) = spec["initContainers"]
+        self._started = self.run(self._init)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the init container has ended."""
+        return self.state(self._started)[0] == EXITED
+
+    def wait_initialized(self, limit: float = 60) -> None:
+        """Until it has. Then the container is started. AssertionError with its log if it has failed."""
+        name = self._init["name"]
+        until(lambda: self.initialized, f"the container {name} ends", limit, lambda: self.log(name))
+        assert self.state(self._started)[1] == 0, self.log(name)
+        (container,) = self.spec["containers"]
+        self.container = self.run(container)
 
     def run(self, container: Object) -> str:
         """Create and start a container: its id."""
@@ -188,10 +204,3 @@ class DaemonPod:
         self._cri.call("StopContainer", {1: self.container, 2: grace}, timeout=grace + 30)
         self._cri.stop(self.id)
         self._cri.remove(self.id)
-
-
-def containers(manifest: Sequence[Object]) -> list[dict[str, Any]]:
-    """All containers of the one DaemonSet, init containers first."""
-    (daemon_set,) = (one for one in manifest if one["kind"] == "DaemonSet")
-    spec = daemon_set["spec"]["template"]["spec"]
-    return [*spec.get("initContainers", ()), *spec["containers"]]

@@ -4,8 +4,8 @@ containerd forgets a pod of which it was killed in the middle, and never asks fo
 
     path        the recorded path leads nowhere, or to another namespace
     link        the host's end of a veth pair is gone: it exists as long as the namespace of the other end
-    processes   no process and no mount of the machine keeps the namespace; not looked at where /proc has a part of
-                the processes, as in a pod: there, only an endpoint that had a link on the host is known to be gone
+    processes   no process and no mount of the machine keeps the namespace; not known where /proc has a part of the
+                processes, or without CAP_SYS_PTRACE: there, only an endpoint that had a link on the host is gone
 
 An endpoint is taken down when this has been so for five minutes, at every look. A runtime that is slow, or is started
 again, still finds its endpoint; after that its DEL finds nothing to do. Docker's are docker_endpoints.py's.

@@ -12,6 +12,7 @@ from cni_cnm.cluster import status_file
 from cni_cnm.cluster.status_file import AgentStatus, NetworkStatus
 
 CLUSTER = '[cluster]\nstore = "etcd"\nendpoints = ["http://192.0.2.1:2379"]\n'
+KUBERNETES = '[cluster]\nstore = "kubernetes"\nconflist = "{folder}/conflist"\n'
 READY = NetworkStatus("1" * 32, ready=True)
 DOWN = NetworkStatus("2" * 32, ready=False, why="there is no link")
 
@@ -33,6 +34,11 @@ def probed(folder: Path, settings: str, monkeypatch: pytest.MonkeyPatch, status:
          "the network back has no data path: there is no link"),
         (CLUSTER, AgentStatus(os.getpid(), conflict="another host is called node1"), "another host is called node1"),
         (CLUSTER, AgentStatus(0), "no agent of the cluster runs here"),
+        (KUBERNETES, AgentStatus(os.getpid(), networks={"other": READY}, warnings=("there is no podCIDR",)),
+         "this node has not joined the network pods: there is no podCIDR"),
+        (KUBERNETES, AgentStatus(os.getpid(), networks={"pods": READY}), "{folder}/conflist is not written yet"),
+        (KUBERNETES.replace("conflist", "config.toml").replace("config.toml = ", "conflist = "),
+         AgentStatus(os.getpid(), networks={"pods": READY}), ""),
         (CLUSTER, None, "no agent of the cluster runs here"),
         ("", AgentStatus(os.getpid(), networks={"web": READY}), "this host belongs to no cluster"),
     ],
@@ -42,7 +48,8 @@ def test_ready(
     status: AgentStatus | None, reason: str,
 ) -> None:  # fmt: skip
     """All networks that the host has joined have their data path, says an agent that runs."""
-    assert probed(tmp_path, settings, monkeypatch, status) == (1 if reason else 0)
+    reason = reason.replace("{folder}", str(tmp_path))
+    assert probed(tmp_path, settings.replace("{folder}", str(tmp_path)), monkeypatch, status) == (1 if reason else 0)
     said = capsys.readouterr().err
     assert said.startswith(f"cni-cnm: {reason}" if reason else "")
     assert bool(said) is bool(reason)
