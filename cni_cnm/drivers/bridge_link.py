@@ -101,7 +101,9 @@ def _make(options: BridgeOptions, versions: Collection[int], host: Stack) -> Lin
     _require_ipv6(options, mtu, versions)
     mac = stable_mac("bridge", options.bridge)
     try:
-        host.add_bridge(options.bridge, mac=mac, mtu=mtu, vlan_filtering=options.vlan_filtering)
+        host.add_bridge(
+            options.bridge, mac=mac, mtu=mtu, vlan_filtering=options.vlan_filtering, ip_hooks=options.ip_hooks
+        )
     except KernelError as error:
         if error.errno != errno.EEXIST:  # another pod's ADD makes it at the same time
             raise

@@ -86,6 +86,8 @@ class BridgeOptions(NamedTuple):
     """Links of the host from which all ports are reached."""
     outside: str = ""
     """The host's link to other hosts of the same network (driver overlay): the bridge has its MTU. "" for none."""
+    ip_hooks: bool = False
+    """Frames between ports pass the packet filter's hooks of IP (driver overlay, where there is a kube-proxy)."""
 
     @property
     def reflects(self) -> bool:

@@ -53,7 +53,9 @@ class OverlayDriver(Driver[OverlayOptions]):
         if known is not None and known[0] is options and known[1] is recorded:
             return known[2]
         _refuse_other_values(options, recorded)
-        bridge = BRIDGE.settled(options.bridge, earlier=False)._replace(outside=recorded.bridge.outside)
+        bridge = BRIDGE.settled(options.bridge, earlier=False)._replace(
+            outside=recorded.bridge.outside, ip_hooks=recorded.bridge.ip_hooks
+        )
         found = recorded if bridge == recorded.bridge else recorded._replace(bridge=bridge)
         if len(self._adopted) >= _ADOPTED_MAX:
             self._adopted.clear()

@@ -109,8 +109,10 @@ class KernelStack:
         self.connection.names.update((link.ifindex, link.name) for link, _ in listed)
         return listed
 
-    def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
-        request = links.bridge(name, mac, mtu, vlan_filtering)
+    def add_bridge(
+        self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False, ip_hooks: bool = False
+    ) -> None:
+        request = links.bridge(name, mac, mtu, vlan_filtering, ip_hooks)
         feature = VLAN_FILTERING if vlan_filtering else "bridge driver"
         self._add_link(request, f"adding the bridge {name}", feature)
         if not vlan_filtering:

@@ -28,6 +28,15 @@ def test_bridge_is_born_down_with_its_mac(world: World) -> None:
         0,
     )
     assert not link.vlan_filtering
+    assert not link.ip_hooks
+
+
+def test_frames_inside_a_bridge_pass_the_packet_filter_of_ip(world: World) -> None:
+    """As with bridge-nf-call-iptables 1, and for this bridge alone."""
+    world.host.add_bridge("br0", mac=MAC, ip_hooks=True)
+    world.host.add_bridge("br1", mac=PEER_MAC)
+    links = [world.host.link(name) for name in ("br0", "br1")]
+    assert [link.ip_hooks for link in links if link is not None] == [True, False]
     with pytest.raises(KernelError, match="br0") as error:
         world.host.add_bridge("br0", mac=MAC)
     assert error.value.errno == errno.EEXIST

@@ -72,14 +72,17 @@ class MemoryStack:
         master = self.link_at(link.master) if link.master else None
         return master is not None and master.kind == "bridge"
 
-    def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
+    def add_bridge(
+        self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False, ip_hooks: bool = False
+    ) -> None:
         def add() -> None:
             self.space.require_free(name)
             if vlan_filtering and not self._machine.vlan_filtering:
                 raise KernelFeatureMissing(f"the bridge {name}: this kernel has no bridge VLAN filtering")
             require_valid(name, mac, mtu)
             address = mac or self._machine.next_mac()
-            self.space.add(name, mac=address, mtu=mtu or 1500, kind="bridge", vlan_filtering=vlan_filtering)
+            device = self.space.add(name, mac=address, mtu=mtu or 1500, kind="bridge", vlan_filtering=vlan_filtering)
+            device.link = device.link._replace(ip_hooks=ip_hooks)
 
         self._write(add)
 

@@ -54,7 +54,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """The same of the options of drivers."""
 LATER: dict[str, Any] = {
     "gateway_modes": ("routed", "nat"), "masquerade_except": ("10.244.0.0/16",), "addressless": (4,),
-    "sources": ("192.0.2.1",), "trusted": ("up0",), "outside": "cnm-vx4096",
+    "sources": ("192.0.2.1",), "trusted": ("up0",), "outside": "cnm-vx4096", "ip_hooks": True,
 }  # fmt: skip
 """Options of a bridge that are new in this version, with values that are not their defaults."""
 NUMBERS = {"mtu": None, "advmss": None, "priority": None, "table": None, "scope": None}

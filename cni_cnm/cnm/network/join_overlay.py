@@ -184,11 +184,15 @@ def _refuse_shared_device(host: Host, network: OverlayNetwork) -> None:
 
 
 def agreed_options(given: OverlayOptions, there: OverlayNetwork) -> OverlayOptions:
-    """What would be on record, had this host joined before."""
+    """What would be on record, had this host joined before.
+
+    A network without subnets is Kubernetes': kube-proxy redirects connections between pods of one bridge, so their
+    answers must pass connection tracking.
+    """
     subnets = {subnet.version: str(subnet) for subnet in there.subnets}
     sizes = dict(zip((subnet.version for subnet in there.subnets), there.block_sizes, strict=False))
     return OverlayOptions(
-        given.bridge._replace(outside=f"{DEVICE_PREFIX}{there.vni}"),
+        given.bridge._replace(outside=f"{DEVICE_PREFIX}{there.vni}", ip_hooks=not there.subnets),
         subnets.get(4, ""),
         subnets.get(6, ""),
         sizes.get(4, 0),

@@ -38,6 +38,8 @@ class Link(NamedTuple):
     alias: str = ""
     vlan_filtering: bool = False
     """Bridges only."""
+    ip_hooks: bool = False
+    """Bridges only: frames between its ports pass the packet filter's hooks of IP, where br_netfilter is loaded."""
     mode: str = ""
     """Of a macvlan `bridge`, `private`, `vepa` or `passthru`, of an ipvlan `l2`, `l3` or `l3s`."""
     flag: str = ""

@@ -48,8 +48,14 @@ class Stack(Protocol):
     def links_and_ports(self) -> Sequence[tuple[Link, Port | None]]:
         """All links, each with its flags as a port of a bridge; None for a link that is none. One dump."""
 
-    def add_bridge(self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False) -> None:
-        """Add a bridge, down. A MAC is required: a bridge without one changes its address with its ports."""
+    def add_bridge(
+        self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False, ip_hooks: bool = False
+    ) -> None:
+        """Add a bridge, down. A MAC is required: a bridge without one changes its address with its ports.
+
+        `ip_hooks`: frames between its ports pass the packet filter's hooks of IPv4 and IPv6, as with
+        bridge-nf-call-iptables 1. It has no effect while br_netfilter is not loaded.
+        """
 
     def add_veth(
         self,

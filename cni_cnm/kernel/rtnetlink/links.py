@@ -47,6 +47,7 @@ _MODE, _FLAGS, _BC_QUEUE = 1, 2, 7
 """Of the data of a macvlan and of an ipvlan."""
 _VLAN_ID = 1
 _VLAN_FILTERING = 7
+_NF_CALL_IPTABLES, _NF_CALL_IP6TABLES = 36, 37
 _PEER = 1
 """Of the data of a VLAN, of a bridge, of a veth."""
 _BRPORT_STATE, _BRPORT_MODE, _BRPORT_ISOLATED = 1, 4, 33
@@ -92,8 +93,10 @@ def query(index: int = 0, *, name: str = "", master: int = 0, kind: str = "") ->
     return message(index, attributes)
 
 
-def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool) -> bytes:
+def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool, ip_hooks: bool) -> bytes:
     data = pack_number(_VLAN_FILTERING, 1, _U8) if vlan_filtering else b""
+    if ip_hooks:
+        data += pack_number(_NF_CALL_IPTABLES, 1, _U8) + pack_number(_NF_CALL_IP6TABLES, 1, _U8)
     return message(attributes=created(name, mac, mtu) + info("bridge", data))
 
 
@@ -188,7 +191,10 @@ def read(data: bytes, offset: int) -> Link:
     info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
     kind = text(data, info.get(_KIND))
     inside = places(data, *info[_DATA]) if kind in _MODES and _DATA in info else {}
-    filtering = find(data, *info[_DATA], _VLAN_FILTERING) if kind == "bridge" and _DATA in info else None
+    filtering = hooks = None
+    if kind == "bridge" and _DATA in info:
+        filtering = find(data, *info[_DATA], _VLAN_FILTERING)
+        hooks = find(data, *info[_DATA], _NF_CALL_IPTABLES)
     begin, end = found.get(_ADDRESS, (0, 0))
     return Link(
         ifindex=index,
@@ -205,6 +211,7 @@ def read(data: bytes, offset: int) -> Link:
         group=number(data, found.get(_GROUP)),
         alias=text(data, found.get(_IFALIAS)),
         vlan_filtering=bool(number(data, filtering)),
+        ip_hooks=bool(number(data, hooks)),
         mode=_named(_MODES, kind, number(data, inside[_MODE])) if _MODE in inside else "",
         flag=_named(_FLAG_NAMES, kind, number(data, inside[_FLAGS])) if _FLAGS in inside else "",
     )

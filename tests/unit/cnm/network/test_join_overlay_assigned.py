@@ -44,6 +44,13 @@ def test_an_add_takes_the_block_of_the_node(node: ClusterWorld) -> None:
     assert NetworkRecord.from_json(node.record("pods").to_json()) == node.record("pods")
 
 
+def test_answers_of_services_pass_connection_tracking(node: ClusterWorld) -> None:
+    """kube-proxy redirects between pods of one bridge, whatever bridge-nf-call-iptables is."""
+    node.add("a", PODS)
+    node.add("b", PODS)
+    assert [link.ip_hooks for link in node.host.links(kind="bridge")] == [True]
+
+
 def test_a_second_pod_changes_no_record(node: ClusterWorld, store: AssigningStore) -> None:
     node.add("a", PODS)
     before, requests = node.record("pods"), store.requests

@@ -72,7 +72,9 @@ def test_new_links(
     made = links.veth(name, mac, mtu, master, peer=peer, peer_mac=peer_mac, peer_namespace=fd, up=flag)
     assert made == link(pair, **up)
     data = [("IFLA_BR_VLAN_FILTERING", 1)] if flag else []
-    assert links.bridge(name, mac, mtu, flag) == link([*created(name, mac, mtu), info("bridge", *data)])
+    assert links.bridge(name, mac, mtu, flag, False) == link([*created(name, mac, mtu), info("bridge", *data)])
+    data += [("IFLA_BR_NF_CALL_IPTABLES", 1), ("IFLA_BR_NF_CALL_IP6TABLES", 1)]
+    assert links.bridge(name, mac, mtu, flag, True) == link([*created(name, mac, mtu), info("bridge", *data)])
     assert links.ifb(name, mtu) == link([*created(name, "", mtu), info("ifb")], flags=1, change=1)
 
 
