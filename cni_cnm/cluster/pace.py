@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cni_cnm.named_tuple import NamedTuple
 
-_NODES_A_SECOND = 33
-_FEW_S, _MANY_S = 1.0, 10.0
-_SPREAD_MAX_S = 30.0
+_HOSTS_A_SECOND = 30
+_FIRST_MIN_S, _FIRST_MAX_S = 1.0, 10.0
+_SPREAD_UNKNOWN_S, _SPREAD_MAX_S = 40.0, 120.0
 
 
 class Pace(NamedTuple):
@@ -23,7 +23,7 @@ class Pace(NamedTuple):
         return least + random * max(least, self.spread_s)
 
     @classmethod
-    def of_many(cls, hosts: int | None) -> Pace:
-        """Of as many hosts: together they ask about 33 times a second. None: it is not known how many there are."""
-        spread = _SPREAD_MAX_S if hosts is None else min(_SPREAD_MAX_S, hosts / _NODES_A_SECOND)
-        return cls(max(_FEW_S, spread * _MANY_S / _SPREAD_MAX_S), 30.0, spread)
+    def of_many(cls, hosts: int) -> Pace:
+        """All hosts together ask about 30 times a second, however many there are. 0: it is not known how many."""
+        spread = min(hosts / _HOSTS_A_SECOND, _SPREAD_MAX_S) if hosts else _SPREAD_UNKNOWN_S
+        return cls(min(max(_FIRST_MIN_S, spread / 3), _FIRST_MAX_S), 30.0, spread)

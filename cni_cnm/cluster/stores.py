@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cni_cnm.cluster.pace import Pace
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,17 +13,28 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 5.0
 """Of each call."""
+_SPREAD_S = 2.0
 
 
-def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S) -> Directory:
-    """The directory. Nothing is sent before the first call; `close` it when it is used no more."""
+def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S, hosts: int = 0) -> Directory:
+    """The directory. Nothing is sent before the first call; `close` it when it is used no more.
+
+    `hosts`: how many the cluster had when this host knew it last; 0: it does not know.
+    """
     if settings.store == "kubernetes":
         from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 
-        return KubernetesDirectory(settings, timeout_s)
+        return KubernetesDirectory(settings, timeout_s, hosts)
     from cni_cnm.cluster.etcd.directory import EtcdDirectory
 
     return EtcdDirectory(settings, timeout_s)
+
+
+def start_spread_s(settings: ClusterSettings, hosts: int) -> float:
+    """A host that knows what was so asks first within this time, at random: many may be started at once."""
+    if not hosts:
+        return 0.0
+    return Pace.of_many(hosts).spread_s if settings.store == "kubernetes" else _SPREAD_S
 
 
 def warnings(settings: ClusterSettings) -> Sequence[str]:

@@ -60,8 +60,6 @@ QUIET_S, LIMIT_S = 0.1, 2.0
 LIMIT_S."""
 LOCK_S = 1.0
 """A network that is made or grows just now may get the block: then it is not released."""
-SPREAD_S = 2.0
-"""An agent with a disk asks the store within this time, at random: many may be started at once."""
 SAVE_S = 5.0
 """From the first change of what is known to its writing: many changes are written once."""
 COMPARE_S = 300.0
@@ -368,11 +366,11 @@ def run(
             return
         before = known.load(host.settings.state_dir)
         with (
-            closing(stores.open_directory(cluster)) as directory,
+            closing(stores.open_directory(cluster, hosts=len(before.hosts))) as directory,
             closing(KernelOverlayStack(own_fd(), "")) as stack,
             closing(BridgeMonitor()) as monitor,
         ):
-            threads = DirectoryThreads(directory, SPREAD_S if before.store else 0.0)
+            threads = DirectoryThreads(directory, stores.start_spread_s(cluster, len(before.hosts)))
             applier = Applier(stack, host.nft)
             agent = ClusterAgent(me, before, cluster, host, stack, applier, threads, monitor, say_line)
             threads.start()

@@ -35,11 +35,13 @@ class KubernetesDirectory:
 
     assigns = True
 
-    def __init__(self, settings: ClusterSettings, timeout_s: float) -> None:
+    def __init__(self, settings: ClusterSettings, timeout_s: float, hosts: int = 0) -> None:
+        """`hosts`: how many there were when this host knew it last; 0: it does not know."""
         self._client, self._stream = Client(settings, timeout_s), Client(settings, timeout_s)
         self.name = self._client.name
         self._terms = Terms(settings.network, VNI, settings.port, direct(settings.direct))
         self._subnets = settings.subnets
+        self._hosts = hosts
         self._contents: Contents | None = None
         self._away: CnmError | None = None
         """Why the API was not read when it was asked last."""
@@ -54,8 +56,7 @@ class KubernetesDirectory:
 
     @property
     def pace(self) -> Pace:
-        """All hosts together ask about 33 times a second, however many they are."""
-        return Pace.of_many(self._contents.nodes if self._contents else None)
+        return Pace.of_many(self._contents.nodes if self._contents else self._hosts)
 
     # reading ---------------------------------------------------------------
     def snapshot(self) -> Snapshot:
