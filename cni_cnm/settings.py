@@ -4,6 +4,8 @@ run_dir = "/run/cni-cnm"                   records that are void after a reboot,
 state_dir = "/var/lib/cni-cnm"             records that are kept over reboots
 leases_dir = "/var/lib/cni/networks"       host-local's leases, shared with the reference executable
 log = "syslog"                             or "stderr", the path of a file, or "none"
+log_format = "text"                        or "json"
+metrics = "socket"                         or "off", or an address and port, such as "127.0.0.1:9477", as well
 default_address_pools = [{base = "10.200.0.0/16", size = 24}]
 port_wait = 5                              seconds, 0 to 30
 linger = 60                                seconds, 0 to 3600
@@ -125,6 +127,10 @@ class Settings(NamedTuple):
     """Where Docker is asked which networks and containers it has: `auto` is /run/docker.sock, `off` nowhere."""
     cluster: ClusterSettings | None = None
     """None: this host belongs to no cluster."""
+    log_format: str = "text"
+    """`text` or `json` (frontend/request_log.py)."""
+    metrics: str = "socket"
+    """Where the service shows metrics: `off`; `socket`: RUN_DIR/metrics.sock; an address with a port: there as well."""
 
 
 _opened = _local()
@@ -240,11 +246,33 @@ def _log(text: str) -> str:
     return text
 
 
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError("'text' or 'json'")
+    return text
+
+
+def _metrics(text: str) -> str:
+    if text not in ("socket", "off"):
+        address, _, port = text.rpartition(":")
+        from cni_cnm import validate
+
+        if (
+            not port.isdecimal()
+            or not 0 < int(port) < 1 << 16
+            or not validate.accepts(validate.address, address.strip("[]"))
+        ):
+            raise ValueError("'socket', 'off', or an address and a port, such as '127.0.0.1:9477' or '[::1]:9477'")
+    return text
+
+
 _TEXTS = {
     "run_dir": _absolute,
     "state_dir": _absolute,
     "leases_dir": _absolute,
     "log": _log,
+    "log_format": _log_format,
+    "metrics": _metrics,
     "docker_api": _docker_api,
     "hold_ports": _hold_ports,
 }

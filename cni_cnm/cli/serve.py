@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from cni_cnm.service.activation import Listener
+
 
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser("serve", help="run the resident service that makes pods start faster")
@@ -44,10 +46,11 @@ def serve(arguments: argparse.Namespace) -> int:
     from_systemd = not lingers and passed(os.environ, docker=True) is not None
     if arguments.docker or arguments.docker_socket or from_systemd:
         docker_listener = Listener(docker_path, os.environ, docker=True)
-    listeners = [one for one in (listener, docker_listener) if one is not None]
+    metrics, address = (None, "") if lingers else _metrics()
+    listeners = [one for one in (listener, docker_listener, metrics) if one is not None]
     processes = Processes(
         listener, docker_listener, workers=arguments.workers, trace=arguments.trace, lingers=lingers,
-        cluster=not lingers and _in_cluster(),
+        cluster=not lingers and _in_cluster(), metrics=metrics, metrics_address=address,
     )  # fmt: skip
     processes.prepare()
 
@@ -60,7 +63,7 @@ def serve(arguments: argparse.Namespace) -> int:
         return arguments.linger - processes.page.idle_s() if lingers else None
 
     locks = [one.lock for one in listeners if one.lock >= 0]
-    supervisor = Supervisor(processes.roles(), before_stop, locks, time_left_s)
+    supervisor = Supervisor(processes.roles(), before_stop, locks, time_left_s, processes.restarted)
     supervisor.start()
     notify(os.environ, "READY=1")
     places = [(listener, arguments.socket), (docker_listener, docker_path)]
@@ -81,6 +84,23 @@ def _in_cluster() -> bool:
     except CnmError as error:
         sys.stderr.write(f"there is no agent of a cluster: {error}\n")
         return False
+
+
+def _metrics() -> tuple[Listener | None, str]:
+    """Where metrics are shown: a socket, and an address or "". Pods are served also where that is not possible."""
+    from cni_cnm.errors import CnmError
+    from cni_cnm.service.activation import Listener
+    from cni_cnm.settings import load
+
+    try:
+        settings = load()
+        if settings.metrics == "off":
+            return None, ""
+        address = "" if settings.metrics == "socket" else settings.metrics
+        return Listener(f"{settings.run_dir}/metrics.sock", {}), address
+    except CnmError as error:
+        sys.stderr.write(f"metrics are not shown: {error}\n")
+        return None, ""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cni_cnm.cni.result import dump
 from cni_cnm.errors import CnmError
 from cni_cnm.frontend.one_line import one_line
-from cni_cnm.frontend.reply import Reply
+from cni_cnm.frontend.reply import Reply, Subject
 
 _VERSION = "1.0.0"
 """If the configuration's version is not known."""
@@ -13,7 +13,9 @@ _NEVER = (0, 999)
 """Codes that mean nothing to a runtime."""
 
 
-def failure(error: CnmError, version: str, *, err: str = "", summary: str = "") -> Reply:
+def failure(
+    error: CnmError, version: str, *, err: str = "", summary: str = "", subject: Subject | None = None
+) -> Reply:
     """The error object on stdout. `msg` carries the hint too, because runtimes show nothing else."""
     details = "; ".join(part for part in (error.details, *getattr(error, "__notes__", ())) if part)
     code = CnmError.code if error.code in _NEVER else error.code
@@ -23,4 +25,5 @@ def failure(error: CnmError, version: str, *, err: str = "", summary: str = "") 
         "msg": one_line(str(error)),
         **({"details": details} if details else {}),
     }
-    return Reply(1, dump(document), err, f"{summary} failed, code {code}: {one_line(error.msg)}".strip())
+    line = f"{summary} failed, code {code}: {one_line(error.msg)}".strip()
+    return Reply(1, dump(document), err, line, subject or Subject(), code)

@@ -6,6 +6,7 @@ from cni_cnm import validate
 from cni_cnm.cni import conventions, request
 from cni_cnm.errors import CnmError, InvalidNamespace
 from cni_cnm.fields import Fields
+from cni_cnm.frontend.reply import Subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,10 +95,18 @@ class Invocation:
             self.logged.append(sentence)
 
     @property
-    def summary(self) -> str:
+    def subject(self) -> Subject:
         call = self.call
-        container = f"{call.container_id}/{call.ifname}" if call.verb in ("ADD", "CHECK", "DEL") else ""
-        pod = conventions.pod(call.args) if container else ""
+        of_interface = call.verb in ("ADD", "CHECK", "DEL")
         name = self.config.raw("name")
         network = name if isinstance(name, str) and validate.accepts(validate.network_name, name) else "?"
-        return " ".join(part for part in (call.verb, network, container, pod and f"pod={pod!a}") if part)
+        if not of_interface:
+            return Subject(call.verb, network)
+        return Subject(call.verb, network, call.container_id, call.ifname, conventions.pod(call.args))
+
+
+def summary(subject: Subject) -> str:
+    """The request in a few words."""
+    container = f"{subject.container}/{subject.ifname}" if subject.ifname else ""
+    parts = (subject.verb, subject.network, container, subject.pod and f"pod={subject.pod!a}")
+    return " ".join(part for part in parts if part)

@@ -12,10 +12,10 @@ import sys
 from cni_cnm.cni import environ as environment
 from cni_cnm.cni import request, versions
 from cni_cnm.cni.document import decode
-from cni_cnm.cni.invocation import Invocation
+from cni_cnm.cni.invocation import Invocation, summary
 from cni_cnm.errors import CnmError, InvalidConfig, IoFailed
 from cni_cnm.fields import Fields
-from cni_cnm.frontend.reply import Reply, as_cnm_error, warnings
+from cni_cnm.frontend.reply import Reply, Subject, as_cnm_error, warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def handle(
     try:
         verb = environment.verb(environ)
         if verb == "VERSION":
-            return Reply(0, versions.answer().encode(), summary=verb)
+            return Reply(0, versions.answer().encode(), summary=verb, subject=Subject(verb))
         raw = _stdin(read_stdin)
         document = decode(raw)
         version = _claimed(document)
@@ -58,15 +58,17 @@ def handle(
     except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
         return _failed(as_cnm_error(error), version, invocation, trace=_trace(environ))
     invocation.warn(_left_out())
-    summary = f"{invocation.summary} {invocation.outcome}".rstrip()
-    return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{summary} ok", *invocation.logged)))
+    subject = invocation.subject
+    line = f"{summary(subject)} {invocation.outcome}".rstrip()
+    return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{line} ok", *invocation.logged)), subject)
 
 
 def _failed(error: CnmError, version: str, invocation: Invocation | None, *, trace: str = "") -> Reply:
     from cni_cnm.cni.error_object import failure
 
     said = warnings([*invocation.warnings, *_left_out()]) if invocation else ""
-    return failure(error, version, err=said + trace, summary=invocation.summary if invocation else "")
+    subject = invocation.subject if invocation else Subject()
+    return failure(error, version, err=said + trace, summary=summary(subject), subject=subject)
 
 
 def _left_out() -> list[str]:

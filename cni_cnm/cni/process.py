@@ -28,7 +28,7 @@ def run(environ: Mapping[str, str], name: str) -> int:
     try:
         if reply.err:
             sys.stderr.write(reply.err)
-        log(reply.summary, (monotonic() - begun) * 1000)
+        log(reply.summary, (monotonic() - begun) * 1000, None, reply.subject, reply.error)
         if reply.code == 0 and environ.get("CNI_CNM_REQUEST") and environ.get("CNI_COMMAND") in ("ADD", "DEL"):
             from cni_cnm.cni.linger import start_if_due
 

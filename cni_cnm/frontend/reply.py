@@ -25,6 +25,17 @@ _SCARCE = {
 _CAUSES_MAX = 16
 
 
+class Subject(NamedTuple):
+    """What a request is about, for the log and for metrics. "" for what is not known."""
+
+    verb: str = ""
+    network: str = ""
+    container: str = ""
+    ifname: str = ""
+    pod: str = ""
+    """NAMESPACE/NAME."""
+
+
 class Reply(NamedTuple):
     code: int
     """Exit code."""
@@ -32,6 +43,9 @@ class Reply(NamedTuple):
     err: str = ""
     summary: str = ""
     """The request in one line: verb, network, container/interface, pod, result."""
+    subject: Subject = Subject()
+    error: int = 0
+    """Code of the error object; 0: the request was successful."""
 
 
 def warnings(sentences: Sequence[str]) -> str:

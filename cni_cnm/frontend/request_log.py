@@ -1,4 +1,9 @@
-"""One line for each request: in syslog, on stderr, or in the file that the settings name.
+"""One line for each request: in syslog, on stderr, or in the file that the settings name. As text, or as JSON:
+
+{"time": "2026-11-28T10:00:00+0000", "pid": 812, "verb": "ADD", "network": "web", "container": "c1", "ifname": "eth0",
+ "pod": "shop/cart-0", "code": 0, "ms": 4.2, "message": "ADD web c1/eth0 pod='shop/cart-0' 10.1.0.2/16 ok"}
+
+`code` is 0, or the code of the error object. A line of the service itself has time, pid, ms and message alone.
 
 A log stops nothing. It is opened and written without waiting, and a line that cannot be written is dropped. The reason
 goes to stderr: once, until a line can be written again.
@@ -17,8 +22,10 @@ from cni_cnm.settings import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_cnm.frontend.reply import Subject
     from cni_cnm.settings import Settings
 
+_TIME = "%Y-%m-%dT%H:%M:%S%z"
 _SYSLOG = "/dev/log"
 _PRIORITY = 3 << 3 | 6
 """The facility daemon, the severity info (syslog(3))."""
@@ -31,29 +38,49 @@ _sockets: list[socket] = []
 """At most one. It has no peer, so a daemon that is started again is found."""
 
 
-def log(summary: str, duration_ms: float, settings: Settings | None = None) -> None:
-    """The request in one line, to where the settings say. Never raises, and never waits."""
+def log(
+    summary: str,
+    duration_ms: float,
+    settings: Settings | None = None,
+    subject: Subject | None = None,
+    code: int = 0,
+) -> None:
+    """The request in one line, to where the settings say. Never raises, and never waits.
+
+    `subject` None: a line of the service itself.
+    """
     try:
-        target = (settings or load()).log
+        read = settings or load()
+        target, as_json = read.log, read.log_format == "json"
     except CnmError:
-        target = "syslog"
+        target, as_json = "syslog", False
     if target == "none":
         return
-    line = f"cni-cnm[{os.getpid()}]: {one_line(summary)} {duration_ms:.1f} ms"
+    title = f"cni-cnm[{os.getpid()}]: "
+    text = _json(summary, duration_ms, subject, code) if as_json else f"{one_line(summary)} {duration_ms:.1f} ms"
     if target == "stderr":
-        say(line)
+        say(text if as_json else title + text)
         return
     try:
         if target == "syslog":
-            _to_syslog(f"<{_PRIORITY}>{strftime('%b %e %H:%M:%S')} {line}".encode())
+            _to_syslog(f"<{_PRIORITY}>{strftime('%b %e %H:%M:%S')} {title}{text}".encode())
         else:
-            _to_file(target, f"{strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n".encode())
+            line = text if as_json else f"{strftime(_TIME)} {title}{text}"
+            _to_file(target, f"{line}\n".encode())
     except OSError as error:
         if target not in _failing:
             _failing.add(target)
             say(f"cni-cnm: the log {target} cannot be written: {error.strerror}")
     else:
         _failing.discard(target)
+
+
+def _json(summary: str, duration_ms: float, subject: Subject | None, code: int) -> str:
+    import json
+
+    request = {**{key: value for key, value in subject._asdict().items() if value}, "code": code} if subject else {}
+    ends = {"ms": round(duration_ms, 1), "message": summary}
+    return json.dumps({"time": strftime(_TIME), "pid": os.getpid(), **request, **ends})
 
 
 def _to_syslog(line: bytes) -> None:

@@ -174,6 +174,21 @@ class HostLocal:
     def collect(self, valid: Sequence[EndpointKey], environ: Mapping[str, str]) -> None:
         """Nothing to do: the caller releases what its endpoint records name."""
 
+    @property
+    def capacity(self) -> int:
+        """How many endpoints the ranges are enough for; 0: there are no ranges."""
+        return min((sum(member.capacity for member in range_set) for range_set in self._sets), default=0)
+
+    @property
+    def free(self) -> int:
+        """How many more they are enough for, where a lease that is void counts as held."""
+        held = {version: self._leases.numbers(version) for version in {*(self.families or ())}}
+        return min(
+            sum(member.capacity for member in range_set)
+            - sum(member.allocates(number) for number in held[range_set[0].version] for member in range_set)
+            for range_set in self._sets
+        )
+
     def status(self) -> PoolStatus:
         self._refuse_unusable_folder()
         if not self._sets:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.service.deletions import Deletions
+    from cni_cnm.service.request_counts import RequestCounts
     from cni_cnm.service.server import Call
     from cni_cnm.service.shared_page import SharedPage
     from cni_cnm.settings import Settings
@@ -63,6 +64,8 @@ class Handler:
         self._page = page
         self._kept = _local()
         self._settings: tuple[object, Settings] | None = None
+        self.counts: RequestCounts | None = None
+        """Where requests are counted; None: nowhere."""
 
     def __call__(self, call: Call) -> Answer:
         """Refused for a caller in another network namespace."""
@@ -109,11 +112,15 @@ class Handler:
 
         def after() -> None:
             namespaces.close()
+            if self.counts is not None:
+                self.counts.request(reply, ended - started, parts)
             if environ.get("CNI_COMMAND") != "VERSION":  # a probe, again and again
-                log(reply.summary, (ended - started) * 1000, settings or self._settings_for_log(environ))
+                kept = settings or self._settings_for_log(environ)
+                log(reply.summary, (ended - started) * 1000, kept, reply.subject, reply.error)
 
         parsed = opened or ended
-        steps = (("parse", parsed - started), ("engine", ended - parsed), *(traced.taken() if traced else ()))
+        parts = (("parse", parsed - started), ("engine", ended - parsed))
+        steps = (*parts, *(traced.taken() if traced else ()))
         return Answer(reply.code, reply.out, reply.err.encode(errors="backslashreplace"), steps, after)
 
     @contextmanager
@@ -132,6 +139,8 @@ class Handler:
 
     def note(self, line: str, duration_ms: float) -> None:
         """Write the log line of a call of Docker, or of the service itself."""
+        if self.counts is not None:
+            self.counts.note(line, duration_ms)
         log(line, duration_ms, self._settings[1] if self._settings else None)
 
     def _settings_for_log(self, environ: Mapping[str, str]) -> Settings | None:

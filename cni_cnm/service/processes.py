@@ -4,6 +4,7 @@ supervisor   sockets, starts, restarts          all that the service has
 worker-N     requests of relays                 the engine's capabilities
 docker       Docker's socket, if requested      the engine's, and CAP_NET_BIND_SERVICE
 watch        keeps the host as the records say  the engine's; not of a service that lingers
+metrics      answers scrapes                    CAP_NET_ADMIN, CAP_DAC_OVERRIDE; not with the setting metrics = "off"
 cluster      the agent of a cluster's host      CAP_NET_ADMIN, CAP_DAC_OVERRIDE; if the settings have [cluster]
 deleter      deletes links for the others       CAP_NET_ADMIN
 """
@@ -14,15 +15,18 @@ import gc
 import os
 import select
 import socket
+from functools import partial
 from importlib import import_module
 
 from cni_cnm.kernel import malloc_arenas, privileges
 from cni_cnm.kernel.nftables import libnftables
 from cni_cnm.kernel.setns import own_fd
 from cni_cnm.service import lingering, reconcile_watch
+from cni_cnm.service.counters import Counters
 from cni_cnm.service.deletions import Deletions
 from cni_cnm.service.handler import Handler
 from cni_cnm.service.link_deleter import LinkDeleter
+from cni_cnm.service.request_counts import RESTART, RequestCounts
 from cni_cnm.service.server import Server
 from cni_cnm.service.shared_page import SharedPage
 from cni_cnm.service.supervisor import Role
@@ -49,6 +53,8 @@ WARM = (
     "cni_cnm.drivers.bridge",
 )
 """Modules that requests import when they need them. Here they are imported once, for all processes."""
+_COUNTING = ("supervisor", "docker", "watch")
+"""Processes that count beside the workers; each has the part of the counters with this number."""
 
 
 class Processes:
@@ -56,7 +62,7 @@ class Processes:
 
     def __init__(
         self, pods: Listener, docker: Listener | None, *, workers: int = 0, trace: bool = False, lingers: bool = False,
-        cluster: bool = False,
+        cluster: bool = False, metrics: Listener | None = None, metrics_address: str = "",
     ) -> None:  # fmt: skip
         self._pods = pods
         self._docker = docker
@@ -64,20 +70,30 @@ class Processes:
         self._trace = trace
         self._lingers = lingers
         self._cluster = cluster
+        self._metrics = metrics
+        self._metrics_address = metrics_address
         self.page = SharedPage()
         self._to_deleter, self._from_others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.counters = None if metrics is None else Counters(self._workers + len(_COUNTING))
         self._handler = Handler(Deletions(self._to_deleter), self.page, trace=trace, lingers=lingers)
 
     def roles(self) -> Sequence[Role]:
-        roles = [Role(f"worker-{number}", self._work) for number in range(self._workers)]
+        roles = [Role(f"worker-{number}", partial(self._work, number)) for number in range(self._workers)]
         if self._docker is not None:
             roles.append(Role("docker", self._answer_docker, privileges.DOCKER))
         if not self._lingers:
             roles.append(Role("watch", self._watch, ended=self._stopped_watching))
         if self._cluster:
             roles.append(Role("cluster", self._run_agent, privileges.AGENT, executes=False))
+        if self._metrics is not None:
+            roles.append(Role("metrics", self._show_metrics, privileges.AGENT, executes=False))
         roles.append(Role("deleter", self._reap, privileges.LINKS, executes=False, stage=1))
         return roles
+
+    def restarted(self, name: str) -> None:
+        """Called by the supervisor when it starts a process again."""
+        if self.counters is not None:
+            self.counters.part(_COUNTING.index("supervisor")).add(RESTART, name)
 
     def prepare(self) -> None:
         """Import what the children need, and keep it out of their garbage collections."""
@@ -93,8 +109,9 @@ class Processes:
         gc.collect()
         gc.freeze()
 
-    def _work(self, stop: int) -> None:
+    def _work(self, number: int, stop: int) -> None:
         self._close_listeners(but=self._pods)
+        self._count(len(_COUNTING) + number)
         server = Server(self._pods.socket, self._handler, trace=self._trace)
         if self._lingers:
             server.other_version = lingering.end
@@ -105,6 +122,7 @@ class Processes:
 
         assert self._docker is not None
         self._close_listeners(but=self._docker)
+        self._count(_COUNTING.index("docker"))
         server = DockerServer(self._docker.socket, self._handler.engine, self._handler.note)
         server.start()
         select.select([stop], [], [])
@@ -112,6 +130,7 @@ class Processes:
 
     def _watch(self, stop: int) -> None:
         self._close_listeners()
+        self._count(_COUNTING.index("watch"))
 
         def seen(watching: bool) -> None:
             self.page.watching = watching
@@ -124,6 +143,19 @@ class Processes:
         self._close_listeners()
         cluster_agent.run(self._handler.engine, self._handler.note, stop)
 
+    def _show_metrics(self, stop: int) -> None:
+        from cni_cnm.service import metrics_server
+
+        assert self._metrics is not None
+        assert self.counters is not None
+        self._close_listeners(but=self._metrics)
+        metrics_server.run(self._handler.engine, self.counters, self._metrics.socket, self._metrics_address, stop)
+
+    def _count(self, part: int) -> None:
+        """This process counts what it does in that part."""
+        if self.counters is not None:
+            self._handler.counts = RequestCounts(self.counters.part(part))
+
     def _stopped_watching(self) -> None:
         self.page.watching = False
 
@@ -133,7 +165,7 @@ class Processes:
 
     def _close_listeners(self, but: Listener | None = None) -> None:
         """A connection to a socket that nothing accepts from would wait until the last process that has it ends."""
-        for one in (self._pods, self._docker):
+        for one in (self._pods, self._docker, self._metrics):
             if one is not None and one is not but:
                 one.socket.close()
 

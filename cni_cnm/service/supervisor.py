@@ -60,7 +60,7 @@ class _Child:
 class Supervisor:
     """`before_stop` is called as soon as the service is to stop. `time_left_s` gives seconds until it stops by itself.
 
-    `closed`: descriptors that a child does not keep.
+    `closed`: descriptors that a child does not keep. `restarted` is told the names of children that end.
     """
 
     def __init__(
@@ -69,11 +69,13 @@ class Supervisor:
         before_stop: Callable[[], None],
         closed: Sequence[int] = (),
         time_left_s: Callable[[], float | None] = lambda: None,
+        restarted: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._children = [_Child(role) for role in roles]
         self._before_stop = before_stop
         self._closed = closed
         self._time_left_s = time_left_s
+        self._restarted = restarted
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = False
 
@@ -151,6 +153,7 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         say(f"{child.role.name} ({pid}) {how}; it is started again")
+        self._restarted(child.role.name)
         self._postpone(child)
 
     def _postpone(self, child: _Child) -> None:

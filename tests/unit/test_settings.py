@@ -47,6 +47,8 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plugin_wait = 100
         hold_ports = "none"
         docker_api = "/tmp/docker.sock"
+        log_format = "json"
+        metrics = "[::1]:9477"
         [cluster]
         store = "etcd"
         endpoints = ["https://[2001:db8::1]:2379", "http://127.0.0.1:2379/"]
@@ -69,6 +71,7 @@ def test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ("192.0.2.7", "2001:db8::7"),
             "/etc/ca.pem", "/etc/cert.pem", "/etc/key.pem", "node", "/etc/password",
         ),
+        "json", "[::1]:9477",
     )  # fmt: skip
     assert load() == load(str(path)) == expected
     assert expected.cluster is not None
@@ -119,6 +122,9 @@ def test_settings_of_a_node_of_kubernetes(tmp_path: Path) -> None:
         ('run_dir = "x"', 'run_dir is "x", it must be an absolute path'),
         ('log = "stdout"', "'syslog', 'stderr' or 'none'"),
         ("plugin_wait = 0", "plugin_wait is 0, it must be between 1 and 100"),
+        ('log_format = "xml"', "log_format is \"xml\", it must be 'text' or 'json'"),
+        ('metrics = "localhost:9477"', "it must be 'socket', 'off', or an address and a port"),
+        ('metrics = "127.0.0.1:70000"', "it must be 'socket', 'off', or an address and a port"),
         ('hold_ports = "all"', "hold_ports is \"all\", it must be 'docker' or 'none'"),
         ('docker_api = "on"', "an absolute path, 'auto' or 'off'"),
         ('run_dir = ""', "run_dir is missing"),

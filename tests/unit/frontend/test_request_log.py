@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from cni_cnm.frontend import request_log
+from cni_cnm.frontend.reply import Subject
 from cni_cnm.frontend.request_log import log
 from cni_cnm.settings import Settings
 
@@ -115,3 +118,30 @@ def test_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     log("ADD podnet\nforged", 1.0, Settings(log="stderr"))
     (said,) = capsys.readouterr().err.splitlines()
     assert said == f"cni-cnm[{os.getpid()}]: ADD podnet\\nforged 1.0 ms"
+
+
+def test_a_line_as_json(tmp_path: Path) -> None:
+    """What is known of the request; a line of the service has no request. Other programs can read each line."""
+    path = tmp_path / "log"
+    settings = Settings(log=str(path), log_format="json")
+    subject = Subject("ADD", "web", "c1", "eth0", "shop/cart-0")
+    log('ADD web c1/eth0 failed, code 11: "wait"', 4.24, settings, subject, 11)
+    log("STATUS web ok", 1.0, settings, Subject("STATUS", "web"))
+    log("REPAIR the network web\x07", 1.0, settings)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line.pop("pid") for line in lines] == [os.getpid()] * 3
+    assert all(datetime.fromisoformat(line.pop("time")).utcoffset() is not None for line in lines)
+    assert lines == [
+        {
+            "verb": "ADD",
+            "network": "web",
+            "container": "c1",
+            "ifname": "eth0",
+            "pod": "shop/cart-0",
+            "code": 11,
+            "ms": 4.2,
+            "message": 'ADD web c1/eth0 failed, code 11: "wait"',
+        },
+        {"verb": "STATUS", "network": "web", "code": 0, "ms": 1.0, "message": "STATUS web ok"},
+        {"ms": 1.0, "message": "REPAIR the network web\x07"},
+    ]

@@ -28,7 +28,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Log lines of requests, with the `log` of their settings."""
     written: list[tuple[str, str]] = []
 
-    def log(line: str, _: float, settings: settings_module.Settings | None = None) -> None:
+    def log(line: str, _: float, settings: settings_module.Settings | None = None, *__: object) -> None:
         written.append((line, settings.log if settings else "unknown"))
 
     monkeypatch.setattr(module, "log", log)
