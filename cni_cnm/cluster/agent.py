@@ -135,6 +135,8 @@ class Agent:
         self.known.revision = revision
         yield from self._say_changes(hosts, alive)
         planned = tuple(change for change in changes if change.kind != "alive")
+        if self.me.name in alive:  # its place for this host's record may be new
+            yield from self._announce()
         if not planned:
             return
         if self.me.name in hosts:
@@ -164,7 +166,7 @@ class Agent:
         self._announced = host
         if self._assigned is not None:
             self._assigned.unannounced = ""
-        yield from ()
+            yield from self.refused("")
 
     def refused(self, why: str) -> Iterator[Action]:
         """This host's record cannot be written, because another host has its name. "": no other has it any more."""
@@ -213,7 +215,7 @@ class Agent:
 
     def ticked(self) -> Iterator[Action]:
         """Ten seconds have passed."""
-        if not self._listed or self.conflict or not self._store.reachable:
+        if not self._listed or self._stops or not self._store.reachable:
             return
         yield from self._announce()
         yield from self._blocks.ticked(self.known, self.joined, whole=self._read_whole)
@@ -234,6 +236,11 @@ class Agent:
         if len(new) > NAMED_MAX:
             yield Say(f"{len(new) - NAMED_MAX} more entries of the overlay networks are not as they should be")
         self._problems = tuple(problems)
+
+    @property
+    def _stops(self) -> bool:
+        """Whether this host writes nothing, until the directory shows that no other one has its name."""
+        return bool(self.conflict) and self._assigned is None
 
     # status ---------------------------------------------------------------------
 
@@ -286,12 +293,17 @@ class Agent:
     def _announce(self) -> Iterator[Action]:
         """When the directory has this host otherwise than it is."""
         host = self.host
-        if host is not None and not self.conflict and self.known.hosts.get(host.name) != host:
+        if host is not None and not self._stops and self.known.hosts.get(host.name) != host:
             self._announced = None
             yield Announce(host)
 
     def _judge(self) -> Iterator[Action]:
-        """Whether the record of this host's name is this host's. A missing one is written at the next tick."""
+        """Whether the record of this host's name is this host's. A missing one is written at the next tick.
+
+        Where the store knows hosts by themselves, the answer to the announcement says it.
+        """
+        if self._assigned is not None:
+            return
         there, host, why = self.known.hosts.get(self.me.name), self.host, ""
         if there is not None and there.instance != self.me.instance:
             why = (

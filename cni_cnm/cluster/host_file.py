@@ -90,6 +90,22 @@ def load_or_create(state_dir: str, name: str) -> HostIdentity:
     return found
 
 
+def load_or_renew(state_dir: str, name: str) -> tuple[HostIdentity, str]:
+    """The host's identity under this name, and the name that the file had, if that was another one.
+
+    A renamed host gets a new identity, and so does one whose disk is a copy. Right where the store itself knows which
+    hosts there are (Kubernetes' Nodes): there the other name is another host's.
+    """
+    found = load(state_dir)
+    if found is None or found.name == name:
+        return load_or_create(state_dir, name), ""
+    try:
+        os.unlink(path(state_dir))
+    except OSError as error:
+        raise IoFailed(f"{path(state_dir)} cannot be removed: {error.strerror}", hint=root_hint(error)) from error
+    return load_or_create(state_dir, name), found.name
+
+
 def _create(state_dir: str, name: str) -> HostIdentity:
     place = path(state_dir)
     made = HostIdentity(name, os.urandom(rules.ID_DIGITS // 2).hex())

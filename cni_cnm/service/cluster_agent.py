@@ -383,7 +383,12 @@ def _identity(host: Host, cluster: ClusterSettings, say_line: Callable[[str], No
     while True:
         try:
             name = host_file.node_name(cluster, os.environ)
-            return host_file.load_or_create(host.settings.state_dir, name)
+            if cluster.store != "kubernetes":
+                return host_file.load_or_create(host.settings.state_dir, name)
+            found, before = host_file.load_or_renew(host.settings.state_dir, name)
+            if before:
+                say_line(f"this host is called {name} now, it was {before}: for the cluster it is another host")
+            return found
         except CnmError as error:
             if str(error) != said:
                 said = str(error)

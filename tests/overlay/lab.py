@@ -344,16 +344,24 @@ class Lab:
     ) -> Host:
         """A further host, with a service that has `[cluster]` in its settings. `settings`: lines for that part."""
         segment = FAR if far else NEAR
-        number = segment.first + self._counts[segment]
-        self._counts[segment] += 1
-        addresses = ((f"{segment.prefix}{number}",) if 4 in versions else ()) + (
-            (f"{segment.prefix6}{number}",) if 6 in versions else ()
-        )
-        url = self.etcd.url if 4 in versions else self.etcd.url6
-        text = f'log = "{LOG}"\n[cluster]\nstore = "etcd"\nendpoints = ["{url}"]\nnode = "{name}"\n{settings}\n'
-        made = Host(self, name, addresses, segment, text)
+        made = Host(self, name, self.addresses_of(segment, versions), segment, self.text(name, versions, settings))
         self.hosts.append(made)
         return made.serve() if serve else made
+
+    def addresses_of(self, segment: Segment, versions: Sequence[int]) -> tuple[str, ...]:
+        """Those of a further host on a segment, without prefix."""
+        number = segment.first + self._counts[segment]
+        self._counts[segment] += 1
+        prefixes = {4: segment.prefix, 6: segment.prefix6}
+        return tuple(f"{prefixes[version]}{number}" for version in prefixes if version in versions)
+
+    def text(self, name: str, versions: Sequence[int], settings: str) -> str:
+        """The settings of a host."""
+        return f'log = "{LOG}"\n[cluster]\nnode = "{name}"\n{self.store_settings(versions)}\n{settings}\n'
+
+    def store_settings(self, versions: Sequence[int]) -> str:
+        """The store, for a host with these IP versions on the underlay."""
+        return f'store = "etcd"\nendpoints = ["{self.etcd.url if 4 in versions else self.etcd.url6}"]'
 
     # the underlay -----------------------------------------------------------------
 

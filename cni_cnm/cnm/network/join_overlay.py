@@ -78,7 +78,8 @@ def _ask(
         directory = cluster.directory(timeout_s) if timeout_s else cluster.directory()
         try:
             snapshot = directory.snapshot()
-            require_own_name(directory, snapshot, me)
+            if not directory.assigns:  # else `claim` knows more of it
+                require_own_name(directory, snapshot, me)
             there = _find_or_create(directory, snapshot, network, given)
             options = _checked(host, network, given, there)
             found = own_blocks(snapshot, there.name, me)

@@ -90,3 +90,14 @@ def test_a_call_without_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert first.name == "node1"
     with pytest.raises(InvalidConfig, match="called node2"):
         SettingsMembership(SETTINGS._replace(node="node2"), str(tmp_path)).host()
+
+
+def test_a_name_that_the_store_gives(tmp_path: Path) -> None:
+    """Renamed, or a disk that is a copy: a new identity, and the name that it was. Else the one that is there."""
+    first, before = host_file.load_or_renew(str(tmp_path), "node1")
+    assert (first.name, before) == ("node1", "")
+    assert host_file.load_or_renew(str(tmp_path), "node1") == (first, "")
+    second, before = host_file.load_or_renew(str(tmp_path), "node2")
+    assert (second.name, before) == ("node2", "node1")
+    assert second.instance != first.instance
+    assert host_file.load(str(tmp_path)) == second

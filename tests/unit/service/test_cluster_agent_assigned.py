@@ -334,3 +334,22 @@ def test_status_of_the_runtime(node: Node) -> None:
     with pytest.raises(NotReady, match="has given no podCIDR to Node me"):
         node.world.controller.status(node.spec, exhausted_is_error=False)
     assert node.pod("a") == ["10.244.1.2/24"], "a pod that the kubelet starts nevertheless"
+
+
+def test_another_instance_of_the_name(tmp_path: Path) -> None:
+    """Whether it is this machine set up anew, or another one, the store knows: the agent asks again and again."""
+    node = Node(tmp_path)
+    node.store.assign("me", "10.244.1.0/24")
+    node.store.hosts["me"] = other = host("me", "other", "192.0.2.99")
+    node.listed()
+    node.turn(TICK_S)
+    assert other.instance in node.status().conflict
+    assert len([line for line in node.lines if other.instance in line]) == 1
+    with pytest.raises(NotReady, match=other.instance):
+        node.world.controller.status(node.spec, exhausted_is_error=False)
+    node.store.remove_node("me")
+    node.store.assign("me", "10.244.1.0/24")
+    node.turn(TICK_S)
+    node.settle()
+    assert node.status().conflict == ""
+    assert node.status().networks["pods"].ready, node.why()
