@@ -38,7 +38,9 @@ CNM: dict[str, Any] = {
 }  # fmt: skip
 OVERLAY: dict[str, Any] = {**CNM, "name": "overlay", "driver": "overlay", "ipam": {"subnet": "10.93.0.0/16"}}
 """The same network on several hosts: one ADD of it costs at most 1.05 times one of `CNM`."""
-CONFIGURATIONS = {"bare": BARE, "chain": CHAIN, "cnm": CNM, "overlay": OVERLAY}
+PODS: dict[str, Any] = {"cniVersion": "1.0.0", "name": "pods", "type": "cni-cnm", "owner": "bench", "driver": "overlay"}
+"""A node of Kubernetes, as the agent configures it. Beside `CNM` an ADD looks at one chain more, `overlay_source`."""
+CONFIGURATIONS = {"bare": BARE, "chain": CHAIN, "cnm": CNM, "overlay": OVERLAY, "pods": PODS}
 
 
 def pod(number: int) -> str:
@@ -69,6 +71,20 @@ def _join() -> None:
         controller.new_network(OVERLAY["name"], driver="overlay", ipam_config=OVERLAY["ipam"])
 
 
+def _assign() -> None:
+    """The agent has joined the network of the pods, with the node's block."""
+    from cni_cnm import open_controller
+    from cni_cnm.cluster.values import Block
+    from cni_cnm.cnm.network.assign_block import assign
+    from cni_cnm.conflists import pod_network
+    from cni_cnm.model import ip_network
+    from tests.cluster.assigning_directory import PODS as AGREED
+
+    with open_controller() as controller:
+        block = Block(AGREED.name, (ip_network("10.94.0.0/16"),), "bench", "1" * 32)
+        assign(controller.host, pod_network.spec(AGREED.name), AGREED, block, {})
+
+
 def main(name: str) -> None:
     import gc
     from importlib import import_module
@@ -78,6 +94,8 @@ def main(name: str) -> None:
     handler = Handler()
     if name == "overlay":
         _join()
+    elif name == "pods":
+        _assign()
     gc.disable()  # a whole collection is 30 million instructions, and falls into some runs and not into others
     stdin = json.dumps(CONFIGURATIONS[name]).encode()
     own = os.open("/proc/self/ns/net", os.O_RDONLY)

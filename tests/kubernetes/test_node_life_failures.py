@@ -217,7 +217,7 @@ def test_machine_set_up_anew(lab: NodeLab) -> None:
 
 
 def test_drain_and_delete(lab: NodeLab) -> None:
-    """All pods end at once and the Node goes: the others have nothing of it left. The file stays for the uninstaller."""
+    """All pods end at once and the Node goes: the others have nothing of it left. The file is not removed."""
     one, two = pair(lab)
     many = [two.pod(PODS) for _ in range(12)]
     together(one.pod(PODS), many[0])
