@@ -208,7 +208,7 @@ def test_machine_set_up_anew(lab: NodeLab) -> None:
     _, second = pods(one, two)
     old = one.annotation()["instance"]
     one.stop()
-    one.node.run("rm", "-rf", "/var/lib/cni-cnm", "/run/cni-cnm").ok()
+    one.node.run("sh", "-c", "rm -rf /var/lib/cni-cnm/* /run/cni-cnm/*").ok()
     one.serve()
     until(lambda: one.annotation()["instance"] != old, "it is announced", 30, one.said)
     one.wait_ready(NETWORK)

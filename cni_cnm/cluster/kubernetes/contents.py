@@ -64,9 +64,11 @@ class Contents:
 
     @property
     def network(self) -> OverlayNetwork:
-        """The one network. Kubernetes does not tell its subnets, only the hosts' blocks."""
+        """The one network. Kubernetes tells only the hosts' blocks; its subnets are those of this host's settings."""
         terms = self.terms
-        return OverlayNetwork(terms.network, network_id(terms.network), (), (), terms.vni, terms.port, terms.direct)
+        return OverlayNetwork(
+            terms.network, network_id(terms.network), self._subnets, (), terms.vni, terms.port, terms.direct
+        )
 
     def snapshot(self) -> Snapshot:
         return Snapshot(

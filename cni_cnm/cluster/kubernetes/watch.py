@@ -97,8 +97,9 @@ class Watch:
                 return
             if not line.strip():
                 continue
+            left_out = self._contents.skipped
             changes = self._changes(self._decoded(line))
-            if changes or monotonic() - self._told >= _PROOF_S:
+            if changes or self._contents.skipped != left_out or monotonic() - self._told >= _PROOF_S:
                 self._told = monotonic()
                 yield self._contents.revision, changes
 
