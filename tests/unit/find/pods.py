@@ -36,7 +36,7 @@ class Pods:
         """Attach the container, in its own namespace. Returns the endpoint's id."""
         path = f"/run/netns/{container}"
         if path not in self.namespaces._spaces:
-            self.namespaces.create(path)
+            self.namespaces.running.add(self.namespaces.create(path).inode())
         namespace, _, name = pod.rpartition("/")
         spec = EndpointSpec(
             container, ifname, path, "cni/test", mac, ports=ports, pod=Pod(name, namespace, "uid" if name else "")
