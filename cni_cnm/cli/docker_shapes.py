@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from cni_cnm.drivers import OVERLAY
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +24,8 @@ def network(record: NetworkRecord, subnets: Sequence[Subnet], endpoints: Sequenc
     return {
         "Name": record.name,
         "Id": record.id,
-        "Created": datetime.fromtimestamp(record.created, UTC).isoformat() if record.created else "",
-        "Scope": "global" if record.driver == "overlay" else "local",
+        "Created": created(record),
+        "Scope": scope(record),
         "Driver": record.driver,
         "EnableIPv4": 4 in versions,
         "EnableIPv6": 6 in versions,
@@ -33,6 +35,15 @@ def network(record: NetworkRecord, subnets: Sequence[Subnet], endpoints: Sequenc
         "Options": {key: _text(value) for key, value in record.options.to_json().items()},
         "Labels": dict(record.labels),
     }
+
+
+def created(record: NetworkRecord) -> str:
+    """In UTC; "" if it is not on record."""
+    return datetime.fromtimestamp(record.created, UTC).isoformat() if record.created else ""
+
+
+def scope(record: NetworkRecord) -> str:
+    return "global" if record.driver == OVERLAY else "local"
 
 
 def endpoint_settings(record: EndpointRecord) -> dict[str, Any]:

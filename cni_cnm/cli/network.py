@@ -24,7 +24,12 @@ NETWORKS = Listing(
     Column("Name", match=PART),
     Column("Driver"),
     Column("Subnets"),
+    Column("Scope", shown=False),
+    Column("IPv4", shown=False),
+    Column("IPv6", shown=False),
     Column("Internal", shown=False),
+    Column("CreatedAt", key="created", shown=False),
+    Column("Owner", shown=False),
     Column("Labels", shown=False, filter="label"),
 )
 

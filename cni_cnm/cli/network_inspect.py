@@ -57,13 +57,20 @@ def inspect_networks(arguments: argparse.Namespace) -> int:
 
 def summary(network: Network) -> dict[str, Any]:
     """What `network ls --json` has of a network."""
+    record = network.record
+    versions = {subnet.version for subnet in network.subnets}
     return {
         "id": network.id,
         "name": network.name,
         "driver": network.driver,
         "subnets": [str(subnet) for subnet in network.subnets],
-        "internal": network.record.internal,
-        "labels": dict(network.record.labels),
+        "scope": docker_shapes.scope(record),
+        "ipv4": 4 in versions,
+        "ipv6": 6 in versions,
+        "internal": record.internal,
+        "created": docker_shapes.created(record),
+        "owner": record.owner,
+        "labels": dict(record.labels),
     }
 
 
@@ -75,7 +82,6 @@ def _inspected(controller: Controller, network: Network) -> dict[str, Any]:
         **docker_shapes.network(record, _subnets(controller, network), endpoints),
         **summary(network),
         "options": record.options.to_json(),
-        "owner": record.owner,
         "docker_networks": list(record.docker_networks),
         "allowed": sorted(
             name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.records import endpoint_records
+from cni_cnm.cnm.records import endpoint_records, sandbox_records
 from cni_cnm.cnm.sandbox import namespace_identity, sandbox_endpoints
 from cni_cnm.errors import NamespaceGone, NoSuchEndpoint, NoSuchSandbox
 from cni_cnm.find.endpoint_names import named
@@ -40,7 +40,14 @@ def sandboxes(host: Host) -> Sequence[FoundSandbox]:
     grouped: dict[tuple[str, str], list[NamedEndpoint]] = {}
     for endpoint in named(host, records):
         grouped.setdefault((endpoint.record.container_id, endpoint.record.netns), []).append(endpoint)
-    return sorted((_sandbox(host, members) for members in grouped.values()), key=lambda one: (one.container, one.id))
+    found = [_sandbox(host, members) for members in grouped.values()]
+    containers = {container_id for container_id, _ in grouped}
+    found += [  # made by the library, and nothing has joined
+        FoundSandbox(record.id, record.container_id, record.container_id, record.netns, (), {})
+        for record in sandbox_records(host.store, host.epoch)
+        if record.container_id not in containers
+    ]
+    return sorted(found, key=lambda one: (one.container, one.id))
 
 
 def find_sandbox(host: Host, wanted: str) -> FoundSandbox:
@@ -54,7 +61,8 @@ def find_sandbox(host: Host, wanted: str) -> FoundSandbox:
         first = find_of_one_container(host, wanted)[0].record
         found = [one for one in sandboxes(host) if any(each.record.id == first.id for each in one.endpoints)]
     except NoSuchEndpoint:
-        found = [one for one in sandboxes(host) if wanted and one.id.startswith(wanted)]
+        known = sandboxes(host) if wanted else ()
+        found = [one for one in known if wanted in (one.container_id, one.netns) or one.id.startswith(wanted)]
     if len(found) != 1:
         raise NoSuchSandbox(f"there is no sandbox {wanted[:80]!r}", hint="`cni-cnm sandbox ls` lists them")
     return found[0]
@@ -67,7 +75,7 @@ def state_of(host: Host, sandbox: FoundSandbox) -> str:
     except NamespaceGone:
         return GONE
     try:
-        there = any(
+        there = not sandbox.endpoints or any(
             not one.record.netns_inode or namespace_identity.joined(host, one.record, stack)
             for one in sandbox.endpoints
         )

@@ -144,3 +144,13 @@ def test_a_bar_shows_each_address(size: int) -> None:
             assert len(bar) == min(width, size)
             assert (set(bar) == {"#"}) == (len(used) == size)
             assert (set(bar) == {"."}) == (not used)
+
+
+def test_a_block_of_an_overlay_network_that_is_lost(pods: Pods) -> None:
+    """Another host has it: there is no address to give, and that host is named."""
+    pods.add("c1", network=SMALL)
+    sets = [[{"subnet": "10.1.0.0/28", "rangeend": "10.1.0.10"}, {"subnet": "10.1.1.0/24", "Lost": "node2"}]]
+    found = use_of(pods.host, network(pods)._replace(ipam={"ranges": sets}))
+    assert [(one.lost, one.size, one.free, one.percent, one.bar(64)) for one in found.ranges] == [
+        ("", 10, 8, 20, "R#........"), ("node2", 0, 0, None, ""),
+    ]  # fmt: skip

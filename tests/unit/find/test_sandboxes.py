@@ -68,3 +68,16 @@ def test_a_sandbox_of_docker(tmp_path: Path) -> None:
     (one,) = sandboxes(docker.host)
     assert (one.netns, len(one.endpoints), state_of(docker.host, one)) == ("/run/docker/netns/box", 2, THERE)
     assert find_sandbox(docker.host, "10.2.0.2") == one == find_sandbox(docker.host, one.id[:12])
+
+
+def test_a_sandbox_that_nothing_has_joined(pods: Pods) -> None:
+    """The library has made it."""
+    pods.namespaces.create("/run/netns/alone")
+    made = pods.controller.new_sandbox("alone", "/run/netns/alone")
+    for wanted in ("alone", "/run/netns/alone", made.id, made.id[:9]):
+        found = find_sandbox(pods.host, wanted)
+        assert (found.id, found.container, list(found.endpoints)) == (made.id, "alone", [])
+    assert state_of(pods.host, found) == THERE
+    pods.namespaces.remove("/run/netns/alone")
+    assert state_of(pods.host, found) == GONE
+    assert len(sandboxes(pods.host)) == 3
