@@ -221,7 +221,7 @@ _Noreturn static void run_command(const char *named, char **envp)
 	if (!WIFEXITED(status) || lseek(err, 0, SEEK_END) > 0)
 		fail_for(status, err);
 	int code = WEXITSTATUS(status); /* libnftables ends its process with others, after a sentence of its own */
-	_exit(code == 0 || code == 1 || code == 2 || code == 11 ? code : 11);
+	_exit(code <= 3 || code == 11 ? code : 11);
 }
 
 /* Execute the full program. It reads `input` again as its stdin. */

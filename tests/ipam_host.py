@@ -18,6 +18,8 @@ from cni_cnm.state.store import Store
 class MemoryStore:
     """A `Store` of one process. Records pass through JSON, as in a real one."""
 
+    kept: dict[object, object] | None = None
+
     def __init__(self) -> None:
         self._records: dict[str, dict[str, str]] = defaultdict(dict)
         self._locks: dict[str, RLock] = defaultdict(RLock)

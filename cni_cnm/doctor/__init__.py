@@ -3,6 +3,7 @@
     diagnose     runs the checks, and repairs what is safe to repair
     picture      the host as it was read once: records, links, addresses, routes, elements, files
     seen_stack   a Stack that answers from this reading, so that the engine's own comparisons read nothing again
+    seen_store   the same for records
     seen_nft     the same for our tables
     finding      what a check finds, and what it could not look at
     commands     commands for people, quoted for a shell

@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.model import IPAddress
 
-TIMEOUT_S = 1.0
+TIMEOUT_S, SEARCH_S = 1.0, 0.2
+"""How long an answer is waited for; and while the largest size is looked for, of a host that has answered."""
 TRIES = 2
 _MTU_DISCOVER, _MTU_DISCOVER_6, _PROBE = 10, 23, 3
 """IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IP_PMTUDISC_PROBE: not fragmented, and no known path MTU is used."""
@@ -32,14 +33,14 @@ def largest(address: IPAddress, size: int) -> int:
         return 0
     while high - low > 1:
         middle = (low + high) // 2
-        if _once(address, middle, 1):
+        if _once(address, middle, 1, SEARCH_S):
             low = middle
         else:
             high = middle
     return low
 
 
-def _once(address: IPAddress, size: int, number: int) -> bool:
+def _once(address: IPAddress, size: int, number: int, limit_s: float = TIMEOUT_S) -> bool:
     six = address.version == 6
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
     with socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sender:
@@ -56,11 +57,12 @@ def _once(address: IPAddress, size: int, number: int) -> bool:
             sender.sendto(packet, (str(address), 0))
         except OSError:
             return False  # larger than the own link's MTU, or no route
-        return _answered(sender, answer, identity, number, six=six)
+        return _answered(sender, (answer, identity, number), limit_s, six=six)
 
 
-def _answered(sender: socket.socket, answer: int, identity: int, number: int, *, six: bool) -> bool:
-    end = monotonic() + TIMEOUT_S
+def _answered(sender: socket.socket, expected: tuple[int, int, int], limit_s: float, *, six: bool) -> bool:
+    """`expected`: type, identifier and sequence number of the reply."""
+    end = monotonic() + limit_s
     while (left := end - monotonic()) > 0:
         sender.settimeout(left)
         try:
@@ -69,7 +71,7 @@ def _answered(sender: socket.socket, answer: int, identity: int, number: int, *,
             return False
         begin = 0 if six else (data[0] & 0xF) * 4
         kind, _, _, theirs, count = struct.unpack_from(">BBHHH", data, begin)
-        if (kind, theirs, count) == (answer, identity, number):
+        if (kind, theirs, count) == expected:
             return True
     return False
 

@@ -10,6 +10,7 @@ from cni_cnm.cnm.records import READY, load_endpoint, load_network
 from cni_cnm.conflists import folder
 from cni_cnm.doctor.seen_nft import SeenNft
 from cni_cnm.doctor.seen_stack import SeenNamespaces
+from cni_cnm.doctor.seen_store import SeenStore
 from cni_cnm.drivers.host_routing import uplink
 from cni_cnm.errors import DamagedRecord
 from cni_cnm.fields import Fields
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
+    from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Link, Namespaces, Nft
     from cni_cnm.settings import Settings
+    from cni_cnm.state.store import Store
 
 INSIDE_MAX = 100
 """Containers that are looked into if none is named: each costs some milliseconds."""
@@ -44,7 +47,7 @@ class Picture:
         """Records that cannot be read: where, and why."""
         self.host = Host(
             host.settings,
-            host.store,
+            cast("Store", SeenStore(host.store)),
             cast("Namespaces", SeenNamespaces(host.namespaces)),  # what it lacks it has by __getattr__
             lambda: cast("Nft", SeenNft(host.nft)),
             host.epoch,
@@ -54,6 +57,7 @@ class Picture:
         )
         """The same host, with a kernel that is read once."""
         self.stack = self.host.stack
+        self._policies: dict[str, Policy] = {}
 
     def __enter__(self) -> Picture:
         return self
@@ -115,6 +119,13 @@ class Picture:
     def living(self) -> Sequence[EndpointRecord]:
         """Those of them whose link on the host is there."""
         return [one for one in self.endpoints if self.stack.link(one.host_ifname) is not None]
+
+    def policy(self, record: EndpointRecord) -> Policy:
+        """What the endpoint requests of the packet filter."""
+        found = self._policies.get(record.id)
+        if found is None:
+            found = self._policies[record.id] = record.policy
+        return found
 
     @cached_property
     def used_networks(self) -> Sequence[NetworkRecord]:

@@ -25,7 +25,7 @@ class SeenStack:
     """Reading verbs of a Stack. Those that are not here ask the kernel."""
 
     def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+        self._stack = self.kernel = stack
         self._sysctls: dict[str, str | None] = {}
 
     def __getattr__(self, verb: str) -> Any:
@@ -130,6 +130,7 @@ class SeenNamespaces:
 def has_kind(stack: Stack, kind: str) -> bool:
     """Whether the kernel has links of this kind. Asks for one on a link that does not exist, so none is made."""
     nowhere = (1 << 31) - 2
+    stack = getattr(stack, "kernel", stack)
     try:
         if kind == "ipvlan":
             stack.add_ipvlan("cni-cnm-probe", nowhere, mode="l2", to=stack)

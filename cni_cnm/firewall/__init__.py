@@ -28,7 +28,9 @@ UNDERLAY = "inet cni_cnm_underlay"
 
 def comment(endpoint_id: str, label: str) -> str:
     """The comment of an element: its owner (12 digits of an id) and a label for people; at most 128 bytes."""
-    text = "".join("'" if c in '"\\' else c if c.isprintable() else "?" for c in f"{endpoint_id[:12]} {label}")
+    text = f"{endpoint_id[:12]} {label}"
+    if not text.isprintable() or '"' in text or "\\" in text:
+        text = "".join("'" if c in '"\\' else c if c.isprintable() else "?" for c in text)
     return text.encode()[:128].decode(errors="ignore")
 
 

@@ -147,6 +147,7 @@ def _hairpin(target: IPInterface, options: PortmapOptions) -> str:
     return "\n".join(lines) + "\n"
 
 
+@lru_cache(16)
 def _declare(options: PortmapOptions) -> str:
     suffix = _suffix(options)
     lines = [f"add table {INET}"]

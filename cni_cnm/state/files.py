@@ -39,6 +39,8 @@ _ABSENT_MAX = 64
 class FileStore:
     """A `Store` of files."""
 
+    kept: dict[object, object] | None = None
+
     def __init__(self, run_dir: str, state_dir: str) -> None:
         self._run_dir = run_dir
         self._state_dir = state_dir

@@ -34,7 +34,7 @@ _INSIDE: dict[str, tuple[type, ...]] = {
 """By what stands in the brackets of an annotation."""
 _LEFT_OUT = "{}; until then the record is left out, and what it names stays as it is"
 _thread = _local()
-_annotated: dict[Any, list[tuple[str, tuple[type, ...], tuple[type, ...], bool]]] = {}
+_annotated: dict[Any, list[tuple[int, str, tuple[type, ...], tuple[type, ...], bool]]] = {}
 
 
 def read(store: Store, kind: str, name: str, parse: Callable[[Json], T], memo: Memo[T] | None = None) -> T | None:
@@ -42,12 +42,25 @@ def read(store: Store, kind: str, name: str, parse: Callable[[Json], T], memo: M
 
     With `memo` a record is parsed and checked when it has changed.
     """
+    if store.kept is not None:
+        return _kept(store, kind, name, parse)
     raw = store.get(kind, name)
     if not raw:
         return None
     if memo is not None:
         return parsed(store, kind, name, lambda: memo.get(name, (raw,), lambda: checked(parse(raw))))
     return parsed(store, kind, name, lambda: checked(parse(raw)))
+
+
+def _kept(store: Store, kind: str, name: str, parse: Callable[[Json], T]) -> T | None:
+    """The same for a store that keeps what was parsed: each record is read once."""
+    kept: Any = store.kept
+    key = kind, name, parse
+    if key not in kept:
+        raw = store.get(kind, name)
+        kept[key] = parsed(store, kind, name, lambda: checked(parse(raw))) if raw else None
+    found: T | None = kept[key]
+    return found
 
 
 def parsed(store: Store, kind: str, name: str, parse: Callable[[], T]) -> T:
@@ -105,27 +118,29 @@ def checked(value: T) -> T:
     `Json` may be anything. A field that was parsed into a type of ours is right if it is none of JSON's containers.
     """
     cls: Any = type(value)
-    if not hasattr(cls, "_fields"):
-        return value
     known = _annotated.get(cls)
     if known is None:
-        annotations = {field: cls.__annotations__[field] for field in cls._fields}
-        known = _annotated[cls] = [(field, *_expected(of)) for field, of in annotations.items() if of != "Json"]
+        known = _annotated[cls] = _known_fields(cls)
     named: Any = value
-    for field, kinds, inner, optional in known:
-        found = getattr(named, field)
-        if found is None and optional:
-            continue
+    for place, field, kinds, inner, optional in known:
+        found = named[place]
         kind = type(found)
-        if kind not in kinds if kinds else kind in (dict, list, NoneType):
+        if kind in kinds:
+            if found and (kind is tuple or (inner and kind is dict)):
+                _check_all(field, found if kind is tuple else found.values(), inner)
+        elif found is None and optional:
+            continue
+        elif kinds or kind in (dict, list, NoneType):
             raise TypeError(f"{field} is {found!r:.40}")
-        if kind is tuple:
-            _check_all(field, found, inner)
-        elif kind is dict and inner:
-            _check_all(field, found.values(), inner)
-        elif not kinds:
+        else:
             checked(found)
     return value
+
+
+def _known_fields(cls: Any) -> list[tuple[int, str, tuple[type, ...], tuple[type, ...], bool]]:
+    """Of a named tuple the fields that are compared, each with its place in it; of any other type none."""
+    fields = enumerate(getattr(cls, "_fields", ()))
+    return [(place, one, *_expected(of)) for place, one in fields if (of := cls.__annotations__[one]) != "Json"]
 
 
 def _expected(annotation: str) -> tuple[tuple[type, ...], tuple[type, ...], bool]:

@@ -43,6 +43,9 @@ DURABLE = frozenset((NETWORKS, ALLOWED, POOLS, LEASED))
 class Store(Protocol):
     """Names are safe as file names: every frontend validates them. Methods raise IoFailed if the store fails."""
 
+    kept: dict[object, object] | None
+    """What was parsed of records, if this store is read once, for a diagnosis. None: each time anew."""
+
     def get(self, kind: str, name: str) -> Json | None:
         """The record; None if there is none, or if it is empty. The caller does not change what it gets.
 

@@ -21,7 +21,7 @@ def look(picture: Picture) -> Iterator[Finding]:
     macs: dict[tuple[str, str], EndpointRecord] = {}
     of_host = {address.ip: index for index, address in picture.stack.all_addresses()}
     for record in picture.endpoints:
-        side = record.policy.bridge or record.network_id
+        side = picture.policy(record).bridge or record.network_id
         for address in record.addresses:
             ip = address.interface.ip
             first = addresses.setdefault((side, str(ip)), record)
@@ -42,7 +42,7 @@ def look(picture: Picture) -> Iterator[Finding]:
                     (command("ip", "address", "delete", f"{ip}/{_length(picture, of_host[ip], ip)}", "dev", name),),
                     about=record.label,
                 )
-        if record.mac and record.policy.bridge:
+        if record.mac and picture.policy(record).bridge:
             first = macs.setdefault((side, record.mac), record)
             if first is not record:
                 yield Finding(

@@ -9,6 +9,7 @@ from cni_cnm.cnm.reconcile.difference import Difference
 from cni_cnm.doctor.commands import command, make_again
 from cni_cnm.doctor.finding import REPAIR, Finding
 from cni_cnm.drivers import drivers
+from cni_cnm.errors import NamespaceGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.doctor.picture import Picture
+    from cni_cnm.kernel import Link
 
 _UNREACHED = "The container is not reached, and reaches nothing."
 
@@ -37,16 +39,10 @@ def look(picture: Picture) -> Iterator[Finding]:
                 safe=True,
                 key=record.id,
             )
-        if record.policy.bridge and not record.policy.alone:
+        if picture.policy(record).bridge and not picture.policy(record).alone:
             yield from _elsewhere(picture, record)
         if end.kind == "veth" and record.device and 0 < end.mtu < record.device.container.mtu:
-            yield Finding(
-                f"the endpoint {picture.shown(record)}: its host's end {end.name} has the MTU {end.mtu}, "
-                f"the container's interface has {record.device.container.mtu}",
-                "Packets that are larger than the smaller one are lost without an error.",
-                (command("ip", "link", "set", "dev", end.name, "mtu", str(record.device.container.mtu)),),
-                about=record.label,
-            )
+            yield from _smaller(picture, record, end)
 
 
 def fix(host: Host, finding: Finding) -> str:
@@ -71,8 +67,25 @@ def _lives(record: EndpointRecord) -> bool:
     return not record.docker_network and os.path.exists(record.netns)
 
 
+def _smaller(picture: Picture, record: EndpointRecord, end: Link) -> Iterator[Finding]:
+    """The container's interface may have been changed since the record was written: only the kernel knows its MTU."""
+    try:
+        with picture.host.namespaces.open(record.netns) as stack:
+            link = stack.link(record.ifname)
+    except NamespaceGone:
+        return
+    if link is not None and end.mtu < link.mtu:
+        yield Finding(
+            f"the endpoint {picture.shown(record)}: its host's end {end.name} has the MTU {end.mtu}, "
+            f"the container's interface has {link.mtu}",
+            "Packets that are larger than the smaller one are lost without an error.",
+            (command("ip", "link", "set", "dev", end.name, "mtu", str(link.mtu)),),
+            about=record.label,
+        )
+
+
 def _elsewhere(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
-    bridge, end = picture.stack.link(record.policy.bridge), picture.stack.link(record.host_ifname)
+    bridge, end = picture.stack.link(picture.policy(record).bridge), picture.stack.link(record.host_ifname)
     if bridge is None or end is None or end.master in (0, bridge.ifindex):
         return
     other = picture.stack.link_at(end.master)

@@ -53,15 +53,10 @@ def _links(picture: Picture) -> Iterator[Finding]:
 
 
 def _ipv6_off(picture: Picture) -> Iterator[Finding]:
+    versions = {(record.network_id, one.interface.version) for record in picture.endpoints for one in record.addresses}
     for network, bridge in picture.bridges:
-        versions = {
-            one.interface.version
-            for record in picture.endpoints
-            if record.network_id == network.id
-            for one in record.addresses
-        }
         key = f"net/ipv6/conf/{bridge.name}/disable_ipv6"
-        if 6 in versions and picture.stack.sysctl(key) == "1":
+        if (network.id, 6) in versions and picture.stack.sysctl(key) == "1":
             yield _sysctl(
                 key,
                 "1",
@@ -75,8 +70,8 @@ def _reverse_path(picture: Picture) -> Iterator[Finding]:
     """Of a container in several networks an answer may come by another bridge than the one of its source address."""
     networks: dict[str, set[str]] = {}
     for record in picture.living:
-        if record.policy.bridge and record.container_id:
-            networks.setdefault(record.container_id, set()).add(record.policy.bridge)
+        if picture.policy(record).bridge and record.container_id:
+            networks.setdefault(record.container_id, set()).add(picture.policy(record).bridge)
     shared = {bridge for bridges in networks.values() if len(bridges) > 1 for bridge in bridges}
     for name in sorted(shared):
         values = {key: picture.stack.sysctl(f"net/ipv4/conf/{key}/rp_filter") or "0" for key in ("all", name)}

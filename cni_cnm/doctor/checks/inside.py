@@ -35,8 +35,7 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
 
 
 def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterator[Finding]:
-    name = record.device.container.name if record.device else record.ifname
-    link = stack.link(name)
+    link, name = _link(record, stack)
     if link is None:
         yield _finding(picture, record, f"the interface {name} is missing", "It has no network.", *make_again(record))
         return
@@ -57,6 +56,15 @@ def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterat
         )
     yield from _addresses(picture, record, stack, link)
     yield from _routes(picture, record, stack, link)
+
+
+def _link(record: EndpointRecord, stack: Stack) -> tuple[Link | None, str]:
+    """The interface, and its name. Docker gives it another name than the one on record, and keeps its MAC."""
+    name = record.device.container.name if record.device else record.ifname
+    if not record.docker_network:
+        return stack.link(name), name
+    link = next((one for one in stack.links() if one.mac and one.mac == record.mac), None)
+    return link, link.name if link is not None else record.requested_ifname or "eth0"
 
 
 def _addresses(picture: Picture, record: EndpointRecord, stack: Stack, link: Link) -> Iterator[Finding]:

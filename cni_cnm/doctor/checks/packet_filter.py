@@ -35,7 +35,10 @@ def look(picture: Picture) -> Iterator[Finding]:
     if state.epoch == host.epoch and not firewall_state.is_intact(host, state):
         yield _repaired("tables or rules of the packet filter are missing, or were added to", "tables")
     yield from _dormant(picture)
-    wanted = merge(network_elements.elements_of_all(host), endpoint_elements.of_endpoints(picture.endpoints))
+    wanted = merge(
+        network_elements.elements_of_all(host),
+        *(endpoint_elements.own(one, picture.policy(one)) for one in picture.endpoints),
+    )
     missing = restore_elements.find_missing(host.nft, wanted)
     if missing.sentence:
         yield _repaired(f"the packet filter: {missing.sentence}", "missing")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from cni_cnm.cluster import status_file
 from cni_cnm.cnm.network import cluster_networks, join_overlay
 from cni_cnm.doctor import echo
 from cni_cnm.doctor.commands import command
 from cni_cnm.doctor.finding import Finding, Unchecked
 from cni_cnm.drivers import OVERLAY
+from cni_cnm.drivers.host_routing import uplink_mtu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
     if not picture.reach:
         yield Unchecked("whether other hosts are reached", "`cni-cnm doctor --reach` sends packets to them")
         return
+    status = status_file.read(picture.settings.run_dir)
+    underlay = status.mtu if status is not None else uplink_mtu(picture.stack)
     devices = [
         (network.policy.outside, link.mtu)
         for network in picture.networks
@@ -34,10 +38,11 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
     me = join_overlay.membership(picture.host).host().name
     for name, host in sorted(view.snapshot.hosts.items()):
         for address in host.addresses if name != me else ():
-            yield from _host(name, address, devices)
+            yield from _host(name, address, devices, underlay)
 
 
-def _host(name: str, address: IPAddress, devices: list[tuple[str, int]]) -> Iterator[Finding]:
+def _host(name: str, address: IPAddress, devices: list[tuple[str, int]], underlay: int) -> Iterator[Finding]:
+    """A device whose packets with this IP version's headers are larger than the underlay's MTU uses the other one."""
     overhead = _OVERHEAD[address.version]
     if not echo.reaches(address, 1280):
         yield Finding(
@@ -48,7 +53,7 @@ def _host(name: str, address: IPAddress, devices: list[tuple[str, int]]) -> Iter
         )
         return
     for device, mtu in devices:
-        if echo.reaches(address, mtu + overhead):
+        if mtu + overhead > underlay or echo.reaches(address, mtu + overhead):
             continue
         fits = echo.largest(address, mtu + overhead) - overhead
         yield Finding(

@@ -1,0 +1,36 @@
+"""The cost on a host with 5,000 endpoints, beside what listing the same by other programs costs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from statistics import median
+
+import pytest
+
+from tests.doctor.crowd import fill
+from tests.doctor.world import World
+
+ENDPOINTS = 5000
+LISTING = "ip link; ip address; ip route; ip -6 route; nft list ruleset"
+PAIRS = 5
+
+
+@pytest.mark.long
+def test_five_thousand_endpoints(world: World) -> None:
+    """At most twice what `ip` and `nft` need to list links, addresses, routes and rules; 5 pairs, median of ratios."""
+    fill(world, ENDPOINTS)
+    done = subprocess.run(["cni-cnm", "doctor"], capture_output=True, text=True)
+    print(done.stdout)
+    ratios = []
+    for _ in range(PAIRS):
+        listing, doctor = _seconds("sh", "-c", LISTING), _seconds("cni-cnm", "doctor")
+        print(f"listing {listing:.2f} s, doctor {doctor:.2f} s")
+        ratios.append(doctor / listing)
+    assert median(ratios) <= 2.1
+
+
+def _seconds(*argv: str) -> float:
+    begin = time.monotonic()
+    subprocess.run(argv, capture_output=True)
+    return time.monotonic() - begin
