@@ -31,6 +31,7 @@ NOUNS = (
     "graph",
     "probe",
     "drops",
+    "explain",
     "repair",
     "gc",
     "serve",

@@ -1,0 +1,107 @@
+"""`cni-cnm explain`: the way of a packet, in steps, from what the kernel has now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from cni_cnm.cli.listing import plain, write
+from cni_cnm.explain.explanation import REACHED, explain
+from cni_cnm.explain.question import Asked, questions
+from cni_cnm.explain.verdict import LEAVES
+from cni_cnm.explain.world import World
+from cni_cnm.find.endpoints import FORMS
+from cni_cnm.frontend.one_line import one_line
+from cni_cnm.wiring import open_controller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from cni_cnm.explain.explanation import Explanation
+    from cni_cnm.explain.verdict import Step
+    from cni_cnm.explain.walk import Trip
+
+NOT_REACHED = 3
+"""Exit code: a packet does not arrive, or it is not known whether it does."""
+_MARKS = {"ok": "", "ends": "END", "unknown": "?", "note": "-"}
+_STYLES = {"END": "bold red", "?": "yellow"}
+
+
+def configure(nouns: Any) -> None:
+    parser = nouns.add_parser(
+        "explain",
+        help="show the way of a packet, and where it ends",
+        description="Follow a packet to where it arrives or ends, and the answer back. Routes are asked "
+        "of the kernel, rules are read from it, and nothing is sent. Without --to and --from: from the container to "
+        "the outside, and from this host to the container. The exit status is 3 if a packet does not arrive.",
+    )
+    parser.add_argument("what", help=f"who sends: {FORMS}. A number is a published port: who asks is outside then")
+    parser.add_argument("--to", default="", metavar="TARGET", help="ADDRESS[:PORT], NAME[:PORT] or outside")
+    parser.add_argument(
+        "--from",
+        dest="sender",
+        default="",
+        metavar="SENDER",
+        help="explain the way to WHAT: host, outside, an address, or a container, with the port that it asks as :PORT",
+    )
+    parser.add_argument(
+        "--protocol", choices=("tcp", "udp", "icmp"), default="", help="default: tcp with a port, else icmp"
+    )
+    parser.add_argument("-6", dest="version", action="store_const", const=6, default=0, help="by IPv6")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(verb=explain_way)
+
+
+def explain_way(arguments: argparse.Namespace) -> int:
+    host = open_controller().host
+    asked = Asked(arguments.what, arguments.to, arguments.sender, arguments.protocol, arguments.version)
+    with World(host) as world:
+        found = [explain(world, question) for question in questions(world, host, asked)]
+    if arguments.json:
+        write(json.dumps([_json(one) for one in found], indent=4))
+    else:
+        for number, one in enumerate(found):
+            _show(one, first=number == 0)
+    return 0 if all(one.outcome in (REACHED, LEAVES) for one in found) else NOT_REACHED
+
+
+def _show(one: Explanation, *, first: bool) -> None:
+    if not first:
+        write("")
+    write(one_line(one.question.title), "")
+    _steps(one.trip)
+    if one.answer is not None:
+        write("", "the answer", "")
+        _steps(one.answer)
+    write("", f"{one.outcome.upper()}: {one_line(one.sentence)}")
+    if one.verdict.hint:
+        write(f"next: {one_line(one.verdict.hint)}")
+
+
+def _steps(trip: Trip) -> None:
+    header = ["", "WHERE", "WHAT", "HOW"]
+    cells = [_cells(step) for step in trip.steps]
+    if sys.stdout is not None and sys.stdout.isatty():
+        from cni_cnm.cli import terminal
+
+        terminal.print_table(header, cells, [_STYLES, {}, {}, {}], fold=True)
+    else:
+        write(*plain(header, cells))
+
+
+def _cells(step: Step) -> list[str]:
+    return [_MARKS[step.mark], one_line(step.where), step.what, one_line(step.text)]
+
+
+def _json(one: Explanation) -> dict[str, Any]:
+    return {
+        "question": one.question.title,
+        "outcome": one.outcome,
+        "where": one.verdict.where,
+        "reason": one.sentence,
+        "next": one.verdict.hint,
+        "steps": [step._asdict() for step in one.trip.steps],
+        "answer": [step._asdict() for step in one.answer.steps] if one.answer is not None else None,
+    }

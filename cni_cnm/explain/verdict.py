@@ -1,0 +1,42 @@
+"""What explain says: steps, and how the way ended."""
+
+from __future__ import annotations
+
+from cni_cnm.named_tuple import NamedTuple
+
+DELIVERED, LEAVES, DROPPED, UNKNOWN = "delivered", "leaves", "dropped", "unknown"
+OK, ENDS, NOT_KNOWN, NOTE = "ok", "ends", "unknown", "note"
+
+
+class Step(NamedTuple):
+    where: str
+    """The namespace, for people."""
+    what: str
+    """`route`, `neighbour`, `bridge`, `filter`, `interface`, `socket`, …"""
+    text: str
+    mark: str = OK
+
+
+class Verdict(NamedTuple):
+    outcome: str
+    """DELIVERED, LEAVES, DROPPED or UNKNOWN."""
+    where: str
+    reason: str
+    hint: str = ""
+    """The command to run next; "" for none."""
+
+
+class Ended(Exception):
+    """The packet goes no further."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+def dropped(where: object, reason: str, hint: str = "") -> Ended:
+    return Ended(Verdict(DROPPED, str(where), reason, hint))
+
+
+def unknown(where: object, reason: str, hint: str = "") -> Ended:
+    return Ended(Verdict(UNKNOWN, str(where), reason, hint))

@@ -1,0 +1,89 @@
+"""The namespaces of this host that are known, and how their links are joined."""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.records import endpoint_records
+from cni_cnm.errors import CnmError
+from cni_cnm.explain.space import Space
+from cni_cnm.kernel.nftables.nft_ruleset import KernelRuleset
+from cni_cnm.kernel.probe_stack import probe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.kernel import Link, Stack
+
+HOST = "the host"
+
+
+class World:
+    """A context manager that closes what it has opened."""
+
+    def __init__(self, host: Host) -> None:
+        self._settings = host
+        self.records = [record for record in endpoint_records(host.store) if record.epoch == host.epoch]
+        self._spaces: dict[str, Space | None] = {}
+        self.host = self._space(HOST, host.stack)
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for space in (self.host, *self._spaces.values()):
+            if space is not None:
+                space.stack.close()
+
+    def sandbox(self, record: EndpointRecord) -> Space:
+        """The namespace of an endpoint. NamespaceGone if it does not exist any more."""
+        space = self._spaces.get(record.netns)
+        if space is None:
+            with self._settings.namespaces.open(record.netns) as stack:
+                space = self._space(label(record), stack)
+            self._spaces[record.netns] = space
+        return space
+
+    def sandboxes(self) -> Iterator[Space]:
+        """Those that can be opened."""
+        for record in self.records:
+            if record.netns and record.netns not in self._spaces:
+                try:
+                    self.sandbox(record)
+                except CnmError:
+                    self._spaces[record.netns] = None
+        return (space for space in list(self._spaces.values()) if space is not None)
+
+    def other_end(self, space: Space, link: Link) -> tuple[Space, Link] | None:
+        """The other end of a veth; None if it is in a namespace that is not known."""
+        if link.kind != "veth":
+            return None
+        candidates = [self.host] if space is not self.host else [self._likely(link), *self.sandboxes()]
+        if space is self.host:
+            candidates.append(self.host)
+        for other in dict.fromkeys(one for one in candidates if one is not None):
+            found = other.links.get(link.peer)
+            if found is not None and found.kind == "veth" and found.peer == link.ifindex and found != link:
+                return other, found
+        return None
+
+    def _likely(self, link: Link) -> Space | None:
+        """By the record, without opening all namespaces."""
+        record = next((one for one in self.records if one.netns and one.host_ifname == link.name), None)
+        try:
+            return self.sandbox(record) if record is not None else None
+        except CnmError:
+            return None
+
+    @staticmethod
+    def _space(name: str, stack: Stack) -> Space:
+        opened = probe(stack)
+        return Space(name, opened, KernelRuleset(opened.fd))
+
+
+def label(record: EndpointRecord) -> str:
+    """The pod if it is known, else the container."""
+    if record.pod.name:
+        return f"{record.pod.namespace}/{record.pod.name}" if record.pod.namespace else record.pod.name
+    return record.container_id[:12] or record.name

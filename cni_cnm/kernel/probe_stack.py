@@ -1,0 +1,70 @@
+"""The real `ProbeStack`: questions to the kernel about one packet, by the connection of a `KernelStack`."""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, EXDEV
+
+from cni_cnm.errors import KernelError
+from cni_cnm.kernel.contract.probe_stack import BridgeEntry, NeighbourState, RouteAnswer
+from cni_cnm.kernel.netlink.header import RTM_GETNEIGH, RTM_GETROUTE
+from cni_cnm.kernel.overlay_stack import KernelOverlayStack
+from cni_cnm.kernel.rtnetlink import probes
+from cni_cnm.kernel.sock_diag import listeners
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.kernel.contract.stack import Stack
+    from cni_cnm.kernel.sock_diag import Listener
+    from cni_cnm.model import IPAddress
+
+_REFUSALS = {ENETUNREACH: "none", EHOSTUNREACH: "unreachable", EACCES: "prohibit", EINVAL: "none", EXDEV: "none"}
+
+
+class KernelProbeStack(KernelOverlayStack):
+    """Made as a `KernelStack`."""
+
+    def ask_route(
+        self, dst: IPAddress, *, src: IPAddress | None = None, from_link: int = 0, by_link: int = 0, mark: int = 0
+    ) -> RouteAnswer:
+        request = probes.route(dst, src, from_link, by_link, mark)
+        try:
+            found = self.connection.socket.ask(request, RTM_GETROUTE, f"looking for a route to {dst}{self.place}")
+        except KernelError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            return RouteAnswer(_REFUSALS[error.errno], errno=error.errno)
+        return probes.read_route(*found) if found is not None else RouteAnswer("none", errno=ENODEV)
+
+    def neighbour_state(self, link: int, address: IPAddress) -> NeighbourState | None:
+        try:
+            found = self.connection.socket.ask(
+                probes.neighbour(link, address), RTM_GETNEIGH, f"looking for the neighbour {address}{self.place}"
+            )
+        except KernelError as error:
+            if error.errno not in (ENOENT, EINVAL):
+                raise
+            return None
+        return probes.read_neighbour(*found) if found is not None else None
+
+    def bridge_entry(self, bridge: int, mac: str) -> BridgeEntry | None:
+        sentence = f"listing the forwarding entries of {self.connection.name(bridge)}{self.place}"
+        listed: list[tuple[str, BridgeEntry]] = self.connection.socket.dump(
+            probes.bridge_entries(bridge), RTM_GETNEIGH, sentence, probes.read_bridge_entry
+        )
+        found = [entry for known, entry in listed if known == mac]
+        return next((entry for entry in found if entry.local), found[0] if found else None)
+
+    def listeners(self, protocol: str) -> Sequence[Listener]:
+        return self.connection.inside(lambda: list(listeners(protocol)))
+
+
+def probe(stack: Stack) -> KernelProbeStack:
+    """A further stack of the same namespace, which the caller closes."""
+    from cni_cnm.kernel.stack import KernelStack
+
+    if not isinstance(stack, KernelStack):
+        raise TypeError(f"{type(stack).__name__} is not of the kernel")
+    return KernelProbeStack(os.dup(stack.fd), stack.path)
