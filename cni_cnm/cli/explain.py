@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
-from cni_cnm.cli.listing import plain, write
+from cni_cnm.cli.listing import Column, Listing, write
 from cni_cnm.explain.explanation import REACHED, explain
 from cni_cnm.explain.question import Asked, questions
 from cni_cnm.explain.verdict import LEAVES
@@ -20,13 +19,17 @@ if TYPE_CHECKING:
     import argparse
 
     from cni_cnm.explain.explanation import Explanation
-    from cni_cnm.explain.verdict import Step
     from cni_cnm.explain.walk import Trip
 
 NOT_REACHED = 3
 """Exit code: a packet does not arrive, or it is not known whether it does."""
-_MARKS = {"ok": "", "ends": "END", "unknown": "?", "note": "-"}
-_STYLES = {"END": "bold red", "?": "yellow"}
+STEPS = Listing(
+    Column("Result", key="mark", styles={"ends": "bold red", "unknown": "yellow", "note": "dim"}),
+    Column("Where"),
+    Column("What"),
+    Column("How"),
+    quiet="Where",
+)
 
 
 def configure(nouns: Any) -> None:
@@ -81,18 +84,7 @@ def _show(one: Explanation, *, first: bool) -> None:
 
 
 def _steps(trip: Trip) -> None:
-    header = ["", "WHERE", "WHAT", "HOW"]
-    cells = [_cells(step) for step in trip.steps]
-    if sys.stdout is not None and sys.stdout.isatty():
-        from cni_cnm.cli import terminal
-
-        terminal.print_table(header, cells, [_STYLES, {}, {}, {}], fold=True)
-    else:
-        write(*plain(header, cells))
-
-
-def _cells(step: Step) -> list[str]:
-    return [_MARKS[step.mark], one_line(step.where), step.what, one_line(step.text)]
+    STEPS.table([{**step._asdict(), "how": step.text} for step in trip.steps])
 
 
 def _json(one: Explanation) -> dict[str, Any]:

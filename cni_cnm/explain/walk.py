@@ -76,6 +76,9 @@ class Walk:
             if route.source is None:
                 raise dropped(space, f"{space} has no source address for {packet.dst}")
             packet = packet._replace(src=route.source)
+            route = space.stack.ask_route(packet.dst, src=packet.src, mark=packet.mark)  # as connect(2) does
+            if route.kind not in ("unicast", "local"):
+                raise dropped(space, *self._no_route(space, packet.dst, packet.src, route, None))
         self._came(space, packet)
         packet = self.way.ip(space, packet, OUTPUT, None, space.link(route.link))
         if (packet.dst, packet.mark) != (self._entered[space].dst, self._entered[space].mark):
