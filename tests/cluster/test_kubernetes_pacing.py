@@ -197,7 +197,7 @@ def test_watches_that_are_cut_together_come_back_one_by_one_and_make_no_list(run
 
 
 def test_a_server_that_is_away_for_a_while(run: Callable[..., list[World]]) -> None:
-    """From second 60 to 90: everybody follows again within the pause that it had begun."""
+    """From second 60 to 90: all agents follow again within the pause that it had begun."""
     worlds = run(
         lambda _what, now: 0 if 60 <= now < 90 else 200,
         lambda now: (60 - now, None) if now < 60 else (1000, b""),
