@@ -146,39 +146,33 @@ class Client:
             raise
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
-        connection, access = self._connected()
-        all_headers = {**self._headers(access), **headers}
-        status, content, retry_after = connection.ask(method, access.path + path, body, all_headers, self._end)
+        connection, prefix, common = self._connected()
+        status, content, retry_after = connection.ask(method, prefix + path, body, {**common, **headers}, self._end)
         if not 200 <= status < 300:
             raise failure_of(status, content, retry_after)
         return content
 
     def _begun(self, path: str, size_max: int) -> Pieces:
-        connection, access = self._connected()
-        pieces = connection.pieces("GET", access.path + path, None, self._headers(access), self._end, size_max)
+        connection, prefix, headers = self._connected()
+        pieces = connection.pieces("GET", prefix + path, None, headers, self._end, size_max)
         if pieces.status != 200:
             raise failure_of(pieces.status, b"".join(pieces), pieces.retry_after)
         return pieces
 
     def _opened(self, path: str) -> Stream:
-        connection, access = self._connected()
-        stream = connection.stream("GET", access.path + path, None, self._headers(access), self._end)
+        connection, prefix, headers = self._connected()
+        stream = connection.stream("GET", prefix + path, None, headers, self._end)
         if stream.status != 200:
             raise failure_of(stream.status, stream.content, stream.retry_after)
         return stream
 
-    def _headers(self, access: Access) -> Mapping[str, str]:
-        try:
-            token = access.token()
-        except CnmError as error:
-            raise DirectoryUnreachable(f"{self.name} cannot be asked: {error.msg}", hint=error.hint) from error
-        return {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
-
-    def _connected(self) -> tuple[Connection, Access]:
+    def _connected(self) -> tuple[Connection, str, Mapping[str, str]]:
+        """The connection, what stands before each path, and headers."""
         if self.closed:
             raise DirectoryUnreachable(f"{self.name} is asked no more: it was closed")
         try:
             access = self._credentials.access()
+            token = access.token()
             if access is not self._access:
                 self.close()
                 self._access = access
@@ -187,4 +181,5 @@ class Client:
                 self._connection = Connection(access.endpoint, access.tls, self._end)
         except CnmError as error:
             raise DirectoryUnreachable(f"{self.name} cannot be asked: {error.msg}", hint=error.hint) from error
-        return self._connection, access
+        headers = {**_HEADERS, "Authorization": f"Bearer {token}"} if token else _HEADERS
+        return self._connection, access.path, headers

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 VALUE_MAX = 4 << 20
 """Characters of one value. etcd takes objects up to 1.5 MiB."""
 _SPACE = " \t\r\n"
+_NUMBERS = (int, float)
+_BEHIND = (",", "]", "}", *_SPACE)
+"""What may come after a number."""
 
 
 def items(pieces: Iterable[bytes], head: dict[str, Json]) -> Iterator[Json]:
@@ -84,8 +87,8 @@ class _Text:
                 if len(self._text) - self._at > VALUE_MAX or not self._more():
                     raise ValueError("a value is no JSON, or too long") from None
                 continue
-            if end == len(self._text) and self._more():  # a number may go on
-                continue
+            if type(found) in _NUMBERS and self._text[end : end + 1] not in _BEHIND and self._more():
+                continue  # as `1.` or `1`, of which more comes
             self._at = end
             return found
 

@@ -37,6 +37,8 @@ def load(path: str) -> Access:
     user = _named(fields, "users", "user", who) if who else Fields({}, f"{path}: ")
     _refuse(user, _REFUSED_OF_USER)
     folder = os.path.dirname(path)
+    if "@" in cluster.text("server"):
+        raise InvalidConfig(f"{cluster.name('server')} has a user or a password in it: this is not supported")
     url = cluster.required("server", _server)
     found = endpoint(url, PORT)
     parts = url.split("/", 3)
@@ -86,11 +88,13 @@ def _refuse(fields: Fields, keys: tuple[str, ...]) -> None:
 def _server(text: str) -> str:
     from urllib.parse import urlsplit
 
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or not text.isprintable():
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.query
+    except ValueError:
+        right = False
+    if not right or not text.isprintable() or " " in text:
         raise ValueError("a URL, such as https://192.0.2.1:6443")
-    if parts.port == 0 or parts.username is not None or " " in text:
-        raise ValueError("a URL with a host and a port only, such as https://192.0.2.1:6443")
     return text.rstrip("/")
 
 
