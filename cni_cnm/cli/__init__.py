@@ -29,6 +29,7 @@ NOUNS = (
     "run",
     "exec",
     "graph",
+    "watch",
     "probe",
     "drops",
     "explain",

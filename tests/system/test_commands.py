@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -164,3 +165,52 @@ def test_graph(side: Side, pod: str) -> None:
     assert graphviz.startswith("digraph host {")
     assert 'label="web/front' in graphviz
     assert "there is no network 'nope'" in command(side, "graph", "--network", "nope").err
+
+
+def test_watch(side: Side, pod: str) -> None:
+    """A second pod joins, cannot reach the first one's network, and leaves: all of it in lines, and as JSON."""
+    web = {**SHOP, "name": "web", "ipam": {"ranges": [[{"subnet": "10.8.0.0/24"}]]}}
+    words = str(side.executable), "watch", "--interval", "0.2"
+    readers = [
+        subprocess.Popen(side.node.command(*words, *more), stdout=subprocess.PIPE, text=True)
+        for more in ((), ("--json",))
+    ]
+    seen: list[list[str]] = [[], []]
+
+    def until_seen(part: str) -> None:
+        for reader, lines in zip(readers, seen, strict=True):
+            assert reader.stdout is not None
+            while not any(part in line for line in lines):
+                lines.append(reader.stdout.readline())
+                assert lines[-1], lines
+
+    try:
+        side.node.run("sleep", "1").ok()  # for the first look of both
+        netns = side.node.add_netns("c2")
+        side.add(web, "c2", netns=netns).ok()
+        until_seen("c2 joined web: eth0 10.8.0.")
+        assert command(side, "exec", "c2", "--", "ping", "-c2", "-W1", "-i0.2", "10.9.0.1").code == 0
+        listed = command(side, "endpoint", "ls", "--network", "shop", "--format", "{{.Addresses}}").ok()
+        first = listed.out.strip()
+        command(side, "exec", "c2", "--", "ping", "-c2", "-W1", "-i0.2", first.partition("/")[0])
+        until_seen("isolation")
+        side.delete(web, "c2", netns=netns).ok()
+        until_seen("c2 left web")
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+            if reader.stdout is not None:
+                reader.stdout.close()
+        side.node.run("ip", "netns", "delete", "c2")
+    plain, objects = seen
+    assert any(" receives " in line and "web/eth0" in line for line in plain)
+    kinds = {json.loads(line)["what"] for line in objects}
+    assert kinds == {"event", "drop", "rate"}
+
+
+def test_watch_ends(side: Side) -> None:
+    """After a number of looks."""
+    assert command(side, "watch", "--count", "2", "--interval", "0.1").ok().err == ""
+    wrong = command(side, "watch", "--interval", "0")
+    assert (wrong.code, "'0' is no number of seconds" in wrong.err) == (2, True)

@@ -1,0 +1,78 @@
+"""The screen of `cni-cnm watch`: the busiest endpoints, drops by reason, the last events."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cni_cnm.cli.watch import bits
+from cni_cnm.frontend.one_line import one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import JustifyMethod
+
+    from cni_cnm.cli.watch import Report
+    from cni_cnm.watch.compare import Rate
+
+EVENTS = 8
+"""The last ones that are shown."""
+_TITLES = ("CONTAINER", "NETWORK", "ADDRESSES", "RECEIVES", "SENDS", "PACKETS/S", "STATE")
+_NUMBERS = ("RECEIVES", "SENDS", "PACKETS/S")
+_AROUND = 5
+"""Lines that are no row: the head, the table's header, blanks."""
+
+
+def show(reports: Iterable[Report], host: str) -> None:
+    """Draw each report in the place of the one before, until there is none."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    events: deque[Text] = deque(maxlen=EVENTS)
+    drops: dict[str, int] = {}
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        for report in reports:
+            events.extend(Text(one_line(f"{report.time}  {event.sentence}")) for event in report.events)
+            for drop in filter(lambda drop: drop.is_fault, report.drops):
+                drops[drop.reason] = drops.get(drop.reason, 0) + drop.packets
+                events.append(Text(f"{report.time}  {drop.sentence}", "red"))
+            live.update(draw(report, host, drops, events, console.height), refresh=True)
+
+
+def draw(report: Report, host: str, drops: Mapping[str, int], events: Sequence[Text], height: int) -> Group:
+    """One screen of that many lines."""
+    rows = max(1, height - _AROUND - len(events))
+    return Group(_head(report, host, drops), Text(), _table(report.rates[:rows]), Text(), *events)
+
+
+def _head(report: Report, host: str, drops: Mapping[str, int]) -> Text:
+    total = sum(rate.bits for rate in report.rates)
+    head = Text(f"{host}  {report.time}  {len(report.rates)} endpoints  {bits(total)}", "bold", no_wrap=True)
+    for reason, packets in sorted(drops.items(), key=lambda one: -one[1]):
+        head.append(f"  dropped by {reason}: {packets}", "bold red")
+    return head
+
+
+def _table(rates: Sequence[Rate]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title in _TITLES:
+        justify: JustifyMethod = "right" if title in _NUMBERS else "left"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")
+    for rate in rates:
+        seen = rate.endpoint
+        style = "" if seen.state == "ready" else "yellow"
+        cells = (
+            one_line(seen.container),
+            one_line(f"{seen.network}/{seen.ifname}"),
+            " ".join(address.partition("/")[0] for address in seen.addresses),
+            bits(rate.received_bits),
+            bits(rate.sent_bits),
+            f"{rate.received_packets + rate.sent_packets:.0f}",
+            f"{seen.state}, {rate.dropped} dropped by its link" if rate.dropped else seen.state,
+        )
+        table.add_row(*(Text(cell, style if rate.bits or style else "dim") for cell in cells))
+    return table

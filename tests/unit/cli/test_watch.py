@@ -1,0 +1,49 @@
+"""Rates for people, and the screen of `watch` within its lines."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from cni_cnm.cli.watch import Report, bits
+from cni_cnm.cli.watch_screen import draw
+from cni_cnm.watch.compare import Rate
+from cni_cnm.watch.sample import Seen
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bit/s"),
+        (999, "999 bit/s"),
+        (1234, "1.2 kbit/s"),
+        (123456, "123 kbit/s"),
+        (2_500_000, "2.5 Mbit/s"),
+        (98_700_000_000, "98.7 Gbit/s"),
+    ],
+)
+def test_bits(number: float, text: str) -> None:
+    assert bits(number) == text
+
+
+@pytest.mark.parametrize("number", [0, 1, 500])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (40, 8)])
+def test_a_screen(number: int, width: int, height: int) -> None:
+    """It has at most as many lines as the terminal, with the busiest endpoints, drops and events. Names are escaped."""
+    rates = [
+        Rate(Seen(str(at), f"web/front-{at}\x1b[2J", "shop", "eth0", ("10.9.0.2/24",), "ready", "veth"), 1000.0 - at)
+        for at in range(number)
+    ]
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=height, highlight=False, markup=False)
+    console.print(draw(Report("19:44:05", rates, (), ()), "node1", {"isolation": 14}, [Text("an event")], height))
+    lines = file.getvalue().splitlines()
+    assert len(lines) <= height
+    assert lines[0].startswith("node1  19:44:05")
+    assert ("dropped by isolation: 14" in lines[0]) == (width > 40)
+    assert "an event" in lines[-1]
+    assert "\x1b" not in file.getvalue()
+    assert ("web/front-0" in file.getvalue()) == (number > 0)
