@@ -6,34 +6,21 @@ import json
 import os
 import sys
 from argparse import ArgumentTypeError
-from time import localtime, monotonic, sleep, strftime
 from typing import Any
 
 from cni_cnm.cli.listing import write
 from cni_cnm.frontend.one_line import one_line
-from cni_cnm.named_tuple import NamedTuple
-from cni_cnm.watch import compare, sample
+from cni_cnm.watch.report import bits, reports
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from cni_cnm.cnm.host import Host
-    from cni_cnm.watch.compare import Drop, Event, Rate
+    from cni_cnm.watch.report import Report
 
 LEAST_S = 0.1
-
-
-class Report(NamedTuple):
-    """What has happened since the report before."""
-
-    time: str
-    rates: Sequence[Rate]
-    """By how much was sent and received, the most first."""
-    drops: Sequence[Drop]
-    events: Sequence[Event]
 
 
 def configure(nouns: Any) -> None:
@@ -54,35 +41,18 @@ def configure(nouns: Any) -> None:
 def watch(arguments: argparse.Namespace) -> None:
     with open_controller() as controller:
         networks = [controller.network(name).name for name in arguments.network]
-        reports = _reports(controller.host, networks, arguments.interval, arguments.count)
+        found = reports(controller.host, networks, arguments.interval, arguments.count)
         try:
             if arguments.json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-                for report in reports:
+                for report in found:
                     write(*(_objects(report) if arguments.json else _lines(report)))
                     sys.stdout.flush()
             else:
                 from cni_cnm.cli.watch_screen import show
 
-                show(reports, os.uname().nodename)
+                show(found, os.uname().nodename)
         except KeyboardInterrupt:
             pass
-
-
-def _reports(host: Host, networks: Sequence[str], interval: float, count: int) -> Iterator[Report]:
-    before, since, number = sample.read(host, networks), monotonic(), 0
-    while not count or number < count:
-        sleep(interval)
-        after, now = sample.read(host, networks), monotonic()
-        rates = sorted(
-            compare.rates(before, after, now - since), key=lambda rate: (-rate.bits, rate.endpoint.container)
-        )
-        yield Report(
-            strftime("%H:%M:%S", localtime()),
-            sorted(rates, key=lambda rate: (-rate.bits, rate.endpoint.container)),
-            tuple(compare.drops(before, after)),
-            tuple(compare.events(before, after)),
-        )
-        before, since, number = after, now, number + 1
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -110,15 +80,6 @@ def _objects(report: Report) -> Iterator[str]:
         if rate.bits or rate.dropped:
             numbers = {key: value for key, value in rate._asdict().items() if key != "endpoint"}
             yield json.dumps({"time": report.time, "what": "rate", **rate.endpoint._asdict(), **numbers})
-
-
-def bits(number: float) -> str:
-    """A rate for people: `1.2 Mbit/s`."""
-    for unit in ("bit/s", "kbit/s", "Mbit/s"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "bit/s" or number >= 100 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} Gbit/s"
 
 
 def _seconds(text: str) -> float:

@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cni_cnm.cli.watch import bits
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.watch.report import bits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod
 
-    from cni_cnm.cli.watch import Report
     from cni_cnm.watch.compare import Rate
+    from cni_cnm.watch.report import Report
 
 EVENTS = 8
 """The last ones that are shown."""

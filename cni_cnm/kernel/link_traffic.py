@@ -10,7 +10,7 @@ _HEAD_LINES = 2
 
 
 class Traffic(NamedTuple):
-    """Since the link was made. Dropped: by the link itself, on the way in and out, not by a packet filter."""
+    """Since the link was made. Dropped: by the link itself in both directions, not by a packet filter."""
 
     received_bytes: int = 0
     received_packets: int = 0

@@ -1,4 +1,4 @@
-"""Rates for people, and the screen of `watch` within its lines."""
+"""The screen of `watch`, within its lines."""
 
 from __future__ import annotations
 
@@ -8,25 +8,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from cni_cnm.cli.watch import Report, bits
 from cni_cnm.cli.watch_screen import draw
 from cni_cnm.watch.compare import Rate
+from cni_cnm.watch.report import Report
 from cni_cnm.watch.sample import Seen
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0 bit/s"),
-        (999, "999 bit/s"),
-        (1234, "1.2 kbit/s"),
-        (123456, "123 kbit/s"),
-        (2_500_000, "2.5 Mbit/s"),
-        (98_700_000_000, "98.7 Gbit/s"),
-    ],
-)
-def test_bits(number: float, text: str) -> None:
-    assert bits(number) == text
 
 
 @pytest.mark.parametrize("number", [0, 1, 500])
