@@ -31,7 +31,7 @@ def network(record: NetworkRecord, subnets: Sequence[Subnet], endpoints: Sequenc
         "EnableIPv6": 6 in versions,
         "IPAM": {"Driver": record.ipam_type or "none", "Options": {}, "Config": list(map(_ipam_config, subnets))},
         "Internal": record.internal,
-        "Containers": dict(map(_container, endpoints)),
+        "Containers": _containers(endpoints),
         "Options": {key: _text(value) for key, value in record.options.to_json().items()},
         "Labels": dict(record.labels),
     }
@@ -77,17 +77,21 @@ def port_bindings(records: Iterable[EndpointRecord]) -> Mapping[str, list[dict[s
     return bindings
 
 
-def _container(endpoint: NamedEndpoint) -> tuple[str, dict[str, str]]:
-    record = endpoint.record
-    four, six = (_first(record, version) for version in (4, 6))
-    key = endpoint.container_id or record.id
-    return (key if record.ifname in ("", "eth0") else f"{key}/{record.ifname}"), {
-        "Name": endpoint.container,
-        "EndpointID": record.id,
-        "MacAddress": endpoint.mac,
-        "IPv4Address": str(four.interface) if four else "",
-        "IPv6Address": str(six.interface) if six else "",
-    }
+def _containers(endpoints: Sequence[NamedEndpoint]) -> dict[str, dict[str, str]]:
+    """A container's second endpoint in the same network has its interface's name in the key."""
+    found: dict[str, dict[str, str]] = {}
+    for endpoint in endpoints:
+        record = endpoint.record
+        four, six = (_first(record, version) for version in (4, 6))
+        key = endpoint.container_id or record.id
+        found[f"{key}/{record.ifname}" if key in found else key] = {
+            "Name": endpoint.container,
+            "EndpointID": record.id,
+            "MacAddress": endpoint.mac,
+            "IPv4Address": str(four.interface) if four else "",
+            "IPv6Address": str(six.interface) if six else "",
+        }
+    return found
 
 
 def _ipam_config(subnet: Subnet) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def _several(wanted: str, form: str, found: Sequence[NamedEndpoint]) -> InvalidC
 
 
 def _container_id(wanted: str) -> Callable[[NamedEndpoint], bool]:
-    return lambda one: one.container_id == wanted
+    return lambda one: wanted in (one.container_id, _bare(one.container_id))
 
 
 def _name(wanted: str) -> Callable[[NamedEndpoint], bool]:
@@ -168,7 +168,14 @@ def _path(wanted: str) -> Callable[[NamedEndpoint], bool] | None:
 
 
 def _prefix(wanted: str) -> Callable[[NamedEndpoint], bool]:
-    return lambda one: one.record.id.startswith(wanted) or one.container_id.startswith(wanted)
+    return lambda one: any(
+        known.startswith(wanted) for known in (one.record.id, one.container_id, _bare(one.container_id))
+    )
+
+
+def _bare(container_id: str) -> str:
+    """The id without what nerdctl puts before it: its namespace and a hyphen."""
+    return container_id.rpartition("-")[2]
 
 
 _FORMS: dict[str, Callable[[str], Callable[[NamedEndpoint], bool] | None]] = {

@@ -79,6 +79,18 @@ def test_inspect_shows_mac_and_addresses(clean: DockerHost) -> None:
     assert attached["two"]["MacAddress"] == "02:42:0a:0b:0c:0d"
     listed = clean.node.run(str(clean.program), "endpoint", "ls").ok().out.splitlines()
     assert {line.split()[2] for line in listed[1:]} == {"one", "two"}
+    network = docker.inspect("network", "mynet")
+    ours = json.loads(
+        clean.node.run(str(clean.program), "network", "inspect", f"docker-{network['Id'][:12]}").ok().out
+    )[0]
+    assert ours["Containers"] == network["Containers"]
+    assert ours["IPAM"]["Config"] == [{"Subnet": "172.30.1.0/24", "Gateway": "172.30.1.1"}]
+    (sandbox,) = json.loads(clean.node.run(str(clean.program), "sandbox", "inspect", "two").ok().out)
+    two = docker.inspect("two")["NetworkSettings"]
+    assert (sandbox["Name"], sandbox["State"], sandbox["SandboxKey"]) == ("two", "ready", two["SandboxKey"])
+    (shown,) = sandbox["Networks"].values()
+    same = ("EndpointID", "IPAddress", "IPPrefixLen", "Gateway", "MacAddress", "GlobalIPv6Address")
+    assert {key: shown[key] for key in same} == {key: two["Networks"]["mynet"][key] for key in same}
     assert attached["two"]["IPv4Address"] == "172.30.1.77/24"
     assert "is leased to" in docker.refused("run", "--rm", "--net=mynet", "--ip", "172.30.1.77", "box", "true")
 

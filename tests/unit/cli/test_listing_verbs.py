@@ -135,12 +135,16 @@ def test_inspect(few: CommandLine) -> None:
         "IPv6Address": "fd01::2/64",
     }
     assert podnet["Containers"]["c1"]["MacAddress"].count(":") == 5
-    assert list(second["Containers"]) == ["c1/net1"]
+    assert list(second["Containers"]) == ["c1"]
+    few.pods.add("c1", "shop/web", ifname="net2", network=SECOND)
+    (twice,) = json.loads(few.out("network inspect second"))
+    assert min(twice["Containers"]) == "c1"
+    assert max(twice["Containers"]) in ("c1/net1", "c1/net2")
     assert second["Options"]["masquerade"] == "true"
     assert [one["pod"] for one in second["endpoints"].values()] == ["shop/web"]
     (one,) = json.loads(few.out("endpoint inspect 8080"))
     assert (one["IPAddress"], one["EndpointID"], one["container_id"]) == ("10.1.0.2", one["id"], "c1")
-    assert [len(json.loads(few.out(f"endpoint inspect {name}"))) for name in ("shop/web", "c2 c1")] == [2, 3]
+    assert [len(json.loads(few.out(f"endpoint inspect {name}"))) for name in ("shop/web", "c2 c1")] == [3, 4]
 
 
 def test_allowed_networks_are_shown(few: CommandLine) -> None:

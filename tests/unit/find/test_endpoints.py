@@ -118,6 +118,14 @@ def test_whole_ids_come_before_beginnings(pods: Pods) -> None:
     assert ids(find_endpoints(pods.host, "808")) == sorted([short, long])
 
 
+def test_containers_of_nerdctl(pods: Pods) -> None:
+    """By the id that nerdctl shows; runtimes of CNI are told it with nerdctl's namespace before it."""
+    made = pods.add("default-0123456789ab")
+    pods.add("k8s.io-1123456789ab")
+    for wanted in ("0123456789ab", "0123", "default-0123456789ab", "default-"):
+        assert ids(find_endpoints(pods.host, wanted)) == [made]
+
+
 def test_an_endpoint_that_has_not_joined(pods: Pods) -> None:
     """It is found by its name, and is a container by itself."""
     network = pods.controller.new_network("lib", ipam_config={"ranges": [[{"subnet": "10.3.0.0/24"}]]})
