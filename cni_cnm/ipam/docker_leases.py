@@ -109,7 +109,7 @@ class DockerLeases:
                 return address
         raise AddressesExhausted(
             f"the network {self._network} has no free address in {ranges.shown(self._set)}",
-            hint=f"remove containers or widen the range; `ls {self.leases.folder}` shows what is leased",
+            hint=f"remove containers or widen the range; `cni-cnm ipam show {self._network}` shows who has them",
         )
 
     def _candidates(self) -> Iterator[IPAddress]:

@@ -262,7 +262,7 @@ class HostLocal:
                 return address
         raise AddressesExhausted(
             f"the network {key.network} has no free address in {ranges.shown(range_set)}",
-            hint=f"remove containers or widen the range; `ls {self._leases.folder}` shows what is leased",
+            hint=f"remove containers or widen the range; `cni-cnm ipam show {key.network}` shows who has them",
         )
 
     def _refuse_unusable_folder(self) -> None:

@@ -74,12 +74,12 @@ def test_a_subnet_that_has_an_owner_on_the_command_line(side: Side) -> None:
 @pytest.mark.parametrize("follow", ["remove", "widen"])
 @pytest.mark.quick("remove-cnm", "widen-reference")
 def test_exhausted_addresses(side: Side, profile: Callable[..., Conf], follow: str) -> None:
-    """A container less, or a wider range; the folder named in the hint has the leases."""
+    """A container less, or a wider range; the command of the hint shows who has the address."""
     config = profile("10.60.0.0/30")
     side.add(config).ok()
-    text = hinted(side.add(config, "c2"), 101, "remove containers or widen the range", "`ls /var/lib/cni/networks/web`")
+    text = hinted(side.add(config, "c2"), 101, "remove containers or widen the range", "`cni-cnm ipam show web`")
     command = text.partition("`")[2].partition("`")[0].split()
-    assert "10.60.0.2" in side.node.run(*command).ok().out
+    assert "10.60.0.2" in tool(side, *command[1:]).ok().json
     if follow == "remove":
         side.delete(config).ok()
         side.add(config, "c2").ok()
@@ -171,7 +171,8 @@ def test_a_network_with_containers(side: Side) -> None:
     """`network rm` after the containers are gone."""
     side.add(net(FOUR)).ok()
     refused = tool(side, "network", "rm", "web")
-    assert "remove their containers first" in refused.err
+    assert "remove their containers first; `cni-cnm endpoint ls --network web` lists them" in refused.err
+    assert "c1" in tool(side, "endpoint", "ls", "--network", "web").ok().json
     side.delete(net(FOUR)).ok()
     tool(side, "network", "rm", "web").ok()
 
