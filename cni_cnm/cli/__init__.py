@@ -35,6 +35,7 @@ NOUNS = (
     "explain",
     "repair",
     "gc",
+    "support",
     "serve",
 )
 
