@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cni_cnm.cli.docker_shapes import endpoint_settings
-from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
+from cni_cnm.cli.listing import ADDRESS, PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import endpoint_records
@@ -36,7 +36,7 @@ ENDPOINTS = Listing(
     Column("Network"),
     Column("Container", match=PREFIX, text=_container),
     Column("IfName"),
-    Column("Addresses", filter="address"),
+    Column("Addresses", filter="address", match=ADDRESS),
     Column("Published", filter="port"),
     Column("Owner", wide=True),
     Column("State", styles={"ready": "green", "": "yellow"}),

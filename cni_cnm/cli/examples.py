@@ -16,7 +16,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "network": (
         ("Make a network of this host.", "network create shop --subnet 10.7.0.0/24"),
         ("Let two networks reach each other.", "network allow shop stock"),
-        ("Which networks may shop reach?", "network inspect shop"),
+        ("Which networks are open to each other?", "network ls --format 'table {{.Name}}\\t{{.Allowed}}'"),
     ),
     "network ls": (
         ("The names alone, for a script.", "network ls --quiet --no-trunc"),

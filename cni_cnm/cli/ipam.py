@@ -7,7 +7,7 @@ import sys
 from math import log2
 from typing import Any
 
-from cni_cnm.cli.listing import EQUAL, PREFIX, Column, Listing, plain, write
+from cni_cnm.cli.listing import ADDRESS, EQUAL, PREFIX, Column, Listing, plain, write
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.find.addresses import DOCKER_RESERVED, ENDPOINT, GATEWAY, OTHER, VOID, Holder, RangeUse, use_of
 from cni_cnm.frontend.one_line import one_line
@@ -49,7 +49,7 @@ RANGES = Listing(
     quiet="Network",
 )
 ADDRESSES = Listing(
-    Column("Address"),
+    Column("Address", match=ADDRESS),
     Column("Holder", styles={ENDPOINT: "green", OTHER: "yellow", VOID: "yellow"}),
     Column("Container", match=PREFIX),
     Column("IfName"),

@@ -12,6 +12,7 @@ from argparse import ArgumentTypeError
 
 from cni_cnm.cli.template import Template
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.model import ip_address
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
+    from cni_cnm.model import IPAddress
+
     Row = Mapping[str, Any]
     """A row as `--json` prints it: JSON key to value. It may have keys that no column shows."""
 
-EQUAL, PREFIX, PART = "equal", "prefix", "part"
-"""How `--filter` compares: with the whole value, its beginning, or any part of it."""
+EQUAL, PREFIX, PART, ADDRESS = "equal", "prefix", "part", "address"
+"""How `--filter` compares: with the whole value, its beginning, any part of it, or as an IP address in any spelling."""
 
 
 class Column(NamedTuple):
@@ -64,8 +67,8 @@ class Column(NamedTuple):
         return self.text(row) if self.text else row.get(self.name)
 
     def cell(self, row: Row, *, whole: bool) -> str:
-        """One line without control characters; "" for nothing."""
-        text = one_line(_text(self.value(row)))
+        """One line without control characters, however long; "" for nothing."""
+        text = one_line(_text(self.value(row)), sys.maxsize)
         return text[: self.short] if self.short and not whole else text
 
     def matches(self, row: Row, wanted: str) -> bool:
@@ -203,4 +206,14 @@ def _compare(text: str, wanted: str, match: str) -> bool:
         return text.startswith(wanted)
     if match == PART:
         return wanted in text
+    if match == ADDRESS:
+        return _address(text) == _address(wanted)
     return wanted in (text, text.partition("/")[0], text.partition("=")[0])
+
+
+def _address(text: str) -> IPAddress | str:
+    """Without its prefix length; the text itself if it is no address."""
+    try:
+        return ip_address(text.partition("/")[0])
+    except ValueError:
+        return text

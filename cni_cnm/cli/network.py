@@ -9,6 +9,7 @@ from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cli.network_inspect import summary
 from cni_cnm.cnm.network import cluster_networks
+from cni_cnm.cnm.packet_filter.network_elements import allowed_pairs
 from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
 
@@ -30,6 +31,7 @@ NETWORKS = Listing(
     Column("Internal", shown=False),
     Column("CreatedAt", key="created", shown=False),
     Column("Owner", shown=False),
+    Column("Allowed", shown=False),
     Column("Labels", shown=False, filter="label"),
 )
 
@@ -74,7 +76,9 @@ def revoke_networks(arguments: argparse.Namespace) -> None:
 
 
 def list_networks(arguments: argparse.Namespace) -> None:
-    NETWORKS.show(arguments, map(summary, open_controller().networks()))
+    controller = open_controller()
+    pairs = allowed_pairs(controller.host)
+    NETWORKS.show(arguments, (summary(network, pairs) for network in controller.networks()))
 
 
 def remove_networks(arguments: argparse.Namespace) -> int:

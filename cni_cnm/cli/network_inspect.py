@@ -55,8 +55,8 @@ def inspect_networks(arguments: argparse.Namespace) -> int:
     return code
 
 
-def summary(network: Network) -> dict[str, Any]:
-    """What `network ls --json` has of a network."""
+def summary(network: Network, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """What `network ls --json` has of a network. `pairs`: the names of networks that are open to each other."""
     record = network.record
     versions = {subnet.version for subnet in network.subnets}
     return {
@@ -70,6 +70,7 @@ def summary(network: Network) -> dict[str, Any]:
         "internal": record.internal,
         "created": docker_shapes.created(record),
         "owner": record.owner,
+        "allowed": sorted(name for pair in pairs if record.name in pair for name in pair if name != record.name),
         "labels": dict(record.labels),
     }
 
@@ -80,16 +81,9 @@ def _inspected(controller: Controller, network: Network) -> dict[str, Any]:
     of_hosts = {"cluster": _cluster(controller, network)} if is_overlay(record) else {}
     return {
         **docker_shapes.network(record, _subnets(controller, network), endpoints),
-        **summary(network),
+        **summary(network, allowed_pairs(controller.host)),
         "options": record.options.to_json(),
         "docker_networks": list(record.docker_networks),
-        "allowed": sorted(
-            name
-            for pair in allowed_pairs(controller.host)
-            if record.name in pair
-            for name in pair
-            if name != record.name
-        ),
         **of_hosts,
         "endpoints": {endpoint.record.id: _endpoint(endpoint) for endpoint in endpoints},
     }

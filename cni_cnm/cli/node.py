@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
+from cni_cnm.cli.listing import ADDRESS, PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cnm.network import cluster_networks, join_overlay
 from cni_cnm.errors import NotFound
@@ -23,7 +23,7 @@ NODES = Listing(
     Column("Node", key="name", text=lambda row: f"{row['name']} *" if row["this"] else row["name"], match=PART),
     Column("Name", shown=False, match=PART),
     Column("State", styles={"alive": "green", "silent": "red", "": "yellow"}),
-    Column("Addresses"),
+    Column("Addresses", filter="address", match=ADDRESS),
     Column(
         "Blocks",
         text=lambda row: [f"{name}: {len(blocks)}" for name, blocks in row["blocks"].items()],

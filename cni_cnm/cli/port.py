@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cni_cnm.cli.listing import PREFIX, Column, Listing
+from cni_cnm.cli.listing import ADDRESS, PREFIX, Column, Listing
 from cni_cnm.find.published_ports import MISSING, PUBLISHED, TAKEN, PublishedPort, published_ports
 from cni_cnm.wiring import open_controller
 
@@ -28,7 +28,7 @@ PORTS = Listing(
     Column("Port", text=lambda row: _ports(row["port"], row["count"]), match=_is_in),
     Column("Protocol", "PROTO"),
     Column("Address", text=lambda row: row["address"] or "*"),
-    Column("Targets", "TARGET", filter="target"),
+    Column("Targets", "TARGET", filter="target", match=ADDRESS),
     Column(
         "ContainerPort",
         "TARGET PORT",

@@ -167,6 +167,13 @@ def test_names_that_a_terminal_would_obey(capsys: pytest.CaptureFixture[str], mo
     assert capsys.readouterr().out.split("\n") == ["POD ID", "\\x1b[2J", "a\\nb", "n\\udcff", "[red]x", ""]
 
 
+def test_a_long_cell_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pod may publish thousands of ports."""
+    ports = [f"{number}->80/tcp" for number in range(1000, 4000)]
+    PODS.show(arguments("--format", "{{.Addresses}}"), [{"addresses": ports}])
+    assert capsys.readouterr().out == ", ".join(ports) + "\n"
+
+
 def test_an_encoding_that_lacks_a_character(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     with open(tmp_path / "out", "w", encoding="latin-1") as out:
         monkeypatch.setattr(sys, "stdout", out)

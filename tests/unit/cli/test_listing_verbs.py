@@ -77,6 +77,8 @@ ADDRESS   HOLDER    CONTAINER  IFNAME  ENDPOINT ID
     "ipam show podnet -q": "10.1.0.1\n10.1.0.2\n10.1.0.3\nfd01::1\nfd01::2\nfd01::3\n",
     "endpoint ls --filter pod=shop/web --format {{.Network}}": "podnet\nsecond\n",
     "endpoint ls --filter address=fd01::3 -q": "40efaee45e42\n",
+    "endpoint ls --filter address=FD01:0:0::3 -q": "40efaee45e42\n",
+    "port ls --filter target=fd01:0::2 -q": "abff7fa7da31\n",
     "endpoint ls --network second -q": "c6614faac14e\n",
     "network ls --filter label=app=shop -q": "16367aacb67a\n",
 }
@@ -154,6 +156,7 @@ def test_allowed_networks_are_shown(few: CommandLine) -> None:
     assert json.loads(few.out("network inspect podnet"))[0]["allowed"] == []
     allow(few.pods.host, pair[0], pair[1])
     assert [one["allowed"] for one in json.loads(few.out("network inspect podnet second"))] == [["second"], ["podnet"]]
+    assert few.out("network ls --filter allowed=podnet --format {{.Name}}:{{.Allowed}}") == "second:podnet\n"
 
 
 def test_inspect_of_a_sandbox(few: CommandLine) -> None:
