@@ -1,6 +1,6 @@
-"""Puts the elements of other hosts' blocks into the packet filter (firewall/remote_blocks.py), and removes them.
+"""Puts the blocks of other hosts into the packet filter (firewall/remote_blocks.py), and removes them.
 
-Only for networks whose subnets are not known as a whole.
+Only for the network whose subnets are not known as a whole.
 """
 
 from __future__ import annotations
@@ -15,48 +15,75 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cni_cnm.cluster.underlay import Delta, Entry
+    from cni_cnm.firewall.remote_blocks import Length
     from cni_cnm.kernel import Element, Nft
 
 
 class RemoteBlocks:
-    """Of one host."""
+    """Of one host, as one process keeps them.
+
+    A process writes the rules once, because those that are there may be another release's. From then on it looks at
+    their number: another program may flush them.
+    """
 
     def __init__(self, nft: Nft) -> None:
         self._nft = nft
+        self._declared: str | None = None
+        """What this process has written."""
+        self._lengths: frozenset[Length] = frozenset()
 
     def whole(self, wanted: Iterable[Entry], problems: list[str], *, keep: bool = False) -> int:
-        """Compare all elements with those that are wanted. Gives the number of those that changed.
+        """Make it what is wanted. Gives the number of blocks that were added or removed.
 
-        With `keep` none is removed. A sentence in `problems` for each block whose elements cannot be put in.
+        With `keep` none is removed. A sentence in `problems` if it is not possible.
         """
         blocks = [entry for entry in wanted if isinstance(entry, RemoteBlock)]
-        there = {element.place: element for name in remote_blocks.SETS for element in self._nft.elements(INET, name)}
-        put = [one for one in map(_of, blocks) if any(there.get(element.place) != element for element in one)]
-        kept = {element.place for block in blocks for element in _of(block)}
-        gone = [one for place, one in there.items() if remote_blocks.is_block(one) and place not in kept]
-        return self._commit(put, [] if keep else gone, problems)
+        counts = self._nft.rules(INET)
+        if not blocks and (keep or not any(counts.get(chain) for chain in remote_blocks.CHAINS)):
+            return 0
+        present = {one.place: one for one in self._nft.elements(INET) if one.set.startswith(remote_blocks.PREFIX)}
+        elements = {one.place: one for one in map(_element, blocks)}
+        put = [one for place, one in elements.items() if present.get(place) != one]
+        gone = [one for place, one in present.items() if place not in elements and not keep]
+        lengths = frozenset(remote_blocks.length_of(block.subnet) for block in blocks)
+        lengths |= self._lengths if keep else frozenset()
+        text = remote_blocks.declaration(blocks[0].own, lengths) if blocks else remote_blocks.EMPTY
+        rules = {chain: counts.get(chain, 0) for chain in remote_blocks.CHAINS}
+        write = text != self._declared or rules != remote_blocks.rule_counts(text)
+        return self._commit(text if write else "", put, gone, lengths, problems)
 
     def change(self, delta: Delta, problems: list[str]) -> int:
         """Only what differs."""
-        put = [_of(new) for _, new in delta.values() if isinstance(new, RemoteBlock)]
-        kept = {element.place for one in put for element in one}
-        old = [_of(old) for old, _ in delta.values() if isinstance(old, RemoteBlock)]
-        return self._commit(put, [element for one in old for element in one if element.place not in kept], problems)
-
-    def _commit(self, put: Sequence[tuple[Element, ...]], gone: Sequence[Element], problems: list[str]) -> int:
-        """`put`: the elements of each block."""
-        if not put and not gone:
+        new = [entry for _, entry in delta.values() if isinstance(entry, RemoteBlock)]
+        old = [entry for entry, _ in delta.values() if isinstance(entry, RemoteBlock)]
+        if not new and not old:
             return 0
-        elements = tuple(element for one in put for element in one)
+        put = [_element(entry) for entry in new]
+        kept = {one.place for one in put}
+        gone = [one for one in map(_element, old) if one.place not in kept]
+        lengths = self._lengths | {remote_blocks.length_of(entry.subnet) for entry in new}
+        text = remote_blocks.declaration(new[0].own, lengths) if new and lengths != self._lengths else ""
+        return self._commit(text, put, gone, lengths, problems)
+
+    def _commit(
+        self,
+        text: str,
+        put: Sequence[Element],
+        gone: Sequence[Element],
+        lengths: frozenset[Length],
+        problems: list[str],
+    ) -> int:
+        """`text`: the rules, if they are to be written."""
         try:
-            self._nft.commit(Transaction(remote_blocks.DECLARATION, elements, tuple(gone)))
+            self._nft.commit(Transaction(text or self._declared or "", tuple(put), tuple(gone)), declare=bool(text))
         except KernelError as error:
-            if len(put) > 1 or (put and gone):  # one that fails stops no other
-                return self._commit((), gone, problems) + sum(self._commit((one,), (), problems) for one in put)
+            self._declared = None
             problems.append(f"packets to blocks of other hosts are not filtered as they should be: {error}")
             return 0
-        return len(elements) + len(gone)
+        if text:
+            self._declared, self._lengths = text, lengths
+        return len(put) + len(gone)
 
 
-def _of(entry: RemoteBlock) -> tuple[Element, ...]:
-    return tuple(remote_blocks.elements(entry.own, entry.subnet))
+def _element(entry: RemoteBlock) -> Element:
+    return remote_blocks.element(entry.own, entry.subnet)

@@ -34,22 +34,20 @@ add rule {INET} source_nat ip6 saddr vmap @masquerade6
 """
 
 
-def declaration() -> str:
-    """What makes the maps, the sets and the chain, without the chains of subnets."""
-    return _BASE
-
-
 def add(
     endpoint_id: str,
     label: str,
     addresses: Sequence[IPInterface],
     sources: Sequence[str] = (),
     cluster: Sequence[IPNetwork] = (),
+    *,
+    of_hosts: bool = False,
 ) -> Transaction:
     """Masquerade these addresses. The prefix of each is the subnet to which packets are not masqueraded.
 
     `sources`: addresses that the packets get, at most one of each family; else the kernel chooses. `cluster`: subnets
-    of a network of several hosts, at most one of each family, which then count instead.
+    of a network of several hosts, at most one of each family, which then count instead. `of_hosts`: one whose
+    subnets are not known as a whole; its blocks on other hosts are in the chain `remote_unmasqueraded`.
     """
     owner = comment(endpoint_id, label)
     source = {ip_address(text).version: text for text in sources}
@@ -58,7 +56,10 @@ def add(
     elements = (_element(one, subnet, source.get(one.version, "")) for one, subnet in subnets.items())
     return Transaction(
         declare=_BASE
-        + "".join(_subnet(subnet, source.get(subnet.version, "")) for subnet in dict.fromkeys(subnets.values())),
+        + "".join(
+            _subnet(subnet, source.get(subnet.version, ""), of_hosts=of_hosts)
+            for subnet in dict.fromkeys(subnets.values())
+        ),
         put=tuple(element._replace(comment=owner) for element in elements),
     )
 
@@ -98,14 +99,17 @@ def _chain(subnet: IPNetwork, source: str) -> str:
     return f"outside_{subnet}{f'_{source}' if source else ''}".replace(":", "-")
 
 
-def _subnet(subnet: IPNetwork, source: str) -> str:
+def _subnet(subnet: IPNetwork, source: str, *, of_hosts: bool) -> str:
     family, multicast = ("ip", "224.0.0.0/4") if subnet.version == 4 else ("ip6", "ff00::/8")
     chain = _chain(subnet, source)
+    remote = f"add rule {INET} {chain} jump remote_unmasqueraded\n" if of_hosts else ""
     return f"""\
+{f"add chain {INET} remote_unmasqueraded{chr(10)}" if of_hosts else ""}\
 add chain {INET} {chain}
 flush chain {INET} {chain}
 add rule {INET} {chain} {family} daddr {subnet} return
 add rule {INET} {chain} {family} daddr {multicast} return
 add rule {INET} {chain} {family} saddr . {family} daddr @unmasqueraded{subnet.version} return
+{remote}\
 add rule {INET} {chain} {f"snat {family} to {source}" if source else "masquerade"}
 """

@@ -19,7 +19,7 @@ gateway's address.
 What enters the network here from elsewhere (from a network that it is open to, from the host itself) gets the gateway's
 address, so that other hosts know where to send the answer.
 
-Where the subnets of a network are not known as a whole, the elements are those of remote_blocks.py.
+Where the subnets of a network are not known as a whole, what is said of them is in the chains of remote_blocks.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cni_cnm.firewall.isolation import Side
     from cni_cnm.model import IPInterface, IPNetwork
 
-ANY = {4: "0.0.0.0/0", 6: "::/0"}
+_ANY = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def _within_rules(family: str, version: int) -> str:
@@ -70,6 +70,10 @@ add set {INET} groups {{ type devgroup; }}
 flush chain {INET} overlay
 add chain {INET} overlay_source {{ type nat hook postrouting priority srcnat - 1; }}
 flush chain {INET} overlay_source
+add chain {INET} remote_blocks
+add chain {INET} remote_sources
+add rule {INET} overlay jump remote_blocks
+add rule {INET} overlay_source jump remote_sources
 {_within_rules("ip", 4)}\
 {_within_rules("ip6", 6)}\
 add rule {INET} overlay ct status dnat return
@@ -128,7 +132,7 @@ def _closed(policy: Policy) -> Iterator[Element]:
     """None of a network that all networks reach."""
     if policy.ingress != isolation.OPEN:
         for subnet in policy.cluster:
-            yield Element(INET, f"overlay_closed{subnet.version}", f"{ANY[subnet.version]} . {subnet}")
+            yield Element(INET, f"overlay_closed{subnet.version}", f"{_ANY[subnet.version]} . {subnet}")
 
 
 def _open(policy: Policy, sides: Sequence[Side]) -> Iterator[Element]:
@@ -151,7 +155,7 @@ def _sources(policy: Policy, gateways: Sequence[IPInterface]) -> Iterator[Elemen
     for subnet in policy.cluster:
         own = [gateway for gateway in gateways if gateway.version == subnet.version]
         for part in _without(subnet, [gateway.network for gateway in own]) if own else ():
-            key = f"{ANY[subnet.version]} . {part}"
+            key = f"{_ANY[subnet.version]} . {part}"
             yield Element(INET, f"overlay_source{subnet.version}", key, str(own[0].ip))
 
 

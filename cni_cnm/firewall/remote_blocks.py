@@ -1,35 +1,44 @@
-"""Blocks of other hosts, of a network whose subnets are not known as a whole: each block has elements of its own.
+"""Blocks of other hosts, of a network whose subnets are not known as a whole (Kubernetes): the agent's part.
 
-    set overlay4, overlay6                  own block . the block, and the reverse
-    set overlay_closed4, overlay_closed6    any source . the block
-    map overlay_source4, overlay_source6    any source . the block : the gateway on this host
-    set unmasqueraded4, unmasqueraded6      own block . the block
+    set remote4_24, remote6_64…   the blocks of other hosts that are reached, by IP version and prefix length
+    chain remote_blocks           first in `overlay`: packets between these blocks and this host's own
+    chain remote_sources          first in `overlay_source`: what enters such a block from elsewhere gets the gateway's
+                                  address
+    chain remote_unmasqueraded    in the chains that masquerade this host's blocks: not to other hosts' blocks
 
-The rules are those of overlay.py and masquerade.py. A network with known subnets has one element for all of its blocks.
-Here the agent puts them in, as it learns of the blocks. It knows them by the comment.
+They do what overlay.py does with one subnet. A set has no intervals: so a block that comes or goes costs the same
+however many there are. The chains have rules for each prefix length, as the agent declares them. A host has one such
+network.
 """
 
 from __future__ import annotations
 
-from cni_cnm.firewall import INET, comment, isolation, masquerade, overlay
+from cni_cnm.firewall import INET, comment, drop, isolation, overlay
 from cni_cnm.kernel import Element
+from cni_cnm.model import ip_network
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from cni_cnm.firewall import Policy
     from cni_cnm.model import IPInterface, IPNetwork
 
-DECLARATION = overlay.declaration() + masquerade.declaration()
-_NAMES = ("overlay", "overlay_closed", "overlay_source", "unmasqueraded")
-SETS = tuple(f"{name}{version}" for name in _NAMES for version in (4, 6))
-_LABEL = "block of "
+    Length = tuple[int, int]
+    """IP version and prefix length."""
+
+PREFIX = "remote"
+"""Begins the names of the sets and chains."""
+CHAINS = ("remote_blocks", "remote_sources", "remote_unmasqueraded")
+_FAMILY = {4: "ip", 6: "ip6"}
+_ZERO = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - nothing is bound
+EMPTY = "".join(f"add chain {INET} {chain}\nflush chain {INET} {chain}\n" for chain in CHAINS)
+"""Chains without rules."""
 
 
 class OwnSide(NamedTuple):
-    """A network on this host, as far as its elements need it."""
+    """A network on this host, as far as its rules need it."""
 
     id: str
     name: str
@@ -38,30 +47,75 @@ class OwnSide(NamedTuple):
     """One for each of this host's blocks, with the prefix length of the block."""
 
 
-def is_block(element: Element) -> bool:
-    """Whether `elements` has made it."""
-    return element.comment.partition(" ")[2].startswith(_LABEL)
+def length_of(block: IPNetwork) -> Length:
+    return block.version, block.prefixlen
 
 
-def elements(own: OwnSide, block: IPNetwork) -> Iterator[Element]:
-    """What one block of another host needs."""
-    owner = comment(own.id, _LABEL + own.name)
-    for element in _elements(own, block):
-        yield element._replace(comment=owner)
+def element(own: OwnSide, block: IPNetwork) -> Element:
+    key = str(block.network_address)
+    return Element(INET, _set(length_of(block)), key, comment=comment(own.id, own.name))
 
 
-def _elements(own: OwnSide, block: IPNetwork) -> Iterator[Element]:
-    policy, version = own.policy, block.version
-    anywhere = f"{overlay.ANY[version]} . {block}"
-    gateways = [gateway for gateway in own.gateways if gateway.version == version]
-    if policy.ingress != isolation.OPEN:
-        yield Element(INET, f"overlay_closed{version}", anywhere)
-    if gateways:
-        yield Element(INET, f"overlay_source{version}", anywhere, str(gateways[0].ip))
-    for gateway in gateways:
-        if policy.ingress != isolation.ISOLATED:
-            yield Element(INET, f"overlay{version}", f"{gateway.network} . {block}")
-            yield Element(INET, f"overlay{version}", f"{block} . {gateway.network}")
-        excepted = any(other.version == version and block.subnet_of(other) for other in policy.masquerade_except)  # type: ignore[arg-type]
-        if policy.masquerade and version not in policy.unmasqueraded and not excepted:
-            yield Element(INET, f"unmasqueraded{version}", f"{gateway.network} . {block}")
+def declaration(own: OwnSide, lengths: Collection[Length]) -> str:
+    """The sets and the rules, for blocks of these lengths."""
+    ordered = sorted(lengths)
+    sets = (f"add set {INET} {_set(length)} {{ type ipv{length[0]}_addr; }}\n" for length in ordered)
+    rules = [rule for length in ordered for rule in _within(own, length)]
+    rules.append("remote_blocks ct status dnat return")
+    rules += [rule for length in ordered for rule in (*_closed(own, length), *_nat(own, length))]
+    added = (f"add rule {INET} {rule}\n" for rule in rules)
+    return "".join((overlay.declaration(), EMPTY, *sets, *added))
+
+
+def rule_counts(text: str) -> dict[str, int]:
+    """How many rules a declaration gives each chain."""
+    return {chain: text.count(f"add rule {INET} {chain} ") for chain in CHAINS}
+
+
+def _set(length: Length) -> str:
+    version, prefix_length = length
+    return f"{PREFIX}{version}_{prefix_length}"
+
+
+def _within(own: OwnSide, length: Length) -> Iterator[str]:
+    """None where the endpoints of the network do not reach each other."""
+    family, blocks = _FAMILY[length[0]], _own_blocks(own, length)
+    if blocks and own.policy.ingress != isolation.ISOLATED:
+        for packets in (
+            f"{family} saddr {blocks} {_remote('daddr', length)}",
+            f"{_remote('saddr', length)} {family} daddr {blocks}",
+        ):
+            yield f"remote_blocks {packets} fib saddr . iif oif missing {drop('overlay_source')}"
+            yield f"remote_blocks {packets} accept"
+
+
+def _closed(own: OwnSide, length: Length) -> Iterator[str]:
+    """None of a network that all networks reach. What is redirected to a published port goes on in `isolation`."""
+    if own.policy.ingress != isolation.OPEN:
+        for others in ("iifname @networks", "iifgroup @groups"):
+            yield f"remote_blocks {others} {_remote('daddr', length)} {drop('isolation')}"
+
+
+def _nat(own: OwnSide, length: Length) -> Iterator[str]:
+    family, blocks, remote = _FAMILY[length[0]], _own_blocks(own, length), _remote("daddr", length)
+    if blocks:
+        gateway = next(one for one in own.gateways if one.version == length[0])
+        yield f"remote_sources {family} saddr {blocks} {remote} accept"
+        yield f"remote_sources {remote} snat {family} to {gateway.ip}"
+    yield f"remote_unmasqueraded {remote} accept"
+
+
+def _own_blocks(own: OwnSide, length: Length) -> str:
+    """Of this IP version; "" if this host has none."""
+    found = [str(gateway.network) for gateway in own.gateways if gateway.version == length[0]]
+    return f"{{ {', '.join(found)} }}" if found else ""
+
+
+def _remote(side: str, length: Length) -> str:
+    """Matches packets whose source or destination is in a block of another host."""
+    return f"{_FAMILY[length[0]]} {side} & {_mask(length)} @{_set(length)}"
+
+
+def _mask(length: Length) -> str:
+    version, prefix_length = length
+    return str(ip_network(f"{_ZERO[version]}/{prefix_length}").netmask)

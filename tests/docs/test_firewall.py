@@ -5,9 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 
 from cni_cnm.cluster.accepted_hosts import AcceptedHosts
-from cni_cnm.cluster.underlay import Peer, Port
+from cni_cnm.cluster.remote_blocks import RemoteBlocks
+from cni_cnm.cluster.underlay import Peer, Port, RemoteBlock
 from cni_cnm.firewall import Policy, isolation, masquerade, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
+from cni_cnm.firewall.remote_blocks import OwnSide
 from cni_cnm.kernel import Transaction, merge
 from cni_cnm.kernel.nft import KernelNft
 from tests.docs.pages import blocks
@@ -20,6 +22,8 @@ CLOSED_ID, CLOSED_LABEL = "b20e4d7716fa", "backend/77ce02/eth0"
 PODNET, BACKEND = "br-91d0c7ba3e55", "br-77aa01bc9d10"
 WEB_ID, WEB = "a1e6e1b2bc4f", "br-a1e6e1b2bc4f"
 """A network of several hosts. Its block on this host is a quarter of the subnet, so that the page shows few parts."""
+PODS_ID = "049c287ed3e2"
+"""The network of a Kubernetes cluster: its subnet is not known."""
 EDGE_ID, EDGE = "c5e1f00d9a77", 1304562337
 """A network of the driver ptp, by the group of its links."""
 
@@ -28,7 +32,7 @@ def _build(nft: KernelNft) -> None:
     """The example of the document.
 
     A pod with ports in podnet; an internal, isolated network that podnet reaches; a ptp network that reaches podnet;
-    an overlay network.
+    an overlay network; a block of another node of Kubernetes.
     """
     addresses = (ip_interface("10.88.0.5/16"), ip_interface("fd00:88::5/64"))
     ports = parse_mappings(
@@ -61,6 +65,8 @@ def _build(nft: KernelNft) -> None:
         Transaction(reflection.DECLARE),
     ]
     nft.commit(merge(*parts))
+    pods = OwnSide(PODS_ID, "pods", web._replace(cluster=()), (ip_interface("10.244.1.1/24"),))
+    RemoteBlocks(nft).whole([RemoteBlock(ip_network("10.244.2.0/24"), pods)], [])
     AcceptedHosts(nft).whole([Peer(ip_address("192.0.2.12"), "node2"), Port(4799)])
 
 

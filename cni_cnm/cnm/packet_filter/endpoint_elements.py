@@ -45,7 +45,10 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
     addresses = [a.interface for a in record.addresses if only is None or a.interface.ip in only]
     masqueraded = [address for address in addresses if address.version not in policy.unmasqueraded]
     if policy.masquerade and masqueraded:
-        parts.append(masquerade.add(record.id, record.label, masqueraded, policy.sources, policy.cluster))
+        of_hosts = bool(policy.outside) and not policy.cluster
+        parts.append(
+            masquerade.add(record.id, record.label, masqueraded, policy.sources, policy.cluster, of_hosts=of_hosts)
+        )
     if policy.guard_mac:
         parts.append(spoof.add(record.id, record.label, record.host_ifname, record.mac))
     if policy.ingress == "isolated" and policy.bridge and not policy.alone:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,8 @@ from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.underlay import Member, RemoteBlock, Route, Unreachable
 from cni_cnm.cluster.values import Block, Snapshot
 from cni_cnm.errors import DecodeFailed
-from cni_cnm.firewall import Policy
-from cni_cnm.firewall.remote_blocks import OwnSide, elements
+from cni_cnm.firewall import Policy, remote_blocks
+from cni_cnm.firewall.remote_blocks import OwnSide
 from tests.cluster.assigning_directory import PODS
 from tests.cluster.clusters import here, host, instance, plan
 
@@ -32,7 +31,7 @@ OWN = block("n0", "10.244.0.0/24")
 MEMBER = Member(PODS, (OWN,), own=SIDE)
 
 
-def test_each_block_that_is_reached_has_elements() -> None:
+def test_each_block_that_is_reached_is_known_to_the_packet_filter() -> None:
     """By VXLAN and by a plain route. No route to a whole, because it is not known."""
     found = plan(here(), [MEMBER], [FAR, NEAR], [OWN, block("far", "10.244.1.0/24"), block("near", "10.244.2.0/24")])
     wanted = found.wanted()
@@ -70,39 +69,43 @@ def test_own_block_with_the_underlay_in_it() -> None:
     assert found.broken == {"pods": "this host's underlay address 192.0.2.10 is in its subnet"}
 
 
-def test_elements() -> None:
-    found = {
-        f"{one.set}: {one.key}{f' = {one.value}' if one.value else ''}"
-        for one in elements(SIDE, ip_network("10.244.1.0/24"))
-    }
-    assert found == {
-        "overlay4: 10.244.0.0/24 . 10.244.1.0/24",
-        "overlay4: 10.244.1.0/24 . 10.244.0.0/24",
-        "overlay_closed4: 0.0.0.0/0 . 10.244.1.0/24",
-        "overlay_source4: 0.0.0.0/0 . 10.244.1.0/24 = 10.244.0.1",
-        "unmasqueraded4: 10.244.0.0/24 . 10.244.1.0/24",
-    }
+def rules(side: OwnSide = SIDE, *lengths: tuple[int, int]) -> str:
+    """Of the three chains."""
+    text = remote_blocks.declaration(side, lengths or [(4, 24)])
+    mine = (line for line in text.splitlines() if line.startswith("add rule inet cni_cnm remote_"))
+    return "\n".join(line.removeprefix("add rule inet cni_cnm ") for line in mine)
 
 
-@pytest.mark.parametrize(
-    ("change", "without"),
-    [
-        ({"masquerade": False}, "unmasqueraded4"),
-        ({"unmasqueraded": (4,)}, "unmasqueraded4"),
-        ({"masquerade_except": (ip_network("10.244.0.0/16"),)}, "unmasqueraded4"),
-        ({"ingress": "open"}, "overlay_closed4"),
-        ({"ingress": "isolated"}, "overlay4"),
-    ],
-)
-def test_elements_follow_the_policy(change: dict[str, Any], without: str) -> None:
-    """The last of them: an element of the whole exists already, and none may overlap it."""
-    found = elements(SIDE._replace(policy=POLICY._replace(**change)), ip_network("10.244.1.0/24"))
-    assert without not in {one.set for one in found}
+def test_rules() -> None:
+    to, source = "ip daddr & 255.255.255.0 @remote4_24", "ip saddr & 255.255.255.0 @remote4_24"
+    own, missing = "{ 10.244.0.0/24 }", "fib saddr . iif oif missing counter name overlay_source drop"
+    assert rules().splitlines() == [
+        f"remote_blocks ip saddr {own} {to} {missing}",
+        f"remote_blocks ip saddr {own} {to} accept",
+        f"remote_blocks {source} ip daddr {own} {missing}",
+        f"remote_blocks {source} ip daddr {own} accept",
+        "remote_blocks ct status dnat return",
+        f"remote_blocks iifname @networks {to} counter name isolation drop",
+        f"remote_blocks iifgroup @groups {to} counter name isolation drop",
+        f"remote_sources ip saddr {own} {to} accept",
+        f"remote_sources {to} snat ip to 10.244.0.1",
+        f"remote_unmasqueraded {to} accept",
+    ]
+    counted = remote_blocks.rule_counts(remote_blocks.declaration(SIDE, [(4, 24)]))
+    assert counted == {"remote_blocks": 7, "remote_sources": 2, "remote_unmasqueraded": 1}
 
 
-def test_of_another_ip_version_than_this_hosts_block() -> None:
+def test_rules_follow_the_policy() -> None:
+    """An open network is reached by others; in an isolated one endpoints do not reach each other."""
+    assert "@networks" not in rules(SIDE._replace(policy=POLICY._replace(ingress="open")))
+    assert "remote_blocks ip saddr" not in rules(SIDE._replace(policy=POLICY._replace(ingress="isolated")))
+
+
+def test_rules_of_another_ip_version_than_this_hosts_block() -> None:
     """Pods of this host have no address that could reach it; others must not, either."""
-    assert [one.set for one in elements(SIDE, ip_network("fd10:244:1::/64"))] == ["overlay_closed6"]
+    found = rules(SIDE, (6, 64))
+    assert "remote_sources" not in found
+    assert "iifname @networks ip6 daddr & ffff:ffff:ffff:ffff:: @remote6_64" in found
 
 
 def test_kept_on_disk(tmp_path: Path) -> None:
