@@ -6,7 +6,8 @@
  * cases. A program that ends without an answer (out of memory, files that cannot be read, killed) is answered for.
  *
  *   VERSION                                        answered here; stdin is not read
- *   no CNI_COMMAND                                 the full program (its command line). `serve` is executed in this process
+ *   no CNI_COMMAND                                 the full program (its command line). `serve`, `run` and `exec` are
+ *                                                  executed in this process
  *   no service, connection refused or closed,      the full program, with the same stdin. Its CNI_CNM_REQUEST is the id
  *   another version, answer cut off or invalid     that the service was given: a request that the service has finished
  *                                                  is recognised and not run twice
@@ -224,6 +225,12 @@ _Noreturn static void run_command(const char *named, char **envp)
 	_exit(code <= 3 || code == 11 ? code : 11);
 }
 
+/* Whether the program takes the place of the relay: a service, and what ends with the exit code of another command. */
+static int is_replaced(const char *noun)
+{
+	return strcmp(noun, "serve") == 0 || strcmp(noun, "run") == 0 || strcmp(noun, "exec") == 0;
+}
+
 /* Execute the full program. It reads `input` again as its stdin. */
 _Noreturn static void execute_program(char **envp)
 {
@@ -247,7 +254,7 @@ _Noreturn static void execute_program(char **envp)
 	}
 	if (command != NULL && *command != '\0')
 		answer_by(named, envp);
-	if (arguments[0] != NULL && arguments[1] != NULL && strcmp(arguments[1], "serve") != 0)
+	if (arguments[0] != NULL && arguments[1] != NULL && !is_replaced(arguments[1]))
 		run_command(named, envp);
 	execve(named, arguments, envp);
 	fail_with(errno, "the full program cannot be executed: ");

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from cni_cnm.model import Json
+    from cni_cnm.model import IPNetwork, Json
 
 
 _ROUTE_NUMBERS = Route._fields[2:]
@@ -142,3 +142,27 @@ def device_from_json(raw: Json) -> Device | None:
     of_host, of_extra = (tuple(Interface(*link) for link in some) for some in (host, extra))
     ifindex, lease = (*rest, None) if len(rest) == 1 else (*rest, 0, None)[:2]
     return Device(Interface(*container), of_host, of_extra, ifindex, lease=lease_from_json(lease))
+
+
+def named_subnets(config: Mapping[str, Json]) -> list[IPNetwork]:
+    """The subnets in a network's ipam object, and those that an IPAM plugin gave. What cannot be read is left out."""
+    from cni_cnm import ipam
+
+    if ipam.allocated(config):
+        return list(ipam.allocated_subnets(config))
+    members: list[Json] = [config]
+    for range_set in _listed(config.get("ranges")):
+        members += _listed(range_set)
+    found: list[IPNetwork] = []
+    for member in members:
+        text = member.get("subnet") if isinstance(member, dict) else None
+        if isinstance(text, str):  # a number or a bool would be an address, too
+            try:
+                found.append(ip_network(text, strict=False))
+            except ValueError:
+                continue
+    return found
+
+
+def _listed(value: Json) -> list[Json]:
+    return list(value) if isinstance(value, list | tuple) else []

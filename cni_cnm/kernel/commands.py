@@ -84,6 +84,7 @@ def start(command: Sequence[str]) -> Waiting:
 
     The caller has no threads, and calls `run` or `end`. KernelError if the kernel makes no namespace.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by the caller, it leaves no exit code of a child
     ready, tell = os.pipe()
     wait, go = os.pipe()
     parent = os.getpid()

@@ -86,6 +86,32 @@ def test_where_pods_keep_their_address(side: Side, kind: str) -> None:
     side.delete(config).ok()
 
 
+def test_a_subnet_that_grew(side: Side) -> None:
+    """Pods of before have the old prefix length. The exceptions are of the subnet as it is now, also back again."""
+    narrow, wide = ({"ranges": [[{"subnet": subnet}]]} for subnet in ("10.60.0.0/24", "10.60.0.0/16"))
+    for name in ("c1", "c2", "c3"):
+        side.container(name)
+    side.add(conf("grown", ipam=narrow, masqueradeExcept=["10.0.0.0/8"])).ok()
+    wider = conf("grown", ipam=wide, masqueradeExcept=["10.0.0.0/8"])
+    previous = side.add(wider, "c2").ok().json
+    side.check(wider, previous, "c2").ok()
+    assert [element.partition(" comment")[0].removeprefix("elements = { ") for element in elements(side)] == [
+        "10.60.0.0/16 . 10.0.0.0/8"
+    ]
+    own = previous["ips"][0]["address"].partition("/")[0]
+    assert source(side, "c2", PODS) == own
+    assert source(side, "c1", PODS).startswith("10.60.0.")
+    again = conf("grown", ipam=narrow, masqueradeExcept=["10.0.0.0/8"])
+    side.add(again, "c3").ok()
+    assert [element.partition(" comment")[0].removeprefix("elements = { ") for element in elements(side)] == [
+        "10.60.0.0/24 . 10.0.0.0/8"
+    ]
+    assert side.node.run(str(side.executable), "repair", "--dry-run").ok().out == ""
+    for name in ("c1", "c2", "c3"):
+        side.delete(again, name).ok()
+    side.node.run(str(side.executable), "network", "rm", "grown").ok()
+
+
 def test_edited_live(side: Side) -> None:
     """The next ADD of the network changes what it is for pods that run; no element is left of a network removed."""
     for name in ("c1", "c2", "c3", "c4"):

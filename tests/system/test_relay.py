@@ -329,6 +329,14 @@ def test_a_caller_may_ignore_sigchld(relay: Relay, command: str) -> None:
     assert (ran.returncode, ran.stdout[-8:], ran.stderr) == (7 if command else 11, b"stdin={}", b"")
 
 
+@pytest.mark.parametrize(("noun", "code"), [("run", 7), ("exec", 7), ("serve", 7), ("runs", 11), ("network", 11)])
+def test_exit_codes_of_other_commands(relay: Relay, noun: str, code: int) -> None:
+    """`run` and `exec` end with the code of the command that they run. Of others, an unknown code is an accident."""
+    environ = relay.environ(CNI_COMMAND="")
+    ran = subprocess.run(["cni-cnm", noun], executable=relay.executable, env=environ, input=b"", capture_output=True)
+    assert ran.returncode == code
+
+
 def test_the_owner_is_the_relays_caller(relay: Relay) -> None:
     """The relay is no owner, by whatever name it was called."""
     ask = "from cni_cnm.kernel.process import owner_of_caller; print(owner_of_caller())"

@@ -5,10 +5,10 @@ Pure: records and specifications in, records out. Nothing is read from the store
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from time import time
 
 from cni_cnm import ipam
+from cni_cnm.cnm.record_json import named_subnets
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import Conflict, InvalidConfig
@@ -67,24 +67,7 @@ def claimed_subnets(record: NetworkRecord) -> Sequence[IPNetwork]:
 
 def subnets_of(record: NetworkRecord) -> list[IPNetwork]:
     """The subnets that a network's record names. What cannot be read is left out."""
-    if ipam.allocated(record.ipam):
-        return list(ipam.allocated_subnets(record.ipam))
-    members: list[Json] = [record.ipam]
-    for range_set in _listed(record.ipam.get("ranges")):
-        members += _listed(range_set)
-    found: list[IPNetwork] = []
-    for member in members:
-        text = member.get("subnet") if isinstance(member, dict) else None
-        if isinstance(text, str):  # a number or a bool would be an address, too
-            try:
-                found.append(ip_network(text, strict=False))
-            except ValueError:
-                continue
-    return found
-
-
-def _listed(value: Json) -> list[Json]:
-    return list(value) if isinstance(value, list | tuple) else []
+    return named_subnets(record.ipam)
 
 
 def update(old: NetworkRecord, new: NetworkRecord, *, in_use: bool) -> NetworkRecord:

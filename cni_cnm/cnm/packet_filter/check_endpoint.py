@@ -30,7 +30,7 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
     Returns sentences about what may drop the endpoint's packets.
     """
     network = load_network(host.store, record.network)
-    subnets = {address.interface.network for address in record.addresses}
+    subnets = network_elements.excepted_subnets(network, record.addresses)
     check_elements(
         host.nft,
         endpoint_elements.own(record, policy),

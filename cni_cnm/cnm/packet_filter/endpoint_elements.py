@@ -7,21 +7,23 @@ from cni_cnm.kernel import Transaction, merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Nft
-    from cni_cnm.model import IPAddress, PortMapping
+    from cni_cnm.model import IPAddress, IPNetwork, PortMapping
 
 
-def with_network(record: EndpointRecord, policy: Policy) -> Transaction:
-    """The elements of an endpoint and of its network: the next endpoint restores those that another program flushed."""
+def with_network(record: EndpointRecord, policy: Policy, subnets: Iterable[IPNetwork] = ()) -> Transaction:
+    """The elements of an endpoint and of its network: the next endpoint restores those that another program flushed.
+
+    `subnets`: those of the network that its addresses are in, where there are exceptions from masquerade.
+    """
     parts = []
     if policy.isolates and (policy.group or not policy.alone):
         parts.append(of_network(record.network_id, record.network, policy))
     if policy.masquerade_except:
-        subnets = dict.fromkeys(address.interface.network for address in record.addresses)
         parts.append(masquerade.add_exceptions(record.network_id, record.network, subnets, policy.masquerade_except))
     return merge(*parts, own(record, policy)) if parts else own(record, policy)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state, foreign_accepts, foreign_bridges
 from cni_cnm.cnm.packet_filter.firewall_state import HAIRPIN_RULES, NO_HAIRPIN_RULES
-from cni_cnm.cnm.records import load_owner
+from cni_cnm.cnm.records import load_network, load_owner
 from cni_cnm.errors import PortTaken
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.packet_filter.firewall_state import State
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.firewall import Policy
     from cni_cnm.kernel import Transaction
+    from cni_cnm.model import IPNetwork
 
 
 def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tuple[str, ...]:
@@ -26,7 +29,12 @@ def enforce_endpoint(host: Host, record: EndpointRecord, policy: Policy) -> tupl
         return ()
     key = foreign_accepts.key_of(record, policy)
     state = ensure(host, key, policy)
-    _put(host, record, endpoint_elements.with_network(record, policy), state)
+    subnets: Iterable[IPNetwork] = ()
+    if policy.masquerade_except:
+        from cni_cnm.cnm.packet_filter import network_elements
+
+        subnets = network_elements.excepted_subnets(load_network(host.store, record.network), record.addresses)
+    _put(host, record, endpoint_elements.with_network(record, policy, subnets), state)
     warnings: tuple[str, ...] = ()
     if policy.unicast_hairpin and not {HAIRPIN_RULES, NO_HAIRPIN_RULES}.intersection(state.declared):
         from cni_cnm.cnm.packet_filter import hairpin_rules

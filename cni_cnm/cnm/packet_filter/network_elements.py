@@ -6,6 +6,7 @@ STATE_DIR/allowed/pairs.json     names of the networks that are open to each oth
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import endpoint_elements
+from cni_cnm.cnm.record_json import named_subnets
 from cni_cnm.cnm.records import damaged_networks, endpoint_records, load_network, network_records
 from cni_cnm.firewall import isolation, masquerade
 from cni_cnm.kernel import Transaction, merge
@@ -14,13 +15,13 @@ from cni_cnm.state.store import ALLOWED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from typing import Any
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.firewall import Policy
-    from cni_cnm.model import IPNetwork
+    from cni_cnm.model import Address, IPNetwork
 
 _PAIRS = "pairs"
 
@@ -69,8 +70,22 @@ def change_overlay(host: Host, old: NetworkRecord, new: NetworkRecord | None) ->
 def _exceptions(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork] | None = None) -> Transaction:
     if subnets is None:
         endpoints = (one for one in endpoint_records(host.store) if one.network_id == record.id)
-        subnets = dict.fromkeys(address.interface.network for one in endpoints for address in one.addresses)
+        subnets = excepted_subnets(record, [address for one in endpoints for address in one.addresses])
     return masquerade.add_exceptions(record.id, record.name, subnets, record.policy.masquerade_except)
+
+
+def excepted_subnets(network: NetworkRecord | None, addresses: Iterable[Address]) -> Collection[IPNetwork]:
+    """The subnets of a network that addresses of its endpoints are in, each once: none overlaps another one.
+
+    An endpoint that joined before the subnet was changed has the prefix length of that time. Where the network names no
+    subnet, that is what counts.
+    """
+    named = named_subnets(network.ipam) if network is not None else ()
+    found: dict[IPNetwork, None] = {}
+    for address in addresses:
+        ip = address.interface.ip
+        found[next((subnet for subnet in named if ip in subnet), address.interface.network)] = None
+    return found
 
 
 def elements_of_all(host: Host) -> Transaction:
