@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -125,6 +126,15 @@ def test_the_cluster_of_kind() -> None:
     assert [node["role"] for node in cluster["nodes"]].count("control-plane") == 1
     assert len(cluster["nodes"]) >= 2
     assert f"dist/packages/cni-cnm-{__version__}.oci.tar" in text
+
+
+def test_the_page_names_this_version() -> None:
+    """The commands of docs/kubernetes.md are copied as they are."""
+    page = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
+    assert f"the image `{IMAGE}`" in page
+    assert page.count(f"dist/packages/cni-cnm-{__version__}.oci.tar") == 2
+    for name in re.findall(r"conf/[a-z/-]+\.yaml", page):
+        assert (ROOT / name).is_file(), name
 
 
 def test_the_ranges_in_comments_are_kinds_own() -> None:

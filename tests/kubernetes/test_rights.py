@@ -95,6 +95,19 @@ def test_folders_of_another_owner_without_dac_override(one: OneNode) -> None:
 
 
 @pytest.mark.long
+def test_sysctls_of_a_container_without_privileges(one: OneNode) -> None:
+    """Its own /proc/sys is read-only. The error names the variable that the manifest sets."""
+    manifest = deepcopy(objects("cni-cnm"))
+    (daemon_set,) = (each for each in manifest if each["kind"] == "DaemonSet")
+    (service,) = daemon_set["spec"]["template"]["spec"]["containers"]
+    service["env"] = [each for each in service["env"] if each["name"] != "CNI_CNM_PROC_SYS_NET"]
+    pod = one.apply(manifest=manifest)
+    until(lambda: pod.probe("livenessProbe")[0] == 0, "the service answers", 20, pod.log)
+    with pytest.raises(CriError, match="Read-only file system"):
+        one.pod("read-only")
+
+
+@pytest.mark.long
 def test_a_pod_that_does_not_see_the_nodes_processes(one: OneNode) -> None:
     """All records would be void at each start of the pod. It ends, and says which field is missing."""
     manifest = deepcopy(objects("cni-cnm"))
