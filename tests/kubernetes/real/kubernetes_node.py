@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ from tests.system.node import Node
 from tests.waiting import until
 
 CONFLIST = "/etc/cni/net.d/10-cni-cnm.conflist"
+_DISK = (
+    "/var/lib/cni-cnm", "/var/lib/cni", "/etc/cni/net.d", "/etc/cni-cnm", "/etc/kubernetes", "/etc/containerd",
+    "/etc/hosts", "/etc/resolv.conf", "/opt/cni", "/var/lib/containerd", "/var/lib/kubelet",
+)  # fmt: skip
+"""What is there after a reboot."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINERD = """\
 version = 3
@@ -72,12 +78,17 @@ class KubernetesNode:
         self.name = name
         self.addresses = addresses
         self._kubeconfig, self._proxy_kubeconfig, self._clusters = kubeconfig, proxy_kubeconfig, clusters
-        self.node = Node()
+        self.node: Node
         self.service: Daemon | None = None
         self._proxy: Daemon | None = None
         self._containerd: Daemon | None = None
         self._kubelet: Daemon | None = None
         self.cri: Cri
+        self.cgroup = ""
+        self._boot()
+
+    def _boot(self) -> None:
+        self.node = Node()
         self.cgroup = f"cni-cnm-{self.node.pid}"
         self.node.run("sh", "-ec", _TUNE).ok()
 
@@ -215,6 +226,17 @@ class KubernetesNode:
         assert self._kubelet is not None
         self._kubelet.stop(sig)
 
+    def reboot(self, plug: Callable[[], None]) -> None:
+        """All but the disk is gone: links, processes, /run. `plug` makes the uplink. No program is started."""
+        disk = self.node.run("mktemp", "/dev/shm/disk.XXXXXX").ok().out.strip()
+        folders = [each for each in _DISK if self.node.path(each).exists()]
+        self.node.run("tar", "-C", "/", "-cf", disk, "--exclude=*.sock", *(each[1:] for each in folders)).ok()
+        self.close()
+        self._boot()
+        plug()
+        self.node.run("tar", "-C", "/", "-xf", disk).ok()
+        os.unlink(disk)
+
     def close(self) -> None:
         """All of it ends, and its cgroups are removed."""
         with suppress(AttributeError):  # containerd was not started
@@ -223,6 +245,7 @@ class KubernetesNode:
         for daemon in (self.service, self._proxy, self._kubelet, self._containerd):
             if daemon is not None:
                 daemon.stop()
+        self.service = self._proxy = self._kubelet = self._containerd = None
         until(self._without_cgroups, f"{self.name}: cgroups are removed", 30)
 
     def _without_cgroups(self) -> bool:

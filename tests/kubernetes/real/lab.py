@@ -59,7 +59,7 @@ class Lab:
                 self.server.kubeconfig("system:kube-proxy"), PODS,
             )  # fmt: skip
             self.nodes[name] = node
-            self._plug(f"port{number}", f"/proc/{node.node.pid}/ns/net", node.addresses)
+            self._plug_node(node)
 
     @property
     def api(self) -> ApiClient:
@@ -73,7 +73,19 @@ class Lab:
     ) -> None:
         self.close()
 
+    def _plug_node(self, node: KubernetesNode) -> None:
+        port = f"port{node.addresses[0].rpartition('.')[2]}"
+        self._plug(port, f"/proc/{node.node.pid}/ns/net", node.addresses)
+
+    def reboot(self, name: str) -> None:
+        """The disk stays. The runtime and kubelet are started, our service is not."""
+        node = self.nodes[name]
+        node.reboot(partial(self._plug_node, node))
+        node.start_containerd()
+        node.start_kubelet()
+
     def _plug(self, port: str, namespace: str, addresses: tuple[str, ...]) -> None:
+        self.switch.run("ip", "link", "delete", port, check=False)
         self.switch.ip(f"link add {port} type veth peer name eth0 netns {namespace}")
         self.switch.ip(f"link set {port} master near up")
         enter = ("nsenter", f"--net={namespace}", "ip")
