@@ -202,6 +202,10 @@ class KubernetesNode:
             return {}
         return raw
 
+    def pods(self) -> set[str]:
+        """Names of the pods that run."""
+        return {self.cri.pod(each).name for each in self._ready_sandboxes()}
+
     def pod_netns(self, name: str) -> str:
         """The path of the namespace of the running pod of this name."""
         found = [self.cri.pod(each) for each in self._ready_sandboxes()]
@@ -220,11 +224,22 @@ class KubernetesNode:
         )
         return done.out.strip() if done.code == 0 else ""
 
+    def links(self) -> set[str]:
+        """The host's ends of pods."""
+        return {name for name in self.node.links() if name.startswith("veth")}
+
     # its life -----------------------------------------------------------------------
 
     def stop_kubelet(self, sig: int = signal.SIGTERM) -> None:
         assert self._kubelet is not None
         self._kubelet.stop(sig)
+
+    def restart_containerd(self) -> None:
+        """Killed and started again. Shims and pods live on."""
+        assert self._containerd is not None
+        self.cri.close()
+        self._containerd.stop(signal.SIGKILL)
+        self.start_containerd()
 
     def reboot(self, plug: Callable[[], None]) -> None:
         """All but the disk is gone: links, processes, /run. `plug` makes the uplink. No program is started."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cni_cnm.model import stable_mac
 from tests.kernel.lab import Namespace
 from tests.kubernetes.kube_proxy.service_checks import Caller, in_node
 from tests.kubernetes.real.api_client import ApiClient
@@ -61,6 +62,9 @@ class Lab:
             self.nodes[name] = node
             self._plug_node(node)
 
+    cidrs = PODS
+    """Of all pods."""
+
     @property
     def api(self) -> ApiClient:
         return self.server.api
@@ -86,7 +90,8 @@ class Lab:
 
     def _plug(self, port: str, namespace: str, addresses: tuple[str, ...]) -> None:
         self.switch.run("ip", "link", "delete", port, check=False)
-        self.switch.ip(f"link add {port} type veth peer name eth0 netns {namespace}")
+        mac = stable_mac("uplink", port)  # as the network card of a node that reboots
+        self.switch.ip(f"link add {port} type veth peer name eth0 address {mac} netns {namespace}")
         self.switch.ip(f"link set {port} master near up")
         enter = ("nsenter", f"--net={namespace}", "ip")
         self.switch.run(*enter, "link", "set", "eth0", "up")
@@ -111,7 +116,8 @@ class Lab:
         """Our service on the nodes, with the rights of the agent. `settings`: further lines of `[cluster]`."""
         for name in nodes or self.nodes:
             path = self.folder / f"{name}.kubeconfig"
-            self.server.write_kubeconfig(path, self.server.account_token(ACCOUNT, NAMESPACE))
+            if not path.exists():
+                self.server.write_kubeconfig(path, self.server.account_token(ACCOUNT, NAMESPACE))
             self.nodes[name].serve(f'kubeconfig = "{path}"\n{settings}')
 
     def close(self) -> None:
@@ -168,9 +174,10 @@ class Lab:
 
     def wait_running(self, *names: str, limit: float = 90) -> None:
         for name in names:
-            until(partial(self._runs, name), f"pod {name} is ready", limit, partial(self._said_of, name))
+            until(partial(self.runs, name), f"pod {name} is ready", limit, partial(self._said_of, name))
 
-    def _runs(self, pod: str) -> bool:
+    def runs(self, pod: str) -> bool:
+        """Whether it is Ready, as the API server knows it."""
         conditions = self.api.get(f"pods/{pod}")["status"].get("conditions", [])
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
