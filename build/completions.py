@@ -1,4 +1,4 @@
-"""The completion of bash, from the parser of the command line: python build/completions.py >FILE
+"""The completion of bash and zsh, from the parser of the command line: python build/completions.py bash|zsh >FILE
 
 Nouns, verbs, options, their choices and the keys of `--filter` come from the parser. Names of networks, endpoints,
 sandboxes and nodes are read from the program when one is completed. Paths are those of files, commands those of PATH.
@@ -14,76 +14,104 @@ from cni_cnm import cli
 from cni_cnm.drivers import drivers
 from cni_cnm.ipam import ipams
 
-TEMPLATE = """\
-# bash completion for cni-cnm, made from its parser
+BOTH = """\
+# completion for cni-cnm, made from its parser
 
-_cni_cnm_kind() {{  # KIND PROGRAM WORD: what may stand there
+_cni_cnm_kind() {{  # KIND PROGRAM: what there is of it
     case "$1" in
     network) "$2" network ls --format '{{{{.Name}}}}' 2>/dev/null ;;
     endpoint | sandbox) "$2" endpoint ls --format '{{{{.ID}}}} {{{{.Container}}}}' 2>/dev/null ;;
     node) "$2" node ls --quiet 2>/dev/null ;;
-    path) compgen -f -- "$3" ;;
-    command) compgen -c -- "$3" ;;
+    path | command) echo "@$1" ;;
     words:*) echo "${{1#words:}}" ;;
     esac
 }}
 
-_cni_cnm() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} program=${{COMP_WORDS[0]}} path='' index here count=0 option=''
-    local words='' kinds='' last='' value=''
-    local options=() others=()
-    COMPREPLY=()
-    for ((index = 1; index <= COMP_CWORD; index++)); do
-        here=${{COMP_WORDS[index]}}
-        case "$path" in
+_cni_cnm_offered() {{  # PROGRAM WORD...: what may stand in place of the last word, a line each; @path, @command
+    [ -z "${{ZSH_VERSION-}}" ] || emulate -L sh
+    local program=$1 place='' option='' count=0 texts='' kinds='' last='' value='' here='' flags='' others=''
+    shift
+    while :; do
+        case "$place" in
 {paths}
         esac
-        [ "$index" -lt "$COMP_CWORD" ] || break
+        [ "$#" -gt 1 ] || break
+        here=$1
+        shift
         if [ "$option" ]; then option=''; continue; fi
-        case "$path $here" in
-        {known}) path="$path $here" ;;
-        *" --") count=$((count + 1)) words='' ;;
-        {valued}) option=$here ;;
+        case "$place $here" in
+        {known}) place="$place $here" ;;
+        *" --") count=$((count + 1)) texts='' ;;
+        *" =" | {valued}) option=$here ;;
         *" -"*) ;;
         *) count=$((count + 1)) ;;
         esac
     done
     if [ "$option" ]; then
-        case "$path $option" in
+        case "$place $option" in
 {values}
         esac
-        words=''
+        texts=''
     else
-        [ "$count" = 0 ] || [ "$kinds$last" != none ] || words=''  # nothing may stand there
+        [ "$count" = 0 ] || [ "$kinds$last" != none ] || texts=''  # nothing may stand there
         value=$last
         for here in $kinds; do
             [ "$count" -gt 0 ] || {{ value=$here; break; }}
             count=$((count - 1))
         done
     fi
-    case "$value" in
-    path | command) mapfile -t COMPREPLY < <(_cni_cnm_kind "$value" "$program" "$word"); [ "$words" ] || return 0 ;;
-    *) words="$words $(_cni_cnm_kind "${{value//+/ }}" "$program" "$word")" ;;
+    case "$1" in
+    -*) ;;
+    *) texts="$texts $(_cni_cnm_kind "$(echo "$value" | tr + ' ')" "$program")" ;;
     esac
-    mapfile -t -O "${{#COMPREPLY[@]}}" COMPREPLY < <(compgen -W "$words" -- "$word")
-    if [ "${{word#-}}" = "$word" ]; then  # options are offered for a dash, or where nothing else is
-        for index in "${{!COMPREPLY[@]}}"; do
-            here=${{COMPREPLY[index]}}
-            case "$here" in -*) options+=("$here") ;; *) others+=("$here") ;; esac
-        done
-        [ "${{#others[@]}}" = 0 ] && others=("${{options[@]}}")
-        COMPREPLY=("${{others[@]}}")
-    fi
-    case "${{COMPREPLY[0]-}}" in *=) compopt -o nospace 2>/dev/null ;; esac
-    return 0
+    for here in $texts; do
+        case "$here" in
+        @*) others="$others $here" ;;
+        "$1"*) case "$here" in -*) flags="$flags $here" ;; *) others="$others $here" ;; esac ;;
+        esac
+    done
+    # Options are offered for a dash, or where nothing else is.
+    for here in ${{others:-$flags}}; do echo "$here"; done
 }}
+"""
+BASH = """
+_cni_cnm() {
+    local word=${COMP_WORDS[COMP_CWORD]} one
+    COMPREPLY=()
+    while IFS= read -r one; do
+        case "$one" in
+        @path) mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$word") ;;
+        @command) mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -c -- "$word") ;;
+        *) COMPREPLY+=("$one") ;;
+        esac
+    done < <(_cni_cnm_offered "${COMP_WORDS[@]:0:COMP_CWORD+1}")
+    case "${COMPREPLY[0]-}" in *=) compopt -o nospace 2>/dev/null ;; esac
+    return 0
+}
 
 complete -F _cni_cnm cni-cnm
+"""
+ZSH = """
+_cni_cnm() {
+    local one
+    for one in ${(f)"$(_cni_cnm_offered "${(@)words[1,CURRENT]}")"}; do
+        case "$one" in
+        @path) _files ;;
+        @command) _command_names -e ;;
+        *=) compadd -S '' -- "$one" ;;
+        *) compadd -- "$one" ;;
+        esac
+    done
+}
+
+_cni_cnm
 """
 KINDS = {
     **{name: name for name in ("network", "endpoint", "sandbox", "node", "command")},
     "other": "network",
     "container": "endpoint",
+    "what": "endpoint",
+    "to": "endpoint",
     "file": "path",
 }
 """Names of arguments to what they are."""
@@ -91,8 +119,8 @@ WORDS = {"driver": [*drivers], "ipam": [*filter(None, ipams)], "format": ["json"
 """Options with a few well-known values among others."""
 
 
-def script() -> str:
-    """The whole completion file."""
+def script(shell: str) -> str:
+    """The whole completion file of `bash` or `zsh`."""
     paths: list[str] = []
     known: list[str] = []
     valued: list[str] = []
@@ -105,15 +133,16 @@ def script() -> str:
         words = " ".join([*(name for name, _ in _children(parser)), *flags])
         kinds = [_kind(action) for action in places]
         last = kinds[-1] if places and places[-1].nargs in ("+", "*") else "none"
-        paths.append(f'        "{path}") words="{words}" kinds="{" ".join(kinds)}" last={last} ;;')
+        paths.append(f'        "{path}") texts="{words}" kinds="{" ".join(kinds)}" last={last} ;;')
         for action in parser._actions:  # noqa: SLF001
             if action.option_strings and action.nargs != 0:
                 patterns = " | ".join(f'"{path} {flag}"' for flag in action.option_strings)
                 valued.append(patterns)
                 values.append(f"        {patterns}) value={_kind(action)} ;;")
-    return TEMPLATE.format(
+    both = BOTH.format(
         paths="\n".join(paths), known=" | ".join(known), valued=" | ".join(valued), values="\n".join(values)
     )
+    return both + BASH if shell == "bash" else f"#compdef cni-cnm\n{both}{ZSH}"
 
 
 def _kind(action: argparse.Action) -> str:
@@ -142,4 +171,4 @@ def _children_of(action: argparse.Action) -> list[tuple[str, argparse.ArgumentPa
 
 
 if __name__ == "__main__":
-    sys.stdout.write(script())
+    sys.stdout.write(script(sys.argv[1]))

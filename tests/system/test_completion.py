@@ -1,4 +1,4 @@
-"""What bash completes. The program is a script that lists names."""
+"""What bash and zsh complete. The program is a script that lists names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ case "$1 $2" in
 *) exit 2 ;;
 esac
 """
-COMPLETE = """\
+BASH = """\
 . "$1"
 shift
 COMP_WORDS=("$@")
@@ -27,25 +27,35 @@ COMP_CWORD=$(($# - 1))
 _cni_cnm
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+ZSH = """\
+compadd() { shift "${@[(i)--]}"; print -l -- "$@" }
+_files() { print -l -- ${words[CURRENT]}* }
+_command_names() { print -l -- ${${(k)commands}[(r)${words[CURRENT]}*]} }
+file=$1
+shift
+words=("$@")
+CURRENT=$#
+. $file
+"""
+"""zsh has these functions while it completes."""
+SHELLS = {"bash": ["bash", "-uc", BASH, "bash"], "zsh": ["zsh", "-fuc", ZSH, "zsh"]}
 ENDPOINTS = "0a1b2c3d4e5f web/front-0"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("completion")
-    script = subprocess.run(
-        [sys.executable, ROOT / "build" / "completions.py"],
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=True,
-    )
-    (made / "completion").write_bytes(script.stdout)
+    for shell in SHELLS:
+        command = [sys.executable, str(ROOT / "build" / "completions.py"), shell]
+        script = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
+        (made / f"completion.{shell}").write_bytes(script.stdout)
     (made / "cni-cnm").write_text(PROGRAM)
     (made / "cni-cnm").chmod(0o755)
     (made / "a.conflist").touch()
     return made
 
 
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -72,16 +82,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("conf check a.", "a.conflist"),
         ("port ls --no", "--no-trunc"),
         ("nosuch |", ""),
+        ("port ls --filter port = 8", ""),
+        ("explain --to 10.1.2.3 web", "web/front-0"),
     ],
 )
-def test_offered(folder: Path, typed: str, offered: str) -> None:
+def test_offered(folder: Path, typed: str, offered: str, shell: str) -> None:
     """`|` stands for a word that is not begun."""
     words = [word.replace("|", "") for word in typed.split()]
-    program = str(folder / "cni-cnm")
     done = subprocess.run(
-        ["bash", "-uc", COMPLETE, "bash", folder / "completion", program, *words],
+        [*SHELLS[shell], folder / f"completion.{shell}", str(folder / "cni-cnm"), *words],
         cwd=folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == ""
-    found = done.stdout.split()
-    assert list(dict.fromkeys(found)) == offered.split()
+    assert list(dict.fromkeys(done.stdout.split())) == offered.split()
