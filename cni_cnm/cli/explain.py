@@ -6,18 +6,22 @@ import json
 from typing import Any
 
 from cni_cnm.cli.listing import Column, Listing, write
+from cni_cnm.errors import InvalidConfig
 from cni_cnm.explain.explanation import REACHED, explain
+from cni_cnm.explain.live import PASSED, send, traced_flow, watch
 from cni_cnm.explain.question import Asked, questions
 from cni_cnm.explain.verdict import LEAVES
 from cni_cnm.explain.world import World
 from cni_cnm.find.endpoints import FORMS
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.kernel.nftables.nft_trace import KernelPacketTrace
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from cni_cnm.cnm.host import Host
     from cni_cnm.explain.explanation import Explanation
     from cni_cnm.explain.walk import Trip
 
@@ -53,6 +57,9 @@ def configure(nouns: Any) -> None:
         "--protocol", choices=("tcp", "udp", "icmp"), default="", help="default: tcp with a port, else icmp"
     )
     parser.add_argument("-6", dest="version", action="store_const", const=6, default=0, help="by IPv6")
+    parser.add_argument("--live", action="store_true", help="wait for a real packet, and show the rules that it meets")
+    parser.add_argument("--send", action="store_true", help="with --live: send one packet")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="of --live (default: 60)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(verb=explain_way)
 
@@ -60,6 +67,10 @@ def configure(nouns: Any) -> None:
 def explain_way(arguments: argparse.Namespace) -> int:
     host = open_controller().host
     asked = Asked(arguments.what, arguments.to, arguments.sender, arguments.protocol, arguments.version)
+    if arguments.send and not arguments.live:
+        raise InvalidConfig("--send belongs to --live", hint="without both, nothing is sent and nothing is waited for")
+    if arguments.live:
+        return _live(arguments, host, asked)
     with World(host) as world:
         found = [explain(world, question) for question in questions(world, host, asked)]
     if arguments.json:
@@ -68,6 +79,28 @@ def explain_way(arguments: argparse.Namespace) -> int:
         for number, one in enumerate(found):
             _show(one, first=number == 0)
     return 0 if all(one.outcome in (REACHED, LEAVES) for one in found) else NOT_REACHED
+
+
+def _live(arguments: argparse.Namespace, host: Host, asked: Asked) -> int:
+    with World(host) as world:
+        question = questions(world, host, asked)[0]
+        flow = traced_flow(question)
+        with KernelPacketTrace(flow) as trace:
+            if arguments.send:
+                send(question)
+            elif not arguments.json:
+                write(f"waiting for {one_line(question.title)}, at most {arguments.timeout:g} s", "")
+            seen = watch(world, question, trace, arguments.timeout)
+    if arguments.json:
+        steps = [step._asdict() for step in seen.steps]
+        shown = {"question": question.title, "outcome": seen.outcome, "reason": seen.sentence, "steps": steps}
+        write(json.dumps(shown, indent=4))
+    else:
+        if seen.steps:
+            STEPS.table([{**step._asdict(), "how": step.text} for step in seen.steps])
+            write("")
+        write(f"{seen.outcome.upper()}: {one_line(seen.sentence)}")
+    return 0 if seen.outcome == PASSED else NOT_REACHED
 
 
 def _show(one: Explanation, *, first: bool) -> None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from sys import byteorder
 
+from cni_cnm.explain import fields, rule_words, xt_matches
 from cni_cnm.explain import packet as packets
-from cni_cnm.explain import rule_words, xt_matches
 from cni_cnm.explain.at import At
-from cni_cnm.explain.packet import INVALID, UNTRACKED, Packet
+from cni_cnm.explain.fields import Unreadable
+from cni_cnm.explain.packet import UNTRACKED, Packet
 from cni_cnm.kernel.contract import ruleset
 from cni_cnm.model import ip_address
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from cni_cnm.kernel import Link
     from cni_cnm.kernel.contract.ruleset import ChainRule, Expression, Ruleset
     from cni_cnm.model import IPAddress
 
@@ -54,10 +54,6 @@ class End(NamedTuple):
     hits: tuple[Hit, ...] = ()
     doubts: tuple[str, ...] = ()
     """What is not known, and decided that it is this way."""
-
-
-class _Unreadable(Exception):
-    """NFT_BREAK: the expression has no value, so the rule does not match."""
 
 
 class _Registers:
@@ -107,6 +103,21 @@ def run(ruleset: Ruleset, at: At, table: str, chain: str, packet: Packet, depth:
     return _distinct([*ends, *open_ends])
 
 
+def described(ruleset: Ruleset, table: str, chain: str, handle: int, packet: Packet) -> str:
+    """A rule for people, by its handle, as it reads for this packet."""
+    family, name = table.split(" ")
+    rule = next((one for one in ruleset.rules(family, name, chain) if one.handle == handle), None)
+    if rule is None:
+        return f"the rule with handle {handle}"
+    reader = _Reader(ruleset, At(family, 0), table, packet)
+    for expression in rule.expressions:
+        try:
+            reader.take(expression)
+        except Unreadable:
+            continue
+    return reader.text() or reader.said
+
+
 def _distinct(ends: Sequence[End]) -> list[End]:
     """Without those that differ in what led there alone."""
     return list({(end.verdict, end.packet): end for end in reversed(ends)}.values())[::-1]
@@ -120,7 +131,7 @@ def _rule(
     for expression in rule.expressions:
         try:
             reader.take(expression)
-        except _Unreadable:
+        except Unreadable:
             reader.matches = False
         if reader.matches is False:
             return [], [end]
@@ -214,56 +225,11 @@ class _Reader:
 
     # loads -------------------------------------------------------------------
     def load(self, one: ruleset.Load) -> None:
-        name, value = self._loaded(one)
-        self._registers.put(one.to, [None] * max(one.length, 16) if value is None else value, name)
-
-    def _loaded(self, one: ruleset.Load) -> tuple[str, Sequence[int | None] | None]:
-        if one.source == "meta":
-            name, meta = _META.get(one.key, (f"meta {one.key}", None))
-            return name, meta(self._at, self.packet) if meta is not None else None
-        if one.source == "ct":
-            return self._connection(one)
-        if one.source == "payload":
-            return self._payload(one)
-        if one.source == "fib":
-            name = {1: "oif", 2: "oifname", 3: "type"}.get(one.key, "")
-            words = " . ".join(word for bit, word in _FIB_FLAGS.items() if one.flags & bit)
-            return f"fib {words} {name}", self._at.fib(self.packet, one.key, one.flags)
-        return one.source, None
-
-    def _connection(self, one: ruleset.Load) -> tuple[str, Sequence[int | None] | None]:
-        name = _CT.get(one.key, f"ct {one.key}")
-        if not self._at.tracked:
-            if one.key == 0:
-                return name, _word(INVALID)
-            raise _Unreadable
-        packet = self.packet
-        if one.key == 0:
-            return name, _word(packet.state)
-        if packet.state == UNTRACKED:
-            raise _Unreadable
-        if one.key == 1:
-            return name, [int(packet.reply)]
-        if one.key == 2:
-            return name, _word(packet.connection_status())
-        if one.key == 3:
-            return name, _word(packet.connection_mark)
-        if one.key == 7:
-            return name, [2 if packet.version == 4 else 10]
-        if one.key == 10:
-            return name, [packet.protocol]
-        return name, None
-
-    def _payload(self, one: ruleset.Load) -> tuple[str, Sequence[int | None] | None]:
-        header = (packets.ethernet, packets.network, packets.transport)[one.key] if one.key < 3 else None
-        name = rule_words.payload(one, self.packet.version)
-        if header is None:
-            return name, None
-        found = header(self.packet)
-        if not found:
-            raise _Unreadable
-        part = found[one.offset : one.offset + one.length]
-        return name, [*part, *[None] * (one.length - len(part))]
+        name = fields.name_of(one, self.packet.version)
+        self._registers.put(one.to, [None] * max(one.length, 16), name)
+        value = fields.value_of(one, self._at, self.packet)
+        if value is not None:
+            self._registers.put(one.to, value, name)
 
     def constant(self, one: ruleset.Constant) -> None:
         self._registers.put(one.to, list(one.value), rule_words.shown(one.value))
@@ -399,79 +365,6 @@ class _Reader:
         self._words.append(one.name)
         if self.verdict[0] == "continue":
             self.verdict = ("unknown", f"the expression {one.name}")
-
-
-def _word(value: int) -> list[int | None]:
-    return list(value.to_bytes(4, byteorder))
-
-
-def _half(value: int) -> list[int | None]:
-    return list(value.to_bytes(2, byteorder))
-
-
-def _text(name: str) -> list[int | None]:
-    return list(name.encode(errors="surrogateescape").ljust(16, b"\0"))
-
-
-def _link(of: str, read: Callable[[Link], list[int | None]]) -> Callable[[At, Packet], list[int | None]]:
-    """Of the link that a packet came by, or leaves by. At a hook without that link the rule does not match."""
-
-    def value(at: At, _: Packet) -> list[int | None]:
-        link: Link | None = getattr(at, of)
-        if link is None:
-            raise _Unreadable
-        return read(link)
-
-    return value
-
-
-def _bridge_name(at: At, _: Packet) -> list[int | None]:
-    if not at.bridge:
-        raise _Unreadable
-    return _text(at.bridge)
-
-
-def _ether_type(packet: Packet) -> int:
-    return packets.ARP_TYPE if packet.arp else packets.IPV4_TYPE if packet.version == 4 else packets.IPV6_TYPE
-
-
-def _family_number(at: At, packet: Packet) -> list[int | None]:
-    """NFPROTO of the hook, and so of the packet where the table is inet."""
-    numbers = {"bridge": 7, "netdev": 5, "arp": 3}
-    return [numbers.get(at.family, 2 if packet.version == 4 else 10)]
-
-
-def _transport(_: At, packet: Packet) -> list[int | None]:
-    if packet.arp:
-        raise _Unreadable
-    return [packet.protocol]
-
-
-_ETHERNET = 1
-"""ARPHRD_ETHER."""
-_META: dict[int, tuple[str, Callable[[At, Packet], list[int | None] | None]]] = {
-    1: ("protocol", lambda _, packet: list(_ether_type(packet).to_bytes(2, "big"))),
-    3: ("mark", lambda _, packet: _word(packet.mark)),
-    4: ("iif", _link("incoming", lambda link: _word(link.ifindex))),
-    5: ("oif", _link("outgoing", lambda link: _word(link.ifindex))),
-    6: ("iifname", _link("incoming", lambda link: _text(link.name))),
-    7: ("oifname", _link("outgoing", lambda link: _text(link.name))),
-    8: ("iiftype", _link("incoming", lambda link: _half(772 if link.name == "lo" else _ETHERNET))),
-    9: ("oiftype", _link("outgoing", lambda link: _half(772 if link.name == "lo" else _ETHERNET))),
-    12: ("nftrace", lambda _, __: [0]),
-    15: ("nfproto", _family_number),
-    16: ("l4proto", _transport),
-    17: ("ibrname", _bridge_name),
-    18: ("obrname", _bridge_name),
-    19: ("pkttype", lambda _, packet: [(1 if packet.arp else 2) if packet.broadcast else 0]),
-    21: ("iifgroup", _link("incoming", lambda link: _word(link.group))),
-    22: ("oifgroup", _link("outgoing", lambda link: _word(link.group))),
-    26: ("iifkind", _link("incoming", lambda link: _text(link.kind))),
-    27: ("oifkind", _link("outgoing", lambda link: _text(link.kind))),
-}
-"""NFT_META_…: name, and value. Others are not known."""
-_CT = {0: "ct state", 1: "ct direction", 2: "ct status", 3: "ct mark", 7: "ct l3proto", 10: "ct protocol"}
-_FIB_FLAGS = {1: "saddr", 2: "daddr", 4: "mark", 8: "iif", 16: "oif"}
 
 
 def _known(value: Sequence[int | None]) -> bytes | None:

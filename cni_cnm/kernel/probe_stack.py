@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, EXDEV
 
 from cni_cnm.errors import KernelError
@@ -56,6 +57,9 @@ class KernelProbeStack(KernelOverlayStack):
         )
         found = [entry for known, entry in listed if known == mac]
         return next((entry for entry in found if entry.local), found[0] if found else None)
+
+    def open_socket(self, family: int, kind: int, protocol: int) -> socket.socket:
+        return self.connection.inside(lambda: socket.socket(family, kind, protocol))
 
     def listeners(self, protocol: str) -> Sequence[Listener]:
         return self.connection.inside(lambda: list(listeners(protocol)))

@@ -13,6 +13,7 @@ from cni_cnm.named_tuple import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from socket import socket
 
     from cni_cnm.kernel.contract.overlay_stack import FdbEntry, Vxlan
     from cni_cnm.model import IPAddress
@@ -69,5 +70,8 @@ class ProbeStack(Stack, Protocol):
     def bridge_entry(self, bridge: int, mac: str) -> BridgeEntry | None: ...
     def vxlan(self, index: int) -> Vxlan | None: ...
     def fdb(self, link: int) -> Sequence[FdbEntry]: ...
+    def open_socket(self, family: int, kind: int, protocol: int) -> socket:
+        """A socket of this namespace, which the caller closes."""
+
     def listeners(self, protocol: str) -> Sequence[tuple[IPAddress, int]]:
         """Sockets of this namespace that wait for packets of `tcp` or `udp`: address and port."""

@@ -110,15 +110,15 @@ class Questions:
         try:
             return ask(self._socket, about)
         except BaseException:
-            self._close()  # answers to the failed question may still be queued in it
+            self.close()  # answers to the failed question may still be queued in it
             raise
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    __del__ = _close
+    __del__ = close
 
 
 def _open() -> _socket.socket:
