@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.explain.packet import Packet
     from cni_cnm.kernel import Link
+    from cni_cnm.kernel.contract.filter_rules import FilterTable
     from cni_cnm.kernel.contract.probe_stack import ProbeStack, RouteAnswer
     from cni_cnm.kernel.contract.ruleset import Ruleset
     from cni_cnm.model import IPAddress
@@ -46,6 +47,18 @@ class Space:
 
     def __str__(self) -> str:
         return self.name
+
+    @cached_property
+    def _legacy(self) -> Sequence[bool]:
+        return self.stack.legacy_tables()
+
+    def has_legacy(self, version: int) -> bool:
+        """Whether iptables-legacy has a table filter."""
+        return self._legacy[version == 6]
+
+    def legacy_filter(self, family: str) -> FilterTable:
+        """IoFailed if it cannot be read."""
+        return self.stack.legacy_filter(family)
 
     def entered(self, packet: Packet) -> Packet:
         """Marks and connection tracking are of one namespace (skb_scrub_packet)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from errno import EHOSTUNREACH
-
 from cni_cnm.explain import neighbours
 from cni_cnm.explain.hooks import FORWARD, INPUT, OUTPUT, POSTROUTING, PREROUTING
 from cni_cnm.explain.neighbours import ABROAD
@@ -67,8 +65,6 @@ def enter(way: Way, space: Space, bridge: Link, port: Link, packet: Packet) -> O
 def _stays(space: Space, bridge: Link, packet: Packet) -> bool:
     """br_netfilter switches a frame whose new destination is on the same bridge (br_nf_pre_routing_finish)."""
     route = space.stack.ask_route(packet.dst, src=packet.src, from_link=bridge.ifindex, mark=packet.mark)
-    if route.errno == EHOSTUNREACH and not space.forwards(bridge, packet.version):
-        route = space.stack.ask_route(packet.dst)
     return route.kind == "unicast" and route.link == bridge.ifindex
 
 

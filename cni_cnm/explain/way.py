@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.explain import hooks
+from cni_cnm.explain import hooks, legacy
 from cni_cnm.explain.hooks import NAMES, Passed
 from cni_cnm.explain.rules import ACCEPT, DROP
 from cni_cnm.explain.verdict import NOTE, OK, Ended, Step, dropped, unknown
@@ -28,7 +28,9 @@ class Way:
 
     def ip(self, space: Space, packet: Packet, hook: int, incoming: Link | None, outgoing: Link | None) -> Packet:
         """A hook of IP. Ended if a chain drops, or if that is not known."""
-        return self._through(space, packet, hooks.ip(space, packet, hook, incoming, outgoing), NAMES[hook])
+        packet = self._through(space, packet, hooks.ip(space, packet, hook, incoming, outgoing), NAMES[hook])
+        legacy.require_passage(space, packet, hook, incoming, outgoing)
+        return packet
 
     def bridge(
         self, space: Space, packet: Packet, hook: int, incoming: Link | None, outgoing: Link | None, bridge: Link

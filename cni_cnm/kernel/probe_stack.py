@@ -7,6 +7,7 @@ import socket
 from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, EXDEV
 
 from cni_cnm.errors import KernelError
+from cni_cnm.kernel import iptables_legacy, xtables
 from cni_cnm.kernel.contract.probe_stack import BridgeEntry, NeighbourState, RouteAnswer
 from cni_cnm.kernel.netlink.header import RTM_GETNEIGH, RTM_GETROUTE
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cni_cnm.kernel.contract.filter_rules import FilterTable
     from cni_cnm.kernel.contract.stack import Stack
     from cni_cnm.kernel.sock_diag import Listener
     from cni_cnm.model import IPAddress
@@ -57,6 +59,13 @@ class KernelProbeStack(KernelOverlayStack):
         )
         found = [entry for known, entry in listed if known == mac]
         return next((entry for entry in found if entry.local), found[0] if found else None)
+
+    def legacy_tables(self) -> tuple[bool, bool]:
+        four, six = self.connection.inside(xtables.stamps)
+        return bool(four), bool(six)
+
+    def legacy_filter(self, family: str) -> FilterTable:
+        return self.connection.inside(lambda: iptables_legacy.read(family))
 
     def open_socket(self, family: int, kind: int, protocol: int) -> socket.socket:
         return self.connection.inside(lambda: socket.socket(family, kind, protocol))

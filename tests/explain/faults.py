@@ -67,6 +67,22 @@ def iptables(lab: ExplainLab, random: Random, pods: list[str]) -> None:
         lab.host.run(command, "-w", "-P", "FORWARD", "DROP")
 
 
+def legacy(lab: ExplainLab, random: Random, pods: list[str]) -> None:
+    """iptables on the kernel's older tables."""
+    command = random.choice(("iptables-legacy", "ip6tables-legacy"))
+    rules = (
+        "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-A FORWARD -i wan0 -j DROP",
+        "-A FORWARD -o wan0 -j ACCEPT",
+        "-A FORWARD -i cni+ -j ACCEPT",
+        "-A FORWARD -i br-+ ! -o wan0 -j REJECT",
+    )
+    for rule in random.sample(rules, 2):
+        lab.host.run(command, "-w", *rule.split())
+    if random.random() < 0.5:
+        lab.host.run(command, "-w", "-P", "FORWARD", "DROP")
+
+
 def missing_route(lab: ExplainLab, random: Random, pods: list[str]) -> None:
     pod = lab.spaces[random.choice(pods)]
     pod.run("ip", random.choice(("-4", "-6")), "route", "del", "default", check=False)
@@ -164,6 +180,6 @@ def policy_routing(lab: ExplainLab, random: Random, pods: list[str]) -> None:
 
 
 FAULTS: tuple[Fault, ...] = (
-    base_chain, base_chain, iptables, iptables, missing_route, blackhole, wrong_neighbour, not_forwarding, rp_filter,
-    link_down, in_the_pod, isolated_ports, in_the_bridge, redirection, policy_routing,
+    base_chain, base_chain, iptables, iptables, legacy, missing_route, blackhole, wrong_neighbour, not_forwarding,
+    rp_filter, link_down, in_the_pod, isolated_ports, in_the_bridge, redirection, policy_routing,
 )  # fmt: skip

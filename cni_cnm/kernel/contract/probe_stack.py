@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from socket import socket
 
+    from cni_cnm.kernel.contract.filter_rules import FilterTable
     from cni_cnm.kernel.contract.overlay_stack import FdbEntry, Vxlan
     from cni_cnm.model import IPAddress
 
@@ -70,6 +71,12 @@ class ProbeStack(Stack, Protocol):
     def bridge_entry(self, bridge: int, mac: str) -> BridgeEntry | None: ...
     def vxlan(self, index: int) -> Vxlan | None: ...
     def fdb(self, link: int) -> Sequence[FdbEntry]: ...
+    def legacy_tables(self) -> tuple[bool, bool]:
+        """Whether iptables-legacy has a table filter in this namespace, for IPv4 and for IPv6."""
+
+    def legacy_filter(self, family: str) -> FilterTable:
+        """That table of `ip` or `ip6`. IoFailed if no program can list it."""
+
     def open_socket(self, family: int, kind: int, protocol: int) -> socket:
         """A socket of this namespace, which the caller closes."""
 
