@@ -52,7 +52,7 @@ class KernelPacketTrace:
             if error.errno in (EOPNOTSUPP, EINVAL):
                 raise KernelFeatureMissing(
                     "this kernel cannot trace one flow: tables that belong to a socket need Linux 5.12",
-                    hint="`cni-cnm explain` without --live works",
+                    hint="leave out --live: `cni-cnm explain CONTAINER` needs no trace",
                 ) from None
             raise KernelError(f"the trace cannot be set up: {error.strerror}", error.errno or EINVAL) from error
 
