@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kubernetes.real.api_server import ApiServer
-from tests.kubernetes.real.kubernetes_node import needed_tools
-from tests.kubernetes.real.lab import Lab
-from tests.kubernetes.real.programs import programs
+from tests.kubernetes.real.lab import Lab, new_lab, require_programs
 
 _HERE = Path(__file__).parent
 
@@ -22,15 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(900))
 
 
-def _require() -> None:
-    if missing := programs().missing or needed_tools():
-        pytest.skip(missing)
-
-
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """On loopback, without nodes."""
-    _require()
+    require_programs()
     server = ApiServer(tmp_path_factory.mktemp("kubernetes"))
     yield server
     server.stop()
@@ -39,8 +32,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """Two nodes that have registered, without a network of pods."""
-    _require()
-    with Lab() as made:
+    with new_lab() as made:
         made.start()
         yield made
 

@@ -66,6 +66,7 @@ for key in {_TUNED}; do
     cat /proc/sys/$key >$copy
     mount --bind $copy /proc/sys/$key
 done
+mount -t tmpfs -o mode=0755 node /var/log
 mount --make-rshared /
 """
 

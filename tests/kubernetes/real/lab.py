@@ -19,12 +19,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 from cni_cnm.model import stable_mac
 from tests.kernel.lab import Namespace
 from tests.kubernetes.kube_proxy.service_checks import Caller, in_node
 from tests.kubernetes.real.api_client import ApiClient
 from tests.kubernetes.real.api_server import ApiServer
-from tests.kubernetes.real.kubernetes_node import KubernetesNode
+from tests.kubernetes.real.kubernetes_node import KubernetesNode, needed_tools
+from tests.kubernetes.real.programs import programs
 from tests.kubernetes.real.rights import ACCOUNT, NAMESPACE, create_rights
 from tests.system.containerd import IMAGE
 from tests.waiting import until
@@ -102,12 +105,15 @@ class Lab:
         for gateway in (OUTSIDE, OUTSIDE6):
             self.switch.run(*enter, "route", "add", "default", "via", gateway)
 
-    def start(self) -> None:
-        """The controllers and the nodes, without a network of pods. Each Node gets podCIDRs."""
+    def start(self, *, bin_dir: str = "") -> None:
+        """The controllers and the nodes, without a network of pods. Each Node gets podCIDRs.
+
+        `bin_dir`: where containerd finds plugins; the built ones if empty.
+        """
         self.server.start_controllers(cluster_cidrs=PODS)
         create_rights(self.api)
         for node in self.nodes.values():
-            node.start()
+            node.start(bin_dir=bin_dir)
         for name in self.nodes:
             until(partial(self.api.there, f"nodes/{name}"), f"{name} registers", 120, self.log)
             self.api.wait(f"nodes/{name}", lambda found: found["spec"].get("podCIDRs"), f"{name} has podCIDRs", 60)
@@ -214,3 +220,14 @@ class Lab:
             },
         )["spec"]
         return made
+
+
+def require_programs() -> None:
+    """The test is skipped where one is missing."""
+    if missing := programs().missing or needed_tools():
+        pytest.skip(missing)
+
+
+def new_lab() -> Lab:
+    require_programs()
+    return Lab()
