@@ -42,7 +42,8 @@ class Known:
         self.networks: dict[str, OverlayNetwork] = dict(snapshot.networks)
         self.alive: set[str] = set(snapshot.alive)
         self._blocks: dict[BlockKey, Block] = {}
-        self._by_host: dict[str, dict[BlockKey, Block]] = {}
+        self._asked: dict[str, tuple[Block, ...]] = {}
+        """The blocks of hosts that were asked for: it is this host alone."""
         self._numbers: dict[str, int] = {}
         """Of the blocks of each network."""
         for block in snapshot.blocks.values():
@@ -53,7 +54,10 @@ class Known:
         return self._blocks
 
     def blocks_of(self, host: str) -> Sequence[Block]:
-        return tuple(self._by_host.get(host, {}).values())
+        found = self._asked.get(host)
+        if found is None:
+            found = self._asked[host] = tuple(block for block in self._blocks.values() if block.host == host)
+        return found
 
     def number_of_blocks(self, network: str) -> int:
         """Of all hosts."""
@@ -75,19 +79,17 @@ class Known:
             self.alive.discard(key)
 
     def put_block(self, block: Block) -> None:
-        self._drop_block(block.key)
-        self._blocks[block.key] = block
+        key = block.key
+        self._drop_block(key)
+        self._blocks[key] = block
         self._numbers[block.network] = self._numbers.get(block.network, 0) + 1
-        self._by_host.setdefault(block.host, {})[block.key] = block
+        self._asked.pop(block.host, None)
 
     def _drop_block(self, key: BlockKey) -> None:
         old = self._blocks.pop(key, None)
         if old is not None:
             self._numbers[old.network] -= 1
-            of_host = self._by_host[old.host]
-            del of_host[key]
-            if not of_host:
-                del self._by_host[old.host]
+            self._asked.pop(old.host, None)
 
 
 def _put(values: dict[str, T], key: str, new: T | None) -> None:

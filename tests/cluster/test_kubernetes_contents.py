@@ -125,6 +125,7 @@ def test_sentences_are_few() -> None:
         {"cidr": "10.244.0.128/25"},
         {"cidr": "10.0.0.0/8"},
         {"cidr": "8.0.0.0/5"},
+        {"cidr": "192.0.2.0/24"},
         {"cidr": "fd00::/64,10.244.0.0/16"},
     ],
 )
@@ -198,6 +199,7 @@ CIDRS = [
     "x",
     "",
     "::/0",
+    "192.0.2.0/30",
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),
@@ -272,3 +274,5 @@ def check(there: Snapshot) -> None:
         assert not any(one.version == other.version and one.overlaps(other) for other in subnets[:number])
     for each in there.blocks.values():
         assert there.hosts[each.host].instance == each.instance
+        others = [address for one in hosts if one.name != each.host for address in one.addresses]
+        assert not any(address in subnet for address in others for subnet in each.subnets)

@@ -16,10 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cni_cnm.cluster.kubernetes.announcement import Announcement
+    from cni_cnm.cluster.kubernetes.announcement import Announcement, Terms
+    from cni_cnm.cluster.values import ClusterHost
     from cni_cnm.model import IPAddress, IPNetwork, Json
 
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
+_TIME_DIGITS, _YOUNGEST = 14, 10**14
 _ADDRESSES_MAX = 100
 """Of one Node: more are not looked at."""
 
@@ -28,20 +30,21 @@ class Node(NamedTuple):
     """What is used of a Node."""
 
     name: str
-    created: str
-    """When the API server made it, as RFC 3339 writes it in UTC: such texts are in order of time."""
+    created: int
+    """When the API server made it, as the digits of RFC 3339 in UTC: they are in order of time."""
     alive: bool
     subnets: tuple[IPNetwork, ...]
     """Its podCIDRs, IPv4 first; empty if it has none, or none that can be used."""
-    said: Announcement | None
-    """None: it is no host of the network, or is not believed."""
+    host: ClusterHost | None
+    """None: it is not announced, or not believed."""
+    terms: Terms | None
     wrong: str = ""
     """A sentence: what of it is left out, and why."""
 
     @property
-    def age(self) -> tuple[str, str]:
-        """Sorts the oldest Node first, on all hosts alike. One without a time is the youngest."""
-        return self.created or "~", self.name
+    def age(self) -> tuple[int, str]:
+        """Sorts the oldest Node first, on all hosts alike."""
+        return self.created, self.name
 
 
 def read(raw: Json) -> Node:
@@ -58,7 +61,8 @@ def read(raw: Json) -> Node:
             require_addresses(said, addresses(status))
     except CnmError as error:
         said, wrong = None, error.msg
-    return Node(name, _text(meta, "creationTimestamp"), _alive(status), subnets, said, wrong)
+    host, terms = said or (None, None)
+    return Node(name, _created(meta.get("creationTimestamp")), _alive(status), subnets, host, terms, wrong)
 
 
 def pod_subnets(name: str, spec: Json) -> tuple[IPNetwork, ...]:
@@ -126,6 +130,7 @@ def part(raw: Json, key: str) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def _text(raw: Json, key: str) -> str:
-    found = raw.get(key)
-    return found if isinstance(found, str) and found.isascii() and len(found) <= 64 else ""
+def _created(given: Json) -> int:
+    """A Node without a time is the youngest."""
+    digits = "".join(filter(str.isdigit, given)) if isinstance(given, str) and given.isascii() else ""
+    return int(digits) if len(digits) == _TIME_DIGITS else _YOUNGEST

@@ -78,7 +78,7 @@ def leave(client: Client, name: str, instance: str, *, force: bool) -> None:
         if raw is None or announcement.ANNOTATION not in nodes.part(meta, "annotations"):
             return
         there = nodes.read(raw)
-        mine = there.said is not None and there.said.host.instance == instance
+        mine = there.host is not None and there.host.instance == instance
         if there.alive and not mine and not force:
             raise Forbidden(
                 f"the Node {name} shows life, so its pods may have addresses of its block",
