@@ -97,7 +97,8 @@ class Contents:
             self._judge(each)
             found += _differing(each, before[each], self._shown(each))
         self._tell()
-        return found
+        # A block that goes from one Node to another goes first, and then comes.
+        return sorted(found, key=lambda change: change.kind != "block" or change.new is not None)
 
     # ------------------------------------------------------------------------------
     def _read(self, raw: Json) -> Node | None:
@@ -176,7 +177,7 @@ class _Shown(NamedTuple):
 
 
 def _differing(name: str, old: _Shown, new: _Shown) -> Iterator[Change]:
-    """What changed. A block that goes is first."""
+    """What changed."""
     if old.block is not None and (new.block is None or new.block.key != old.block.key):
         yield Change("block", old.block.key, None)
     if new.host != old.host:
