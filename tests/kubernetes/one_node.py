@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.system.cri import Pod
 
 ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
-PORT = 6443
+PORT, TOKEN = 6443, "first"
 CIDRS = ("10.244.0.0/16", "fd00:10:244::/56")
 CONFLIST = "/etc/cni/net.d/10-cni-cnm.conflist"
 OTHER_SAYS = {
@@ -42,36 +42,19 @@ OTHER_SAYS = {
 READY_S = 30
 
 
-class OneNode:
-    def __init__(self, folder: Path, archive: bytes) -> None:
-        self.node = Node()
-        self.outside = build_outside(self.node)
+class ManifestNode:
+    """A node whose network comes from the manifests. `ca` is the API server's, which is at `api`."""
+
+    def __init__(self, node: Node, name: str, ca: str, api: str, archive: bytes) -> None:
+        self.node = node
+        self.name = name
         self.node.run("sh", "-c", "rm -rf /opt/cni; mkdir -p /opt/cni/bin").ok()
-        authority = Authority(folder / "authority")
-        server = authority.issue("server", f"IP:{ADDRESS}")
-        place = os.open(f"/proc/{self.node.pid}/ns/net", os.O_RDONLY)
-        tls = (str(authority.file), str(server[0]), str(server[1]))
-        self.api = entered(place, lambda: ApiServer(cluster_cidrs=CIDRS, address=ADDRESS, port=PORT, tls=tls))
-        os.close(place)
-        self.api.tokens["first"] = AGENT
-        self.api.do(lambda model: model.add("node1", ADDRESS))
-        said = {"metadata": {"annotations": {"cni-cnm/underlay": json.dumps(OTHER_SAYS)}}}
-        self.api.do(lambda model: (model.add("node2", OTHER), model.change("node2", said)))
         self.containerd = Containerd(self.node, bin_dir=Path("/opt/cni/bin"))
         self.load(archive)
-        account = {"ca.crt": authority.file.read_text(), "token": "first"}
-        environ = {"KUBERNETES_SERVICE_HOST": ADDRESS, "KUBERNETES_SERVICE_PORT": str(PORT)}
-        self.kubelet = Kubelet(self.containerd, "node1", account, environ)
+        account = {"ca.crt": ca, "token": TOKEN}
+        environ = {"KUBERNETES_SERVICE_HOST": api, "KUBERNETES_SERVICE_PORT": str(PORT)}
+        self.kubelet = Kubelet(self.containerd, name, account, environ)
         self.daemon: DaemonPod | None = None
-        self.pods: list[Pod] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.api.close()
-        self.containerd.close()
-        self.node.close()
 
     def load(self, archive: bytes) -> None:
         """`kind load image-archive`."""
@@ -101,14 +84,36 @@ class OneNode:
 
     def pod(self, name: str, **more: object) -> Pod:
         """RunPodSandbox, which calls the plugin."""
-        made = self.containerd.cri.run_pod(name, **more)  # type: ignore[arg-type]
-        self.pods.append(made)
-        return made
+        return self.containerd.cri.run_pod(name, **more)  # type: ignore[arg-type]
 
     def remove(self, pod: Pod) -> None:
         self.containerd.cri.stop(pod.id)
         self.containerd.cri.remove(pod.id)
-        self.pods.remove(pod)
+
+
+class OneNode(ManifestNode):
+    def __init__(self, folder: Path, archive: bytes) -> None:
+        node = Node()
+        build_outside(node)
+        authority = Authority(folder / "authority")
+        server = authority.issue("server", f"IP:{ADDRESS}")
+        place = os.open(f"/proc/{node.pid}/ns/net", os.O_RDONLY)
+        tls = (str(authority.file), str(server[0]), str(server[1]))
+        self.api = entered(place, lambda: ApiServer(cluster_cidrs=CIDRS, address=ADDRESS, port=PORT, tls=tls))
+        os.close(place)
+        self.api.tokens[TOKEN] = AGENT
+        self.api.do(lambda model: model.add("node1", ADDRESS))
+        said = {"metadata": {"annotations": {"cni-cnm/underlay": json.dumps(OTHER_SAYS)}}}
+        self.api.do(lambda model: (model.add("node2", OTHER), model.change("node2", said)))
+        super().__init__(node, "node1", authority.file.read_text(), ADDRESS, archive)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.api.close()
+        self.containerd.close()
+        self.node.close()
 
 
 def with_image(manifest: list[Object], image: str) -> list[Object]:

@@ -51,6 +51,18 @@ def test_what_it_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.long
+def test_a_kubernetes_cluster() -> None:
+    """The manifests on two nodes: pods reach each other through a kill, an update and the removal of a node."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    shown = run("demo_kubernetes")
+    assert shown.count("  ok  ") > 15
+    assert "stand-in for the Kubernetes API server" in shown
+    assert "red still reaches blue" in shown
+    assert "node1 has no link, file or record of it\n" in shown
+
+
+@pytest.mark.long
 def test_three_hosts() -> None:
     """Pods and a container over VXLAN and plain routes, without etcd, and on a host that was replaced."""
     if why := missing():
