@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Which containers are on a network?", "endpoint ls --network NETWORK"),
         ("Which container has this address?", "endpoint ls --filter address=10.1.2.3"),
         ("What is wrong on this host?", "doctor"),
+        ("Why does a packet not arrive?", "explain CONTAINER --to 10.1.2.3:80"),
         ("Is there an address left?", "ipam ls"),
         ("Try a network.", "run NETWORK -- ip address"),
     ),
@@ -23,6 +24,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Names and subnets of bridges.", "network ls --filter driver=bridge --format '{{.Name}} {{.Subnets}}'"),
     ),
     "network prune": (("What would be removed?", "network prune --dry-run"),),
+    "explain": (
+        ("Does a pod reach another one, and does the answer come back?", "explain shop/front-0 --to shop/stock-0:5432"),
+        ("Who answers on a published port, for a client outside?", "explain 8080"),
+        ("Does the host reach a port of a pod, as a probe of kubelet does?", "explain shop/front-0 --from host:8080"),
+        ("Which rules does a real packet meet?", "explain shop/front-0 --to 10.1.2.3:80 --live --send"),
+    ),
+    "drops": (("Reasons and packets, for a script.", "drops --format '{{.Reason}} {{.Packets}}'"),),
     "endpoint": (
         ("Which endpoints does a pod have?", "endpoint ls --filter pod=shop/front-0"),
         ("All that is recorded of who publishes port 8080.", "endpoint inspect 8080"),

@@ -58,10 +58,11 @@ class Explanation(NamedTuple):
         if self.outcome == NO_ANSWER:
             arrives = f"it arrives at {self.trip.verdict.where}"
             return f"{arrives}, and the answer is dropped at {verdict.where}: {verdict.reason}"
-        return f"{'dropped' if self.outcome == DROPPED else 'not known'} at {verdict.where}: {verdict.reason}"
+        return f"at {verdict.where}: {verdict.reason}"
 
 
 def explain(world: World, question: Question) -> Explanation:
+    world.forget()
     trip = Walk(world).run(question.space, question.packet, question.link)
     if trip.verdict.outcome != DELIVERED or trip.space is None:
         return Explanation(question, trip, None, None)

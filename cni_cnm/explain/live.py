@@ -13,8 +13,7 @@ from cni_cnm.errors import InvalidConfig, KernelError
 from cni_cnm.explain.packet import ICMP, ICMP6, TCP, UDP
 from cni_cnm.explain.question import OUTSIDE
 from cni_cnm.explain.rules import described
-from cni_cnm.explain.verdict import ENDS, NOTE, OK, Step
-from cni_cnm.explain.world import HOST
+from cni_cnm.explain.verdict import ENDS, HOST, NOTE, OK, Step
 from cni_cnm.kernel.contract.packet_trace import TracedFlow
 from cni_cnm.named_tuple import NamedTuple
 

@@ -6,7 +6,7 @@ import re
 
 from cni_cnm.errors import InvalidConfig, NoSuchEndpoint
 from cni_cnm.explain.packet import ICMP, ICMP6, PROTOCOLS, SOURCE_PORT, Packet
-from cni_cnm.explain.world import HOST
+from cni_cnm.explain.verdict import HOST
 from cni_cnm.find.endpoints import find_of_one_container
 from cni_cnm.model import ip_address
 from cni_cnm.named_tuple import NamedTuple

@@ -38,6 +38,10 @@ class Space:
         self.name = name
         self.stack = stack
         self.ruleset = ruleset
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with another connection."""
         self.translation: Translation | None = None
         self.status = 0
         """Of the connection, as the first packet left it."""

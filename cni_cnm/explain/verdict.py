@@ -5,6 +5,8 @@ from __future__ import annotations
 from cni_cnm.named_tuple import NamedTuple
 
 DELIVERED, LEAVES, DROPPED, UNKNOWN = "delivered", "leaves", "dropped", "unknown"
+HOST = "the host"
+"""What this host's own namespace is called."""
 OK, ENDS, NOT_KNOWN, NOTE = "ok", "ends", "unknown", "note"
 
 
@@ -34,9 +36,15 @@ class Ended(Exception):
         self.verdict = verdict
 
 
-def dropped(where: object, reason: str, hint: str = "") -> Ended:
-    return Ended(Verdict(DROPPED, str(where), reason, hint))
+def dropped(where: object, reason: str, look: str = "") -> Ended:
+    """`look` is a command that shows more in that namespace."""
+    return Ended(Verdict(DROPPED, str(where), reason, _inside(str(where), look)))
 
 
-def unknown(where: object, reason: str, hint: str = "") -> Ended:
-    return Ended(Verdict(UNKNOWN, str(where), reason, hint))
+def unknown(where: object, reason: str, look: str = "") -> Ended:
+    return Ended(Verdict(UNKNOWN, str(where), reason, _inside(str(where), look)))
+
+
+def _inside(where: str, look: str) -> str:
+    """The command as it is run on the host."""
+    return f"cni-cnm exec {where} -- {look}" if look and where != HOST and not look.startswith("cni-cnm") else look

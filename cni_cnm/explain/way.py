@@ -53,7 +53,7 @@ class Way:
         if changed:
             self.step(space, f"filter {place}", changed, NOTE)
         elif passed.chains and not passed.hits:
-            self.step(space, f"filter {place}", f"no rule matches in {passed.chains} chains, none drops by policy")
+            self.step(space, f"filter {place}", _none(passed.chains))
         return passed.packet
 
 
@@ -69,6 +69,14 @@ def _dropped(space: Space, place: str, passed: Passed) -> Ended:
     allow = f"cni-cnm network allow {' '.join(names)}" if hit.counter == "isolation" and len(names) == 2 else ""
     reason = f"{place}: our rule drops it: {REASONS[hit.counter]}{said}"
     return dropped(space, reason, allow or "cni-cnm drops")
+
+
+def _none(chains: int) -> str:
+    return (
+        f"no rule matches in {chains} chains, none drops by policy"
+        if chains > 1
+        else "no rule matches in the one chain"
+    )
 
 
 def _told(hit: Hit) -> str:

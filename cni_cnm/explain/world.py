@@ -5,6 +5,7 @@ from __future__ import annotations
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError
 from cni_cnm.explain.space import Space
+from cni_cnm.explain.verdict import HOST
 from cni_cnm.kernel.nftables.nft_ruleset import KernelRuleset
 from cni_cnm.kernel.probe_stack import probe
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.kernel import Link, Stack
-
-HOST = "the host"
 
 
 class World:
@@ -35,6 +34,12 @@ class World:
         for space in (self.host, *self._spaces.values()):
             if space is not None:
                 space.stack.close()
+
+    def forget(self) -> None:
+        """What an earlier packet has left in connection tracking and neighbour tables here."""
+        for space in (self.host, *self._spaces.values()):
+            if space is not None:
+                space.forget()
 
     def sandbox(self, record: EndpointRecord) -> Space:
         """The namespace of an endpoint. NamespaceGone if it does not exist any more."""

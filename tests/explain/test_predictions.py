@@ -10,8 +10,7 @@ from random import Random
 import pytest
 
 from cni_cnm.explain.explanation import NO_ANSWER, REACHED, REFUSED, Explanation
-from cni_cnm.explain.verdict import DELIVERED, LEAVES, UNKNOWN
-from cni_cnm.explain.world import HOST
+from cni_cnm.explain.verdict import DELIVERED, HOST, LEAVES, UNKNOWN
 from tests.explain.faults import FAULTS, iptables, legacy
 from tests.explain.lab import OUTSIDE_HOSTS, ExplainLab, Flow, Seen
 from tests.explain.topology import build, flow
