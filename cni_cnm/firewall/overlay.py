@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from cni_cnm.firewall import INET, comment, drop, drop_counters, isolation
 from cni_cnm.kernel import Element, Transaction, link_key
+from cni_cnm.model import ip_network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def allow(network_id: str, name: str, policy: Policy, sides: Sequence[Side]) -> 
 
     The owner is the network whose record has the pair.
     """
-    if not policy.cluster:
+    if not policy.outside:
         return Transaction()
     owner = comment(network_id, name)
     return Transaction(_DECLARE, tuple(element._replace(comment=owner) for element in _open(policy, sides)))
@@ -136,7 +137,8 @@ def _closed(policy: Policy) -> Iterator[Element]:
 
 
 def _open(policy: Policy, sides: Sequence[Side]) -> Iterator[Element]:
-    for subnet in policy.cluster:
+    """Where the subnets are not known: any. Such a network is the only one of its host (remote_blocks.py)."""
+    for subnet in policy.cluster or (map(ip_network, _ANY.values()) if policy.outside else ()):
         for side in sides:
             if isinstance(side, int):
                 yield Element(INET, f"overlay_open_groups{subnet.version}", f"{subnet} . {side}")

@@ -92,8 +92,10 @@ def _within(own: OwnSide, length: Length) -> Iterator[str]:
 def _closed(own: OwnSide, length: Length) -> Iterator[str]:
     """None of a network that all networks reach. What is redirected to a published port goes on in `isolation`."""
     if own.policy.ingress != isolation.OPEN:
-        for others in ("iifname @networks", "iifgroup @groups"):
-            yield f"remote_blocks {others} {_remote('daddr', length)} {drop('isolation')}"
+        version, to = length[0], _remote("daddr", length)
+        for others, kind in (("iifname @networks", "iifname"), ("iifgroup @groups", "iifgroup")):
+            opened = f"overlay_open{'_groups' if kind == 'iifgroup' else ''}{version}"
+            yield (f"remote_blocks {others} {to} {_FAMILY[version]} daddr . {kind} != @{opened} {drop('isolation')}")
 
 
 def _nat(own: OwnSide, length: Length) -> Iterator[str]:

@@ -18,7 +18,7 @@ import select
 from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, time
 
-from cni_cnm.cluster import host_file, input_obstacles, known, status_file, stores
+from cni_cnm.cluster import accepted_hosts, input_obstacles, known, status_file, stores
 from cni_cnm.cluster.actions import Announce, Assign, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
 from cni_cnm.cluster.agent import Agent
 from cni_cnm.cluster.apply import Applied, Applier
@@ -31,10 +31,13 @@ from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network.grow_overlay import mark_lost
 from cni_cnm.cnm.records import damaged_networks, load_network, network_records
 from cni_cnm.errors import CnmError, DamagedRecord, TryAgain
+from cni_cnm.firewall import TABLES
 from cni_cnm.kernel.contract.changes import NO_LINKS
+from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 from cni_cnm.kernel.setns import own_fd
+from cni_cnm.service import host_identity
 from cni_cnm.service.directory_threads import DirectoryThreads
 from cni_cnm.service.pod_network import PodNetwork, own_side, wanted_network
 
@@ -64,6 +67,8 @@ SAVE_S = 5.0
 """From the first change of what is known to its writing: many changes are written once."""
 COMPARE_S = 300.0
 """Neighbours and forwarding entries that another program removes are not reported. They are looked for so often."""
+PROGRAM = "cni-cnm"
+"""Name of this program's processes: what they change in the packet filter is no news."""
 _NEVER = float("inf")
 
 
@@ -84,6 +89,7 @@ class ClusterAgent:
         threads: DirectoryThreads,
         monitor: BridgeMonitor,
         note: Callable[[str], None],
+        packet_filter: NftMonitor | None = None,
     ) -> None:
         self._me = me
         self._address = cluster.address
@@ -93,6 +99,7 @@ class ClusterAgent:
         self._applier = applier
         self._threads = threads
         self._monitor = monitor
+        self._packet_filter = packet_filter
         self._note = note
         self._pods = PodNetwork(host, cluster, note) if threads.assigns else None
         """In a cluster whose store gives the blocks."""
@@ -124,21 +131,31 @@ class ClusterAgent:
     def run(self, stop: int) -> None:
         """Until `stop` is readable."""
         poll = select.poll()
-        for watched in (stop, self._threads, self._monitor):
-            poll.register(watched, select.POLLIN)
+        for watched in (stop, self._threads, self._monitor, self._packet_filter):
+            if watched is not None:
+                poll.register(watched, select.POLLIN)
         while True:
             due = min(self._look_at, self._tick_at, self._save_at, self._compare_at)
             ready = {descriptor for descriptor, _ in poll.poll(max(0.0, due - monotonic()) * 1000)}
             if stop in ready:
                 break
-            self.turn(monotonic(), changed=self._monitor.fileno() in ready)
+            flushed = self._packet_filter is not None and self._packet_filter.fileno() in ready
+            self.turn(monotonic(), changed=self._monitor.fileno() in ready, flushed=flushed)
         if self._save_at != _NEVER:
             self._save()
 
-    def turn(self, now: float, *, changed: bool = False) -> None:
-        """Do all that is due. `now` is monotonic; `changed`: the kernel has reported something."""
+    def turn(self, now: float, *, changed: bool = False, flushed: bool = False) -> None:
+        """Do all that is due. `now` is monotonic.
+
+        `changed`, `flushed`: the kernel has reported something of links, of the packet filter.
+        """
         if changed:
             self._notice(self._monitor.take(self._stack.netlink_port), now)
+        if flushed and self._packet_filter is not None:
+            removed = self._packet_filter.take()
+            self._lost |= removed.broken or bool(removed.owners)
+            if self._lost:
+                self._look_soon(now)
         for event in self._threads.take():
             self._do(event(self.agent, time()), now)
         if self._look_at <= now:
@@ -169,6 +186,9 @@ class ClusterAgent:
         # The kernel does not report the IPv4 routes that a link loses when it goes down.
         own = {uplink.name for uplink in self.agent.uplinks}
         self._lost |= any(name in own or name.startswith(DEVICE_PREFIX) for name in change.links)
+        self._look_soon(now)
+
+    def _look_soon(self, now: float) -> None:
         self._look_limit = min(self._look_limit, now + LIMIT_S)
         self._look_at = min(now + QUIET_S, self._look_limit)
 
@@ -361,7 +381,7 @@ def run(
             return
         for sentence in stores.warnings(cluster):
             say_line(sentence)
-        me = _identity(host, cluster, say_line, stop)
+        me = host_identity.wait(host, cluster, say_line, stop)
         if me is None:
             return
         before = known.load(host.settings.state_dir)
@@ -369,30 +389,10 @@ def run(
             closing(stores.open_directory(cluster, hosts=len(before.hosts))) as directory,
             closing(KernelOverlayStack(own_fd(), "")) as stack,
             closing(BridgeMonitor()) as monitor,
+            closing(NftMonitor((*TABLES, accepted_hosts.TABLE), PROGRAM)) as packet_filter,
         ):
             threads = DirectoryThreads(directory, stores.start_spread_s(cluster, len(before.hosts)))
             applier = Applier(stack, host.nft)
-            agent = ClusterAgent(me, before, cluster, host, stack, applier, threads, monitor, say_line)
+            agent = ClusterAgent(me, before, cluster, host, stack, applier, threads, monitor, say_line, packet_filter)
             threads.start()
             agent.run(stop)
-
-
-def _identity(host: Host, cluster: ClusterSettings, say_line: Callable[[str], None], stop: int) -> HostIdentity | None:
-    """Who this host is. While it is not known, such as on a copied disk, STATUS has the reason. None at `stop`."""
-    said = ""
-    while True:
-        try:
-            name = host_file.node_name(cluster, os.environ)
-            if cluster.store != "kubernetes":
-                return host_file.load_or_create(host.settings.state_dir, name)
-            found, before = host_file.load_or_renew(host.settings.state_dir, name)
-            if before:
-                say_line(f"this host is called {name} now, it was {before}: for the cluster it is another host")
-            return found
-        except CnmError as error:
-            if str(error) != said:
-                said = str(error)
-                say_line(said)
-                status_file.write(host.settings.run_dir, AgentStatus(os.getpid(), conflict=said))
-        if select.select([stop], [], [], TICK_S)[0]:
-            return None

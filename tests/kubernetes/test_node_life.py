@@ -100,6 +100,22 @@ def test_host_port(nodes: Nodes) -> None:
     nodes.far.seen_as(f"http://{nodes.two.addresses[0]}:8080", client)
 
 
+def test_other_networks_of_the_node(nodes: Nodes) -> None:
+    """They reach pods of no node, by VXLAN and by a plain route, until they are opened to each other."""
+    one = nodes.one
+    for node in nodes[1:]:
+        node.wait_conflist()
+    pods = [node.pod(PODS) for node in (nodes.two, nodes.far)]
+    together(one.pod(PODS), *pods)
+    shop = one.pod({"name": "shop", "driver": "bridge", "ipam": {"subnet": "10.60.0.0/24"}})
+    assert not any(shop.pings(pod.address, wait=1) for pod in pods)
+    one.cnm("network", "allow", "shop", NETWORK).ok()
+    assert all(shop.pings(pod.address) for pod in pods)
+    one.cnm("network", "revoke", "shop", NETWORK).ok()
+    assert not any(shop.pings(pod.address, wait=1) for pod in pods)
+    shop.delete().ok()
+
+
 def test_agent_ends(nodes: Nodes) -> None:
     """Killed: pods start and reach each other meanwhile, and the file stays."""
     one, far = nodes.one, nodes.far

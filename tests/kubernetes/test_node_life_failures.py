@@ -240,7 +240,14 @@ def test_rules_flushed_by_another_program(lab: NodeLab) -> None:
     first, second = pods(one, two)
     two.serve_who(second)
     one.node.run("nft", "flush", "ruleset").ok()
-    until(lambda: one.seen_as(f"http://{second.address}", first) == first.address, "its own address is seen", 30)
+
+    def there() -> bool:
+        rules = one.node.run("nft", "list", "table", "inet", "cni_cnm").out
+        return "goto outside_" in rules and "@remote4_24 accept" in rules
+
+    until(there, "the rules are back", 10, one.said)
+    assert one.seen_as(f"http://{second.address}", first) == first.address
+    assert "cni_cnm_underlay" in one.node.run("nft", "list", "tables").out
 
 
 @pytest.mark.parametrize("direct", ["never", "always"])

@@ -129,7 +129,7 @@ def forget_pairs(host: Host, names: set[str]) -> None:
 def opened(one: NetworkRecord, other: NetworkRecord) -> Transaction:
     """What opens two networks to each other. Its owner is the first of them."""
     parts = [isolation.allow(one.id, one.name, one.policy.sides, other.policy.sides)]
-    if one.policy.cluster or other.policy.cluster:
+    if one.policy.outside or other.policy.outside:
         from cni_cnm.firewall import overlay
 
         for into, source in ((one, other), (other, one)):
@@ -140,7 +140,7 @@ def opened(one: NetworkRecord, other: NetworkRecord) -> Transaction:
 def closed(one: Policy, other: Policy) -> Transaction:
     """The reverse of `opened`."""
     parts = [isolation.revoke(one.sides, other.sides)]
-    if one.cluster or other.cluster:
+    if one.outside or other.outside:
         from cni_cnm.firewall import overlay
 
         parts += [overlay.revoke(one, other.sides), overlay.revoke(other, one.sides)]

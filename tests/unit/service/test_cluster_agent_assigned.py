@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,7 +12,8 @@ from cni_cnm.cnm import overlay_record
 from cni_cnm.conflists import pod_network
 from cni_cnm.errors import NotReady
 from cni_cnm.firewall import INET
-from cni_cnm.kernel.contract.changes import LinkChange
+from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
+from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.model import NetworkSpec, ip_network
 from cni_cnm.service.cluster_agent import QUIET_S, TICK_S
 from cni_cnm.settings import ClusterSettings
@@ -357,3 +359,43 @@ def test_another_instance_of_the_name(tmp_path: Path) -> None:
     node.settle()
     assert node.status().conflict == ""
     assert node.status().networks["pods"].ready, node.why()
+
+
+class Flushed:
+    """The kernel's notifications of nftables: another program has flushed a chain."""
+
+    def take(self) -> FilterChange:
+        return FilterChange(broken=True)
+
+
+def test_rules_that_another_program_flushes(node: Node) -> None:
+    """They are back as soon as nothing more is reported."""
+    node.pod("a")
+    node.world.nft.delete_table(INET)
+    node.loop._packet_filter = cast(NftMonitor, Flushed())
+    node.loop.turn(node.now, flushed=True)
+    assert node.keys("remote4_24") == set()
+    node.turn(QUIET_S)
+    assert node.keys("remote4_24") == {"10.244.2.0"}
+
+
+def test_an_hour_without_the_store(node: Node) -> None:
+    """With a restart in it: pods start and end, entries stay, STATUS is 0 with a warning, and nothing is sent."""
+    node.pod("a")
+    node.turn(TICK_S)
+    requests = node.store.requests
+    why = "the API does not answer"
+    for minute in range(60):
+        node.threads.events.append(lambda agent, now: agent.silent(why, now))
+        for _ in range(6):
+            node.turn(TICK_S)
+        if minute == 30:
+            node.loop = node.start()
+            node.turn()
+    assert node.routes() == {"10.244.2.0/24"}
+    assert node.keys("remote4_24") == {"10.244.2.0"}
+    assert node.pod("b") == ["10.244.1.3/24"]
+    node.world.delete("a", "pods")
+    assert why in " ".join(node.world.controller.status(node.spec, exhausted_is_error=False))
+    assert node.store.requests == requests
+    assert sum(why in line for line in node.lines) == 2, "once, and once by the new process"
