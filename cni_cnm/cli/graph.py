@@ -35,7 +35,9 @@ def configure(nouns: Any) -> None:
 def graph(arguments: argparse.Namespace) -> None:
     with open_controller() as controller:
         networks = [controller.network(name).name for name in arguments.network]
-        seen = scene.read(controller.host, os.uname().nodename, networks)
+        cluster = controller.host.cluster
+        name = cluster.host().name if cluster else os.uname().nodename
+        seen = scene.read(controller.host, name, networks)
     when = strftime("%Y-%m-%d %H:%M:%S UTC", gmtime())
     picture = layout(seen, f"{when} · cni-cnm {__version__}")
     write(FORMATS[arguments.format](picture).rstrip("\n"))

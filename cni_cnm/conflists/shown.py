@@ -64,7 +64,7 @@ def rows(host: Host, network: str, conf_dir: str) -> tuple[list[dict[str, Json]]
         return [], notes
     whole, differing = effective.configuration(record), effective.shortest(record)
     sources = _Sources(conflist, dict(_flat(differing)))
-    head = {"key": "profile", **_profile(record, conflist, whole)}
+    head = [{"key": "profile", **_profile(record, conflist, whole)}] if "profile" in whole else []
     flat = {key: value for key, value in _flat(whole) if key != "profile"}
     named = any(key.endswith(".subnet") for key in flat)  # else they are chosen when the first container joins
     for subnet in network_subnets(host, record) if named else ():
@@ -72,7 +72,7 @@ def rows(host: Host, network: str, conf_dir: str) -> tuple[list[dict[str, Json]]
             at = subnet.key if f"{subnet.key}.subnet" in flat else "ipam"
             flat.setdefault(f"{at}.gateway", str(subnet.gateway.ip))
     keys = [{"key": key, "value": value, "source": sources.of(key)} for key, value in flat.items()]
-    return [*([head] if "profile" in whole else []), *keys], notes
+    return [*head, *keys], notes
 
 
 class _Sources:

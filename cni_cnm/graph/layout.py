@@ -47,6 +47,8 @@ _RATIO = 1.7
 _LEAST_ROW = 960
 """So wide a row may be, however few endpoints there are."""
 _OTHER_WIDTH = 250
+_LEAST_WIDTH = 2 * _OTHER_WIDTH + 12
+"""Of the host: two others beside each other are below it."""
 _OTHER_LINES_MAX = 12
 """Other hosts up to which lines lead to their networks."""
 
@@ -74,7 +76,7 @@ def layout(scene: Scene, when: str) -> Picture:
     right = max((one.x + one.card.width for one in placed.values()), default=_EDGE + 400)
     bottom = max((one.bottom for one in placed.values()), default=_TOP + 60)
     last = len(lanes[-1]) if lanes else 0
-    host_width = max(right + MARGIN + crossing * _LANE + 8, _EDGE + 460) - _EDGE
+    host_width = max(right + MARGIN + crossing * _LANE + 8, _EDGE + _LEAST_WIDTH) - _EDGE
     host_height = bottom + _GAP / 2 + last * _LANE - _TOP
     host = Node("host", "host", _EDGE, _TOP, host_width, host_height)
     nodes: list[Node] = [host]

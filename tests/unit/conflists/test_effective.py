@@ -64,6 +64,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "ptp": {**SUBNET, "driver": "ptp", "mtu": 1400, "masqueradeExcept": ["10.0.0.0/8"]},
     "ptp, reference": {**SUBNET, "driver": "ptp", "ipMasq": True},
     "null": {"driver": "null"},
+    "overlay": {"driver": "overlay", "ipam": {"ranges": [[{"subnet": "10.40.0.0/16"}], [{"subnet": "fd40::/48"}]]}},
+    "overlay, all": {
+        "driver": "overlay", "ipam": {"ranges": [[{"subnet": "10.40.0.0/16"}]]}, "mtu": 1400, "hairpinMode": False,
+        "macspoofchk": True, "masqueradeExcept": ["10.0.0.0/8"], "firewall": {"ingressPolicy": "routed"},
+        "options": {"block": 26, "vni": 5000, "port": 4800, "direct": "never", f"{LABEL}.bridge.name": "br9"},
+    },
 }  # fmt: skip
 
 
@@ -84,9 +90,11 @@ def test_the_same_network_again(given: dict[str, Any], earlier: bool) -> None:
     """Both ways of writing it are current for the record."""
     record = recorded(configured(given), earlier=earlier)
     shortest, whole = effective.shortest(record), effective.configuration(record)
-    assert network_description.is_current(record, configured(shortest)), shortest
-    again = configured({key: value for key, value in whole.items() if value != ""})
-    assert again.driver.settled(again.options, earlier=earlier) == record.options
+    if record.driver != "overlay":  # its record has blocks, which the store gives
+        assert network_description.is_current(record, configured(shortest)), shortest
+    for given_again in (shortest, {key: value for key, value in whole.items() if value != ""}):
+        again = configured(given_again)
+        assert again.driver.settled(again.options, earlier=earlier) == record.options
     assert len(json.dumps(shortest)) <= len(json.dumps(whole))
 
 

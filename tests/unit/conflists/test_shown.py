@@ -60,3 +60,12 @@ def test_a_file_that_was_edited(host: Host, tmp_path: Path) -> None:
 def test_no_network(host: Host, tmp_path: Path) -> None:
     with pytest.raises(NoSuchNetwork, match="no file of"):
         shown.rows(host, "net", str(tmp_path))
+
+
+@pytest.mark.parametrize("driver", ["null", "host", "ptp"])
+def test_every_driver(host: Host, tmp_path: Path, driver: str) -> None:
+    """Also one without profiles."""
+    Controller(host).new_network("net", driver=driver)
+    found, _ = sources(host, tmp_path)
+    assert found["driver"] == (driver, "network create")
+    assert ("profile" in found) == (driver == "ptp")
