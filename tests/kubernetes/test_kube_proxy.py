@@ -18,7 +18,8 @@ from tests.kernel.lab import Namespace
 from tests.kubernetes.kube_proxy import ipvs
 from tests.kubernetes.kube_proxy.scene import LOCAL, NODES, PORT, SERVER, WEB, SceneNode, rules
 from tests.kubernetes.kube_proxy.service_checks import Caller, Callers, Targets, failures, in_node
-from tests.overlay.lab import Host, Lab, Pod, configuration
+from tests.kubernetes.node_lab import PODS, NodeLab, PodNode
+from tests.overlay.lab import Host, Pod
 from tests.system.daemon import Daemon
 
 SAY_CALLER = """
@@ -34,12 +35,10 @@ class Server(http.server.ThreadingHTTPServer):
 Server(("::", %d), Answer).serve_forever()
 """
 HOST_PORT = 30090
-PODS = ("pods", "--subnet", "10.244.0.0/16", "--subnet", "fd00:244::/48")
 
 
 class Cluster(NamedTuple):
-    lab: Lab
-    hosts: tuple[Host, Host]
+    hosts: tuple[PodNode, PodNode]
     server: Pod
     callers: Callers
 
@@ -48,21 +47,19 @@ class Cluster(NamedTuple):
 def cluster() -> Iterator[Cluster]:
     if os.geteuid():
         pytest.skip("hosts are network and mount namespaces, which need root")
-    with Lab() as lab:
-        lab.etcd.start()
-        one, two = lab.host("node1"), lab.host("node2")
-        one.create(PODS)
-        published = [{"hostPort": HOST_PORT, "containerPort": PORT, "protocol": "tcp"}]
-        server = one.pod({**configuration("pods"), "runtimeConfig": {"portMappings": published}})
-        near, far = one.pod("pods"), two.pod("pods")
-        daemon = Daemon(one.node, "nsenter", f"--net={server.netns}", sys.executable, "-Ic", SAY_CALLER % PORT)
+    with NodeLab() as lab:
+        one, two = (lab.node(node.name, pod_cidrs=node.blocks) for node in NODES)
         for host in (one, two):
-            host.wait_ready("pods")
+            host.wait_conflist()
+        published = [{"hostPort": HOST_PORT, "containerPort": PORT, "protocol": "tcp"}]
+        server = one.pod({**PODS, "runtimeConfig": {"portMappings": published}})
+        near, far = one.pod(PODS), two.pod(PODS)
+        daemon = Daemon(one.node, "nsenter", f"--net={server.netns}", sys.executable, "-Ic", SAY_CALLER % PORT)
         callers = Callers(
             _pod(server), _pod(near), _pod(far), in_node(one.node, _two(one.addresses)),
             in_node(two.node, _two(two.addresses)), _outside(lab.router),
         )  # fmt: skip
-        yield Cluster(lab, (one, two), server, callers)
+        yield Cluster((one, two), server, callers)
         daemon.stop(signal.SIGKILL)
 
 
@@ -113,7 +110,7 @@ def test_services_and_ports(cluster: Cluster, mode: str) -> None:
                 for key in ("iptables", "ip6tables"):
                     host.node.run("sysctl", "-qw", f"net.bridge.bridge-nf-call-{key}={bridge_nf:d}").ok()
             targets = Targets(WEB.addresses, WEB.node_port, LOCAL.node_port, HOST_PORT)
-            wrong[f"bridge-nf-call-iptables {bridge_nf:d}"] = failures(cluster.callers, targets, bridge_nf=bridge_nf)
+            wrong[f"bridge-nf-call-iptables {bridge_nf:d}"] = failures(cluster.callers, targets)
     finally:
         for host in cluster.hosts:
             _remove(host, mode)

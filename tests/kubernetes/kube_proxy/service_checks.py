@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from tests.system.node import Node
 
+NOBODY, SOMEBODY, ITSELF = "nobody", "somebody", "itself"
+"""Whom the server sees: no connection, any address, the caller's own address."""
+
 
 class Caller(NamedTuple):
     """A pod, a node or a machine beside them, by its network namespace."""
@@ -20,15 +23,15 @@ class Caller(NamedTuple):
     run: Callable[..., str]
     """Runs a command there: its output, "" if it fails."""
 
-    def ask(self, address: str, port: int, tries: int = 3) -> str:
-        """The caller's address as the HTTP server there says it; "" without an answer.
+    def ask(self, address: str, port: int, tries: int = 3, wait: float = 1) -> str:
+        """The caller's address as the HTTP server there says it; "" without an answer in `wait` seconds.
 
         A first packet may find that a neighbour is not resolved: it is tried again.
         """
         host = f"[{address}]" if ":" in address else address
         url = f"http://{host}:{port}/cgi-bin/who"
         for _ in range(tries):
-            if answer := self.run("curl", "--silent", "--globoff", "--max-time", "1", url).split():
+            if answer := self.run("curl", "--silent", "--globoff", "--max-time", str(wait), url).split():
                 return answer[-1].strip("[]").removeprefix("::ffff:")  # as busybox and Python write it
         return ""
 
@@ -64,56 +67,32 @@ class Callers(NamedTuple):
     outside: Caller
 
 
-def failures(callers: Callers, targets: Targets, *, bridge_nf: bool) -> list[str]:
-    """A sentence for each connection that is not as it has to be.
-
-    Without bridge-nf-call-iptables answers inside the bridge do not pass connection tracking: `near` and `itself` then
-    have none (docs/install.md).
-    """
+def failures(callers: Callers, targets: Targets) -> list[str]:
+    """A sentence for each connection that is not as it has to be, in both families."""
+    itself, near, far, here, there, outside = callers
     wrong: list[str] = []
-
-    def check(what: str, seen: str, right: bool) -> None:
-        if not right:
-            wrong.append(f"{what}: the server has seen {seen or 'nothing'}")
-
     for family in (0, 1):
-        name = f"IPv{6 if family else 4}"
-        web, here, there = targets.web[family], callers.here.addresses[family], callers.there.addresses[family]
-        if bridge_nf:
-            for who, caller in (("a pod", callers.near), ("the pod itself", callers.itself)):
-                seen = caller.ask(web, 80)
-                check(f"{name}: {who} to the Service", seen, bool(seen))
-            check(
-                f"{name}: a pod is seen as itself", seen := callers.near.ask(web, 80), _is(callers.near, seen, family)
-            )
-        check(
-            f"{name}: a pod of another node to the Service",
-            seen := callers.far.ask(web, 80),
-            _is(callers.far, seen, family),
-        )
-        for who, caller in (("its node", callers.here), ("another node", callers.there)):
-            check(f"{name}: {who} to the Service", seen := caller.ask(web, 80), bool(seen))
-        for who, address in (("its node", here), ("another node", there)):
-            check(
-                f"{name}: from outside to the NodePort of {who}",
-                seen := callers.outside.ask(address, targets.node_port),
-                bool(seen),
-            )
-        seen = callers.outside.ask(here, targets.local_port)
-        check(f"{name}: from outside, externalTrafficPolicy Local", seen, _is(callers.outside, seen, family))
-        if bridge_nf:
-            seen = callers.outside.ask(there, targets.local_port, tries=1)
-            check(f"{name}: a node without the pod, externalTrafficPolicy Local", seen, not seen)
-        seen = callers.outside.ask(here, targets.host_port)
-        check(f"{name}: from outside to the hostPort", seen, _is(callers.outside, seen, family))
-        for who, caller in (
-            ("a pod of another node", callers.far),
-            ("its node", callers.here),
-            ("another node", callers.there),
-        ):
-            check(f"{name}: {who} to the hostPort", seen := caller.ask(here, targets.host_port), bool(seen))
+        web = targets.web[family]
+        at_here, at_there = here.addresses[family], there.addresses[family]
+        ways = [
+            ("the pod itself to the Service", itself, web, 80, SOMEBODY),
+            ("a pod of its node to the Service", near, web, 80, ITSELF),
+            ("a pod of another node to the Service", far, web, 80, ITSELF),
+            ("its node to the Service", here, web, 80, SOMEBODY),
+            ("another node to the Service", there, web, 80, SOMEBODY),
+            ("from outside to the NodePort", outside, at_here, targets.node_port, SOMEBODY),
+            ("from outside to the NodePort of another node", outside, at_there, targets.node_port, SOMEBODY),
+            ("from outside, externalTrafficPolicy Local", outside, at_here, targets.local_port, ITSELF),
+            ("the same, at a node without the pod", outside, at_there, targets.local_port, NOBODY),
+            ("from outside to the hostPort", outside, at_here, targets.host_port, ITSELF),
+            ("a pod of its node to the hostPort", near, at_here, targets.host_port, SOMEBODY),
+            ("a pod of another node to the hostPort", far, at_here, targets.host_port, SOMEBODY),
+            ("its node to the hostPort", here, at_here, targets.host_port, SOMEBODY),
+            ("another node to the hostPort", there, at_here, targets.host_port, SOMEBODY),
+        ]
+        for what, caller, address, port, wanted in ways:
+            seen = caller.ask(address, port, 1, 0.4) if wanted == NOBODY else caller.ask(address, port)
+            found = NOBODY if not seen else ITSELF if seen == caller.addresses[family] else SOMEBODY
+            if found != wanted and not (wanted == SOMEBODY and found == ITSELF):
+                wrong.append(f"IPv{6 if family else 4}: {what}: the server has seen {seen or 'nothing'}")
     return wrong
-
-
-def _is(caller: Caller, seen: str, family: int) -> bool:
-    return seen == caller.addresses[family]
