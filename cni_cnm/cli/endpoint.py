@@ -13,6 +13,7 @@ from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError
 from cni_cnm.find.endpoint_names import named
 from cni_cnm.find.endpoints import FORMS, find_endpoints, find_of_one_container
+from cni_cnm.find.networks import find_network
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
@@ -69,9 +70,11 @@ def configure(nouns: Any) -> None:
 
 def list_endpoints(arguments: argparse.Namespace) -> None:
     controller = open_controller()
-    records = [one for one in endpoint_records(controller.host.store) if arguments.network in (None, one.network)]
-    if arguments.network is not None and not records:
-        controller.network(arguments.network)  # there is none, or it has none
+    known = list(endpoint_records(controller.host.store))
+    records = [record for record in known if arguments.network in (None, record.network)]
+    if arguments.network is not None and not records:  # it has none, or is named by its id or Docker's name
+        network = find_network(controller, arguments.network)
+        records = [record for record in known if record.network_id == network.id]
     ENDPOINTS.show(arguments, map(_row, named(controller.host, records)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from cni_cnm.cli.listing import ADDRESS, EQUAL, PREFIX, Column, Listing, plain, write
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.find.addresses import DOCKER_RESERVED, ENDPOINT, GATEWAY, OTHER, VOID, Holder, RangeUse, use_of
+from cni_cnm.find.networks import find_network
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.wiring import open_controller
 
@@ -96,7 +97,7 @@ def list_ranges(arguments: argparse.Namespace) -> None:
 
 def show_network(arguments: argparse.Namespace) -> None:
     controller = open_controller()
-    network = controller.network(arguments.network)
+    network = find_network(controller, arguments.network)
     use = use_of(controller.host, network.record)
     ranges, holders = [_range(network.name, one) for one in use.ranges], list(map(_holder, use.holders))
     if arguments.json:

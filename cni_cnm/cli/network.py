@@ -10,6 +10,7 @@ from cni_cnm.cli.names import each
 from cni_cnm.cli.network_inspect import summary
 from cni_cnm.cnm.network import cluster_networks
 from cni_cnm.cnm.packet_filter.network_elements import allowed_pairs
+from cni_cnm.find.networks import docker_names, find_network
 from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
 
@@ -31,6 +32,7 @@ NETWORKS = Listing(
     Column("Internal", shown=False),
     Column("CreatedAt", key="created", shown=False),
     Column("Owner", shown=False),
+    Column("Docker", shown=False),
     Column("Allowed", shown=False),
     Column("Labels", shown=False, filter="label"),
 )
@@ -68,24 +70,27 @@ def configure(nouns: Any) -> None:
 
 
 def allow_networks(arguments: argparse.Namespace) -> None:
-    open_controller().allow(arguments.network, arguments.other)
+    controller = open_controller()
+    controller.allow(find_network(controller, arguments.network), find_network(controller, arguments.other))
 
 
 def revoke_networks(arguments: argparse.Namespace) -> None:
-    open_controller().revoke(arguments.network, arguments.other)
+    controller = open_controller()
+    controller.revoke(find_network(controller, arguments.network), find_network(controller, arguments.other))
 
 
 def list_networks(arguments: argparse.Namespace) -> None:
     controller = open_controller()
-    pairs = allowed_pairs(controller.host)
-    NETWORKS.show(arguments, (summary(network, pairs) for network in controller.networks()))
+    networks = list(controller.networks())
+    pairs, names = allowed_pairs(controller.host), docker_names(controller.host, networks)
+    NETWORKS.show(arguments, (summary(network, pairs, names) for network in networks))
 
 
 def remove_networks(arguments: argparse.Namespace) -> int:
     controller = open_controller()
 
     def remove(name: str) -> None:
-        network = controller.network(name)
+        network = find_network(controller, name)
         for note in network.delete(force=arguments.force):
             say(f"cni-cnm: {note}")
         print(network.name)

@@ -17,6 +17,7 @@ from cni_cnm.cnm.overlay_record import lost as lost_blocks
 from cni_cnm.cnm.packet_filter.network_elements import allowed_pairs
 from cni_cnm.errors import CnmError
 from cni_cnm.find.endpoint_names import NamedEndpoint, named
+from cni_cnm.find.networks import docker_names, find_network
 from cni_cnm.frontend.stderr import say
 from cni_cnm.model import Subnet
 from cni_cnm.wiring import open_controller
@@ -24,7 +25,7 @@ from cni_cnm.wiring import open_controller
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.objects.network import Network
@@ -46,7 +47,7 @@ def inspect_networks(arguments: argparse.Namespace) -> int:
     found: dict[str, dict[str, Any]] = {}
 
     def inspect(name: str) -> None:
-        network = controller.network(name)
+        network = find_network(controller, name)
         found[network.id] = _inspected(controller, network)
 
     code = each(arguments.network, inspect)
@@ -55,8 +56,11 @@ def inspect_networks(arguments: argparse.Namespace) -> int:
     return code
 
 
-def summary(network: Network, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """What `network ls --json` has of a network. `pairs`: the names of networks that are open to each other."""
+def summary(network: Network, pairs: Sequence[Sequence[str]], names: Mapping[str, str]) -> dict[str, Any]:
+    """What `network ls --json` has of a network.
+
+    `pairs`: the names of networks that are open to each other. `names`: Docker's, by its ids.
+    """
     record = network.record
     versions = {subnet.version for subnet in network.subnets}
     return {
@@ -70,6 +74,7 @@ def summary(network: Network, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
         "internal": record.internal,
         "created": docker_shapes.created(record),
         "owner": record.owner,
+        "docker": [names.get(one, "") or one[:12] for one in record.docker_networks],
         "allowed": sorted(name for pair in pairs if record.name in pair for name in pair if name != record.name),
         "labels": dict(record.labels),
     }
@@ -81,7 +86,7 @@ def _inspected(controller: Controller, network: Network) -> dict[str, Any]:
     of_hosts = {"cluster": _cluster(controller, network)} if is_overlay(record) else {}
     return {
         **docker_shapes.network(record, _subnets(controller, network), endpoints),
-        **summary(network, allowed_pairs(controller.host)),
+        **summary(network, allowed_pairs(controller.host), docker_names(controller.host, [network])),
         "options": record.options.to_json(),
         "docker_networks": list(record.docker_networks),
         **of_hosts,

@@ -39,15 +39,19 @@ class DockerApi:
     def __init__(self, settings: Settings, ours: Collection[str]) -> None:
         self._path = {"off": "", "auto": SOCKET}.get(settings.docker_api, settings.docker_api)
         self._ours = frozenset(ours)
-        self._listed: frozenset[str] | None = None
+        self._listed: dict[str, str] | None = None
         self._containers: dict[str, Mapping[str, DockerContainer] | None] = {}
 
     def networks(self) -> frozenset[str] | None:
         """The ids of our networks that Docker has. None if it does not answer, or has none of them."""
+        return frozenset(self.network_names() or ()) or None
+
+    def network_names(self) -> Mapping[str, str] | None:
+        """The names of these networks by their ids. None likewise."""
         if self._listed is None and self._ours and self._path and os.path.exists(self._path):
             answer = _get(self._path, "/networks")
-            listed = {str(one.get("Id")) for one in answer or () if isinstance(one, dict)}
-            self._listed = self._ours & listed
+            listed = {str(one.get("Id")): str(one.get("Name")) for one in answer or () if isinstance(one, dict)}
+            self._listed = {one: name for one, name in listed.items() if one in self._ours}
         return self._listed or None
 
     def containers(self, network: str) -> Mapping[str, DockerContainer] | None:

@@ -1,5 +1,9 @@
-"""Finding endpoints by what an operator knows of them, and the name of the container to show.
+"""What there is on this host, as an operator asks for it. It only reads.
 
-endpoint_names.py    the pod's or container's name, also of Docker's containers
-endpoints.py         by pod, container, address, published port, interface, MAC or id
+endpoint_names.py     the pod's or container's name of an endpoint, also of Docker's containers
+endpoints.py          endpoints by pod, container, address, published port, link, MAC or id
+networks.py           networks by the names that Docker has for them, too
+sandboxes.py          network namespaces, and whether they are still there
+addresses.py          how full subnets are, and who holds each address
+published_ports.py    published ports, and whether the packet filter has them
 """

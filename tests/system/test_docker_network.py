@@ -80,10 +80,8 @@ def test_inspect_shows_mac_and_addresses(clean: DockerHost) -> None:
     listed = clean.node.run(str(clean.program), "endpoint", "ls").ok().out.splitlines()
     assert {line.split()[2] for line in listed[1:]} == {"one", "two"}
     network = docker.inspect("network", "mynet")
-    ours = json.loads(
-        clean.node.run(str(clean.program), "network", "inspect", f"docker-{network['Id'][:12]}").ok().out
-    )[0]
-    assert ours["Containers"] == network["Containers"]
+    (ours,) = json.loads(clean.node.run(str(clean.program), "network", "inspect", "mynet").ok().out)
+    assert (ours["Containers"], ours["docker"]) == (network["Containers"], ["mynet"])
     assert ours["IPAM"]["Config"] == [{"Subnet": "172.30.1.0/24", "Gateway": "172.30.1.1"}]
     (sandbox,) = json.loads(clean.node.run(str(clean.program), "sandbox", "inspect", "two").ok().out)
     two = docker.inspect("two")["NetworkSettings"]
