@@ -8,6 +8,7 @@ from typing import Any
 
 from cni_cnm import __version__
 from cni_cnm.cli.listing import write
+from cni_cnm.find.networks import find_network
 from cni_cnm.graph import dot, scene, svg
 from cni_cnm.graph.layout import layout
 from cni_cnm.wiring import open_controller
@@ -34,7 +35,7 @@ def configure(nouns: Any) -> None:
 
 def graph(arguments: argparse.Namespace) -> None:
     with open_controller() as controller:
-        networks = [controller.network(name).name for name in arguments.network]
+        networks = [find_network(controller, name).name for name in arguments.network]
         cluster = controller.host.cluster
         name = cluster.host().name if cluster else os.uname().nodename
         seen = scene.read(controller.host, name, networks)

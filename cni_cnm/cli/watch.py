@@ -9,6 +9,7 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from cni_cnm.cli.listing import write
+from cni_cnm.find.networks import find_network
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.watch.report import bits, reports
 from cni_cnm.wiring import open_controller
@@ -40,7 +41,7 @@ def configure(nouns: Any) -> None:
 
 def watch(arguments: argparse.Namespace) -> None:
     with open_controller() as controller:
-        networks = [controller.network(name).name for name in arguments.network]
+        networks = [find_network(controller, name).name for name in arguments.network]
         found = reports(controller.host, networks, arguments.interval, arguments.count)
         try:
             if arguments.json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
