@@ -107,17 +107,18 @@ def _open_to(scene: Scene) -> dict[str, list[str]]:
 
 
 def _rows(cards: Sequence[Card]) -> list[list[Card]]:
-    """The highest first, in rows that make the picture wider than high."""
+    """The highest first, each in the first row that has room for it. The picture is wider than high."""
     area = sum((one.width + _GAP) * (one.height + _GAP) for one in cards)
     limit = max(sqrt(area * _RATIO), _LEAST_ROW, *(one.width for one in cards))
     rows: list[list[Card]] = []
-    used = 0.0
+    used: list[float] = []
     for one in sorted(cards, key=lambda one: (-one.height, one.network)):
-        if not rows or used + one.width > limit:
+        number = next((at for at, width in enumerate(used) if width + one.width <= limit), len(rows))
+        if number == len(rows):
             rows.append([])
-            used = 0.0
-        rows[-1].append(one)
-        used += one.width + _GAP
+            used.append(0.0)
+        rows[number].append(one)
+        used[number] += one.width + _GAP
     return rows
 
 

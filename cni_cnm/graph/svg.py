@@ -24,6 +24,8 @@ _FILLS = {
 }
 """By kind of node: inside, and its edge."""
 _STATES = {WELL: "#2f9e58", WAITING: "#e0a100", FAULTY: "#d23b3b"}
+_TINTS = {WELL: "", WAITING: "#fdf3d6", FAULTY: "#fbe3e3"}
+"""By state of a node: of its edge or stripe, and of its inside."""
 _LINES = {
     "outside": ("#5b6675", 1.6, ""),
     "port": ("#9db4d1", 1.0, ""),
@@ -80,13 +82,14 @@ def _parts(picture: Picture) -> Iterator[str]:
 def _node(node: Node) -> str:
     x, y, width, height = map(_number, (node.x, node.y, node.width, node.height))
     radius = _ROUND.get(node.kind, 3)
-    parts = [f'<rect class="{node.kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}"/>']
+    tint = f' style="fill:{_TINTS[node.state]}"' if _TINTS[node.state] else ""
+    parts = [f'<rect class="{node.kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}"{tint}/>']
     if node.kind in ("endpoint", "other", "sample"):
         stripe = width if node.kind == "sample" else "4"
         parts.append(f'<rect x="{x}" y="{y}" width="{stripe}" height="{height}" rx="2" fill="{_STATES[node.state]}"/>')
     elif node.state != WELL:
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}" fill="#fbe3e3" '
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}" fill="none" '
             f'stroke="{_STATES[node.state]}" stroke-width="2"/>'
         )
     parts += map(_text, node.texts)
