@@ -5,7 +5,7 @@ Only for the network whose subnets are not known as a whole.
 
 from __future__ import annotations
 
-from cni_cnm.cluster.underlay import RemoteBlock
+from cni_cnm.cluster.underlay import Route
 from cni_cnm.errors import KernelError
 from cni_cnm.firewall import INET, remote_blocks
 from cni_cnm.kernel import Transaction
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cni_cnm.cluster.underlay import Delta, Entry
-    from cni_cnm.firewall.remote_blocks import Length
+    from cni_cnm.firewall.remote_blocks import Length, OwnSide
     from cni_cnm.kernel import Element, Nft
+    from cni_cnm.model import IPNetwork
 
 
 class RemoteBlocks:
@@ -37,32 +38,32 @@ class RemoteBlocks:
 
         With `keep` none is removed. A sentence in `problems` if it is not possible.
         """
-        blocks = [entry for entry in wanted if isinstance(entry, RemoteBlock)]
+        blocks = _blocks(wanted)
         counts = self._nft.rules(INET)
         if not blocks and (keep or not any(counts.get(chain) for chain in remote_blocks.CHAINS)):
             return 0
         present = {one.place: one for one in self._nft.elements(INET) if one.set.startswith(remote_blocks.PREFIX)}
-        elements = {one.place: one for one in map(_element, blocks)}
+        elements = {one.place: one for one in _elements(blocks)}
         put = [one for place, one in elements.items() if present.get(place) != one]
         gone = [one for place, one in present.items() if place not in elements and not keep]
-        lengths = frozenset(remote_blocks.length_of(block.subnet) for block in blocks)
+        lengths = frozenset(remote_blocks.length_of(block) for _, block in blocks)
         lengths |= self._lengths if keep else frozenset()
-        text = remote_blocks.declaration(blocks[0].own, lengths) if blocks else remote_blocks.EMPTY
+        text = remote_blocks.declaration(blocks[0][0], lengths) if blocks else remote_blocks.EMPTY
         rules = {chain: counts.get(chain, 0) for chain in remote_blocks.CHAINS}
         write = text != self._declared or rules != remote_blocks.rule_counts(text)
         return self._commit(text if write else "", put, gone, lengths, problems)
 
     def change(self, delta: Delta, problems: list[str]) -> int:
         """Only what differs."""
-        new = [entry for _, entry in delta.values() if isinstance(entry, RemoteBlock)]
-        old = [entry for entry, _ in delta.values() if isinstance(entry, RemoteBlock)]
+        new = _blocks(entry for _, entry in delta.values())
+        old = _blocks(entry for entry, _ in delta.values())
         if not new and not old:
             return 0
-        put = [_element(entry) for entry in new]
+        put = _elements(new)
         kept = {one.place for one in put}
-        gone = [one for one in map(_element, old) if one.place not in kept]
-        lengths = self._lengths | {remote_blocks.length_of(entry.subnet) for entry in new}
-        text = remote_blocks.declaration(new[0].own, lengths) if new and lengths != self._lengths else ""
+        gone = [one for one in _elements(old) if one.place not in kept]
+        lengths = self._lengths | {remote_blocks.length_of(block) for _, block in new}
+        text = remote_blocks.declaration(new[0][0], lengths) if new and lengths != self._lengths else ""
         return self._commit(text, put, gone, lengths, problems)
 
     def _commit(
@@ -85,5 +86,10 @@ class RemoteBlocks:
         return len(put) + len(gone)
 
 
-def _element(entry: RemoteBlock) -> Element:
-    return remote_blocks.element(entry.own, entry.subnet)
+def _blocks(entries: Iterable[Entry | None]) -> list[tuple[OwnSide, IPNetwork]]:
+    """Those that are reached, each with the network on this host."""
+    return [(entry.own, entry.dst) for entry in entries if isinstance(entry, Route) and entry.own is not None]
+
+
+def _elements(blocks: Iterable[tuple[OwnSide, IPNetwork]]) -> list[Element]:
+    return [remote_blocks.element(own, block) for own, block in blocks]

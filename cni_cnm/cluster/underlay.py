@@ -3,7 +3,7 @@
     hosts of the cluster     their underlay addresses: VXLAN packets of no other host are accepted    Peer, Port
     network of this host     a VXLAN device; packets to blocks that no host has are refused           Device,
                                                                                                       Unreachable
-    block of another host                                                                             RemoteBlock
+    block of another host
         on a link of ours    a plain route by its underlay address                                    Route
         else                 a route by the VXLAN device, with the block's first address as gateway,  Route
                              which is a neighbour with that host's MAC,                               Neighbour
@@ -70,16 +70,8 @@ class Route(NamedTuple):
     """The address that packets of this host itself get, so that they are answered; None: the kernel's choice."""
     tunnelled: bool
     """The gateway is on the VXLAN device `link`, though no route says so."""
-
-
-class RemoteBlock(NamedTuple):
-    """A block of another host that is reached, of a network whose subnets are not known.
-
-    Packets to it keep their source, and other networks of this host do not reach it.
-    """
-
-    subnet: IPNetwork
-    own: OwnSide
+    own: OwnSide | None = None
+    """Of a network whose subnets are not known: what the packet filter must know of the block `dst`."""
 
 
 class Neighbour(NamedTuple):
@@ -111,7 +103,7 @@ class Port(NamedTuple):
     number: int
 
 
-Entry: TypeAlias = Device | Unreachable | Route | RemoteBlock | Neighbour | Forward | Peer | Port
+Entry: TypeAlias = Device | Unreachable | Route | Neighbour | Forward | Peer | Port
 Key: TypeAlias = "tuple[object, ...]"
 """What is unique in the kernel: two entries of one key exclude each other."""
 Delta: TypeAlias = "Mapping[Key, tuple[Entry | None, Entry | None]]"
@@ -219,17 +211,17 @@ def of_host(
                 problems[sentence] = None
                 continue
             source = member.sources.get(subnet.version)
-            reached = () if member.side is None else (RemoteBlock(subnet, member.side),)
             if direct := _direct(here, member.network, host, subnet):
                 link, gateway = direct
-                entries += (*reached, Route(subnet, link, gateway, source, False))
+                entries.append(Route(subnet, link, gateway, source, False, member.side))
                 continue
             target = _of_version(host.addresses, member.device.local.version)
             if target is None or member.network.direct == "always":
                 problems[_unreached(member, host)] = None
                 continue
             device, gateway = member.device.name, subnet.network_address
-            entries += (*reached, Route(subnet, device, gateway, source, True), Neighbour(device, gateway, host.mac))
+            route = Route(subnet, device, gateway, source, True, member.side)
+            entries += (route, Neighbour(device, gateway, host.mac))
             if device not in devices:
                 devices.add(device)
                 entries.append(Forward(device, host.mac, target))

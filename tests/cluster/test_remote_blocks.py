@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from cni_cnm.cluster.remote_blocks import RemoteBlocks
-from cni_cnm.cluster.underlay import RemoteBlock, key_of
+from cni_cnm.cluster.underlay import Route, key_of
 from cni_cnm.firewall import INET, comment
 from cni_cnm.firewall.overlay import declaration
 from cni_cnm.firewall.remote_blocks import CHAINS
@@ -19,7 +19,9 @@ from tests.unit.cluster.test_underlay_without_subnets import SIDE
 
 BOTH = SIDE._replace(gateways=(*SIDE.gateways, ip_interface("fd10:244::1/64")))
 TEXTS = ("10.244.1.0/24", "10.244.2.0/24", "fd10:244:0:2::/64", "10.244.128.0/20")
-ONE, TWO, SIX, WIDE = (RemoteBlock(ip_network(text), BOTH) for text in TEXTS)
+ONE, TWO, SIX, WIDE = (
+    Route(net, "cnm-vx4096", net.network_address, None, True, BOTH) for net in map(ip_network, TEXTS)
+)
 OTHER = Element(INET, "overlay4", "10.32.0.0/16 . 10.32.0.0/16", comment=comment("2" * 64, "web"))
 """Of another network."""
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 from cni_cnm.cluster.accepted_hosts import AcceptedHosts
 from cni_cnm.cluster.remote_blocks import RemoteBlocks
-from cni_cnm.cluster.underlay import Peer, Port, RemoteBlock
+from cni_cnm.cluster.underlay import Peer, Port, Route
 from cni_cnm.firewall import Policy, isolation, masquerade, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.firewall.remote_blocks import OwnSide
@@ -66,7 +66,8 @@ def _build(nft: KernelNft) -> None:
     ]
     nft.commit(merge(*parts))
     pods = OwnSide(PODS_ID, "pods", web._replace(cluster=()), (ip_interface("10.244.1.1/24"),))
-    RemoteBlocks(nft).whole([RemoteBlock(ip_network("10.244.2.0/24"), pods)], [])
+    block = ip_network("10.244.2.0/24")
+    RemoteBlocks(nft).whole([Route(block, "cnm-vx4096", block[0], None, True, pods)], [])
     AcceptedHosts(nft).whole([Peer(ip_address("192.0.2.12"), "node2"), Port(4799)])
 
 

@@ -10,7 +10,7 @@ import pytest
 from cni_cnm.cluster import known as known_file
 from cni_cnm.cluster import value_json
 from cni_cnm.cluster.known import Known
-from cni_cnm.cluster.underlay import Member, RemoteBlock, Route, Unreachable
+from cni_cnm.cluster.underlay import Member, Route, Unreachable
 from cni_cnm.cluster.values import Block, Snapshot
 from cni_cnm.errors import DecodeFailed
 from cni_cnm.firewall import Policy, remote_blocks
@@ -35,7 +35,10 @@ def test_each_block_that_is_reached_is_known_to_the_packet_filter() -> None:
     """By VXLAN and by a plain route. No route to a whole, because it is not known."""
     found = plan(here(), [MEMBER], [FAR, NEAR], [OWN, block("far", "10.244.1.0/24"), block("near", "10.244.2.0/24")])
     wanted = found.wanted()
-    assert {str(one.subnet) for one in wanted if isinstance(one, RemoteBlock)} == {"10.244.1.0/24", "10.244.2.0/24"}
+    assert {str(one.dst) for one in wanted if isinstance(one, Route) and one.own is SIDE} == {
+        "10.244.1.0/24",
+        "10.244.2.0/24",
+    }
     assert {one.tunnelled for one in wanted if isinstance(one, Route)} == {True, False}
     assert not [one for one in wanted if isinstance(one, Unreachable)]
     assert found.problems == ()
@@ -44,7 +47,7 @@ def test_each_block_that_is_reached_is_known_to_the_packet_filter() -> None:
 def test_a_host_that_is_not_reached_has_none() -> None:
     """Packets to it take the default route, and are masqueraded as any others."""
     found = plan(here(), [MEMBER], [host("six", "2001:db8::9")], [block("six", "10.244.1.0/24")])
-    assert not [one for one in found.wanted() if isinstance(one, RemoteBlock)]
+    assert not [one for one in found.wanted() if isinstance(one, Route)]
     assert "is not reached" in found.problems[0]
 
 
