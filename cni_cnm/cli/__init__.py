@@ -16,6 +16,7 @@ from cni_cnm import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 NOUNS = (
     "network",
@@ -56,7 +57,7 @@ def _run(argv: list[str]) -> int:
 
         sys.stderr.write(f"CNI {name} plugin v{__version__}\nCNI protocol versions supported: {', '.join(SUPPORTED)}\n")
         return 0
-    parser = _parser()
+    parser = _parser([argv[1]] if argv[1:2] and argv[1] in NOUNS else NOUNS)
     arguments, unknown = parser.parse_known_args(argv[1:])
     if unknown:
         getattr(arguments, "parser", parser).error(f"unknown arguments: {' '.join(unknown)}")
@@ -102,7 +103,8 @@ def _say_notes() -> None:
         say(f"cni-cnm: {sentence}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: Sequence[str] = NOUNS) -> argparse.ArgumentParser:
+    """With the nouns that were chosen: loading the others takes longer than most commands."""
     import argparse
     from importlib import import_module
 
@@ -114,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-v", "--version", action="version", version=f"cni-cnm {__version__}")
     nouns = parser.add_subparsers(title="what", metavar="NOUN")
-    for noun in NOUNS:
+    for noun in chosen:
         import_module(f"cni_cnm.cli.{noun}").configure(nouns)
     _complete(parser, "")
     return parser

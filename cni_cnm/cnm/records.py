@@ -88,7 +88,7 @@ class NetworkRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> NetworkRecord:
-        fields = _fields(raw, _NETWORK_KEYS, cls._fields)
+        fields = _fields(raw, _NETWORK_FIELDS)
         fields["options"] = drivers.get(raw["driver"]).restore(options_from_json(raw))
         fields["docker_networks"] = tuple(raw.get("guests", ()))
         return cls(**fields)
@@ -116,7 +116,7 @@ class PoolRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> PoolRecord:
-        return cls(**_fields(raw, _POOL_KEYS, cls._fields))
+        return cls(**_fields(raw, _POOL_FIELDS))
 
 
 class SandboxRecord(NamedTuple):
@@ -256,13 +256,27 @@ class EndpointRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, raw: Json) -> EndpointRecord:
-        fields = _fields(raw, _ENDPOINT_KEYS, cls._fields)
+        fields = _fields(raw, _ENDPOINT_FIELDS)
+        fields["options"] = _restored(raw["driver"], options_from_json(raw))
         for key, (_, convert) in _CONVERTED.items():
             if key in raw:
                 fields[_FIELD.get(key, key)] = convert(raw[key])
-        fields["options"] = drivers.get(raw["driver"]).restore(options_from_json(raw))
         _check_allocated(raw.get("ipam", {}))
         return cls(**fields)
+
+
+_options: dict[str, tuple[str, Options]] = {}
+"""By driver: the options of the record that was read last, as text, and the value that they are."""
+
+
+def _restored(driver: str, raw: Mapping[str, Json]) -> Options:
+    """Records that are read one after the other are mostly of one network, and have one value then."""
+    text, known = repr(raw), _options.get(driver)
+    if known is not None and known[0] == text:
+        return known[1]
+    value: Options = drivers.get(driver).restore(raw)
+    _options[driver] = text, value
+    return value
 
 
 def _check_allocated(allocated: Json) -> None:
@@ -294,6 +308,9 @@ _FIELD = {key: field for field, key in _KEY.items()}
 _NETWORK_KEYS = tuple(_KEY.get(field, field) for field in NetworkRecord._fields)
 _POOL_KEYS = tuple(_KEY.get(field, field) for field in PoolRecord._fields)
 _ENDPOINT_KEYS = tuple(_KEY.get(field, field) for field in EndpointRecord._fields)
+_NETWORK_FIELDS = dict(zip(_NETWORK_KEYS, NetworkRecord._fields, strict=True))
+_POOL_FIELDS = dict(zip(_POOL_KEYS, PoolRecord._fields, strict=True))
+_ENDPOINT_FIELDS = dict(zip(_ENDPOINT_KEYS, EndpointRecord._fields, strict=True))
 _ENDPOINT_DEFAULTS = tuple(EndpointRecord._field_defaults.get(field, _KEY) for field in EndpointRecord._fields)
 """A field without a default has what no field is equal to."""
 _CONVERTED: Mapping[str, tuple[Callable[[Any], Json], Callable[[Json], Any]]] = {
@@ -313,9 +330,9 @@ _CONVERTED: Mapping[str, tuple[Callable[[Any], Json], Callable[[Json], Any]]] = 
 """Of an endpoint's record, by JSON key: values that JSON does not have as they are, to JSON and back."""
 
 
-def _fields(raw: Json, keys: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Json]:
-    """The fields that a record's JSON has; keys of later versions are left out."""
-    return {field: raw[key] for key, field in zip(keys, fields, strict=True) if key in raw}
+def _fields(raw: Json, known: Mapping[str, str]) -> dict[str, Json]:
+    """The fields that a record's JSON has, by `known` from its keys; keys of later versions are left out."""
+    return {known[key]: value for key, value in raw.items() if key in known}
 
 
 # loading and listing; an empty record counts as none, and lists are without damaged ones -----------------------------

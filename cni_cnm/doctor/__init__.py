@@ -5,6 +5,7 @@
     seen_stack   a Stack that answers from this reading, so that the engine's own comparisons read nothing again
     seen_store   the same for records
     seen_nft     the same for our tables
+    aside        half of the checks in a second process, on a host with many endpoints
     finding      what a check finds, and what it could not look at
     commands     commands for people, quoted for a shell
     checks/      a module for each check

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol, cast
 
+from cni_cnm.doctor import aside
 from cni_cnm.doctor.finding import Finding, Unchecked
 from cni_cnm.errors import CnmError
 from cni_cnm.named_tuple import NamedTuple
@@ -34,6 +35,10 @@ CHECKS = (
 )
 """In the order in which they are printed: first the host, then what is ours on it, then containers."""
 
+_APART = ("packet_filter", "leases", "modes")
+"""Checks that take as long as all others together, once the records are read."""
+MANY = 500
+
 
 class Check(Protocol):
     """A module of `checks/`."""
@@ -60,19 +65,32 @@ def check_of(name: str) -> Check:
 
 
 def diagnose(picture: Picture, names: Collection[str] = CHECKS) -> Diagnosis:
-    findings, unchecked = [], []
-    for name in CHECKS:
-        if name not in names:
-            continue
+    """Where there are many endpoints, a second process has a part of the checks: it has the records from this one."""
+    chosen = [name for name in CHECKS if name in names]
+    apart = [name for name in chosen if name in _APART]
+    if len(apart) in (0, len(chosen)) or len(picture.every_endpoint) < MANY:
+        found = _looked(picture, chosen)
+    else:
+        others = aside.start(lambda: _looked(picture.reopened(), apart))
+        found = {**_looked(picture, [name for name in chosen if name not in apart]), **others()}
+    pairs = [(name, one) for name in chosen for one in found[name]]
+    return Diagnosis(
+        [(name, one) for name, one in pairs if isinstance(one, Finding)],
+        [(name, one) for name, one in pairs if isinstance(one, Unchecked)],
+    )
+
+
+def _looked(picture: Picture, names: Sequence[str]) -> dict[str, list[Finding | Unchecked]]:
+    """What each check has found, by its name."""
+    found: dict[str, list[Finding | Unchecked]] = {}
+    for name in names:
+        found[name] = []
         try:
-            for found in check_of(name).look(picture):
-                if isinstance(found, Finding):
-                    findings.append((name, found))
-                else:
-                    unchecked.append((name, found))
+            for one in check_of(name).look(picture):
+                found[name].append(one)
         except (CnmError, OSError) as error:
-            unchecked.append((name, Unchecked("the rest of this check", str(error))))
-    return Diagnosis(findings, unchecked)
+            found[name].append(Unchecked("the rest of this check", str(error)))
+    return found
 
 
 def fix(host: Host, diagnosis: Diagnosis) -> Iterator[str]:

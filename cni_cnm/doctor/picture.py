@@ -11,6 +11,7 @@ from cni_cnm.conflists import folder
 from cni_cnm.doctor.seen_nft import SeenNft
 from cni_cnm.doctor.seen_stack import SeenNamespaces
 from cni_cnm.doctor.seen_store import SeenStore
+from cni_cnm.drivers import drivers
 from cni_cnm.drivers.host_routing import uplink
 from cni_cnm.errors import DamagedRecord
 from cni_cnm.fields import Fields
@@ -41,6 +42,7 @@ class Picture:
     """
 
     def __init__(self, host: Host, *, only: Collection[str] | None = None, reach: bool = False) -> None:
+        self._real = host
         self.only = only
         self.reach = reach
         self.damaged: dict[str, str] = {}
@@ -57,7 +59,15 @@ class Picture:
         )
         """The same host, with a kernel that is read once."""
         self.stack = self.host.stack
-        self._policies: dict[str, Policy] = {}
+        self._policies: dict[tuple[int, bool], Policy] = {}
+        """Endpoints of a network mostly have the same value as their options (cnm/records.py)."""
+
+    def reopened(self) -> Picture:
+        """Itself, in a child process: with sockets of its own, and what was read before."""
+        self._real.close()
+        self.host.close()
+        self.stack = self.host.stack
+        return self
 
     def __enter__(self) -> Picture:
         return self
@@ -122,10 +132,13 @@ class Picture:
 
     def policy(self, record: EndpointRecord) -> Policy:
         """What the endpoint requests of the packet filter."""
-        found = self._policies.get(record.id)
+        key = id(record.options), record.published_only
+        found = self._policies.get(key)
         if found is None:
-            found = self._policies[record.id] = record.policy
-        return found
+            found = self._policies[key] = drivers.get(record.driver).policy(record.options)
+            if not record.published_only:
+                found = self._policies[key] = found._replace(published_only=())
+        return found.of_endpoint(record.host_ifname)
 
     @cached_property
     def used_networks(self) -> Sequence[NetworkRecord]:

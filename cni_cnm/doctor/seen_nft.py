@@ -26,11 +26,12 @@ class SeenNft:
 
     @cached_property
     def listed(self) -> dict[tuple[str, str, str], Element]:
-        """Elements of our tables by table, set and key."""
-        return {element.place: element for table in TABLES for element in self._nft.elements(table)}
+        """Elements of our tables by table, set and key, which the kernel's listing spells with single spaces."""
+        return {element[:3]: element for table in TABLES for element in self._nft.elements(table)}
 
     def find(self, elements: Sequence[Element]) -> Sequence[Element | None]:
-        return [self.listed.get(element.place) for element in elements]
+        listed = self.listed
+        return [listed.get(element[:3]) or listed.get(element.place) for element in elements]
 
     def owners(self, tables: Sequence[str]) -> set[str]:
         return {element.owner for element in self.listed.values() if element.table in tables and element.comment}

@@ -8,6 +8,8 @@ set unmasqueraded4, …6          a network's subnet and a destination to which 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cni_cnm.firewall import INET, comment
 from cni_cnm.kernel import Element, Transaction
 from cni_cnm.model import ip_address
@@ -52,15 +54,10 @@ def add(
     owner = comment(endpoint_id, label)
     source = {ip_address(text).version: text for text in sources}
     whole = {subnet.version: subnet for subnet in cluster}
-    subnets = {address: whole.get(address.version) or address.network for address in addresses}
-    elements = (_element(one, subnet, source.get(one.version, "")) for one, subnet in subnets.items())
+    subnets = [(one, whole.get(one.version) or one.network, source.get(one.version, "")) for one in addresses]
     return Transaction(
-        declare=_BASE
-        + "".join(
-            _subnet(subnet, source.get(subnet.version, ""), of_hosts=of_hosts)
-            for subnet in dict.fromkeys(subnets.values())
-        ),
-        put=tuple(element._replace(comment=owner) for element in elements),
+        declare=_BASE + "".join(dict.fromkeys(_subnet(subnet, given, of_hosts) for _, subnet, given in subnets)),
+        put=tuple(_element(one, subnet, given, owner) for one, subnet, given in subnets),
     )
 
 
@@ -90,16 +87,18 @@ def _key(network: IPNetwork) -> str:
     return str(network if network.prefixlen < network.max_prefixlen else network.network_address)
 
 
-def _element(address: IPInterface, subnet: IPNetwork, source: str) -> Element:
-    return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(subnet, source)}")
+def _element(address: IPInterface, subnet: IPNetwork, source: str, owner: str) -> Element:
+    return Element(INET, f"masquerade{address.version}", str(address.ip), f"goto {_chain(subnet, source)}", owner)
 
 
+@lru_cache(64)
 def _chain(subnet: IPNetwork, source: str) -> str:
     """Names in nft cannot have a colon."""
     return f"outside_{subnet}{f'_{source}' if source else ''}".replace(":", "-")
 
 
-def _subnet(subnet: IPNetwork, source: str, *, of_hosts: bool) -> str:
+@lru_cache(64)
+def _subnet(subnet: IPNetwork, source: str, of_hosts: bool) -> str:
     family, multicast = ("ip", "224.0.0.0/4") if subnet.version == 4 else ("ip6", "ff00::/8")
     chain = _chain(subnet, source)
     remote = f"add rule {INET} {chain} jump remote_unmasqueraded\n" if of_hosts else ""

@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from cni_cnm.model import IPAddress, IPInterface, PortMapping
+    from cni_cnm.model import IPAddress, IPInterface, IPNetwork, PortMapping
 
 DEFAULT = PortmapOptions()
 MARK = 0x2000
@@ -54,12 +54,12 @@ def publish(
     claim, put = [], []
     for version in sorted(targets):
         target = targets[version]
-        suffix = _suffix(options)
-        ports = [element for mapping in mappings for element in _elements(mapping, target, suffix, owner)]
+        suffix, address = _suffix(options), str(target.ip)
+        ports = [element for mapping in mappings for element in _elements(mapping, version, address, suffix, owner)]
         claim += ports
-        if ports and (chain := _hairpin_chain(target, options)):
-            put.append(Element(INET, f"hairpin{version}", str(target.ip), f"goto {chain}", owner))
-    declare = _declare(options) + "".join(_hairpin(target, options) for target in targets.values())
+        if ports and (chain := _hairpin_chain(target.network, options)):
+            put.append(Element(INET, f"hairpin{version}", address, f"goto {chain}", owner))
+    declare = _declare(options) + "".join(_hairpin(target.network, options) for target in targets.values())
     return Transaction(declare, put=tuple(put), claim=tuple(claim))
 
 
@@ -97,8 +97,8 @@ def sysctls(bridge: str, options: PortmapOptions = DEFAULT) -> tuple[tuple[str, 
     return ((f"net/ipv4/conf/{bridge}/route_localnet", "1"),) if options.snat else ()
 
 
-def _elements(mapping: PortMapping, target: IPInterface, suffix: str, owner: str) -> Iterator[Element]:
-    host_ip, version, address = mapping.host_ip, target.version, _text(target)
+def _elements(mapping: PortMapping, version: int, address: str, suffix: str, owner: str) -> Iterator[Element]:
+    host_ip = mapping.host_ip
     if host_ip is not None and host_ip.version != version:
         return
     at, prefix = "", f"{PROTOCOLS[mapping.protocol]} . "
@@ -114,35 +114,31 @@ def _elements(mapping: PortMapping, target: IPInterface, suffix: str, owner: str
         yield Element(INET, f"ports{version}{at}{suffix}", f"{prefix}{first + offset}", value, owner)
 
 
-@lru_cache(16)
-def _text(target: IPInterface) -> str:
-    """The address without its prefix: a pod may have thousands of ports."""
-    return str(target.ip)
-
-
 def _suffix(options: PortmapOptions) -> str:
     conditions = (" ".join(options.conditions4), " ".join(options.conditions6))
     return f"_{digest(*conditions)[:8]}" if any(conditions) else ""
 
 
-def _hairpin_chain(target: IPInterface, options: PortmapOptions) -> str:
+@lru_cache(64)
+def _hairpin_chain(subnet: IPNetwork, options: PortmapOptions) -> str:
     if options.masq_all:
         return "hairpin_all"
-    return f"hairpin_{str(target.network).replace(':', '-')}" if options.snat else ""
+    return f"hairpin_{str(subnet).replace(':', '-')}" if options.snat else ""
 
 
-def _hairpin(target: IPInterface, options: PortmapOptions) -> str:
+@lru_cache(64)
+def _hairpin(subnet: IPNetwork, options: PortmapOptions) -> str:
     """The declaration of the chain that masquerades packets whose answers must pass the host."""
-    chain = _hairpin_chain(target, options)
+    chain = _hairpin_chain(subnet, options)
     if not chain:
         return ""
     lines = [f"add chain {INET} {chain}", f"flush chain {INET} {chain}"]
     if options.masq_all:
         lines.append(f"add rule {INET} {chain} masquerade")
     else:
-        family = _FAMILIES[target.version][0]
-        lines.append(f"add rule {INET} {chain} {family} saddr {target.network} masquerade")
-        if target.version == 4:
+        family = _FAMILIES[subnet.version][0]
+        lines.append(f"add rule {INET} {chain} {family} saddr {subnet} masquerade")
+        if subnet.version == 4:
             lines.append(f"add rule {INET} {chain} ip saddr 127.0.0.0/8 masquerade")
     return "\n".join(lines) + "\n"
 

@@ -34,6 +34,8 @@ _INSIDE: dict[str, tuple[type, ...]] = {
 """By what stands in the brackets of an annotation."""
 _LEFT_OUT = "{}; until then the record is left out, and what it names stays as it is"
 _thread = _local()
+_checked: dict[Any, object] = {}
+"""The last value of each kind: records that are read one after the other share those of their network."""
 _annotated: dict[Any, list[tuple[int, str, tuple[type, ...], tuple[type, ...], bool]]] = {}
 
 
@@ -118,6 +120,8 @@ def checked(value: T) -> T:
     `Json` may be anything. A field that was parsed into a type of ours is right if it is none of JSON's containers.
     """
     cls: Any = type(value)
+    if _checked.get(cls) is value:
+        return value
     known = _annotated.get(cls)
     if known is None:
         known = _annotated[cls] = _known_fields(cls)
@@ -132,8 +136,12 @@ def checked(value: T) -> T:
             continue
         elif kinds or kind in (dict, list, NoneType):
             raise TypeError(f"{field} is {found!r:.40}")
+        elif kind is tuple:
+            _check_all(field, found, inner)
         else:
             checked(found)
+    if known:
+        _checked[cls] = value
     return value
 
 

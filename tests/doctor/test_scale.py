@@ -27,7 +27,7 @@ def test_five_thousand_endpoints(world: World) -> None:
         listing, doctor = _seconds("sh", "-c", LISTING), _seconds("cni-cnm", "doctor")
         print(f"listing {listing:.2f} s, doctor {doctor:.2f} s")
         ratios.append(doctor / listing)
-    assert median(ratios) <= 2.1
+    assert median(ratios) <= 2.1  # 5 points of noise
 
 
 def _seconds(*argv: str) -> float:

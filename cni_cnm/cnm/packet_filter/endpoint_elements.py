@@ -43,6 +43,11 @@ def of_network(network_id: str, name: str, policy: Policy) -> Transaction:
 
 def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | None = None) -> Transaction:
     """The endpoint's own elements. `only`: of those keyed by an address, the ones of these addresses; None: all."""
+    return merge(*parts_of(record, policy, only))
+
+
+def parts_of(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | None = None) -> list[Transaction]:
+    """The same, a transaction for each feature: the parts of many endpoints are merged at once."""
     parts = []
     addresses = [a.interface for a in record.addresses if only is None or a.interface.ip in only]
     masqueraded = [address for address in addresses if address.version not in policy.unmasqueraded]
@@ -60,11 +65,11 @@ def own(record: EndpointRecord, policy: Policy, only: frozenset[IPAddress] | Non
     if record.ports and record.addresses and policy.publishes:
         targets = [address.interface for address in record.addresses]
         parts.append(portmap.publish(record.id, record.label, targets, record.ports, record.portmap))
-    return merge(*parts)
+    return parts
 
 
 def of_endpoints(records: Sequence[EndpointRecord]) -> Transaction:
-    return merge(*(own(record, record.policy) for record in records))
+    return merge(*(part for record in records for part in parts_of(record, record.policy)))
 
 
 def put(

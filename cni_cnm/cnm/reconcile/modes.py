@@ -81,9 +81,11 @@ def _paths(host: Host) -> Iterator[str]:
 
 
 def _tree(folder: str, depth: int) -> Iterator[str]:
-    """The folder and what is below it. Links are not followed."""
+    """The folder and what is below it, if other users get there. Links are not followed."""
     yield folder
     try:
+        if not os.lstat(folder).st_mode & stat.S_IXOTH:
+            return
         with os.scandir(folder) as entries:
             inside = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
     except OSError:

@@ -17,15 +17,16 @@ _WHY = "Neighbours send to one of the two, and it changes."
 
 
 def look(picture: Picture) -> Iterator[Finding]:
-    addresses: dict[tuple[str, str], EndpointRecord] = {}
+    addresses: dict[tuple[str, int, int], EndpointRecord] = {}
     macs: dict[tuple[str, str], EndpointRecord] = {}
-    of_host = {address.ip: index for index, address in picture.stack.all_addresses()}
+    of_host = {(address.version, int(address)): index for index, address in picture.stack.all_addresses()}
     for record in picture.endpoints:
         side = picture.policy(record).bridge or record.network_id
         for address in record.addresses:
-            ip = address.interface.ip
-            first = addresses.setdefault((side, str(ip)), record)
+            version, number = address.interface.version, int(address.interface)
+            first = addresses.setdefault((side, version, number), record)
             if first is not record:
+                ip = address.interface.ip
                 second = first if _has_lease(picture, record, str(ip)) else record
                 yield Finding(
                     f"the endpoints {picture.shown(first)} and {picture.shown(record)} both have the address {ip}",
@@ -33,13 +34,14 @@ def look(picture: Picture) -> Iterator[Finding]:
                     make_again(second),
                     about=second.label,
                 )
-            if ip in of_host and record.driver not in ("host", "null"):
-                link = picture.stack.link_at(of_host[ip])
+            if (version, number) in of_host and record.driver not in ("host", "null"):
+                ip, index = address.interface.ip, of_host[version, number]
+                link = picture.stack.link_at(index)
                 name = link.name if link is not None else ""
                 yield Finding(
                     f"the host has the address {ip} of the endpoint {picture.shown(record)}, on {name}",
                     "Packets to the container end at the host.",
-                    (command("ip", "address", "delete", f"{ip}/{_length(picture, of_host[ip], ip)}", "dev", name),),
+                    (command("ip", "address", "delete", f"{ip}/{_length(picture, index, ip)}", "dev", name),),
                     about=record.label,
                 )
         if record.mac and picture.policy(record).bridge:

@@ -7,7 +7,8 @@ import os
 from cni_cnm.doctor.commands import command, install
 from cni_cnm.doctor.finding import Finding
 from cni_cnm.doctor.seen_stack import has_kind
-from cni_cnm.errors import KernelFeatureMissing
+from cni_cnm.errors import KernelError, KernelFeatureMissing
+from cni_cnm.firewall import INET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ _OF_DRIVER = {"macvlan": "macvlan", "ipvlan": "ipvlan"}
 
 def look(picture: Picture) -> Iterator[Finding]:
     try:
-        picture.host.nft.require()
+        awake = picture.host.nft.tables()
+    except KernelError:
+        awake = {}
+    try:
+        if INET not in awake:  # else rules were made, and making one to find out takes as long as a listing
+            picture.host.nft.require()
     except KernelFeatureMissing as error:
         library = os.path.exists("/proc/net/netfilter")
         yield Finding(

@@ -33,9 +33,15 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
     }
     there = {folder: _names(folder) for folder in folders.values()}
     yield from _lost(picture, folders, there)
+    recorded = {
+        name
+        for record in picture.every_endpoint
+        if record.epoch == picture.host.epoch
+        for name in record.ipam.get("addresses") or ()
+    }
     for network in picture.networks:
         if network.name in folders:
-            yield from _without_owner(picture, network, folders[network.name], there[folders[network.name]])
+            yield from _without_owner(picture, network, folders[network.name], there[folders[network.name]] - recorded)
 
 
 def fix(host: Host, finding: Finding) -> str:
@@ -74,14 +80,10 @@ def _lost(picture: Picture, folders: dict[str, str], there: dict[str, set[str]])
 def _without_owner(
     picture: Picture, network: NetworkRecord, folder: str, names: set[str]
 ) -> Iterator[Finding | Unchecked]:
-    """Leases of this epoch that no record names. Older ones are void, and are replaced."""
-    recorded = {
-        name for record in picture.every_endpoint for name in record.ipam.get("addresses") or ()
-        if record.epoch == picture.host.epoch
-    }  # fmt: skip
+    """`names`: leases that no record names. Those of this epoch count: older ones are void, and are replaced."""
     leases, started = Leases(network.name, folder, picture.host), epoch.started()
     left = []
-    for name in sorted(names - recorded):
+    for name in sorted(names):
         owner = leases.owner(name)
         if not owner or owner.startswith(DOCKER) or os.stat(f"{folder}/{name}").st_mtime < started:
             continue

@@ -30,14 +30,13 @@ _NOT_SERVED = "Masquerade, isolation or published ports of these containers do n
 
 def look(picture: Picture) -> Iterator[Finding]:
     host = picture.host
-    host.nft.require()
     state = firewall_state.load(host)
     if state.epoch == host.epoch and not firewall_state.is_intact(host, state):
         yield _repaired("tables or rules of the packet filter are missing, or were added to", "tables")
     yield from _dormant(picture)
     wanted = merge(
         network_elements.elements_of_all(host),
-        *(endpoint_elements.own(one, picture.policy(one)) for one in picture.endpoints),
+        *(part for one in picture.endpoints for part in endpoint_elements.parts_of(one, picture.policy(one))),
     )
     missing = restore_elements.find_missing(host.nft, wanted)
     if missing.sentence:

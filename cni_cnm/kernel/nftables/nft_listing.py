@@ -5,10 +5,12 @@ libnftables asks for all tables and sets before it lists one of them.
 
 from __future__ import annotations
 
+from struct import Struct
+
 from cni_cnm.kernel.contract.element import Element
 from cni_cnm.kernel.netlink.nlattr import number, places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
-from cni_cnm.kernel.nftables.nft_elements import inside, listed, names, set_types, spelled_key, value_of
+from cni_cnm.kernel.nftables.nft_elements import listed, names, set_types, spelled_key, value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ _GET_SET, _GET_ELEMENT = 10, 13
 _TABLE, _SET, _SET_FLAGS, _SET_DATA_TYPE = 1, 2, 3, 6
 _ANONYMOUS, _INTERVAL, _MAP, _CONCATENATED = 0x1, 0x4, 0x8, 0x80
 _VERDICT_TYPE = 0xFFFFFF00
-_KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 2, 3, 6, 10, 1
+_KEY, _DATA, _FLAGS, _USERDATA, _KEY_END = 1, 2, 3, 6, 10
+_LENGTH = Struct("=H")
+"""Of struct nlattr."""
 
 
 def elements(questions: Questions, table: str, name: str = "") -> list[Element] | None:
@@ -51,14 +55,31 @@ def _of_set(questions: Questions, table: str, answer: Answer) -> Iterator[Elemen
     if flags & _MAP and not types.value and not verdicts:
         raise LookupError(name)
     family, named = names(table, name)
+    spell = types.key[0].spell if len(types.key) == 1 else None
+    values: dict[bytes, str] = {b"": ""}
+    comments: dict[bytes, str] = {b"": ""}
     for message in questions.dump(_GET_ELEMENT, family, named):
+        data = message[0]
         for begin, end in listed(*message):
-            data = message[0]
             fields = places(data, begin, end)
             if _FLAGS in fields:
                 raise LookupError(name)
-            first = raw(data, inside(data, fields.get(_KEY)).get(_VALUE))
-            last = raw(data, inside(data, fields[_KEY_END]).get(_VALUE)) if _KEY_END in fields else first
-            value = value_of(data, fields.get(_DATA), types.value)
-            comment = nfnetlink.comment(raw(data, fields.get(_USERDATA)))
-            yield Element(table, name, spelled_key(first, last, types.key), value, comment)
+            first = _inner(data, fields[_KEY])
+            last = _inner(data, fields[_KEY_END]) if _KEY_END in fields else first
+            key = spell(first) if spell is not None and first == last else spelled_key(first, last, types.key)
+            # Many elements of a set have the same verdict, and those of one owner in several sets the same comment.
+            packed = raw(data, fields.get(_DATA))
+            value = values.get(packed)
+            if value is None:
+                value = values[packed] = value_of(data, fields.get(_DATA), types.value)
+            packed = raw(data, fields.get(_USERDATA))
+            comment = comments.get(packed)
+            if comment is None:
+                comment = comments[packed] = nfnetlink.comment(packed)
+            yield Element(table, name, key, value, comment)
+
+
+def _inner(data: bytes, place: tuple[int, int]) -> bytes:
+    """The value of NFTA_DATA_VALUE, which is the only attribute of a key."""
+    begin = place[0]
+    return data[begin + 4 : begin + _LENGTH.unpack_from(data, begin)[0]]

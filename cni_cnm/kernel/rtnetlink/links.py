@@ -7,6 +7,7 @@ from struct import Struct
 
 from cni_cnm.kernel.contract.link import Link, Port, Vlan
 from cni_cnm.kernel.netlink.nlattr import (
+    HEADER,
     each,
     find,
     number,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cni_cnm.kernel.contract.link import PortState
+    from cni_cnm.kernel.netlink.nlattr import Places
 
 IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 _BRVLAN, _SKIP_STATS = 0x2, 0x8
@@ -186,9 +188,13 @@ def vlan_query() -> bytes:
 def read(data: bytes, offset: int) -> Link:
     """The link of the message at `offset` of a datagram."""
     length = _LENGTH.unpack_from(data, offset)[0]
-    _, index, flags, _ = _FIXED.unpack_from(data, offset + _HEADER_BYTES)
     found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
-    info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
+    return _link(data, offset, found, places(data, *found[_LINKINFO]) if _LINKINFO in found else {})
+
+
+def _link(data: bytes, offset: int, found: Places, info: Places) -> Link:
+    """`found` are the message's attributes, `info` those of IFLA_LINKINFO."""
+    _, index, flags, _ = _FIXED.unpack_from(data, offset + _HEADER_BYTES)
     kind = text(data, info.get(_KIND))
     inside = places(data, *info[_DATA]) if kind in _MODES and _DATA in info else {}
     filtering = hooks = None
@@ -236,9 +242,32 @@ def port(data: bytes, offset: int) -> Port | None:
 
 
 def read_with_port(data: bytes, offset: int) -> tuple[Link, Port | None]:
-    """The link of the message, and its flags as a port."""
-    link = read(data, offset)
-    return link, port(data, offset) if link.master else None
+    """The link of the message, and its flags as a port; None if it is no port of a bridge."""
+    length = _LENGTH.unpack_from(data, offset)[0]
+    found = places(data, offset + _HEADER_BYTES + _FIXED.size, offset + length)
+    info = places(data, *found[_LINKINFO]) if _LINKINFO in found else {}
+    link = _link(data, offset, found, info)
+    if _SLAVE_DATA not in info or text(data, info.get(_SLAVE_KIND)) != "bridge":
+        return link, None
+    mode, isolated = (_same_place(data, *info[_SLAVE_DATA], one) for one in (_BRPORT_MODE, _BRPORT_ISOLATED))
+    return link, Port(bool(number(data, mode)), bool(number(data, isolated)))
+
+
+_seen_at: dict[int, int] = {}
+"""Where an attribute of IFLA_INFO_SLAVE_DATA was in the last message: a kernel puts them at the same places."""
+
+
+def _same_place(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int] | None:
+    """An attribute of one byte."""
+    at = begin + _seen_at.get(wanted, 0)
+    if at + 4 <= end:
+        length, kind = HEADER.unpack_from(data, at)
+        if (length, kind) == (5, wanted):
+            return at + 4, at + 5
+    found = find(data, begin, end, wanted)
+    if found is not None:
+        _seen_at[wanted] = found[0] - 4 - begin
+    return found
 
 
 PORT_STATES: tuple[PortState, ...] = ("disabled", "listening", "learning", "forwarding", "blocking")
