@@ -23,7 +23,7 @@ _HEADERS = {4: 28, 6: 48}
 
 def reaches(address: IPAddress, size: int) -> bool:
     """Whether an echo of `size` bytes, with its IP header, is answered. OSError without the right to send it."""
-    return any(_once(address, size, number) for number in range(1, TRIES + 1))
+    return any(_once(address, size, number, TIMEOUT_S) for number in range(1, TRIES + 1))
 
 
 def largest(address: IPAddress, size: int) -> int:
@@ -40,7 +40,7 @@ def largest(address: IPAddress, size: int) -> int:
     return low
 
 
-def _once(address: IPAddress, size: int, number: int, limit_s: float = TIMEOUT_S) -> bool:
+def _once(address: IPAddress, size: int, number: int, limit_s: float) -> bool:
     six = address.version == 6
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if six else (socket.AF_INET, socket.IPPROTO_ICMP)
     with socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sender:
