@@ -1,0 +1,131 @@
+"""`kubectl apply -f conf/kubernetes/cni-cnm.yaml` on a real cluster, and what follows: update, rollback, uninstall.
+
+kube-apiserver, controllers, kubelets, kube-proxy and containerd 2 are real. The tests are one story, in their order.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_cnm import __version__
+from tests.kubernetes import images
+from tests.kubernetes.manifests import FOLDER
+from tests.kubernetes.real.kubernetes_node import CONFLIST
+from tests.kubernetes.real.lab import PORT, Lab, new_lab
+from tests.system.daemon import Daemon
+from tests.waiting import until
+
+LATER = "9.9.9"
+APPLY, UNINSTALL = FOLDER / "cni-cnm.yaml", FOLDER / "uninstall.yaml"
+LIB = "/opt/cni/lib/cni-cnm"
+OURS = ("/opt/cni", "/etc/cni", "/etc/cni-cnm", "/run/cni-cnm", "/var/lib/cni-cnm", "/var/lib/cni/networks")
+
+
+@pytest.fixture(scope="module")
+def lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two nodes with kube-proxy and the images, without a network of pods."""
+    folder = tmp_path_factory.mktemp("images")
+    with new_lab() as made:
+        for node in made.nodes.values():
+            node.node.run("sh", "-c", "rm -rf /opt/cni && mkdir -p /opt/cni/bin").ok()
+        made.start(bin_dir="/opt/cni/bin")
+        archives = images.light(folder), images.light(folder, LATER)
+        for node in made.nodes.values():
+            node.proxy("nftables")
+            for archive in archives:
+                node.load(archive)
+        yield made
+
+
+def kubectl(lab: Lab, *words: str) -> str:
+    return lab.server.kubectl("--namespace", "cni-cnm", *words)
+
+
+def wait_rollout(lab: Lab, name: str = "cni-cnm") -> None:
+    try:
+        kubectl(lab, "rollout", "status", f"daemonset/{name}", "--timeout=100s")
+    except AssertionError as error:
+        logs = "\n".join(said(lab, node) for node in lab.nodes)
+        raise AssertionError(f"{error}\n{kubectl(lab, 'describe', 'pods')}\n{logs}\n{lab.log()}") from error
+
+
+def in_use(lab: Lab) -> set[str]:
+    """The versions that the nodes have in use."""
+    return {node.node.run("readlink", f"{LIB}/current").out.strip() for node in lab.nodes.values()}
+
+
+def answers(lab: Lab, caller: str, pod: str) -> bool:
+    """Whether a pod's server answers another pod by each IP version, and sees that pod's own address."""
+    asked = lab.caller(caller)
+    return all(
+        asked.ask(address, PORT) == own for own, address in zip(asked.addresses, lab.addresses(pod), strict=True)
+    )
+
+
+def said(lab: Lab, node: str) -> str:
+    """What the containers of our namespace have written on a node. (`kubectl logs` needs the kubelet's certificate.)"""
+    files = lab.nodes[node].node.path("/var/log/pods").glob("cni-cnm_*/*/*.log")
+    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
+
+
+def since_ready(lab: Lab) -> dict[str, Any]:
+    """Since when each Node is Ready."""
+    return {name: lab.condition(name)["lastTransitionTime"] for name in lab.nodes if lab.is_ready(name)}
+
+
+def test_one_apply(lab: Lab) -> None:
+    """The nodes are Ready, and pods of both reach each other. The probes are kubelet's."""
+    kubectl(lab, "apply", "--filename", str(APPLY))
+    wait_rollout(lab)
+    lab.wait_ready()
+    assert in_use(lab) == {__version__}
+    for name, node in (("a", "node1"), ("b", "node2")):
+        lab.make_pod(name, node)
+    assert answers(lab, "a", "b")
+    assert answers(lab, "b", "a")
+
+
+def test_an_update_and_a_rollback_touch_no_pod_and_no_node(lab: Lab) -> None:
+    """No packet is lost, no Node is NotReady for a moment, no container is started again."""
+    before = since_ready(lab), lab.api.get("pods/a")["status"]["containerStatuses"]
+    assert len(before[0]) == len(lab.nodes)
+    node, other = lab.nodes["node1"], lab.addresses("b")[0]
+    steady = Daemon(node.node, "nsenter", f"--net={node.pod_netns('a')}", "ping", "-i", "0.1", "-q", other,
+                    log="/run/ping.log")  # fmt: skip
+    image = f"localhost/cni-cnm:{LATER}"
+    kubectl(lab, "set", "image", "daemonset/cni-cnm", f"install={image}", f"cni-cnm={image}")
+    wait_rollout(lab)
+    assert in_use(lab) == {LATER}
+    lab.make_pod("c", "node1")
+    assert answers(lab, "c", "b")
+    kubectl(lab, "rollout", "undo", "daemonset/cni-cnm")
+    wait_rollout(lab)
+    assert in_use(lab) == {__version__}
+    lab.remove_pods("c")
+    steady.stop(signal.SIGINT)
+    assert " 0% packet loss" in steady.log()
+    assert (since_ready(lab), lab.api.get("pods/a")["status"]["containerStatuses"]) == before
+
+
+def test_it_is_removed_when_no_pod_needs_it(lab: Lab) -> None:
+    """Pods go on without the DaemonSet. The uninstall waits for them, and leaves nothing on a node."""
+    kubectl(lab, "delete", "--filename", str(APPLY), "--timeout=100s")
+    assert answers(lab, "a", "b")
+    kubectl(lab, "apply", "--filename", str(UNINSTALL))
+
+    text = "waiting: containers have these endpoints"
+    for name in lab.nodes:
+        until(lambda name=name: text in said(lab, name), f"{name} waits for its pods", 60, lab.log)  # type: ignore[misc]
+    assert all(node.node.path(CONFLIST).exists() for node in lab.nodes.values())
+    assert answers(lab, "b", "a")
+    lab.remove_pods("a", "b")
+    wait_rollout(lab, "cni-cnm-uninstall")
+    for node in lab.nodes.values():
+        assert node.node.files(*OURS) == set()
+        assert not [link for link in node.node.links() if link.startswith(("br-", "cnm-vx", "veth"))]
+    kubectl(lab, "delete", "--filename", str(UNINSTALL), "--timeout=100s")
