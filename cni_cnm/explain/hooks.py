@@ -37,6 +37,8 @@ class Passed(NamedTuple):
     reason: str = ""
     """Of a drop or of what is not known."""
     chains: int = 0
+    place: str = ""
+    """FAMILY TABLE CHAIN of the chain that decided, where one did."""
 
 
 def ip(space: Space, packet: Packet, hook: int, incoming: Link | None, outgoing: Link | None) -> Passed:
@@ -138,7 +140,7 @@ def _decided(chain: HookChain, ends: Sequence[End]) -> Passed:
     if verdicts == {DROP}:
         by_policy = not first.hits or first.hits[-1].verdict not in (DROP, "reject")
         reason = f"{place}: {'the policy is drop' if by_policy else f'the rule `{first.hits[-1].text}`'}"
-        return Passed(DROP, first.packet, first.hits, reason)
+        return Passed(DROP, first.packet, first.hits, reason, place=f"{chain.family} {chain.table} {chain.name}")
     if verdicts == {ACCEPT} and len({end.packet for end in ends}) == 1:
         return Passed(ACCEPT, first.packet, first.hits)
     doubts = list(dict.fromkeys(doubt for end in ends for doubt in end.doubts))

@@ -50,7 +50,19 @@ def resolve(way: Way, space: Space, link: Link, address: IPAddress, packet: Pack
             raise dropped(space, f"rules of {space} drop the question for {address} on {link.name}, or its answer")
         way.step(space, "neighbour", f"{address} on {link.name} is not known yet, it is asked for", NOTE)
         return ABROAD
-    raise dropped(space, f"no neighbour {address} answers on {link.name}", f"ip neigh show {address}")
+    reason = _silent(way, space, link, address) or f"no neighbour {address} answers on {link.name}"
+    raise dropped(space, reason, f"ip neigh show {address}")
+
+
+def _silent(way: Way, space: Space, link: Link, address: IPAddress) -> str:
+    """Why the link that has the address does not answer; "" if none has it."""
+    for member in segment(way, space, link):
+        if any(one.ip == address for one in member.space.stack.addresses(member.link.ifindex)):
+            named = f"{member.link.name} of {member.space} has {address}"
+            if not member.link.up:
+                return f"{named}, and is down"
+            return f"{named}, and its answer to {link.name} of {space} does not arrive"
+    return ""
 
 
 def _leads_out(way: Way, space: Space, link: Link) -> bool:

@@ -274,6 +274,9 @@ class _Reader:
         label = "{…}" if one.set.startswith("__") else f"@{one.set}"
         words = f"{name} {operator}{label}"
         key = _known(held)
+        if key is None and not self._ruleset.may_have(family, table, one.set, held):
+            self._condition(one.negated, words)
+            return
         if key is None:
             self._condition(None, words)
             if one.to == 0:

@@ -63,7 +63,7 @@ def _dropped(space: Space, place: str, passed: Passed) -> Ended:
     owners = _owners(passed.hits[-1:])
     said = f" ({owners})" if owners else ""
     if hit is None or hit.table not in (*TABLES, UNDERLAY) or hit.counter not in REASONS:
-        look = f"nft -a list chain {hit.table} {hit.chain}" if hit else ""
+        look = f"nft -a list chain {f'{hit.table} {hit.chain}' if hit else passed.place}"
         return dropped(space, f"{place}: {passed.reason}{said}", look)
     names = owners.split(", ")
     allow = f"cni-cnm network allow {' '.join(names)}" if hit.counter == "isolation" and len(names) == 2 else ""

@@ -185,6 +185,9 @@ class Ruleset(Protocol):
     def find(self, family: str, table: str, name: str, key: bytes) -> Found | None:
         """The element of a set that the key is in; None if there is none. LookupError for a set that is not read."""
 
+    def may_have(self, family: str, table: str, name: str, key: Sequence[int | None]) -> bool:
+        """Whether a key of which some bytes are not known (None) may be in the set."""
+
     def length(self, family: str, table: str, name: str) -> int:
         """Bytes of a key of the set, with the fields' padding."""
 

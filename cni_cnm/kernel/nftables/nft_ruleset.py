@@ -78,6 +78,23 @@ class KernelRuleset:
         data = answer[0]
         return _found(data, inside(data, inside(data, places(*answer).get(_ELEMENTS)).get(1)))
 
+    def may_have(self, family: str, table: str, name: str, key: Sequence[int | None]) -> bool:
+        """Compares words of four bytes: fields of a key begin at multiples of them."""
+        kind = self._set(family, table, name)
+        if kind.flags & _INTERVAL and not kind.flags & _CONCATENATED:
+            return True
+        words = [bytes(one) if None not in (one := key[at : at + 4]) else None for at in range(0, len(key), 4)]  # type: ignore[arg-type]
+        body = names(f"{family} {table}", name)[1]
+        for message in self._asked(lambda: self._questions.dump(_GET_ELEMENT, family, body)):
+            data = message[0]
+            for begin, end in listed(*message):
+                fields = places(data, begin, end)
+                low = raw(data, inside(data, fields.get(_KEY)).get(_VALUE))
+                high = raw(data, inside(data, fields[_KEY_END]).get(_VALUE)) if _KEY_END in fields else low
+                if number(data, fields.get(_FLAGS), "big") & _CATCHALL or _may_be(words, low, high):
+                    return True
+        return False
+
     @cached_property
     def _tables(self) -> Mapping[str, bool]:
         found, self._handles = {}, {}
@@ -157,6 +174,15 @@ class KernelRuleset:
         from cni_cnm.kernel.setns import entered
 
         return entered(self._netns, question)
+
+
+def _may_be(words: Sequence[bytes | None], low: bytes, high: bytes) -> bool:
+    """Whether a key of which some words are not known may lie between the two."""
+    for at, word in enumerate(words):
+        first, last = (end[at * 4 : at * 4 + 4].ljust(4, bytes(1)) for end in (low, high))
+        if word is not None and first == last != word:
+            return False
+    return True
 
 
 def _base_chain(data: bytes, family: str, table: str, fields: Mapping[int, tuple[int, int]]) -> HookChain:
