@@ -125,7 +125,7 @@ def test_connect_and_disconnect(side: Side, pod: str) -> None:
     added = command(side, "network", "connect", "web", "web/front", "--ip", "10.8.0.77").ok()
     assert added.out.split()[1:] == ["eth1", "10.8.0.77/24"]
     again = command(side, "network", "connect", "web", "web/front")
-    assert "the container is in the network web already: web/c1/eth1" in again.err
+    assert "the container is in the network web already: web/c1/eth1 (web/front)" in again.err
     taken = command(side, "network", "connect", "shop", "c1")
     assert "is in the network shop already" in taken.err
     routes = command(side, "exec", "c1", "--", "ip", "route").ok().out
@@ -136,7 +136,7 @@ def test_connect_and_disconnect(side: Side, pod: str) -> None:
     command(side, "network", "connect", "web", "c1", "--ifname", "net7").ok()
     kept = command(side, "network", "disconnect", "shop", "c1")
     assert "which does not expect that it goes (--force removes it all the same)" in kept.err
-    assert command(side, "network", "disconnect", "web", "c1").ok().out == "web/c1/net7\n"
+    assert command(side, "network", "disconnect", "web", "c1").ok().out == "web/c1/net7 (web/front)\n"
     assert "is not in the network web" in command(side, "network", "disconnect", "web", "c1").err
     assert command(side, "exec", "c1", "--", "ip", "-br", "link").ok().out.count("@") == 1
 

@@ -11,10 +11,10 @@ from cni_cnm.cnm.interface import default_routes
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state
 from cni_cnm.cnm.records import CREATED, PENDING, READY
 from cni_cnm.cnm.rollback import ErrorList, Rollback
-from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of
+from cni_cnm.cnm.sandbox.sandbox_endpoints import gateways_of, members_of, sandbox_of
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import ActiveContainer, Forbidden, InvalidConfig, raise_gathered, shown
-from cni_cnm.model import Lease
+from cni_cnm.model import Lease, Pod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class Endpoint:
                     netns=sandbox.key,
                     netns_inode=stack.inode(),
                     netns_cookie=stack.cookie(),
+                    pod=_pod_of(self._host, sandbox.container_id),
                 )
                 return connect(endpoint, stack, undo, restore)
 
@@ -246,8 +247,16 @@ def _write_left(endpoint: LockedEndpoint) -> None:
         netns="",
         netns_inode=0,
         netns_cookie=0,
+        pod=Pod(),
         default_routes=offers,
     )
+
+
+def _pod_of(host: Host, container_id: str) -> Pod:
+    """The pod whose sandbox it is, as a runtime has named it for another endpoint of the sandbox."""
+    record = sandbox_of(host, container_id)
+    members = members_of(host, record) if record else ()
+    return next((member.pod for member in members if member.pod.name), Pod())
 
 
 def _free_name(endpoint: LockedEndpoint, stack: Stack) -> str:
