@@ -105,18 +105,26 @@ class Lab:
         for gateway in (OUTSIDE, OUTSIDE6):
             self.switch.run(*enter, "route", "add", "default", "via", gateway)
 
-    def start(self, *, bin_dir: str = "") -> None:
-        """The controllers and the nodes, without a network of pods. Each Node gets podCIDRs.
+    def start(self, *nodes: str, bin_dir: str = "") -> None:
+        """The controllers and these nodes, or all, without a network of pods. Each Node gets podCIDRs.
 
         `bin_dir`: where containerd finds plugins; the built ones if empty.
         """
         self.server.start_controllers(cluster_cidrs=PODS)
         create_rights(self.api)
-        for node in self.nodes.values():
-            node.start(bin_dir=bin_dir)
-        for name in self.nodes:
-            until(partial(self.api.there, f"nodes/{name}"), f"{name} registers", 120, self.log)
-            self.api.wait(f"nodes/{name}", lambda found: found["spec"].get("podCIDRs"), f"{name} has podCIDRs", 60)
+        for name in nodes or self.nodes:
+            self.nodes[name].start(bin_dir=bin_dir)
+        for name in nodes or self.nodes:
+            self._wait_registered(name)
+
+    def start_node(self, name: str) -> None:
+        """A further one."""
+        self.nodes[name].start()
+        self._wait_registered(name)
+
+    def _wait_registered(self, name: str) -> None:
+        until(partial(self.api.there, f"nodes/{name}"), f"{name} registers", 120, self.log)
+        self.api.wait(f"nodes/{name}", lambda found: found["spec"].get("podCIDRs"), f"{name} has podCIDRs", 60)
 
     def serve(self, *nodes: str, settings: str = "") -> None:
         """Our service on the nodes, with the rights of the agent. `settings`: further lines of `[cluster]`."""
@@ -228,6 +236,6 @@ def require_programs() -> None:
         pytest.skip(missing)
 
 
-def new_lab() -> Lab:
+def new_lab(*nodes: str) -> Lab:
     require_programs()
-    return Lab()
+    return Lab(nodes or ("node1", "node2"))
