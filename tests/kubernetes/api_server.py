@@ -229,6 +229,10 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             super().handle()
 
+    def finish(self) -> None:
+        with suppress(OSError):  # the client has gone
+            super().finish()
+
     def do_GET(self) -> None:
         self._serve("get")
 
