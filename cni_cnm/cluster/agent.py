@@ -184,6 +184,8 @@ class Agent:
             yield Say(f"this host's underlay is {shown}{f'; it was {_addresses(old)}' if old else ''}")
         else:
             yield Say(f"{why}; entries stay as they are")
+        if self._listed and self._assigned is not None:
+            yield from self._judge()
         if self._listed:
             yield from self._announce()
         yield Compare()
@@ -305,7 +307,7 @@ class Agent:
         if self._assigned is not None:
             return
         there, host, why = self.known.hosts.get(self.me.name), self.host, ""
-        if there is not None and there.instance != self.me.instance:
+        if there is not None and there.instance != self.me.instance and not self._installed_anew(there):
             why = (
                 f"another host is called {self.me.name} in {self._store.name}: its instance is {there.instance}, this "
                 f"one's is {self.me.instance}"
@@ -317,6 +319,11 @@ class Agent:
                 f"copy of the other's"
             )
         yield from self.refused(why)
+
+    def _installed_anew(self, there: ClusterHost) -> bool:
+        """In Kubernetes the kubelet has the name. A record with this host's addresses is of its former disk."""
+        host = self.host
+        return self._assigned is not None and (host is None or set(there.addresses) == set(host.addresses))
 
     def _say_hosts(self, before: Known) -> Iterator[Action]:
         names = before.hosts.keys() | self.known.hosts.keys()

@@ -192,19 +192,14 @@ def test_a_node_that_is_made_anew_meanwhile_is_read_again(stand_in: StandIn, dir
     assert announced(api)["instance"] == A.instance
 
 
-def test_an_announcement_that_failed_is_tried_again_when_life_is_shown(
-    stand_in: StandIn, directory: KubernetesDirectory
-) -> None:
-    directory.snapshot()
+def test_life_is_shown_without_a_request(stand_in: StandIn, directory: KubernetesDirectory) -> None:
+    """Also where the announcement failed: the agent tries that again by itself."""
+    revision = directory.snapshot().revision
     stand_in.delete("a")
-    for call in (directory.announce, directory.show_life):
-        with pytest.raises(NotReady, match="has no Node a"):
-            call(A)
-    stand_in.expect(A)
-    directory.show_life(A)
-    assert announced(stand_in.api)["instance"] == A.instance
+    with pytest.raises(NotReady, match="has no Node a"):
+        directory.announce(A)
     before = len(stand_in.api.requests)
-    directory.show_life(A)
+    assert directory.show_life(A) == revision
     assert len(stand_in.api.requests) == before
 
 

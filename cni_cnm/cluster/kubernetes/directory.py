@@ -45,8 +45,6 @@ class KubernetesDirectory:
         self._contents: Contents | None = None
         self._away: CnmError | None = None
         """Why the API was not read when it was asked last."""
-        self._announced = True
-        """The last announcement was written."""
 
     def close(self) -> None:
         """A watch that another thread reads ends, and closes what it has open."""
@@ -101,20 +99,13 @@ class KubernetesDirectory:
 
     # this host -------------------------------------------------------------
     def announce(self, host: ClusterHost) -> None:
-        self._announced = False
         self._client.begin()
         own_node.announce(self._client, host, self._terms)
-        self._announced = True
 
-    def show_life(self, host: ClusterHost) -> int:
-        """Sends nothing: the kubelet shows the Node's life. But an announcement that has failed is tried again.
-
-        Raises what reading the API raised last.
-        """
+    def show_life(self, host: ClusterHost) -> int:  # noqa: ARG002 - the kubelet does it
+        """Sends nothing: the kubelet shows the Node's life. Raises what reading the API raised last."""
         if self._away is not None:
             raise self._away
-        if not self._announced:
-            self.announce(host)
         return self._contents.revision if self._contents else 0
 
     def leave(self, name: str, *, instance: str = "", force: bool = False) -> Sequence[Block]:

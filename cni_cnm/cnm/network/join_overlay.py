@@ -103,9 +103,13 @@ def membership(host: Host) -> Membership:
 
 
 def require_own_name(directory: Directory, snapshot: Snapshot, me: ClusterHost) -> None:
-    """NotReady, naming both instances, if another host has this host's name."""
+    """NotReady, naming both instances, if another host has this host's name.
+
+    In Kubernetes a machine that was installed anew has its name, and its addresses, from the kubelet.
+    """
     other = snapshot.hosts.get(me.name)
-    if other is not None and other.instance != me.instance:
+    anew = other is not None and directory.assigns and set(other.addresses) == set(me.addresses)
+    if other is not None and other.instance != me.instance and not anew:
         raise NotReady(
             f"another host is called {me.name} in {directory.name}: its instance is {other.instance}, this one's is "
             f"{me.instance}",

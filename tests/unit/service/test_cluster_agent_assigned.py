@@ -128,6 +128,27 @@ def test_not_announced_yet(tmp_path: Path) -> None:
     assert node.status().networks["pods"].ready, node.why()
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_installed_anew(tmp_path: Path, same: bool) -> None:
+    """The Node is there, announced by the machine's former disk: at the same address it is this machine's."""
+    node = Node(tmp_path)
+    former = host("me", "former", "192.0.2.11" if same else "192.0.2.99")
+    node.store.assign("me", "10.244.1.0/24")
+    node.store.directory().announce(former)
+    node.listed()
+    for _ in range(2):
+        node.turn(TICK_S)
+        node.settle()
+    status = node.status()
+    if same:
+        assert node.store.hosts["me"].instance != former.instance
+        assert status.networks["pods"].ready, node.why()
+        assert status.conflict == ""
+    else:
+        assert node.store.hosts["me"] == former
+        assert former.instance in status.conflict
+
+
 def test_file_is_put_back_and_never_removed(node: Node) -> None:
     """At the next tick if another program removed or changed it. Not while the data path does not stand."""
     before = node.path.read_bytes()
