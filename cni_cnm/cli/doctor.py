@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from typing import Any
 
+from cni_cnm.cnm.records import network_records
 from cni_cnm.doctor.diagnose import CHECKS, diagnose, fix
 from cni_cnm.doctor.picture import Picture
 from cni_cnm.find.endpoints import FORMS, find_endpoints
@@ -43,6 +45,8 @@ def configure(nouns: Any) -> None:
 def doctor(arguments: argparse.Namespace) -> int:
     gc.disable()  # it would look at thousands of records again and again; this process ends soon
     host = open_controller().host
+    for _ in network_records(host.store):  # without the right to read them: one error, not one for each check
+        break
     only = _endpoints(host, arguments.container) if arguments.container else None
     names = arguments.check or CHECKS
 
@@ -72,12 +76,23 @@ def _endpoints(host: Host, wanted: Sequence[str]) -> set[str]:
 
 def _show(found: Diagnosis) -> None:
     for name, finding in found.findings:
-        print(f"{name}: {one_line(finding.what)}")
-        print(f"    why: {one_line(finding.why)}")
+        _line("bold yellow", f"{name}: {one_line(finding.what)}")
+        _line("", f"    why: {one_line(finding.why)}")
         for command in finding.commands:
-            print(f"    run: {one_line(command)}")
+            _line("cyan", f"    run: {one_line(command)}")
     for name, left in found.unchecked:
-        print(f"{name}: not checked: {one_line(left.what)}: {one_line(left.reason)}")
+        _line("dim", f"{name}: not checked: {one_line(left.what)}: {one_line(left.reason)}")
+
+
+def _line(style: str, text: str) -> None:
+    """One line, which a terminal wraps: a command can be copied whole."""
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(file=sys.stdout, highlight=False).print(Text(text, style), soft_wrap=True)
 
 
 def _summarize(found: Diagnosis, *, fixed: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def test_a_finding_has_its_reason_and_its_command(world: World) -> None:
     assert shown["unchecked"] == []
     world.follow(shown["findings"][0]["commands"])
     assert doctor().returncode == 0
+
+
+def test_on_a_terminal(world: World) -> None:
+    """With colours, and each command in one piece, however wide the terminal is."""
+    world.inside("c2", "link set eth0 down")
+    script = ["script", "-qec", "stty cols 40; cni-cnm doctor", "/dev/null"]
+    done = subprocess.run(script, capture_output=True, text=True, env={**os.environ, "TERM": "xterm"})
+    world.repair("inside", "the interface eth0 is down")
+    command = f"run: nsenter --net={world.netns['c2']} -- ip link set dev eth0 up"
+    assert "\x1b[" in done.stdout
+    assert command in done.stdout
 
 
 def test_fix_repairs_what_is_safe_and_leaves_the_rest(world: World) -> None:

@@ -63,6 +63,7 @@ FAULTS = [
     Fault("a bridge listens to routers", "forwarding", _sysctl("net/ipv6/conf/br-web/accept_ra", "2"), "accepts"),
     # containers
     Fault("interface down", "inside", _inside("c2", "link set eth0 down"), "the interface eth0 is down"),
+    Fault("loopback down", "inside", _inside("c2", "link set lo down"), "lo is down"),
     Fault("no default route", "inside", _no_default, "the route to 0.0.0.0/0 via 10.61.0.1 is missing"),
     Fault("no address", "inside", _inside("c2", "addr flush dev eth0"), "does not have the address"),
     Fault("another MAC", "inside", _inside("c2", "link set eth0 address 02:00:00:00:00:99"), "has the MAC 02:00"),

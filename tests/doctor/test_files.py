@@ -242,6 +242,22 @@ def test_a_file_system_without_room(world: World) -> None:
         subprocess.run(["umount", state], check=True)
 
 
+def test_a_file_system_without_inodes(world: World) -> None:
+    place = str(world.folder / "leases" / "many")
+    os.makedirs(place)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=200", "many", place], check=True)
+    settings = world.controller.host.settings
+    world.controller.host.settings = settings._replace(leases_dir=place)
+    try:
+        [finding] = [one for one in world.findings("space") if place in one.what]
+        assert "inodes left" in finding.what
+        world.follow(finding.commands)
+        assert world.findings("space") == []
+    finally:
+        world.controller.host.settings = settings
+        subprocess.run(["umount", place], check=True)
+
+
 def test_a_service_that_is_gone(world: World) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(SERVICE_SOCKET)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -110,6 +111,26 @@ def test_a_driver_that_the_kernel_does_not_have(world: World) -> None:
     finally:
         Path("/etc/cni/net.d/lan.conflist").unlink()
         place.write_text(text)
+
+
+def test_a_firewall_whose_program_is_missing(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The test does not install packages: the command is compared."""
+    legacy = shutil.which("iptables-legacy")
+    if legacy is None:
+        pytest.skip("needs iptables-legacy")
+    world.run(legacy, "-A", "FORWARD", "-j", "ACCEPT")
+    nft(world, "table inet firewalld { chain none { }; }")
+    for program in ("apt-get", "sh"):
+        (tmp_path / program).symlink_to(shutil.which(program) or "/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = world.findings("tools")
+    monkeypatch.undo()
+    assert [one.commands for one in found] == [
+        ("apt-get install -y iptables",),
+        ("apt-get install -y firewalld",),
+    ]
+    world.run("nft", "delete table inet firewalld")
+    world.run(legacy, "-F", "FORWARD")
 
 
 def test_a_bridge_that_is_nearly_full(world: World) -> None:

@@ -47,7 +47,9 @@ def test_the_version_of_the_service(world: World, version: str) -> None:
 
 
 def of_cluster(run_dir: Path) -> list[Finding]:
-    settings = SimpleNamespace(cluster=ClusterSettings("etcd", ("http://192.0.2.1:2379",)), run_dir=str(run_dir))
+    settings = SimpleNamespace(
+        cluster=ClusterSettings("etcd", ("http://192.0.2.1:2379",)), run_dir=str(run_dir), state_dir="/s"
+    )
     picture: Any = SimpleNamespace(settings=settings, networks=())
     return [one for one in cluster.look(picture) if isinstance(one, Finding)]
 
@@ -62,7 +64,10 @@ def test_the_agent_of_the_cluster(tmp_path: Path) -> None:
     write(str(tmp_path), status._replace(store=status.store._replace(reachable=False, why="timed out")))
     assert [one.what for one in of_cluster(tmp_path)] == ["etcd at http://192.0.2.1:2379 does not answer: timed out"]
     write(str(tmp_path), status._replace(conflict="another host is called node1"))
-    assert [one.what for one in of_cluster(tmp_path)] == ["another host is called node1"]
+    [finding] = of_cluster(tmp_path)
+    assert (finding.what, finding.commands) == ("another host is called node1", ("cni-cnm node rm node1",))
+    write(str(tmp_path), status._replace(conflict="one disk is a copy of the other's"))
+    assert of_cluster(tmp_path)[0].commands[0] == "rm -r /s/cluster"
 
 
 def test_a_table_of_connections_that_is_nearly_full() -> None:

@@ -51,7 +51,7 @@ print(json.dumps(found))
 COMMANDS = (
     "network ls", "network inspect there", "network create new", "network rm there", "network allow there there2",
     "network prune --yes", "endpoint ls", "endpoint inspect red", "sandbox ls", "sandbox inspect red", "ipam ls",
-    "ipam show there", "port ls", "repair", "repair --dry-run", "serve",
+    "ipam show there", "port ls", "doctor", "repair", "repair --dry-run", "serve",
 )  # fmt: skip
 CONF = {"cniVersion": "1.1.0", "name": "pods", "type": "cni-cnm", "ipam": {"subnet": "10.7.0.0/24"}}
 

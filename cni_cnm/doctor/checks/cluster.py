@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cni_cnm.cluster.status_file import AgentStatus
     from cni_cnm.doctor.picture import Picture
 
 
@@ -38,7 +39,8 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
         )
         return
     if status.conflict:
-        yield Finding(status.conflict, "This host gives no addresses of overlay networks.", (_new_identity(),))
+        repair = _other_identity(status, picture.settings.state_dir)
+        yield Finding(status.conflict, "This host gives no addresses of overlay networks.", repair)
     if not status.store.reachable:
         yield Finding(
             f"{status.store.name} does not answer: {status.store.why}",
@@ -72,6 +74,8 @@ def _start() -> str:
     return "cni-cnm serve &"
 
 
-def _new_identity() -> str:
-    """For a host whose disk is a copy of another one's, or that has another one's name."""
-    return command("cni-cnm", "node", "rm", os.uname().nodename)
+def _other_identity(status: AgentStatus, state_dir: str) -> tuple[str, ...]:
+    """A machine that was cloned with its state gets another identity. Else the other host of this name is gone."""
+    if "copy of the other" in status.conflict:
+        return command("rm", "-r", f"{state_dir}/cluster"), _start()
+    return (command("cni-cnm", "node", "rm", status.host),)

@@ -54,6 +54,10 @@ def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterat
             "Where MACs are guarded, its packets are dropped.",
             inside(record.netns, "ip", "link", "set", "dev", name, "address", mac),
         )
+    loopback = stack.link("lo")
+    if loopback is not None and not loopback.up:
+        repair = inside(record.netns, "ip", "link", "set", "dev", "lo", "up")
+        yield _finding(picture, record, "lo is down", "It does not reach itself by 127.0.0.1.", repair)
     yield from _addresses(picture, record, stack, link)
     yield from _routes(picture, record, stack, link)
 
