@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cni_cnm.cli.docker_shapes import endpoint_settings
-from cni_cnm.cli.listing import ADDRESS, PART, PREFIX, Column, Listing
+from cni_cnm.cli.listing import ADDRESS, ID_SHORT, PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cnm.objects.endpoint import Endpoint
 from cni_cnm.cnm.records import endpoint_records
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
 
     from cni_cnm.find.endpoint_names import NamedEndpoint
 
-SHORT = 12
-
 
 def _container(row: Any) -> str:
     """The pod, or Docker's name of the container, or its id."""
-    return str(row["pod"] or row["docker"] or row["container"][:SHORT] or row["name"])
+    return str(row["pod"] or row["docker"] or row["container"] or row["name"])
 
 
 ENDPOINTS = Listing(
-    Column("ID", "ENDPOINT ID", short=SHORT, match=PREFIX),
+    Column("ID", "ENDPOINT ID", short=ID_SHORT, match=PREFIX),
     Column("Network"),
-    Column("Container", match=PREFIX, text=_container),
+    Column(
+        "Container",
+        match=PREFIX,
+        text=_container,
+        short=lambda row: ID_SHORT if _container(row) == row["container"] else 0,
+    ),
     Column("IfName"),
     Column("Addresses", filter="address", match=ADDRESS),
     Column("Published", filter="port"),
@@ -75,7 +78,8 @@ def list_endpoints(arguments: argparse.Namespace) -> None:
     if arguments.network is not None and not records:  # it has none, or is named by its id or Docker's name
         network = find_network(controller, arguments.network)
         records = [record for record in known if record.network_id == network.id]
-    ENDPOINTS.show(arguments, map(_row, named(controller.host, records)))
+    rows = map(_row, named(controller.host, records))
+    ENDPOINTS.show(arguments, sorted(rows, key=lambda row: (row["network"], _container(row), row["ifname"])))
 
 
 def inspect_endpoints(arguments: argparse.Namespace) -> int:

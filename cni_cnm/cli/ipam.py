@@ -7,7 +7,7 @@ import sys
 from math import log2
 from typing import Any
 
-from cni_cnm.cli.listing import ADDRESS, EQUAL, PREFIX, Column, Listing, plain, write
+from cni_cnm.cli.listing import ADDRESS, EQUAL, PREFIX, Column, Listing, container_column, plain, write
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.find.addresses import DOCKER_RESERVED, ENDPOINT, GATEWAY, OTHER, VOID, Holder, RangeUse, use_of
 from cni_cnm.find.networks import find_network
@@ -22,7 +22,7 @@ BAR = 64
 """Characters of the bar that stands for a range."""
 LARGE = 1 << 32
 RANGE_FIELDS = ("Subnet", "Range", "Gateway", "Size", "Used", "Reserved", "Free", "Full", "Lost")
-LEGEND = "# held, + half of them or more, : some, . free, R reserved"
+LEGEND = "held: # all, + half or more, : some, . none; R reserved"
 
 
 def _number(number: int | None) -> str:
@@ -52,7 +52,7 @@ RANGES = Listing(
 ADDRESSES = Listing(
     Column("Address", match=ADDRESS),
     Column("Holder", styles={ENDPOINT: "green", OTHER: "yellow", VOID: "yellow"}),
-    Column("Container", match=PREFIX),
+    container_column(),
     Column("IfName"),
     Column("ID", "ENDPOINT ID", short=12, match=PREFIX),
     Column("Leased", shown=False),

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 EQUAL, PREFIX, PART, ADDRESS = "equal", "prefix", "part", "address"
 """How `--filter` compares: with the whole value, its beginning, any part of it, or as an IP address in any spelling."""
 
+ID_SHORT = 12
+"""Digits of an id."""
+
 
 class Column(NamedTuple):
     field: str
@@ -43,7 +46,7 @@ class Column(NamedTuple):
     """The value shown, where it is not `row[key]`."""
     shown: bool = True
     """False: only `--format` and `--filter` have it."""
-    short: int = 0
+    short: int | Callable[[Row], int] = 0
     """Characters that are shown without `--no-trunc`. 0: all."""
     match: str | Callable[[Row, str], bool] = EQUAL
     """How `--filter` compares."""
@@ -69,7 +72,8 @@ class Column(NamedTuple):
     def cell(self, row: Row, *, whole: bool) -> str:
         """One line without control characters, however long; "" for nothing."""
         text = one_line(_text(self.value(row)), sys.maxsize)
-        return text[: self.short] if self.short and not whole else text
+        short = self.short(row) if callable(self.short) else self.short
+        return text[:short] if short and not whole else text
 
     def matches(self, row: Row, wanted: str) -> bool:
         """Compares with the row's value and with the one shown; of a list or an object with each member."""
@@ -80,6 +84,13 @@ class Column(NamedTuple):
             for value in (row.get(self.name), self.value(row))
             for text in _members(value)
         )
+
+
+def container_column() -> Column:
+    """Rows have the name as `container`, and the id as `container_id`. An id that stands for a name is shortened."""
+    return Column(
+        "Container", match=PREFIX, short=lambda row: ID_SHORT if row["container"] == row["container_id"] else 0
+    )
 
 
 class Listing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cni_cnm.cli.listing import ADDRESS, PREFIX, Column, Listing
+from cni_cnm.cli.listing import ADDRESS, PREFIX, Column, Listing, container_column
 from cni_cnm.find.published_ports import MISSING, PUBLISHED, TAKEN, PublishedPort, published_ports
 from cni_cnm.wiring import open_controller
 
@@ -36,7 +36,7 @@ PORTS = Listing(
         text=lambda row: _ports(row["container_port"], row["count"]),
     ),
     Column("Network"),
-    Column("Container"),
+    container_column(),
     Column("State", styles={PUBLISHED: "green", MISSING: "red", TAKEN: "red"}),
     Column("ID", "ENDPOINT ID", match=PREFIX, short=12, shown=False),
 )

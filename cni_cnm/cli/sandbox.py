@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cni_cnm.cli.docker_shapes import endpoint_settings, port_bindings
-from cni_cnm.cli.listing import PREFIX, Column, Listing
+from cni_cnm.cli.listing import PREFIX, Column, Listing, container_column
 from cni_cnm.cli.names import each
 from cni_cnm.find.endpoints import FORMS
 from cni_cnm.find.sandboxes import GONE, REPLACED, THERE, FoundSandbox, find_sandbox, sandboxes, state_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SANDBOXES = Listing(
     Column("ID", "SANDBOX ID", short=12, match=PREFIX, wide=True),
-    Column("Container", match=PREFIX),
+    container_column(),
     Column("Namespace", key="netns"),
     Column("Endpoints", text=lambda row: [_shown(one) for one in row["endpoints"]]),
     Column("Gateway", text=lambda row: list(dict.fromkeys(row["gateways"].values())), wide=True),

@@ -64,7 +64,7 @@ SUBNET       RANGE              GATEWAY   SIZE  USED  RESERVED  FREE  FULL
 10.2.0.0/29  10.2.0.1-10.2.0.6  10.2.0.1  6     1     1         4     33 %
 
 10.2.0.0/29  [R#....]
-# held, + half of them or more, : some, . free, R reserved
+held: # all, + half or more, : some, . none; R reserved
 
 ADDRESS   HOLDER    CONTAINER  IFNAME  ENDPOINT ID
 10.2.0.1  gateway   -          -       -
@@ -193,7 +193,7 @@ def test_removing_by_a_name(few: CommandLine) -> None:
     assert "'web' is the name of 3 endpoints: " in err
     assert few.out("endpoint rm 10.2.0.2") == "second/c1/net1 (shop/web)\n"
     assert few.out("endpoint rm 8080") == "podnet/c1/eth0 (shop/web)\n"
-    assert few.out("endpoint ls --format {{.Container}}").split() == ["other/web", "c2"]
+    assert few.out("endpoint ls --format {{.Container}}").split() == ["c2", "other/web"]
 
 
 def test_messages_name_the_pod(few: CommandLine) -> None:
@@ -260,3 +260,14 @@ def on_terminal(line: CommandLine, monkeypatch: pytest.MonkeyPatch, width: int, 
     lines = [one.rstrip() for one in terminals.without_colours(shown).splitlines()]
     assert all(len(one) <= width for one in lines)
     return lines
+
+
+@pytest.mark.parametrize("command", ["endpoint ls", "sandbox ls", "port ls", "ipam show podnet -f holder=endpoint"])
+def test_ids_of_containers_are_short_and_names_are_whole(line: CommandLine, command: str) -> None:
+    """Whole ids with --no-trunc."""
+    name = "a-namespace-of-a-team/a-pod-with-a-long-name"
+    for position, (container, pod) in enumerate((("a" * 64, ""), ("b" * 64, name))):
+        line.pods.add(container, pod, ports=(PortMapping("tcp", 8080 + position, 80),))
+    form = ("--format", "{{.Container}}")
+    assert set(line.run(*command.split(), *form)[1].split()) == {"a" * 12, name}
+    assert set(line.run(*command.split(), *form, "--no-trunc")[1].split()) == {"a" * 64, name}
