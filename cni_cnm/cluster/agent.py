@@ -155,6 +155,8 @@ class Agent:
     def silent(self, why: str, now: float) -> Iterator[Action]:
         """The store does not answer. Everything goes on with what is known."""
         self._failures += 1
+        if self._assigned is not None:
+            self._assigned.away = why
         if self._store.reachable or not self._store.since:
             self._store = StoreStatus(self._store.name, False, now, why)
             yield Say(f"{why}; this host goes on with what it knows")
@@ -184,8 +186,6 @@ class Agent:
             yield Say(f"this host's underlay is {shown}{f'; it was {_addresses(old)}' if old else ''}")
         else:
             yield Say(f"{why}; entries stay as they are")
-        if self._listed and self._assigned is not None:
-            yield from self._judge()
         if self._listed:
             yield from self._announce()
         yield Compare()
@@ -287,6 +287,8 @@ class Agent:
     # ----------------------------------------------------------------------------
 
     def _answered(self, now: float) -> Iterator[Action]:
+        if self._assigned is not None:
+            self._assigned.away = ""
         if not self._store.reachable:
             first = not self._store.since
             self._store = StoreStatus(self._store.name, True, now)
@@ -307,7 +309,7 @@ class Agent:
         if self._assigned is not None:
             return
         there, host, why = self.known.hosts.get(self.me.name), self.host, ""
-        if there is not None and there.instance != self.me.instance and not self._installed_anew(there):
+        if there is not None and there.instance != self.me.instance:
             why = (
                 f"another host is called {self.me.name} in {self._store.name}: its instance is {there.instance}, this "
                 f"one's is {self.me.instance}"
@@ -319,11 +321,6 @@ class Agent:
                 f"copy of the other's"
             )
         yield from self.refused(why)
-
-    def _installed_anew(self, there: ClusterHost) -> bool:
-        """In Kubernetes the kubelet has the name. A record with this host's addresses is of its former disk."""
-        host = self.host
-        return self._assigned is not None and (host is None or set(there.addresses) == set(host.addresses))
 
     def _say_hosts(self, before: Known) -> Iterator[Action]:
         names = before.hosts.keys() | self.known.hosts.keys()

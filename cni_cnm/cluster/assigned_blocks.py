@@ -31,6 +31,8 @@ class AssignedBlocks:
         self._listed = False
         self._said: Block | None = None
         """The block that was named in the log."""
+        self.away = ""
+        """Why the directory does not answer; "" if it does."""
         self.unannounced = ""
         """Why the directory does not have this host's record; "" if it may have it."""
         self.unusable = ""
@@ -94,7 +96,7 @@ class AssignedBlocks:
         if host is not None and host.instance == self._me.instance:
             return f"{self._store} has given no podCIDR to Node {self._me.name}"
         own = f"Node {self._me.name} "
-        reasons = (self.unannounced, *(sentence for sentence in self.left_out if sentence.startswith(own)))
+        reasons = (self.away, self.unannounced, *(sentence for sentence in self.left_out if sentence.startswith(own)))
         why = next(filter(None, reasons), "")
         return f"{self._store} does not have this host as Node {self._me.name} yet{f': {why}' if why else ''}"
 

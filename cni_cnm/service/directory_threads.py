@@ -13,7 +13,7 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 
 from cni_cnm.cluster.follow import Away, Changed, Whole, follow
-from cni_cnm.errors import CnmError, Conflict, NotReady
+from cni_cnm.errors import CnmError, Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ class DirectoryThreads:
         def job(directory: Directory) -> Event:
             try:
                 directory.announce(host)
-            except NotReady as error:
+            except Conflict:
+                raise
+            except CnmError as error:
+                if not directory.assigns:
+                    raise
                 why = f"{error.msg} ({error.hint})" if error.hint else error.msg
                 return lambda agent, _: agent.unannounced(why)
             return lambda agent, _: agent.announced(host)

@@ -112,7 +112,7 @@ def test_other_networks_of_the_node(nodes: Nodes) -> None:
     one.cnm("network", "allow", "shop", NETWORK).ok()
     assert all(shop.pings(pod.address) for pod in pods)
     one.cnm("network", "revoke", "shop", NETWORK).ok()
-    assert not any(shop.pings(pod.address, wait=1) for pod in pods)
+    assert not shop.pings(pods[0].address, wait=1)
     shop.delete().ok()
 
 

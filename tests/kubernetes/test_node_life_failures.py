@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.kubernetes.api_server import AGENT
 from tests.kubernetes.node_lab import CONFLIST, NETWORK, PODS, NodeLab, PodNode
 from tests.overlay.lab import Pod
 from tests.overlay.test_failures import lost
@@ -50,6 +51,20 @@ def assign(lab: NodeLab, name: str, *cidrs: str) -> None:
 def remove(lab: NodeLab, name: str) -> None:
     """`kubectl delete node`."""
     lab.api.do(lambda model: model.remove(name))
+
+
+def test_rights_are_missing(lab: NodeLab) -> None:
+    """What the API refuses is why the node is not ready. With the rights it is, without a restart."""
+    lab.api.tokens["agent"] = frozenset()
+    one = lab.node("node1")
+    one.wait_why("cannot list")
+    assert "cannot list" in one.runtime_status()["msg"]
+    lab.api.tokens["agent"] = AGENT - {"patch nodes/status"}
+    one.wait_why("cannot patch", 60)
+    assert one.status()["store"]["reachable"]
+    assert not one.has_conflist()
+    lab.api.tokens["agent"] = AGENT
+    one.wait_conflist(60)
 
 
 def test_service_ends_and_starts_again(lab: NodeLab) -> None:

@@ -149,6 +149,17 @@ def test_installed_anew(tmp_path: Path, same: bool) -> None:
         assert former.instance in status.conflict
 
 
+def test_store_that_does_not_answer(tmp_path: Path) -> None:
+    """A node that knows nothing says why."""
+    node = Node(tmp_path)
+    node.threads.events.append(lambda agent, now: agent.silent("403: it may not list nodes", now))
+    node.turn()
+    assert node.why() == "memory does not have this host as Node me yet: 403: it may not list nodes"
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    assert node.status().networks["pods"].ready, node.why()
+
+
 def test_file_is_put_back_and_never_removed(node: Node) -> None:
     """At the next tick if another program removed or changed it. Not while the data path does not stand."""
     before = node.path.read_bytes()
