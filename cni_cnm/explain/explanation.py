@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cni_cnm.explain.packet import PROTOCOLS, protocol_name
-from cni_cnm.explain.verdict import DELIVERED, DROPPED, LEAVES, NOTE, UNKNOWN, Step, Verdict
+from cni_cnm.explain.verdict import DELIVERED, DROPPED, HOST, LEAVES, NOTE, UNKNOWN, Step, Verdict
 from cni_cnm.explain.walk import Trip, Walk, answer_of
 from cni_cnm.named_tuple import NamedTuple
 
@@ -64,6 +66,7 @@ class Explanation(NamedTuple):
 def explain(world: World, question: Question) -> Explanation:
     world.forget()
     trip = Walk(world).run(question.space, question.packet, question.link)
+    trip = trip._replace(steps=(*_tracked(world, question), *trip.steps))
     if trip.verdict.outcome != DELIVERED or trip.space is None:
         return Explanation(question, trip, None, None)
     listens = _listens(trip.space, trip)
@@ -72,6 +75,21 @@ def explain(world: World, question: Question) -> Explanation:
         text = f"{'a' if listens else 'no'} process waits on {name} port {trip.packet.dport}"
         trip = trip._replace(steps=(*trip.steps, Step(str(trip.space), "socket", text, "ok" if listens else NOTE)))
     return Explanation(question, trip, _answer(world, question, trip), listens)
+
+
+def _tracked(world: World, question: Question) -> list[Step]:
+    """Connections that exist keep the target that they began with: what is said here is of a new one."""
+    packet = question.packet
+    known = world.host.stack.tracked(packet.dst, packet.protocol, packet.dport)
+    if question.link is None and not packet.src.is_unspecified:
+        known = [one for one in known if one.source == packet.src]
+    if not known:
+        return []
+    counts = Counter(str(one.answers) for one in known)
+    targets = ", ".join(f"{count} to {target}" for target, count in counts.most_common(3))
+    return [
+        Step(HOST, "conntrack", f"of earlier packets to there: {targets}; these connections stay as they are", NOTE)
+    ]
 
 
 def _answer(world: World, question: Question, trip: Trip) -> Trip:

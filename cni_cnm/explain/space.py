@@ -73,6 +73,11 @@ class Space:
     def links(self) -> Mapping[int, Link]:
         return {link.ifindex: link for link in self.stack.links()}
 
+    @cached_property
+    def peers_elsewhere(self) -> frozenset[int]:
+        """Links whose other end is in another namespace."""
+        return self.stack.with_peer_elsewhere()
+
     def link(self, index: int) -> Link:
         """LookupError if it is gone."""
         return self.links[index]

@@ -64,12 +64,14 @@ class World:
         """The other end of a veth; None if it is in a namespace that is not known."""
         if link.kind != "veth":
             return None
+        if link.ifindex not in space.peers_elsewhere:
+            found = space.links.get(link.peer)
+            return (space, found) if found is not None else None
         candidates = [self.host] if space is not self.host else [self._likely(link), *self.sandboxes()]
-        if space is self.host:
-            candidates.append(self.host)
         for other in dict.fromkeys(one for one in candidates if one is not None):
             found = other.links.get(link.peer)
-            if found is not None and found.kind == "veth" and found.peer == link.ifindex and found != link:
+            joined = found is not None and found.kind == "veth" and found.peer == link.ifindex
+            if found is not None and joined and found.ifindex in other.peers_elsewhere:
                 return other, found
         return None
 

@@ -7,12 +7,14 @@ import socket
 from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV, ENOENT, EXDEV
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import iptables_legacy, xtables
-from cni_cnm.kernel.contract.probe_stack import BridgeEntry, NeighbourState, RouteAnswer
-from cni_cnm.kernel.netlink.header import RTM_GETNEIGH, RTM_GETROUTE
+from cni_cnm.kernel import ctnetlink, iptables_legacy, xtables
+from cni_cnm.kernel.contract.probe_stack import BridgeEntry, NeighbourState, RouteAnswer, TrackedConnection
+from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE
+from cni_cnm.kernel.netlink.netlink_socket import NetlinkSocket
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
-from cni_cnm.kernel.rtnetlink import probes
+from cni_cnm.kernel.rtnetlink import links, probes
 from cni_cnm.kernel.sock_diag import listeners
+from cni_cnm.model import ip_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +43,12 @@ class KernelProbeStack(KernelOverlayStack):
             return RouteAnswer(_REFUSALS[error.errno], errno=error.errno)
         return probes.read_route(*found) if found is not None else RouteAnswer("none", errno=ENODEV)
 
+    def with_peer_elsewhere(self) -> frozenset[int]:
+        listed: list[int] = self.connection.socket.dump(
+            links.query(), RTM_GETLINK, f"listing the links{self.place}", probes.read_peer_elsewhere
+        )
+        return frozenset(listed)
+
     def neighbour_state(self, link: int, address: IPAddress) -> NeighbourState | None:
         try:
             found = self.connection.socket.ask(
@@ -59,6 +67,25 @@ class KernelProbeStack(KernelOverlayStack):
         )
         found = [entry for known, entry in listed if known == mac]
         return next((entry for entry in found if entry.local), found[0] if found else None)
+
+    def tracked(self, dst: IPAddress, protocol: int, dport: int) -> Sequence[TrackedConnection]:
+        sentence = f"listing the tracked connections{self.place}"
+        try:
+            sock = self.connection.inside(lambda: NetlinkSocket(NETLINK_NETFILTER))
+        except OSError:
+            return []  # a kernel without connection tracking
+        try:
+            listing = ctnetlink.listing(dst.version, protocol, dport)
+            listed: list[ctnetlink.Entry] = sock.dump(listing, ctnetlink.GET, sentence, ctnetlink.read)
+        except KernelError:
+            return []
+        finally:
+            sock.close()
+        return [
+            TrackedConnection(ip_address(one.source), ip_address(one.answers))
+            for one in listed
+            if one.to == dst.packed and (one.protocol, one.port) == (protocol, dport)
+        ]
 
     def legacy_tables(self) -> tuple[bool, bool]:
         four, six = self.connection.inside(xtables.stamps)

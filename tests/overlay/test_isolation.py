@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.overlay.lab import STORE, configuration
+from tests.overlay.lab import NEAR, STORE, configuration
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -103,3 +103,20 @@ def _counter(host: Host, source: str) -> Callable[[], int]:
         return int(words[words.index("packets") + 1])
 
     return count
+
+
+def test_explain_follows_a_packet_to_another_host(trio: Trio) -> None:
+    """Through the VXLAN device, with the host that gets it; of a network that is not allowed it names the cause."""
+    pods = [host.pod("web") for host in trio.hosts]
+    _ready("web", *trio.hosts)
+    until(_reaches(pods[0], pods[2]), "web reaches itself", 20)
+    explained = trio.one.cnm("explain", pods[0].name, "--to", pods[2].address).ok().out
+    assert "LEAVES: it leaves the host in VXLAN by " in explained
+    assert "overlay" in explained
+    near = trio.one.cnm("explain", pods[0].name, "--to", pods[1].address).ok().out
+    assert f"LEAVES: it leaves the host by eth0, to {NEAR.prefix}12" in near
+    trio.one.create(("closed", "--subnet", "10.36.0.0/16"))
+    other = trio.one.pod("closed")
+    done = trio.one.cnm("explain", other.name, "--to", pods[2].address)
+    assert done.code == 3
+    assert "between two networks that are not allowed to each other" in done.out

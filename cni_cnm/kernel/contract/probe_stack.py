@@ -54,6 +54,12 @@ class BridgeEntry(NamedTuple):
     """It is an address of the bridge or of a port: frames for it are for the host."""
 
 
+class TrackedConnection(NamedTuple):
+    source: IPAddress
+    answers: IPAddress
+    """Where its packets go: another address than the one asked, if the connection is redirected."""
+
+
 class ProbeStack(Stack, Protocol):
     @property
     def fd(self) -> int:
@@ -67,10 +73,16 @@ class ProbeStack(Stack, Protocol):
         `by_link`: the link that it must leave by.
         """
 
+    def with_peer_elsewhere(self) -> frozenset[int]:
+        """Indexes of the links whose other end, or parent, is in another namespace."""
+
     def neighbour_state(self, link: int, address: IPAddress) -> NeighbourState | None: ...
     def bridge_entry(self, bridge: int, mac: str) -> BridgeEntry | None: ...
     def vxlan(self, index: int) -> Vxlan | None: ...
     def fdb(self, link: int) -> Sequence[FdbEntry]: ...
+    def tracked(self, dst: IPAddress, protocol: int, dport: int) -> Sequence[TrackedConnection]:
+        """What connection tracking of this namespace has of packets to an address and port (0: without ports)."""
+
     def legacy_tables(self) -> tuple[bool, bool]:
         """Whether iptables-legacy has a table filter in this namespace, for IPv4 and for IPv6."""
 

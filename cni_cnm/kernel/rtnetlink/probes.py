@@ -23,6 +23,9 @@ _DST, _SRC, _IIF, _OIF, _GATEWAY, _PREFSRC, _MULTIPATH, _TABLE, _MARK, _VIA = 1,
 _LOOKUP_TABLE = 0x1000
 """RTM_F_LOOKUP_TABLE: the answer names the table. IPv6 refuses the flag, and always names it."""
 _KINDS = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_LINK_HEAD = Struct("=I12x4xi8x")
+"""struct nlmsghdr's length, and the index of struct ifinfomsg."""
+_LINK_BYTES, _LINK_NETNSID = 16 + 16, 37
 _NEIGHBOUR = Struct("=BxxxiHBB")
 _NEIGHBOUR_HEAD = Struct("=I12xBxxxiHBB")
 _ND_DST, _ND_LLADDR, _ND_MASTER = 1, 2, 9
@@ -55,6 +58,13 @@ def read_route(data: bytes, offset: int) -> RouteAnswer:
         _address(raw(data, found.get(_PREFSRC))),
         number(data, found.get(_TABLE)) or table,
     )
+
+
+def read_peer_elsewhere(data: bytes, offset: int) -> int:
+    """The index of a link whose peer is of another namespace; 0 for any other."""
+    length, index = _LINK_HEAD.unpack_from(data, offset)
+    found = places(data, offset + _LINK_BYTES, offset + length)
+    return index if _LINK_NETNSID in found else 0
 
 
 def neighbour(link: int, address: IPAddress) -> bytes:
