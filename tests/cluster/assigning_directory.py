@@ -73,7 +73,7 @@ class AssigningDirectory(MemoryDirectory):
         if self.store.refusal:
             raise NotReady(self.store.refusal)
         there = self.store.hosts.get(host.name)
-        if there is not None and set(there.addresses) == set(host.addresses):
+        if there is not None and there.instance != host.instance and set(there.addresses) == set(host.addresses):
             del self.store.hosts[host.name]  # the machine was installed anew
         super().announce(host)
         self.store.show(host)

@@ -225,7 +225,7 @@ def test_bookmarks_move_the_version_on(
     watch = begun(directory, other)
     api.model.version += 500
     api.send_bookmark()
-    assert next(watch) == (api.model.version, ())
+    assert next(watch) == (api.model.version, [])
     api.do(lambda model: model.compact())
     api.cut_watches()
     other.announce(B)
@@ -247,6 +247,29 @@ def test_kubelets_reports_are_no_changes(
             break
     assert [each for _, changes in batches for each in changes if each.kind != "block"] == [Change("host", "b", B)]
     assert len(batches) <= 2
+
+
+def test_what_has_come_at_once_is_one_batch(
+    api: ApiServer, directory: KubernetesDirectory, other: KubernetesDirectory, slept: list[float]
+) -> None:
+    """Also where the connection ends behind it: nothing is lost."""
+    watch = begun(directory, other)
+    lines = b"".join(event("ADDED", str(99_000 + number)).replace(b'"x"', b'"x%d"' % number) for number in range(700))
+    api.say(lines + b'{"type": "MODI')
+    api.cut_watches()
+    batches = [next(watch), next(watch)]
+    assert [len(changes) for _, changes in batches] == [500, 200]
+    assert [revision for revision, _ in batches] == [99_499, 99_699]
+
+
+def test_a_batch_before_a_line_that_makes_no_sense_is_told(
+    api: ApiServer, directory: KubernetesDirectory, other: KubernetesDirectory
+) -> None:
+    watch = begun(directory, other)
+    api.say(event("ADDED", "99999") + b"no json\n")
+    assert next(watch) == (99999, [Change("alive", "x", True)])
+    with pytest.raises(WatchEnded):
+        next(watch)
 
 
 def test_a_directory_that_is_closed_ends_its_watch(

@@ -46,7 +46,8 @@ class Contents:
             node = self._read(each)
             if node is not None:
                 self._replace(self._nodes.get(node.name), node)
-        self.terms = self._decided()
+        self._oldest = self._find_oldest()
+        """Of the announced Nodes of this network."""
         for name in self._nodes:
             self._judge(name)
         self._tell()
@@ -59,6 +60,11 @@ class Contents:
     def nodes(self) -> int:
         """How many there are."""
         return len(self._nodes)
+
+    @property
+    def terms(self) -> Terms:
+        """What the oldest announced Node says; this host's settings where no Node is announced."""
+        return self._oldest.terms if self._oldest is not None and self._oldest.terms is not None else self._own_terms
 
     @property
     def network(self) -> OverlayNetwork:
@@ -88,7 +94,7 @@ class Contents:
         before = {node.name: self._shown(node.name) for node in (old, new) if node is not None}
         terms, network = self.terms, self.network
         self._replace(old, new)
-        self.terms = self._decided()
+        self._age(old, new)
         if self.terms != terms:
             concerned |= self._nodes.keys()
         before = {**{other: self._shown(other) for other in concerned}, **before}
@@ -117,12 +123,19 @@ class Contents:
             self._nodes[new.name] = new
             self._claims.add(new)
 
-    def _decided(self) -> Terms:
-        """What the oldest announced Node says; this host's settings where no Node is announced."""
-        mine = self._own_terms.network
-        said = [node for node in self._nodes.values() if node.terms is not None and node.terms.network == mine]
-        oldest = min(said, key=lambda node: node.age, default=None)
-        return oldest.terms if oldest is not None and oldest.terms is not None else self._own_terms
+    def _decides(self, node: Node) -> bool:
+        """Whether it may be the Node that decides."""
+        return node.terms is not None and node.terms.network == self._own_terms.network
+
+    def _find_oldest(self) -> Node | None:
+        return min(filter(self._decides, self._nodes.values()), key=lambda node: node.age, default=None)
+
+    def _age(self, old: Node | None, new: Node | None) -> None:
+        """The oldest Node may be another one now."""
+        if self._oldest is not None and old is self._oldest:
+            self._oldest = self._find_oldest()
+        elif new is not None and self._decides(new) and (self._oldest is None or new.age < self._oldest.age):
+            self._oldest = new
 
     def _shown(self, name: str) -> _Shown:
         """What others are to see of the Node, as it was judged last."""

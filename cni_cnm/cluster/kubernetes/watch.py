@@ -37,6 +37,8 @@ _LINE_S = 10.0
 """A line that has begun is complete within this time."""
 _SOON_S = 30.0
 """A watch that ends within this time twice in a row is not opened again here."""
+_BATCH_MAX = 500
+"""Changes of one batch."""
 _PROOF_S = 10.0
 """Between two empty batches: kubelets' reports change nothing, and are many."""
 
@@ -89,19 +91,24 @@ class Watch:
             raise WatchEnded(error.msg) from error
 
     def _read(self, stream: Stream) -> Iterator[tuple[int, Sequence[Change]]]:
+        """What has come already is one batch: many Nodes may join at once."""
+        waiting: list[Change] = []
         while True:
-            line = stream.line(_SILENT_S, _LINE_S)
-            if line is None:
-                raise NoAnswer(f"it said nothing for {_SILENT_S:.0f} s", sent=True)
-            if not line:
-                return
-            if not line.strip():
-                continue
-            left_out = self._contents.skipped
-            changes = self._changes(self._decoded(line))
-            if changes or self._contents.skipped != left_out or monotonic() - self._told >= _PROOF_S:
+            try:
+                line = stream.line(0.0, _LINE_S) if waiting else _first_line(stream)
+                if line and line.strip():
+                    waiting += self._changes(self._decoded(line))
+            except (NoAnswer, WatchEnded):
+                if waiting:
+                    yield self._contents.revision, waiting
+                raise
+            whole = waiting and (not line or len(waiting) >= _BATCH_MAX)
+            if whole or monotonic() - self._told >= _PROOF_S:
                 self._told = monotonic()
-                yield self._contents.revision, changes
+                yield self._contents.revision, waiting
+                waiting = []
+            if line == b"":
+                return
 
     def _changes(self, event: Json) -> Sequence[Change]:
         kind, raw = event.get("type"), event.get("object")
@@ -139,3 +146,11 @@ class Watch:
             return f"{self._client.name} has compacted the changes since version {self._contents.version}: {failure}"
         error = self._client.explained(failure)
         return f"{error.msg} ({error.hint})" if error.hint else error.msg
+
+
+def _first_line(stream: Stream) -> bytes:
+    """NoAnswer if none comes for _SILENT_S."""
+    line = stream.line(_SILENT_S, _LINE_S)
+    if line is None:
+        raise NoAnswer(f"it said nothing for {_SILENT_S:.0f} s", sent=True)
+    return line
