@@ -99,6 +99,9 @@ class ExplainLab(Lab):
     def allow(self, one: str, other: str) -> None:
         self.host.call(lambda: open_controller(self.settings).allow(one, other))
 
+    def revoke(self, one: str, other: str) -> None:
+        self.host.call(lambda: open_controller(self.settings).revoke(one, other))
+
     def listen(self) -> None:
         """In every namespace, until the lab is closed."""
         self._receivers = {self._receiver(space): name for name, space in self.spaces.items()}
