@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from typing import Any
 
 from cni_cnm.cli.listing import Column, Listing, write
@@ -65,6 +66,7 @@ def configure(nouns: Any) -> None:
 
 
 def explain_way(arguments: argparse.Namespace) -> int:
+    _raise_limit()
     host = open_controller().host
     asked = Asked(arguments.what, arguments.to, arguments.sender, arguments.protocol, arguments.version)
     if arguments.send and not arguments.live:
@@ -79,6 +81,12 @@ def explain_way(arguments: argparse.Namespace) -> int:
         for number, one in enumerate(found):
             _show(one, first=number == 0)
     return 0 if all(one.outcome in (REACHED, LEAVES) for one in found) else NOT_REACHED
+
+
+def _raise_limit() -> None:
+    """A bridge may lead to a thousand namespaces, each with a descriptor and sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _live(arguments: argparse.Namespace, host: Host, asked: Asked) -> int:

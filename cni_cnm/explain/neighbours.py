@@ -56,7 +56,7 @@ def resolve(way: Way, space: Space, link: Link, address: IPAddress, packet: Pack
 
 def _silent(way: Way, space: Space, link: Link, address: IPAddress) -> str:
     """Why the link that has the address does not answer; "" if none has it."""
-    for member in segment(way, space, link):
+    for member in segment(way, space, link, address):
         if any(one.ip == address for one in member.space.stack.addresses(member.link.ifindex)):
             named = f"{member.link.name} of {member.space} has {address}"
             if not member.link.up:
@@ -88,9 +88,10 @@ class _Member(NamedTuple):
     """The port by which it leaves; None: it is for the bridge itself."""
 
 
-def segment(way: Way, space: Space, link: Link) -> Iterator[_Member]:
+def segment(way: Way, space: Space, link: Link, address: IPAddress) -> Iterator[_Member]:
+    """All other links on it, those first that have the address on record."""
     if link.kind == "bridge":
-        for port in space.ports(link):
+        for port in way.world.likely_first(space.ports(link), address=address):
             other = way.world.other_end(space, port)
             if other is not None:
                 yield _Member(*other, (space, link), None, port)
@@ -104,7 +105,7 @@ def segment(way: Way, space: Space, link: Link) -> Iterator[_Member]:
         yield _Member(there, end)
         return
     yield _Member(there, bridge, (there, bridge), end)
-    for port in there.ports(bridge):
+    for port in way.world.likely_first(there.ports(bridge), address=address):
         beyond = way.world.other_end(there, port)
         if port != end and beyond is not None:
             yield _Member(*beyond, (there, bridge), end, port)
@@ -113,7 +114,7 @@ def segment(way: Way, space: Space, link: Link) -> Iterator[_Member]:
 def _holder(way: Way, space: Space, link: Link, address: IPAddress, packet: Packet) -> _Member | None:
     """The link on the segment that answers for the address. It learns the MAC of the one who asks."""
     question = _question(space, link, address, packet)
-    for member in segment(way, space, link):
+    for member in segment(way, space, link, address):
         if (
             member.link.up
             and _answers(member.space, member.link, address, question.src)

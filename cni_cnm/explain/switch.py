@@ -84,7 +84,7 @@ def _port_of(way: Way, space: Space, bridge: Link, came_by: Link | None, packet:
     if entry is not None and entry.port in space.links:
         return space.link(entry.port)
     strange = []
-    for port in space.ports(bridge):
+    for port in way.world.likely_first(space.ports(bridge), mac=packet.mac_dst):
         other = way.world.other_end(space, port)
         if other is None:
             strange.append(port)

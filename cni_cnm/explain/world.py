@@ -11,11 +11,12 @@ from cni_cnm.kernel.probe_stack import probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.kernel import Link, Stack
+    from cni_cnm.model import IPAddress
 
 
 class World:
@@ -24,6 +25,7 @@ class World:
     def __init__(self, host: Host) -> None:
         self._settings = host
         self.records = [record for record in endpoint_records(host.store) if record.epoch == host.epoch]
+        self._of_links = {record.host_ifname: record for record in self.records if record.netns and record.host_ifname}
         self._spaces: dict[str, Space | None] = {}
         self.host = self._space(HOST, host.stack)
 
@@ -75,9 +77,20 @@ class World:
                 return other, found
         return None
 
+    def likely_first(self, ports: Sequence[Link], *, address: IPAddress | None = None, mac: str = "") -> Sequence[Link]:
+        """The port whose endpoint has the address or MAC on record, then the others: a bridge may have a thousand."""
+
+        def has_it(port: Link) -> bool:
+            record = self._of_links.get(port.name)
+            if record is None:
+                return False
+            return bool(mac and record.mac == mac) or any(one.interface.ip == address for one in record.addresses)
+
+        return sorted(ports, key=has_it, reverse=True)
+
     def _likely(self, link: Link) -> Space | None:
         """By the record, without opening all namespaces."""
-        record = next((one for one in self.records if one.netns and one.host_ifname == link.name), None)
+        record = self._of_links.get(link.name)
         try:
             return self.sandbox(record) if record is not None else None
         except CnmError:
