@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser(
         "exec",
+        usage="%(prog)s [options] container -- COMMAND [ARGUMENT ...]",
         help="run a command in the network namespace of a container",
         description="Run a command of the host in the network namespace of a container, with the rights of the caller, "
         "which must be root. Only the network is the container's: files, processes and users are the host's. "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def configure(nouns: Any) -> None:
     parser = nouns.add_parser(
         "run",
+        usage="%(prog)s [options] network -- COMMAND [ARGUMENT ...]",
         help="run a command in a fresh sandbox on a network",
         description="Run a command in a network namespace of its own that is joined to a network, and remove the "
         "endpoint afterwards. Only the network is another one: files and users are the host's, /etc/resolv.conf too. "

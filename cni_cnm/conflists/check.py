@@ -101,12 +101,12 @@ class _Findings:
             line = self._conflist.lines.named(message, under)
             self.found.append(Finding(severity, line, message, hint))
 
-    def attempt(self, under: str, parse: Callable[[], T]) -> T | None:
-        """What `parse` gives; None if it refuses the file, which is an error then."""
+    def attempt(self, under: str, parse: Callable[[], T], severity: str = ERROR) -> T | None:
+        """What `parse` gives; None if it refuses the file, which is an error then, or of another severity."""
         try:
             return parse()
         except CnmError as error:
-            self.add(ERROR, under, error.msg, error.hint)
+            self.add(severity, under, error.msg, error.hint)
         return None
 
 
@@ -192,6 +192,7 @@ def _check_ours(
     document = conflist.given_to(entry)
     config, under = Fields(document), entry.path
     call = environ.Call("ADD", "check", "eth0", "", "", ":".join(bin_folders), False, {})
+    found.attempt(under, lambda: request.owner_of(config, {}))
     spec = found.attempt(under, lambda: request.network_of(document, config, call))
     endpoint = found.attempt(under, lambda: request.endpoint_of(config, call, "cni/check"))
     if spec is None:
@@ -199,8 +200,9 @@ def _check_ours(
         return ()
     for key in unused_keys.unknown(document, config, spec.ipam.type):
         found.add(WARNING, under, f"{key} is unknown, so it has no effect")
-    for note in (*unused_keys.notes(config, spec.ipam.type), *request.portmap_of(config)[1]):
-        found.add(WARNING, under, note)
+    for notes in (lambda: unused_keys.notes(config, spec.ipam.type), lambda: request.portmap_of(config)[1]):
+        for note in found.attempt(under, notes) or ():
+            found.add(WARNING, under, note)
     if _follows_another(conflist, entry, config):
         spec = request.chained(spec, config)
     network = found.attempt(under, lambda: configured_network.read(spec))
@@ -211,6 +213,8 @@ def _check_ours(
         return ()
     if endpoint is not None:
         found.attempt(under, lambda: endpoint_record.refuse_unsupported(spec, network.role, endpoint))
+        if pool is not None:  # what is missing a runtime may request
+            found.attempt(under, lambda: pool.validate(endpoint), WARNING)
     record = _compare_with_host(network, pool, found, under, host)
     if spec.driver != CHAINED:
         for sentence in meaning.missing_capabilities(record, config):
