@@ -23,7 +23,7 @@ _HEADERS = {4: 28, 6: 48}
 
 def reaches(address: IPAddress, size: int) -> bool:
     """Whether an echo of `size` bytes, with its IP header, is answered. OSError without the right to send it."""
-    return any(_once(address, size, number, TIMEOUT_S) for number in range(1, TRIES + 1))
+    return _tried(address, size, TIMEOUT_S)
 
 
 def largest(address: IPAddress, size: int) -> int:
@@ -33,11 +33,16 @@ def largest(address: IPAddress, size: int) -> int:
         return 0
     while high - low > 1:
         middle = (low + high) // 2
-        if _once(address, middle, 1, SEARCH_S):
+        if _tried(address, middle, SEARCH_S):
             low = middle
         else:
             high = middle
     return low
+
+
+def _tried(address: IPAddress, size: int, limit_s: float) -> bool:
+    """One packet may be lost by chance."""
+    return any(_once(address, size, number, limit_s) for number in range(1, TRIES + 1))
 
 
 def _once(address: IPAddress, size: int, number: int, limit_s: float) -> bool:
