@@ -57,14 +57,14 @@ def questions(world: World, host: Host, asked: Asked) -> list[Question]:
     port = _PUBLISHED.fullmatch(asked.what)
     if port is not None and not asked.to:
         return [_to_published(world, host, asked, int(port[1]), port[2] or "")]
+    if asked.to and asked.sender:
+        raise InvalidConfig("--to and --from are two directions", hint="give one of them")
+    if asked.sender:
+        return [_into(world, host, asked.sender, find_of_one_container(host, asked.what)[0].record, asked)]
     record = _one(host, asked.what)
     if asked.to:
-        if asked.sender:
-            raise InvalidConfig("--to and --from are two directions", hint="give one of them")
         address, number = _target(host, asked.to, asked.version or _version(record))
         return [_from(world, record, address, number, asked)]
-    if asked.sender:
-        return [_into(world, host, asked.sender, record, asked)]
     version = asked.version or _version(record)
     outward = _from(world, record, OUTSIDE[version], 0, asked)
     return [outward, _into(world, host, HOST_WORD, record, asked)]
@@ -149,7 +149,7 @@ def _one(host: Host, wanted: str) -> EndpointRecord:
     record = next((one.record for one in found if one.record.netns), None)
     if record is None:
         first = found[0]
-        hint = "explain the way to one of its addresses, with --from" if first.record.docker_network else ""
+        hint = f"`cni-cnm explain {wanted} --from host` follows a packet to it"
         raise InvalidConfig(f"{first.shown} has no network namespace on record", hint=hint)
     return record
 
