@@ -128,4 +128,7 @@ def test_it_is_removed_when_no_pod_needs_it(lab: Lab) -> None:
     for node in lab.nodes.values():
         assert node.node.files(*OURS) == set()
         assert not [link for link in node.node.links() if link.startswith(("br-", "cnm-vx", "veth"))]
+        assert "cni_cnm" not in node.node.run("nft", "list", "ruleset").ok().out
+    for name in lab.nodes:
+        until(lambda name=name: not lab.is_ready(name), f"{name} is not Ready any more", 60, lab.log)  # type: ignore[misc]
     kubectl(lab, "delete", "--filename", str(UNINSTALL), "--timeout=100s")
