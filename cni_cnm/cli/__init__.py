@@ -1,9 +1,14 @@
 """The command line: a module for each noun of `NOUNS`, with `configure(nouns)`, which adds a parser for each verb.
 
-A verb's parser names its function: `set_defaults(verb=…)`. The function gets the parsed arguments.
-Results go to stdout, as a table or with --json; errors are one sentence on stderr and exit code 1, or 11 if the same
-command may work later. CNI_CNM_DEBUG=1 shows a traceback instead. Of several names, each that is wrong has its
-sentence, and the others are still served.
+A verb's parser names its function: `set_defaults(verb=…)`. The function gets the parsed arguments and returns the exit
+code, None for 0. What lists declares its columns (listing.py). Results go to stdout, errors as one sentence to stderr.
+
+    0     all was done                          3     the verb ends so by itself, such as doctor with findings
+    1     an error                              11    the same command may work later
+    2     the command line is not understood
+
+Of several names, each that is wrong has its sentence, and the others are still served. CNI_CNM_DEBUG=1 shows a
+traceback instead.
 """
 
 from __future__ import annotations
