@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 from typing import Any
 
 from cni_cnm.cli.listing import Column, Listing, write
 from cni_cnm.errors import InvalidConfig
-from cni_cnm.explain.explanation import REACHED, explain
-from cni_cnm.explain.live import PASSED, send, traced_flow, watch
-from cni_cnm.explain.question import Asked, questions
-from cni_cnm.explain.verdict import LEAVES
-from cni_cnm.explain.world import World
 from cni_cnm.find.endpoints import FORMS
 from cni_cnm.frontend.one_line import one_line
-from cni_cnm.kernel.nftables.nft_trace import KernelPacketTrace
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
@@ -24,6 +19,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.explain.explanation import Explanation
+    from cni_cnm.explain.question import Asked
     from cni_cnm.explain.walk import Trip
 
 NOT_REACHED = 3
@@ -66,6 +62,11 @@ def configure(nouns: Any) -> None:
 
 
 def explain_way(arguments: argparse.Namespace) -> int:
+    from cni_cnm.explain.explanation import REACHED, explain
+    from cni_cnm.explain.question import Asked, questions
+    from cni_cnm.explain.verdict import LEAVES
+    from cni_cnm.explain.world import World
+
     _raise_limit()
     host = open_controller().host
     asked = Asked(arguments.what, arguments.to, arguments.sender, arguments.protocol, arguments.version)
@@ -90,6 +91,11 @@ def _raise_limit() -> None:
 
 
 def _live(arguments: argparse.Namespace, host: Host, asked: Asked) -> int:
+    from cni_cnm.explain.live import PASSED, send, traced_flow, watch
+    from cni_cnm.explain.question import questions
+    from cni_cnm.explain.world import World
+    from cni_cnm.kernel.nftables.nft_trace import KernelPacketTrace
+
     with World(host) as world:
         question = questions(world, host, asked)[0]
         flow = traced_flow(question)
@@ -98,6 +104,7 @@ def _live(arguments: argparse.Namespace, host: Host, asked: Asked) -> int:
                 send(question)
             elif not arguments.json:
                 write(f"waiting for {one_line(question.title)}, at most {arguments.timeout:g} s", "")
+                sys.stdout.flush()
             seen = watch(world, question, trace, arguments.timeout)
     if arguments.json:
         steps = [step._asdict() for step in seen.steps]
