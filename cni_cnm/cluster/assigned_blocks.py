@@ -83,7 +83,7 @@ class AssignedBlocks:
             for key in ("vni", "port", "direct"):
                 wanted, agreed = getattr(self._wanted, key), getattr(there, key)
                 if wanted != agreed:
-                    return f"this host's settings have {key} {wanted}, and the oldest node of the network {agreed}"
+                    return f"this host's settings have {key} {wanted}, and most nodes of the network {agreed}"
         block = self._block(known)
         if self.unusable:
             return self.unusable

@@ -72,6 +72,8 @@ def test_a_node_that_has_not_announced_itself_is_none_and_is_not_named() -> None
         (lambda raw: raw["spec"].update(podCIDRs=["10.244.0.1/24"]), "podCIDR of Node a is .* without host bits"),
         (lambda raw: raw["spec"].update(podCIDRs=["10.244.0.0/31"]), "no room"),
         (lambda raw: raw["spec"].update(podCIDRs=["127.0.0.0/8"]), "unicast"),
+        (lambda raw: raw["spec"].update(podCIDRs=["10.0.0.0/8"]), "too large for one Node: /16 is the largest"),
+        (lambda raw: raw["spec"].update(podCIDRs=["fd00::/40"]), "too large for one Node: /48 is the largest"),
         (lambda raw: raw["spec"].update(podCIDRs=["224.0.0.0/24"]), "unicast"),
         (lambda raw: raw["spec"].update(podCIDRs=[5]), "is 5, it must be a string"),
         (lambda raw: raw["metadata"]["annotations"].update({ANNOTATION: "no"}), "is no JSON"),
@@ -123,8 +125,7 @@ def test_sentences_are_few() -> None:
         {"addresses": list(map(str, A.addresses))},
         {"cidr": "10.244.0.0/24"},
         {"cidr": "10.244.0.128/25"},
-        {"cidr": "10.0.0.0/8"},
-        {"cidr": "8.0.0.0/5"},
+        {"cidr": "10.244.0.0/16"},
         {"cidr": "192.0.2.0/24"},
         {"cidr": "fd00::/64,10.244.0.0/16"},
     ],
@@ -148,17 +149,19 @@ def test_what_an_older_node_has_is_not_anothers(stolen: dict[str, Any]) -> None:
     assert changing.snapshot().hosts == found.snapshot().hosts
 
 
-def test_the_oldest_node_decides_what_all_have_in_common() -> None:
-    old, new = node(A, port=4800), node(B, created="2026-02-01T00:00:00Z")
-    found = contents(new, old)
-    assert found.network.port == 4800
-    assert list(found.snapshot().hosts) == ["a"]
-    assert "Node b announces the network pods with VNI 4096, port 4799" in found.skipped[0]
-    changes = found.change(old, deleted=True)
+def test_most_nodes_decide_what_all_have_in_common() -> None:
+    """A single Node, also the oldest, cannot change it for the others."""
+    old, others = node(A, port=4800), [node(host(f"n{number}", "", f"192.0.2.{number + 1}")) for number in range(2)]
+    found = contents(old, *others)
+    assert found.network.port == 4799
+    assert set(found.snapshot().hosts) == {"n0", "n1"}
+    assert "Node a announces the network pods with VNI 4096, port 4800" in found.skipped[0]
+    assert "most Nodes the network pods with VNI 4096, port 4799" in found.skipped[0]
+    changes = found.change(others[0], deleted=True)  # one each: the oldest decides
     assert [each.new for each in changes if each.kind == "network"] == [found.network]
-    assert (found.network.port, list(found.snapshot().hosts)) == (4799, ["b"])
-    found.change(old, deleted=False)
-    assert found.snapshot() == contents(new, old).snapshot()
+    assert (found.network.port, list(found.snapshot().hosts)) == (4800, ["a"])
+    found.change(others[0], deleted=False)
+    assert found.snapshot() == contents(old, *others).snapshot()
 
 
 def test_a_block_that_an_older_node_takes_over_changes_its_holder() -> None:

@@ -60,8 +60,13 @@ def announced(api: ApiServer) -> Any:
         (Fault("answer", 302, b""), "HTTP status 302", ""),
         (Fault("answer", 200, b"<html>hello"), "does not answer as Kubernetes does: a list is no JSON", "proxy's page"),
         (Fault("answer", 200, b"[]"), "a list is no JSON", ""),
-        (Fault("answer", 200, b'{"items": []}'), "has no resourceVersion", ""),
-        (Fault("answer", 200, b'{"metadata": {"resourceVersion": 5}, "items": []}'), "has no resourceVersion", ""),
+        (Fault("answer", 200, b'{"kind": "PodList", "items": []}'), "a list of Nodes has another kind", ""),
+        (Fault("answer", 200, b'{"kind": "NodeList", "items": []}'), "has no resourceVersion", ""),
+        (
+            Fault("answer", 200, b'{"kind": "NodeList", "metadata": {"resourceVersion": 5}, "items": []}'),
+            "has no resourceVersion",
+            "",
+        ),
         (
             Fault("answer", 200, b'{"metadata": {"resourceVersion": "5"}, "items": [{"a": '),
             "ends too early|no JSON",

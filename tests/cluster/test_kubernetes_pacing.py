@@ -23,7 +23,7 @@ from cni_cnm.settings import ClusterSettings
 
 AGENTS, RUN = 1000, 250
 PACE = Pace.of_many(AGENTS)
-LIST = b'{"metadata": {"resourceVersion": "5"}, "items": []}'
+LIST = b'{"kind": "NodeList", "metadata": {"resourceVersion": "5"}, "items": []}'
 GONE = b'{"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}\n'
 
 

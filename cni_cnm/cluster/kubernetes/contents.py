@@ -2,7 +2,7 @@
 
 Of two Nodes that claim the same address, MAC or block the older one has it, and the younger one is left out with a
 sentence. So a Node that joins cannot take over what others have. What must be equal on all hosts (the network's VNI,
-port and `direct`) is what the oldest announced Node says.
+port and `direct`) is what most announced Nodes say: no single one can change it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Contents:
         self._subnets = subnets
         self._nodes: dict[str, Node] = {}
         self._claims = Claims()
+        self._votes: dict[Terms, int] = {}
+        """How many announced Nodes of this network say so."""
         self._left_out: dict[str, str] = {}
         """Sentences, by name of the Node."""
         self._nameless = ""
@@ -46,8 +48,6 @@ class Contents:
             node = self._read(each)
             if node is not None:
                 self._replace(self._nodes.get(node.name), node)
-        self._oldest = self._find_oldest()
-        """Of the announced Nodes of this network."""
         for name in self._nodes:
             self._judge(name)
         self._tell()
@@ -63,8 +63,13 @@ class Contents:
 
     @property
     def terms(self) -> Terms:
-        """What the oldest announced Node says; this host's settings where no Node is announced."""
-        return self._oldest.terms if self._oldest is not None and self._oldest.terms is not None else self._own_terms
+        """What most announced Nodes say, of equally many the oldest; this host's settings where none is announced."""
+        most = max(self._votes.values(), default=0)
+        found = [terms for terms, votes in self._votes.items() if votes == most]
+        if len(found) < 2:
+            return found[0] if found else self._own_terms
+        tied = [node for node in self._nodes.values() if node.terms in found]
+        return min(tied, key=lambda node: node.age).terms or self._own_terms
 
     @property
     def network(self) -> OverlayNetwork:
@@ -78,7 +83,7 @@ class Contents:
             "",
             self.revision,
             {name: one.host for name, one in shown.items() if one.host is not None},
-            {self.terms.network: self.network},
+            {self.network.name: self.network},
             {one.block.key: one.block for one in shown.values() if one.block is not None},
             frozenset(name for name, one in shown.items() if one.alive),
         )
@@ -90,14 +95,13 @@ class Contents:
         new = None if deleted else self._read(raw)
         if old == new:
             return ()
-        concerned = {other for node in (old, new) if node is not None for other, _ in self._claims.clashing(node)}
-        before = {node.name: self._shown(node.name) for node in (old, new) if node is not None}
-        terms, network = self.terms, self.network
+        concerned = {node.name for node in (old, new) if node is not None}
+        concerned |= {other for node in (old, new) if node is not None for other, _ in self._claims.clashing(node)}
+        before = {each: self._shown(each) for each in concerned}
+        network = self.network
         self._replace(old, new)
-        self._age(old, new)
-        if self.terms != terms:
-            concerned |= self._nodes.keys()
-        before = {**{other: self._shown(other) for other in concerned}, **before}
+        if self.network != network:
+            before = {**{each: self._shown(each) for each in self._nodes}, **before}
         found = [] if self.network == network else [Change("network", self.network.name, self.network)]
         for each in sorted(before):
             self._judge(each)
@@ -119,23 +123,17 @@ class Contents:
         if old is not None:
             del self._nodes[old.name]
             self._claims.remove(old)
+            self._vote(old, -1)
         if new is not None:
             self._nodes[new.name] = new
             self._claims.add(new)
+            self._vote(new, 1)
 
-    def _decides(self, node: Node) -> bool:
-        """Whether it may be the Node that decides."""
-        return node.terms is not None and node.terms.network == self._own_terms.network
-
-    def _find_oldest(self) -> Node | None:
-        return min(filter(self._decides, self._nodes.values()), key=lambda node: node.age, default=None)
-
-    def _age(self, old: Node | None, new: Node | None) -> None:
-        """The oldest Node may be another one now."""
-        if self._oldest is not None and old is self._oldest:
-            self._oldest = self._find_oldest()
-        elif new is not None and self._decides(new) and (self._oldest is None or new.age < self._oldest.age):
-            self._oldest = new
+    def _vote(self, node: Node, one: int) -> None:
+        if node.terms is not None and node.terms.network == self._own_terms.network:
+            self._votes[node.terms] = self._votes.get(node.terms, 0) + one
+            if not self._votes[node.terms]:
+                del self._votes[node.terms]
 
     def _shown(self, name: str) -> _Shown:
         """What others are to see of the Node, as it was judged last."""
@@ -144,7 +142,7 @@ class Contents:
             return _Shown(None, None, False)
         if node.host is None or name in self._left_out:
             return _Shown(None, None, node.alive)
-        block = Block(self.terms.network, node.subnets, name, node.host.instance) if node.subnets else None
+        block = Block(self._own_terms.network, node.subnets, name, node.host.instance) if node.subnets else None
         return _Shown(node.host, block, node.alive)
 
     def _judge(self, name: str) -> None:
@@ -161,10 +159,11 @@ class Contents:
         terms = node.terms
         if terms is None:
             return node.wrong
-        if terms.network != self.terms.network:
-            return f"Node {node.name} is of the network {terms.network}, this host of {self.terms.network}"
-        if (terms.vni, terms.port) != (self.terms.vni, self.terms.port):
-            return f"Node {node.name} announces the {terms}, the oldest Node the {self.terms}"
+        agreed = self.terms
+        if terms.network != agreed.network:
+            return f"Node {node.name} is of the network {terms.network}, this host of {agreed.network}"
+        if (terms.vni, terms.port) != (agreed.vni, agreed.port):
+            return f"Node {node.name} announces the {terms}, most Nodes the {agreed}"
         for other, what in self._claims.clashing(node):
             if self._nodes[other].age < node.age:
                 return f"Node {node.name} claims {what}, which the older Node {other} has"

@@ -177,7 +177,7 @@ class KubernetesDirectory:
         assert self._contents is not None
         if self._contents.terms != self._terms:
             raise NotReady(
-                f"this host's settings are the {self._terms}, and the oldest Node announces the {self._contents.terms}",
+                f"this host's settings are the {self._terms}, and most Nodes announce the {self._contents.terms}",
                 hint="give all hosts the same port and direct in the part [cluster] of their settings",
             )
 

@@ -54,6 +54,8 @@ class Pages:
         except ValueError as error:
             self._client.close()
             raise self._client.strange(f"a list is no JSON: {error}") from error
+        if head.get("kind") != "NodeList":
+            raise self._client.strange("a list of Nodes has another kind")
         meta = head.get("metadata")
         version, token = (meta.get("resourceVersion"), meta.get("continue")) if isinstance(meta, dict) else (None, None)
         if not isinstance(version, str) or not version or not isinstance(token or "", str):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 _TIME_DIGITS, _YOUNGEST = 14, 10**14
+_LENGTH_MIN = {4: 16, 6: 48}
+"""Prefix length of a block. A Node has a few hundred pods, and a larger block may hold other things than pods."""
 _ADDRESSES_MAX = 100
 """Of one Node: more are not looked at."""
 
@@ -78,6 +80,9 @@ def pod_subnets(name: str, spec: Json) -> tuple[IPNetwork, ...]:
     for each in found:
         if each.prefixlen > each.max_prefixlen - value_json.LEAST_HOST_BITS:
             raise DecodeFailed(f"the podCIDR {each} of Node {name} has no room for a gateway and a pod")
+        least = _LENGTH_MIN[each.version]
+        if each.prefixlen < least:
+            raise DecodeFailed(f"the podCIDR {each} of Node {name} is too large for one Node: /{least} is the largest")
     return tuple(sorted(found, key=lambda each: each.version))
 
 

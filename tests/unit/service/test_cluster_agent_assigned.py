@@ -311,7 +311,7 @@ def test_settings_that_differ_from_the_others(tmp_path: Path) -> None:
     node = Node(tmp_path, port=4800)
     node.store.assign("me", "10.244.1.0/24")
     node.listed()
-    assert "this host's settings have port 4800, and the oldest node of the network 4799" in node.why()
+    assert "this host's settings have port 4800, and most nodes of the network 4799" in node.why()
     assert not node.path.exists()
 
 
