@@ -1,7 +1,8 @@
 """Handles one request of the service: its caller, its namespaces, the engine, the answer.
 
-Only callers in the service's own network namespace are answered, because that namespace has the host's networks. The
-container's namespace comes as a descriptor: the service sees it even if the runtime has other mounts.
+Only callers in the service's own network namespace are answered, because that namespace has the host's networks. A
+service in a container leaves calls that need other files of the node to the full program (node_files.py). The namespace
+of a call's container comes as a descriptor: the service sees it even if the runtime has other mounts.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.setns import own_fd
 from cni_cnm.kernel.sysctl import open_folders
-from cni_cnm.service import lingering
+from cni_cnm.service import lingering, node_files
 from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.protocol import Refused
 from cni_cnm.service.request_namespaces import RequestNamespaces
@@ -62,6 +63,7 @@ class Handler:
         self._nft = KernelNft()
         self._deleter = deleter
         self._page = page
+        self._in_container = node_files.in_container()
         self._kept = _local()
         self._settings: tuple[object, Settings] | None = None
         self.counts: RequestCounts | None = None
@@ -76,6 +78,8 @@ class Handler:
             lingering.refuse_others(call)
             if not self._read_settings(environ).linger:
                 lingering.end()
+        if self._in_container and (key := node_files.needed(environ, call.request.stdin)):
+            raise Refused(f"{key} names what is not in this container")
         if self._page is not None:
             self._page.called()
         started = perf_counter()

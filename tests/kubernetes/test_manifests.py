@@ -36,6 +36,15 @@ def test_the_api_accepts_them(name: str, version: str) -> None:
         kubernetes_validate.validate(one, version, strict=True)
 
 
+@pytest.mark.parametrize("version", ["1.32", "1.37"])
+def test_the_api_accepts_the_policy(version: str) -> None:
+    """It needs the name of the node in a pod's token, which is there since 1.32 without a feature gate."""
+    found = objects("own-node-only")
+    assert [one["kind"] for one in found] == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    for one in found:
+        kubernetes_validate.validate(one, version, strict=True)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_they_are_of_this_version(name: str) -> None:
     """The image is that of `scripts/package image`. No registry is asked where a node has it."""

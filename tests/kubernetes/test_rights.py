@@ -95,6 +95,22 @@ def test_folders_of_another_owner_without_dac_override(one: OneNode) -> None:
 
 
 @pytest.mark.long
+def test_leases_in_a_folder_that_the_pod_does_not_have(one: OneNode) -> None:
+    """The full program on the node answers such a call: the pod's own file system would lose them."""
+    pod = started(one)
+    ipam = {"type": "host-local", "subnet": "10.98.0.0/24", "dataDir": "/var/lib/other-leases"}
+    config = {"cniVersion": "1.0.0", "name": "other", "type": "cni-cnm", "ipam": ipam}
+    netns = one.node.add_netns("c1")
+    environ = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": netns, "CNI_IFNAME": "eth0",
+               "CNI_PATH": "/opt/cni/bin"}  # fmt: skip
+    one.node.run("/opt/cni/bin/cni-cnm", stdin=json.dumps(config), env=environ).ok()
+    assert any(path.endswith("/other/10.98.0.2") for path in one.node.files("/var/lib/other-leases"))
+    assert "ADD other" not in pod.log()
+    one.node.run("/opt/cni/bin/cni-cnm", stdin=json.dumps(config), env={**environ, "CNI_COMMAND": "DEL"}).ok()
+    assert not any(path.endswith("/10.98.0.2") for path in one.node.files("/var/lib/other-leases"))
+
+
+@pytest.mark.long
 def test_sysctls_of_a_container_without_privileges(one: OneNode) -> None:
     """Its own /proc/sys is read-only. The error names the variable that the manifest sets."""
     manifest = deepcopy(objects("cni-cnm"))

@@ -15,6 +15,7 @@ import pytest
 from cni_cnm import __version__
 from tests.kubernetes import images
 from tests.kubernetes.manifests import FOLDER
+from tests.kubernetes.real.api_client import ApiClient, ApiError
 from tests.kubernetes.real.kubernetes_node import CONFLIST
 from tests.kubernetes.real.lab import PORT, Lab, new_lab
 from tests.system.daemon import Daemon
@@ -59,12 +60,12 @@ def in_use(lab: Lab) -> set[str]:
     return {node.node.run("readlink", f"{LIB}/current").out.strip() for node in lab.nodes.values()}
 
 
-def answers(lab: Lab, caller: str, pod: str) -> bool:
-    """Whether a pod's server answers another pod by each IP version, and sees that pod's own address."""
+def wait_answers(lab: Lab, caller: str, pod: str) -> None:
+    """Until a pod's server answers another pod by each IP version. It sees that pod's own address."""
     asked = lab.caller(caller)
-    return all(
-        asked.ask(address, PORT) == own for own, address in zip(asked.addresses, lab.addresses(pod), strict=True)
-    )
+    for own, address in zip(asked.addresses, lab.addresses(pod), strict=True):
+        until(lambda own=own, address=address: asked.ask(address, PORT) == own,  # type: ignore[misc]
+              f"{pod} answers {caller} at {address}", 20, lab.log)  # fmt: skip
 
 
 def said(lab: Lab, node: str) -> str:
@@ -79,15 +80,38 @@ def since_ready(lab: Lab) -> dict[str, Any]:
 
 
 def test_one_apply(lab: Lab) -> None:
-    """The nodes are Ready, and pods of both reach each other. The probes are kubelet's."""
+    """The nodes are Ready, and pods of both reach each other. The probes are kubelet's. Each pod announces its Node."""
+    kubectl(lab, "apply", "--filename", str(FOLDER / "own-node-only.yaml"))
     kubectl(lab, "apply", "--filename", str(APPLY))
     wait_rollout(lab)
     lab.wait_ready()
     assert in_use(lab) == {__version__}
     for name, node in (("a", "node1"), ("b", "node2")):
         lab.make_pod(name, node)
-    assert answers(lab, "a", "b")
-    assert answers(lab, "b", "a")
+    wait_answers(lab, "a", "b")
+    wait_answers(lab, "b", "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"metadata": {"annotations": {"cni-cnm/underlay": "{}"}}}, "may change its own Node only"),
+        ({"metadata": {"labels": {"x": "y"}}}, "may change an annotation only"),
+        ({"metadata": {"annotations": {"x": "y"}}}, "may change the annotation cni-cnm/underlay only"),
+    ],
+    ids=["another Node", "a label", "another annotation"],
+)
+def test_a_stolen_token_changes_nothing_else(lab: Lab, change: dict[str, Any], reason: str) -> None:
+    """With own-node-only.yaml. The token is of the account, bound to the pod of node1 in the last two cases."""
+    token = lab.server.account_token("cni-cnm", "cni-cnm")
+    if "own Node" not in reason:
+        node = lab.nodes["node1"].node
+        (mounted,) = node.path("/var/lib/kubelet/pods").glob("*/volumes/kubernetes.io~projected/*/token")
+        token = mounted.read_text()
+    server = lab.server
+    client = ApiClient(server.address, server.port, str(server.authority.file), token, server._connect)
+    with pytest.raises(ApiError, match=reason):
+        client.patch("nodes/node1/status", change)
 
 
 def test_an_update_and_a_rollback_touch_no_pod_and_no_node(lab: Lab) -> None:
@@ -102,7 +126,7 @@ def test_an_update_and_a_rollback_touch_no_pod_and_no_node(lab: Lab) -> None:
     wait_rollout(lab)
     assert in_use(lab) == {LATER}
     lab.make_pod("c", "node1")
-    assert answers(lab, "c", "b")
+    wait_answers(lab, "c", "b")
     kubectl(lab, "rollout", "undo", "daemonset/cni-cnm")
     wait_rollout(lab)
     assert in_use(lab) == {__version__}
@@ -115,14 +139,14 @@ def test_an_update_and_a_rollback_touch_no_pod_and_no_node(lab: Lab) -> None:
 def test_it_is_removed_when_no_pod_needs_it(lab: Lab) -> None:
     """Pods go on without the DaemonSet. The uninstall waits for them, and leaves nothing on a node."""
     kubectl(lab, "delete", "--filename", str(APPLY), "--timeout=100s")
-    assert answers(lab, "a", "b")
+    wait_answers(lab, "a", "b")
     kubectl(lab, "apply", "--filename", str(UNINSTALL))
 
     text = "waiting: containers have these endpoints"
     for name in lab.nodes:
         until(lambda name=name: text in said(lab, name), f"{name} waits for its pods", 60, lab.log)  # type: ignore[misc]
     assert all(node.node.path(CONFLIST).exists() for node in lab.nodes.values())
-    assert answers(lab, "b", "a")
+    wait_answers(lab, "b", "a")
     lab.remove_pods("a", "b")
     wait_rollout(lab, "cni-cnm-uninstall")
     for node in lab.nodes.values():

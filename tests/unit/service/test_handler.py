@@ -218,3 +218,16 @@ def test_a_note_goes_where_the_last_settings_say(
     serve(handler, call(own))
     handler.note("Docker's call", 1.0)
     assert lines == [("before any request", "unknown"), ("ADD net", "none"), ("Docker's call", "none")]
+
+
+def test_a_service_in_a_container_leaves_files_of_the_node_to_the_full_program(
+    config: Path, own: int, engine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the keys that node_files.py names, and only there."""
+    foreign = Request({"CNI_COMMAND": "ADD"}, ["cni-cnm"], CONF.replace(b"}", b', "ipam": {"type": "dhcp"}}'))
+    Handler()(Call(foreign, (own,), 0)).after()
+    monkeypatch.setenv("CNI_CNM_PROC_SYS_NET", "/host/proc/sys/net")
+    handler = Handler()
+    with pytest.raises(Refused, match=r"ipam\.type names what is not in this container"):
+        handler(Call(foreign, (own,), 0))
+    handler(Call(foreign._replace(stdin=CONF), (own,), 0)).after()
