@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.kubernetes.kube_proxy.service_checks import Caller, Callers, Targets, failures, in_node
-from tests.kubernetes.real.lab import OUTSIDE, OUTSIDE6, PORT, Lab
+from tests.kubernetes.real.lab import OUTSIDE, OUTSIDE6, PORT, Lab, new_lab
 from tests.waiting import until
 
 HOST_PORT = 30090
@@ -21,10 +21,17 @@ class Services(NamedTuple):
     targets: Targets
 
 
-@pytest.fixture(scope="module")
-def services(network: Lab) -> Iterator[Services]:
+@pytest.fixture(scope="module", params=["auto", "never"], ids=["routes", "vxlan"])
+def services(request: pytest.FixtureRequest) -> Iterator[Services]:
     """A server on node1 with a hostPort, behind two Services. Pods that ask are on both nodes."""
-    lab = network
+    with new_lab() as lab:
+        lab.start()
+        lab.serve(settings=f'direct = "{request.param}"')
+        lab.wait_ready()
+        yield made(lab)
+
+
+def made(lab: Lab) -> Services:
     lab.make_pod("server", "node1", ports=[{"containerPort": PORT, "hostPort": HOST_PORT}], wait=False)
     lab.make_pod("near", "node1", wait=False)
     lab.make_pod("far", "node2", wait=False)
@@ -38,13 +45,8 @@ def services(network: Lab) -> Iterator[Services]:
         Caller((OUTSIDE, OUTSIDE6), lambda *argv: lab.switch.run(*argv, check=False)),
     )  # fmt: skip
     addresses = web["clusterIPs"]
-    yield Services(
-        lab, callers,
-        Targets((addresses[0], addresses[1]), web["ports"][0]["nodePort"], local["ports"][0]["nodePort"], HOST_PORT),
-    )  # fmt: skip
-    lab.remove_pods("server", "near", "far")
-    for name in ("web", "local"):
-        lab.api.delete(f"services/{name}")
+    ports = web["ports"][0]["nodePort"], local["ports"][0]["nodePort"]
+    return Services(lab, callers, Targets((addresses[0], addresses[1]), *ports, HOST_PORT))
 
 
 @pytest.mark.parametrize("bridge_nf", [True, False], ids=["bridge-nf-1", "bridge-nf-0"])
