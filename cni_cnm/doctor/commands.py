@@ -7,7 +7,7 @@ from shutil import which
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.find.endpoint_names import NamedEndpoint
 
 
 def command(*words: str) -> str:
@@ -24,15 +24,18 @@ def inside(netns: str, *words: str) -> str:
     return command("nsenter", f"--net={netns}", "--", *words)
 
 
-def make_again(record: EndpointRecord) -> tuple[str, ...]:
+def make_again(endpoint: NamedEndpoint) -> tuple[str, ...]:
     """Let the runtime make a container's network again; without a runtime that is known, remove what is left."""
-    runtime = record.owner.removeprefix("cni/")
-    if record.owner.startswith("docker"):
-        return (command("docker", "restart", record.container_id or record.name),)
+    record, runtime = endpoint.record, endpoint.record.owner.removeprefix("cni/")
+    if record.docker_network and endpoint.container_id:
+        return (command("docker", "restart", endpoint.docker.name or endpoint.container_id),)
     if record.pod.name and runtime in ("containerd", "crio"):
         return (command("crictl", "stopp", record.container_id),)  # the kubelet makes the pod's sandbox again
-    if runtime in ("podman", "nerdctl"):
-        return (command(runtime, "restart", record.container_id),)
+    if runtime == "podman":
+        return (command("podman", "restart", record.container_id),)
+    if runtime == "nerdctl" and "-" in record.container_id:
+        namespace, _, container = record.container_id.rpartition("-")  # as its OCI hook names the sandbox
+        return (command("nerdctl", "--namespace", namespace, "restart", container),)
     return (command("cni-cnm", "endpoint", "rm", "--force", record.id[:12]),)
 
 

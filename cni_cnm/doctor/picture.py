@@ -114,16 +114,21 @@ class Picture:
             if one.state == READY and one.epoch == self.host.epoch and (self.only is None or one.id in self.only)
         ]
 
+    def named(self, record: EndpointRecord) -> NamedEndpoint:
+        """With what its container is called."""
+        if not record.docker_network:
+            return NamedEndpoint(record)
+        return self._of_docker.get(record.id) or NamedEndpoint(record)
+
     def shown(self, record: EndpointRecord) -> str:
         """In words: network, container and interface, and the pod's or the container's name."""
-        if not record.docker_network:
-            return NamedEndpoint(record).shown
-        return self._of_docker.get(record.id, record.label)
+        return self.named(record).shown
 
     @cached_property
-    def _of_docker(self) -> dict[str, str]:
+    def _of_docker(self) -> dict[str, NamedEndpoint]:
         """Docker is asked once, and only if something was found of one of its endpoints."""
-        return {one.record.id: one.shown for one in named(self.host, self.every_endpoint) if one.record.docker_network}
+        records = (record for record in self.every_endpoint if record.docker_network)
+        return {one.record.id: one for one in named(self.host, records)}
 
     @cached_property
     def living(self) -> Sequence[EndpointRecord]:

@@ -57,7 +57,7 @@ def _missing(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
         f"the endpoint {picture.shown(record)}: its link {record.host_ifname} on the host is gone, "
         "the container is there",
         _UNREACHED,
-        make_again(record),
+        make_again(picture.named(record)),
         about=record.label,
     )
 

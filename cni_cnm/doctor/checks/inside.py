@@ -37,7 +37,13 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
 def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterator[Finding]:
     link, name = _link(record, stack)
     if link is None:
-        yield _finding(picture, record, f"the interface {name} is missing", "It has no network.", *make_again(record))
+        yield _finding(
+            picture,
+            record,
+            f"the interface {name} is missing",
+            "It has no network.",
+            *make_again(picture.named(record)),
+        )
         return
     if not record.role.configured:
         return
