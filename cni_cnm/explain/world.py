@@ -6,6 +6,7 @@ from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError
 from cni_cnm.explain.space import Space
 from cni_cnm.explain.verdict import HOST
+from cni_cnm.find.endpoint_names import named
 from cni_cnm.kernel.nftables.nft_ruleset import KernelRuleset
 from cni_cnm.kernel.probe_stack import probe
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.find.endpoint_names import NamedEndpoint
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import IPAddress
 
@@ -25,6 +27,7 @@ class World:
     def __init__(self, host: Host) -> None:
         self._settings = host
         self.records = [record for record in endpoint_records(host.store) if record.epoch == host.epoch]
+        self._labels = {one.record.id: _label(one) for one in named(host, self.records)}
         self._of_links = {record.host_ifname: record for record in self.records if record.netns and record.host_ifname}
         self._spaces: dict[str, Space | None] = {}
         self.host = self._space(HOST, host.stack)
@@ -48,7 +51,7 @@ class World:
         space = self._spaces.get(record.netns)
         if space is None:
             with self._settings.namespaces.open(record.netns) as stack:
-                space = self._space(label(record), stack)
+                space = self._space(self._labels.get(record.id, record.id[:12]), stack)
             self._spaces[record.netns] = space
         return space
 
@@ -102,8 +105,6 @@ class World:
         return Space(name, opened, KernelRuleset(opened.fd))
 
 
-def label(record: EndpointRecord) -> str:
-    """The pod if it is known, else the container."""
-    if record.pod.name:
-        return f"{record.pod.namespace}/{record.pod.name}" if record.pod.namespace else record.pod.name
-    return record.container_id[:12] or record.name
+def _label(endpoint: NamedEndpoint) -> str:
+    """The pod or the name that Docker has, else the container."""
+    return endpoint.pod or endpoint.docker.name or endpoint.container_id[:12] or endpoint.record.name
