@@ -149,6 +149,19 @@ def test_what_an_older_node_has_is_not_anothers(stolen: dict[str, Any]) -> None:
     assert changing.snapshot().hosts == found.snapshot().hosts
 
 
+def test_what_this_hosts_node_has_is_not_an_older_ones() -> None:
+    """This host keeps its block, and what is wrong with its own Node is said first."""
+    thief, mine = node(A, "10.244.1.0/24", mac=B.mac), node(B, "10.244.1.0/24", created="2026-02-01T00:00:00Z")
+    wrong = [node(host(f"n{number}"), "10.0.0.1/24") for number in range(30)]
+    found = Contents(TERMS, (), "1", [thief, mine, *wrong], own="b")
+    assert list(found.snapshot().hosts) == ["b"]
+    assert "which this host's Node b has" in found.skipped[0]
+    mine["status"]["addresses"] = []
+    found.change(mine, deleted=False)
+    assert found.skipped[0].startswith("Node b announces the address")
+    assert list(found.snapshot().hosts) == ["a"]
+
+
 def test_most_nodes_decide_what_all_have_in_common() -> None:
     """A single Node, also the oldest, cannot change it for the others."""
     old, others = node(A, port=4800), [node(host(f"n{number}", "", f"192.0.2.{number + 1}")) for number in range(2)]

@@ -1,8 +1,9 @@
 """What the Nodes of a cluster say, as values: first whole, then change by change.
 
 Of two Nodes that claim the same address, MAC or block the older one has it, and the younger one is left out with a
-sentence. So a Node that joins cannot take over what others have. What must be equal on all hosts (the network's VNI,
-port and `direct`) is what most announced Nodes say: no single one can change it.
+sentence. So a Node that joins cannot take over what others have. What this host's own Node has is never another's.
+What must be equal on all hosts (the network's VNI, port and `direct`) is what most announced Nodes say: no single one
+can change it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ SKIPPED_MAX = 20
 class Contents:
     """All Nodes, as of `version`, which is Kubernetes' resourceVersion."""
 
-    def __init__(self, terms: Terms, subnets: tuple[IPNetwork, ...], version: str, raw: Iterable[Json]) -> None:
-        """`terms` and `subnets`: as this host's settings have them. Blocks outside of `subnets` are left out."""
+    def __init__(
+        self, terms: Terms, subnets: tuple[IPNetwork, ...], version: str, raw: Iterable[Json], own: str = ""
+    ) -> None:
+        """`terms` and `subnets`: as this host's settings have them. Blocks outside of `subnets` are left out.
+
+        `own`: the name of this host's Node; "" if it is not known.
+        """
         self.version = version
         self.skipped: list[str] = []
+        self._own = own
         self._own_terms = terms
         self._subnets = subnets
         self._nodes: dict[str, Node] = {}
@@ -165,7 +172,9 @@ class Contents:
         if (terms.vni, terms.port) != (agreed.vni, agreed.port):
             return f"Node {node.name} announces the {terms}, most Nodes the {agreed}"
         for other, what in self._claims.clashing(node):
-            if self._nodes[other].age < node.age:
+            if other == self._own:
+                return f"Node {node.name} claims {what}, which this host's Node {other} has"
+            if node.name != self._own and self._nodes[other].age < node.age:
                 return f"Node {node.name} claims {what}, which the older Node {other} has"
         for subnet in node.subnets:
             if self._subnets and not any(_within(subnet, whole) for whole in self._subnets):
@@ -173,8 +182,8 @@ class Contents:
         return ""
 
     def _tell(self) -> None:
-        sentences = [self._nameless] if self._nameless else []
-        sentences += [self._left_out[name] for name in sorted(self._left_out)]
+        others = [self._left_out[name] for name in sorted(self._left_out) if name != self._own]
+        sentences = [*filter(None, (self._left_out.get(self._own), self._nameless)), *others]
         self.skipped = sentences[:SKIPPED_MAX]
         if len(sentences) > SKIPPED_MAX:
             self.skipped.append(f"{len(sentences) - SKIPPED_MAX} more are left out for such reasons")

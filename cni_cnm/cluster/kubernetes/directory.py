@@ -8,6 +8,10 @@ missing is written again.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
+from cni_cnm.cluster import host_file
 from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.kubernetes import own_node
 from cni_cnm.cluster.kubernetes.announcement import VNI, Terms
@@ -41,6 +45,9 @@ class KubernetesDirectory:
         self.name = self._client.name
         self._terms = Terms(settings.network, VNI, settings.port, direct(settings.direct))
         self._subnets = settings.subnets
+        self._own = ""
+        with suppress(CnmError):  # who opens it for this host says so
+            self._own = host_file.node_name(settings, os.environ)
         self._hosts = hosts
         self._contents: Contents | None = None
         self._away: CnmError | None = None
@@ -80,7 +87,7 @@ class KubernetesDirectory:
 
     def _listed_from(self, version: str) -> Contents:
         pages = Pages(self._client, version)
-        found = Contents(self._terms, self._subnets, "", pages.nodes())
+        found = Contents(self._terms, self._subnets, "", pages.nodes(), self._own)
         found.version = pages.version
         return found
 
