@@ -295,6 +295,19 @@ def test_port_flags(world: World) -> None:
     assert error.value.errno == errno.ENODEV
 
 
+def test_links_with_their_flags_as_ports(world: World) -> None:
+    """One listing has every link; what is no port of a bridge has no flags."""
+    bridge = world.bridge()
+    near, _ = world.pair(master=bridge.ifindex)
+    world.host.set_port(near.ifindex, Port(hairpin=True, isolated=True))
+    found = {link.name: (link, port) for link, port in world.host.links_and_ports()}
+    assert [link for link, _ in found.values()] == list(world.host.links())
+    assert {name: port for name, (_, port) in found.items() if port} == {near.name: Port(True, True)}
+    world.host.set_port(near.ifindex, Port(hairpin=True))
+    ports = {link.ifindex: port for link, port in world.host.links_and_ports()}
+    assert ports[near.ifindex] == Port(hairpin=True)
+
+
 def test_batch_goes_out_at_its_end(world: World) -> None:
     """Writes of a batch happen together at its end."""
     with world.host.batch():
