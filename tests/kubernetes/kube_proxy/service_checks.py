@@ -18,8 +18,8 @@ NOBODY, SOMEBODY, ITSELF = "nobody", "somebody", "itself"
 class Caller(NamedTuple):
     """A pod, a node or a machine beside them, by its network namespace."""
 
-    addresses: tuple[str, str]
-    """Its own, IPv4 and IPv6."""
+    addresses: tuple[str, ...]
+    """Its own, IPv4 first."""
     run: Callable[..., str]
     """Runs a command there: its output, "" if it fails."""
 
@@ -36,7 +36,7 @@ class Caller(NamedTuple):
         return ""
 
 
-def in_node(node: Node, addresses: tuple[str, str], netns: str = "") -> Caller:
+def in_node(node: Node, addresses: tuple[str, ...], netns: str = "") -> Caller:
     def run(*argv: str) -> str:
         done = node.run(*argv, netns=netns, timeout=30)
         return done.out if done.code == 0 else ""

@@ -30,24 +30,32 @@ USERS = {
 }
 """Users with a static token, and their group. kube-apiserver gives those named `system:` their rights at its start."""
 SERVICES = "10.96.0.0/16,fd00:96::/112"
-SERVICE_ADDRESS = "10.96.0.1"
+SERVICE_ADDRESSES = ("10.96.0.1", "fd00:96::1")
+"""Of the API server's own Service."""
 
 
 class ApiServer:
     """`place`: the namespace it runs in, with `address` of a link there; none: the test's own, on loopback."""
 
     def __init__(
-        self, folder: Path, *, place: Namespace | None = None, address: str = "127.0.0.1", nodes: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        *,
+        place: Namespace | None = None,
+        address: str = "127.0.0.1",
+        nodes: tuple[str, ...] = (),
+        services: str = SERVICES,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.address = address
         self._place = place
         self.port = free_port() if place is None else 6443
-        self.url = f"https://{address}:{self.port}"
+        self.url = f"https://[{address}]:{self.port}" if ":" in address else f"https://{address}:{self.port}"
+        self._services = services
         self._users = USERS | {f"system:node:{node}": "system:nodes" for node in nodes}
         self.authority = Authority(folder / "ca")
-        names = ",".join(f"IP:{each}" for each in {address, "127.0.0.1", SERVICE_ADDRESS})
+        names = ",".join(f"IP:{each}" for each in {address, "127.0.0.1", *SERVICE_ADDRESSES})
         self.certificate = self.authority.issue("server", names)
         self.account_key = folder / "accounts.pem"
         self._make_account_key()
@@ -91,7 +99,7 @@ class ApiServer:
             "kube-apiserver", "--etcd-servers", etcd, "--secure-port", self.port, "--bind-address", self.address,
             *advertise, "--tls-cert-file", cert, "--tls-private-key-file", key, "--cert-dir", self.folder,
             "--token-auth-file", self.folder / "tokens.csv", "--authorization-mode", "Node,RBAC",
-            "--service-cluster-ip-range", SERVICES, "--allow-privileged",
+            "--service-cluster-ip-range", self._services, "--allow-privileged",
             "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", self.account_key, "--service-account-signing-key-file", self.account_key,
         )  # fmt: skip
@@ -102,7 +110,7 @@ class ApiServer:
         self._run(
             "kube-controller-manager", "--kubeconfig", self.kubeconfig("system:kube-controller-manager"),
             "--leader-elect=false", "--use-service-account-credentials", "--allocate-node-cidrs",
-            "--cluster-cidr", cluster_cidrs, "--service-cluster-ip-range", SERVICES,
+            "--cluster-cidr", cluster_cidrs, "--service-cluster-ip-range", self._services,
             "--service-account-private-key-file", self.account_key,
             "--root-ca-file", self.authority.file, "--cert-dir", self.folder,
             "--controllers", "*,-bootstrap-signer-controller,-token-cleaner-controller,-ttl-controller",

@@ -73,9 +73,9 @@ mount --make-rshared /
 
 class KubernetesNode:
     def __init__(
-        self, name: str, addresses: tuple[str, str], kubeconfig: Path, proxy_kubeconfig: Path, clusters: str
+        self, name: str, addresses: tuple[str, ...], kubeconfig: Path, proxy_kubeconfig: Path, clusters: str
     ) -> None:
-        """`clusters`: the cluster's pod CIDRs, for kube-proxy."""
+        """`addresses`: of the underlay, IPv4 first. `clusters`: the cluster's pod CIDRs, for kube-proxy."""
         self.name = name
         self.addresses = addresses
         self._kubeconfig, self._proxy_kubeconfig, self._clusters = kubeconfig, proxy_kubeconfig, clusters

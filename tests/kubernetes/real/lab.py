@@ -25,7 +25,7 @@ from cni_cnm.model import stable_mac
 from tests.kernel.lab import Namespace
 from tests.kubernetes.kube_proxy.service_checks import Caller, in_node
 from tests.kubernetes.real.api_client import ApiClient
-from tests.kubernetes.real.api_server import ApiServer
+from tests.kubernetes.real.api_server import SERVICES, ApiServer
 from tests.kubernetes.real.kubernetes_node import KubernetesNode, needed_tools
 from tests.kubernetes.real.programs import programs
 from tests.kubernetes.real.rights import ACCOUNT, NAMESPACE, create_rights
@@ -46,7 +46,9 @@ WHO = "/cgi-bin/who"
 
 
 class Lab:
-    def __init__(self, names: tuple[str, ...] = ("node1", "node2")) -> None:
+    def __init__(self, names: tuple[str, ...] = ("node1", "node2"), *, only_ipv6: bool = False) -> None:
+        """`only_ipv6`: nodes, pods and Services have no IPv4 address."""
+        self._first = int(only_ipv6)
         self.folder = Path(tempfile.mkdtemp(prefix="kubernetes-lab-"))
         self.switch = Namespace()
         self.switch.ip("link add near type bridge")
@@ -54,19 +56,25 @@ class Lab:
         for gateway, length in ((OUTSIDE, 24), (OUTSIDE6, 64)):
             self.switch.run("ip", "address", "add", f"{gateway}/{length}", "dev", "near", "nodad")
         self._control = Namespace()
-        self._plug("control", self._control.path, (API, API6))
-        self.server = ApiServer(self.folder / "control", place=self._control, address=API, nodes=names)
+        self.cidrs, services = self._families(PODS, SERVICES)
+        self._plug("control", self._control.path, (API, API6)[self._first :])
+        self.server = ApiServer(
+            self.folder / "control", place=self._control, address=(API, API6)[self._first], nodes=names,
+            services=services,
+        )  # fmt: skip
         self.nodes: dict[str, KubernetesNode] = {}
         for number, name in enumerate(names, 11):
+            addresses = (f"192.0.2.{number}", f"fd00:a::{number}")[self._first :]
             node = KubernetesNode(
-                name, (f"192.0.2.{number}", f"fd00:a::{number}"), self.server.kubeconfig(f"system:node:{name}"),
-                self.server.kubeconfig("system:kube-proxy"), PODS,
+                name, addresses, self.server.kubeconfig(f"system:node:{name}"),
+                self.server.kubeconfig("system:kube-proxy"), self.cidrs,
             )  # fmt: skip
             self.nodes[name] = node
             self._plug_node(node)
 
-    cidrs = PODS
-    """Of all pods."""
+    def _families(self, *both: str) -> list[str]:
+        """Each without its IPv4 part where there is no IPv4."""
+        return [",".join(each.split(",")[self._first :]) for each in both]
 
     @property
     def api(self) -> ApiClient:
@@ -81,7 +89,7 @@ class Lab:
         self.close()
 
     def _plug_node(self, node: KubernetesNode) -> None:
-        port = f"port{node.addresses[0].rpartition('.')[2]}"
+        port = f"port-{node.name}"
         self._plug(port, f"/proc/{node.node.pid}/ns/net", node.addresses)
 
     def reboot(self, name: str) -> None:
@@ -102,7 +110,7 @@ class Lab:
             more = ("nodad",) if ":" in address else ()
             length = 64 if more else 24
             self.switch.run(*enter, "address", "add", f"{address}/{length}", "dev", "eth0", *more)
-        for gateway in (OUTSIDE, OUTSIDE6):
+        for gateway in (OUTSIDE, OUTSIDE6)[self._first :]:
             self.switch.run(*enter, "route", "add", "default", "via", gateway)
 
     def start(self, *nodes: str, bin_dir: str = "") -> None:
@@ -110,7 +118,7 @@ class Lab:
 
         `bin_dir`: where containerd finds plugins; the built ones if empty.
         """
-        self.server.start_controllers(cluster_cidrs=PODS)
+        self.server.start_controllers(cluster_cidrs=self.cidrs)
         create_rights(self.api)
         for name in nodes or self.nodes:
             self.nodes[name].start(bin_dir=bin_dir)
@@ -206,8 +214,7 @@ class Lab:
     def caller(self, pod: str) -> Caller:
         """A pod that asks."""
         node = self.nodes[self.api.get(f"pods/{pod}")["spec"]["nodeName"]]
-        four, six = self.addresses(pod)
-        return in_node(node.node, (four, six), node.pod_netns(pod))
+        return in_node(node.node, tuple(self.addresses(pod)), node.pod_netns(pod))
 
     def addresses(self, pod: str) -> list[str]:
         """Of both families, IPv4 first."""
@@ -236,6 +243,6 @@ def require_programs() -> None:
         pytest.skip(missing)
 
 
-def new_lab(*nodes: str) -> Lab:
+def new_lab(*nodes: str, only_ipv6: bool = False) -> Lab:
     require_programs()
-    return Lab(nodes or ("node1", "node2"))
+    return Lab(nodes or ("node1", "node2"), only_ipv6=only_ipv6)
