@@ -20,7 +20,7 @@ from cni_cnm.cluster import vxlan_devices
 from cni_cnm.cluster.accepted_hosts import AcceptedHosts
 from cni_cnm.cluster.link_entries import LinkEntries
 from cni_cnm.cluster.remote_blocks import RemoteBlocks
-from cni_cnm.cluster.underlay import Device, Route, Unreachable
+from cni_cnm.cluster.underlay import Device, Route, Unreachable, join
 from cni_cnm.errors import CnmError, KernelError
 from cni_cnm.kernel.contract.route import CLUSTER, IP6_PRIORITY, RouteEntry, completed
 from cni_cnm.named_tuple import NamedTuple
@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from cni_cnm.cluster.underlay import Delta, Entry
+    from cni_cnm.cluster.underlay import Delta, Entry, Here, Member
     from cni_cnm.kernel import Nft
     from cni_cnm.kernel.contract.overlay_stack import OverlayStack
 
@@ -58,6 +58,12 @@ class Applier:
         self._links: dict[str, int] = {}
         """Indexes by name, as they were when the whole plan was compared last."""
         self._broken: Mapping[str, str] = {}
+
+    def prepare(self, here: Here, member: Member) -> None:
+        """Make the device of a network before its bridge, which then gets its MTU. `whole` says what is wrong."""
+        device = join(here, member).device
+        if device is not None:
+            vxlan_devices.ensure(self._stack, [device], {link.name: link for link in self._stack.links()}, keep=True)
 
     def whole(self, wanted: Collection[Entry], *, keep: bool = False) -> Applied:
         """Compare everything with the kernel. What lacks is added; what is ours and not wanted is removed.

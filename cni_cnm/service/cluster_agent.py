@@ -258,14 +258,15 @@ class ClusterAgent:
         assert self._pods is not None
         holders = {one.subnets[0]: one.host for one in self.agent.known.blocks.values() if one.network == network.name}
         try:
+            if self._here is not None and network.name not in self.agent.joined:
+                self._applier.prepare(self._here, Member(network, (block,)))
             self._pods.assign(network, block, holders)
             why = ""
         except CnmError as error:
             hint = f" ({error.hint})" if error.hint else ""
             why = f"the block {block.phrase} cannot be used: {error.msg}{hint}"
         self._do(self.agent.unusable(why), now)
-        if not why:
-            self._look_at = 0.0
+        self._compare, self._look_at = True, 0.0 if not why else self._look_at
 
     def _mark(self) -> None:
         """A mark that cannot be written now, such as on a full disk, is tried again at each tick."""

@@ -100,8 +100,10 @@ def test_first_boot(tmp_path: Path) -> None:
     node.settle()
     record = node.world.record("pods")
     assert node.status().networks["pods"].ready, node.why()
-    assert node.world.host.link(record.policy.bridge) is not None
-    assert node.world.host.link("cnm-vx4096") is not None
+    bridge, device = node.world.host.link(record.policy.bridge), node.world.host.link("cnm-vx4096")
+    assert bridge is not None
+    assert device is not None
+    assert bridge.mtu == device.mtu == 1450
     found = json.loads(node.path.read_text())
     assert (found["name"], found["cniVersion"], found["cniVersions"]) == ("pods", "1.0.0", ["1.0.0", "1.1.0"])
     assert node.path.stat().st_mode & 0o777 == 0o644
