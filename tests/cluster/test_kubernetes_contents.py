@@ -194,6 +194,7 @@ def test_another_direct_is_no_reason_to_leave_a_node_out() -> None:
 def test_blocks_outside_of_the_clusters_subnets_are_left_out() -> None:
     wide = ip_network("10.244.0.0/16")
     found = contents(node(A, "10.244.0.0/24"), node(B, "10.245.0.0/24"), subnets=(wide,))
+    assert found.network.subnets == (wide,)
     assert list(found.snapshot().hosts) == ["a"]
     assert found.skipped == ["the podCIDR 10.245.0.0/24 of Node b is not in 10.244.0.0/16"]
     both = contents(node(A, "10.244.0.0/24,fd00::/64"), subnets=(wide,))

@@ -80,9 +80,9 @@ class Contents:
 
     @property
     def network(self) -> OverlayNetwork:
-        """The one network. Kubernetes does not tell its subnets, only the hosts' blocks."""
-        terms = self.terms
-        return OverlayNetwork(terms.network, network_id(terms.network), (), (), terms.vni, terms.port, terms.direct)
+        """The one network. Kubernetes tells only the hosts' blocks; its subnets are those of this host's settings."""
+        name, vni, port, direct = self.terms
+        return OverlayNetwork(name, network_id(name), self._subnets, (), vni, port, direct)
 
     def snapshot(self) -> Snapshot:
         shown = {name: self._shown(name) for name in self._nodes}
