@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.doctor.world import World
+from tests.doctor.world import WEB, World
 
 Done = subprocess.CompletedProcess[str]
 
@@ -66,6 +66,25 @@ def test_fix_repairs_what_is_safe_and_leaves_the_rest(world: World) -> None:
     assert "10.63.0.77" in world.run("ip", "address", "show", "dev", "vpn0")
     world.ip("link del vpn0")
     assert doctor("--fix").stdout == "no findings\n"
+
+
+def test_fix_repairs_files_and_what_is_left_of_containers(world: World) -> None:
+    """A lease that was lost, a folder that any user may write to, a container that went without a DEL."""
+    record = world.attach(WEB, "c8")
+    world.ip(f"link del {record.host_ifname}")
+    subprocess.run(["umount", record.netns], check=True)
+    leases = world.folder / "leases" / "web"
+    (leases / "10.61.0.2").unlink()
+    leases.chmod(0o777)
+    done = doctor("--fix")
+    assert (
+        sorted(line.partition(":")[0] for line in done.stdout.splitlines() if line.startswith("repaired"))
+        == ["repaired"] * 3
+    )
+    assert done.stdout.endswith("\nno findings\n"), done.stdout
+    assert (leases / "10.61.0.2").exists()
+    assert oct(leases.stat().st_mode)[-3:] == "755"
+    os.unlink(record.netns)
 
 
 def test_fix_looks_again_before_it_acts(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from cni_cnm.doctor.diagnose import fix
 from tests.doctor.world import WEB, World
 
 
@@ -87,6 +88,20 @@ def test_a_fault_is_found_and_repaired(world: World, fault: Fault) -> None:
     """It is found, its commands repair it, and those of whatever else it has caused leave a healthy host."""
     fault.provoke(world)
     world.repair(fault.check, fault.what)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_what_is_safe_is_fixed(world: World, fault: Fault) -> None:
+    """`--fix` leaves nothing of it. What is not safe stays until its commands are followed."""
+    fault.provoke(world)
+    before = world.look()
+    list(fix(world.controller.host, before))
+    after = world.findings()
+    assert [one.what for one in after if one.safe] == []
+    for _ in range(9):
+        if further := world.findings():
+            world.follow(further[0].commands)
+    assert world.findings() == []
 
 
 def test_a_link_that_is_gone(world: World) -> None:

@@ -174,8 +174,8 @@ def test_a_call_that_was_killed(world: World) -> None:
 
 def test_a_container_that_went_without_a_del(world: World) -> None:
     record = world.attach(WEB, "c8")
-    subprocess.run(["umount", record.netns], check=True)
     world.ip(f"link del {record.host_ifname}")
+    subprocess.run(["umount", record.netns], check=True)
     world.repair("records", "the container of the endpoint web/c8/eth0 is gone")
     os.unlink(record.netns)
 

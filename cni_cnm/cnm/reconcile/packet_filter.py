@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LOCK_S = 10.0
 """A request that holds an endpoint longer than this waits for something else than the packet filter."""
 _OBJECT = "the packet filter"
-_TABLES, _ACCEPTS, _OWNERLESS, _FOREIGN, _MISSING = "tables", "accepts", "ownerless", "foreign", "missing "
+TABLES, ACCEPTS, OWNERLESS, FOREIGN, MISSING = "tables", "accepts", "ownerless", "foreign", "missing "
 """Keys. The last one is followed by owners of elements, as digits of their ids with spaces between; none: of all."""
 
 
@@ -38,24 +38,24 @@ def compare(host: Host, changed: Changed) -> Iterator[Difference]:
     if change.broken or change.owners:
         yield from _missing(host, None if change.broken else change.owners)
     if change.added and (owners := ownerless_elements.find(host)):
-        yield Difference(_OBJECT, f"{len(owners)} owners of elements do not exist", _OWNERLESS)
+        yield Difference(_OBJECT, f"{len(owners)} owners of elements do not exist", OWNERLESS)
     if changed.bridges or change.broken or isolation.FOREIGN in change.owners:
-        yield Difference(_OBJECT, "", _FOREIGN)
+        yield Difference(_OBJECT, "", FOREIGN)
 
 
 def repair(host: Host, difference: Difference) -> str:
     key = difference.key
-    if key in (_TABLES, _ACCEPTS):
+    if key in (TABLES, ACCEPTS):
         enforce.ensure(host, anew=True)
         _put_back_pending(host)
         return "put back" if difference.found else ""
-    if key == _OWNERLESS:
+    if key == OWNERLESS:
         gone = ownerless_elements.remove(host)
         return f"removed their elements: {', '.join(gone)}" if gone else ""
-    if key == _FOREIGN:
+    if key == FOREIGN:
         firewall_reconcile.put_foreign_bridges(host)
         return ""  # other programs' bridges came or went: nothing was missing
-    owners = key.removeprefix(_MISSING).split()
+    owners = key.removeprefix(MISSING).split()
     found = firewall_reconcile.put_back_missing(host, owners or None)
     _put_back_pending(host)
     return "put back" if found else ""
@@ -81,9 +81,9 @@ def _recorded(host: Host, *, anew: bool) -> Iterator[Difference]:
     """Differences from the recorded state. `anew`: look also if there is none."""
     state = firewall_state.load(host)
     if state.epoch == host.epoch and not firewall_state.is_intact(host, state):
-        yield Difference(_OBJECT, "tables or rules are missing", _TABLES)
+        yield Difference(_OBJECT, "tables or rules are missing", TABLES)
     elif anew or not foreign_accepts.are_current(host, state):
-        yield Difference(_OBJECT, ", ".join(_lacking_accepts(host, state)), _ACCEPTS)
+        yield Difference(_OBJECT, ", ".join(_lacking_accepts(host, state)), ACCEPTS)
 
 
 def _lacking_accepts(host: Host, state: State) -> list[str]:
@@ -96,5 +96,5 @@ def _lacking_accepts(host: Host, state: State) -> list[str]:
 def _missing(host: Host, owners: Collection[str] | None) -> Iterator[Difference]:
     for missing in firewall_reconcile.find_missing(host, owners):
         if missing.sentence:
-            key = _MISSING + " ".join(sorted(missing.owners))
+            key = MISSING + " ".join(sorted(missing.owners))
             yield Difference(_OBJECT, missing.sentence, key)

@@ -32,7 +32,7 @@ def look(picture: Picture) -> Iterator[Finding]:
     host = picture.host
     state = firewall_state.load(host)
     if state.epoch == host.epoch and not firewall_state.is_intact(host, state):
-        yield _repaired("tables or rules of the packet filter are missing, or were added to", "tables")
+        yield _repaired("tables or rules of the packet filter are missing, or were added to", part.TABLES)
     yield from _dormant(picture)
     wanted = merge(
         network_elements.elements_of_all(host),
@@ -40,22 +40,22 @@ def look(picture: Picture) -> Iterator[Finding]:
     )
     missing = restore_elements.find_missing(host.nft, wanted)
     if missing.sentence:
-        yield _repaired(f"the packet filter: {missing.sentence}", "missing")
+        yield _repaired(f"the packet filter: {missing.sentence}", part.MISSING)
     if owners := ownerless_elements.find(host):
         names = ", ".join(sorted(owners)[:5])
         yield _repaired(
             f"the packet filter has elements of {len(owners)} owners that do not exist: {names}",
-            "ownerless",
+            part.OWNERLESS,
             why="A published port of such an element leads to no container, and hides the host's own program.",
         )
     for network in picture.used_networks:
         if network.id in state.accepted and (sentence := foreign_accepts.missing(host, network.id, network.policy)):
-            yield _repaired(sentence, "accepts", why="The other firewall drops what these containers send and get.")
+            yield _repaired(sentence, part.ACCEPTS, why="The other firewall drops what these containers send and get.")
 
 
 def fix(host: Host, finding: Finding) -> str:
     done = part.repair(host, Difference("", finding.what, finding.key))
-    if finding.key in ("tables", "accepts"):
+    if finding.key in (part.TABLES, part.ACCEPTS):
         firewall_reconcile.put_back_missing(host)
     return done
 
