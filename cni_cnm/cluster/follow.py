@@ -74,8 +74,10 @@ def follow(
         began = clock()
         try:
             snapshot = directory.snapshot()
+            listed = snapshot.revision
             yield Whole(snapshot, directory.skipped())
-            for revision, changes in directory.watch(snapshot.revision):
+            del snapshot  # it is large, and a watch lasts
+            for revision, changes in directory.watch(listed):
                 if clock() - began >= GOOD_S:
                     failures = 0
                 yield Changed(revision, changes, directory.skipped())

@@ -395,5 +395,6 @@ def run(
             threads = DirectoryThreads(directory, stores.start_spread_s(cluster, len(before.hosts)))
             applier = Applier(stack, host.nft)
             agent = ClusterAgent(me, before, cluster, host, stack, applier, threads, monitor, say_line, packet_filter)
+            del before  # the agent has it, until there is a list
             threads.start()
             agent.run(stop)
