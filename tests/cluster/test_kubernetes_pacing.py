@@ -183,6 +183,13 @@ def test_watches_that_end_at_once(run: Callable[..., list[World]]) -> None:
     assert busiest_second(worlds) < 200
 
 
+def test_a_proxy_that_cuts_watches_which_say_nothing_costs_no_list(run: Callable[..., list[World]]) -> None:
+    """After 20 s, while bookmarks come each minute."""
+    worlds = run(lambda _what, _now: 200, lambda _now: (20.0, None), until_s=300)
+    at_most(worlds, 3)
+    assert {sum(what == "list" for _, what in world.requests) for world in worlds} == {1}
+
+
 def test_watches_of_a_version_that_is_forgotten(run: Callable[..., list[World]]) -> None:
     worlds = run(lambda _what, _now: 200, lambda _now: (0.0, GONE))
     at_most(worlds, 3)

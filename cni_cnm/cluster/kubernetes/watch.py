@@ -35,7 +35,7 @@ _SILENT_S = 150.0
 """A watch without a line for this long is opened again. API servers send a bookmark each minute."""
 _LINE_S = 10.0
 """A line that has begun is complete within this time."""
-_SOON_S = 30.0
+_SOON_S = 10.0
 """A watch that ends within this time twice in a row is not opened again here."""
 _BATCH_MAX = 500
 """Changes of one batch."""
