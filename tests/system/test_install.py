@@ -74,6 +74,27 @@ def test_an_edited_file_is_never_overwritten(bundle: Path, tmp_path: Path) -> No
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
+def test_settings(bundle: Path, tmp_path: Path) -> None:
+    """They follow the file, unless they were made on the host; comments alone are none. The version before stays."""
+    host, given = tmp_path / "host", tmp_path / "given.toml"
+    config, lib = host / "etc/cni-cnm/config.toml", host / "opt/cni/lib/cni-cnm"
+    config.parent.mkdir(parents=True)
+    config.write_text("# port_wait = 5\n\n", encoding="utf-8")
+    (lib / "0.0.1").mkdir(parents=True)
+    (lib / "current").symlink_to("0.0.1")
+    for text in ("port_wait = 6\n", "port_wait = 7\n"):
+        given.write_text(text, encoding="utf-8")
+        install(host, "--container", "--settings", str(given))
+        assert config.read_text("utf-8") == text
+    assert sorted(path.name for path in lib.iterdir()) == ["0.0.1", __version__, "current"]
+    config.write_text("port_wait = 8\n", encoding="utf-8")
+    command = [str(INSTALL), "--prefix", str(host), "--container", "--settings", str(given)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "has settings that were made on this host" in refused.stderr
+    assert config.read_text("utf-8") == "port_wait = 8\n"
+
+
 @pytest.mark.parametrize("umask", [0, 0o077])
 def test_modes_are_ours(bundle: Path, tmp_path: Path, umask: int) -> None:
     """Under any umask: runtimes without root read the program too, and users the manual page. Only root writes."""
@@ -295,6 +316,8 @@ def test_another_build_of_a_version_that_runs_goes_beside_it(bundle: Path, tmp_p
     [
         ["--nonsense"],
         ["--purge"],
+        ["--wait"],
+        ["--container", "--settings", "/nonexistent/config.toml"],
         ["--conflist", "no-such-example"],
         ["--conflist", "podnet", "--cni-version", "1.2.0"],
     ],

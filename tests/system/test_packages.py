@@ -239,6 +239,7 @@ def test_the_image(containerd: Containerd) -> None:
 
     assert inside("/usr/bin/cni-cnm", "--version") == f"cni-cnm {__version__}\n"
     assert inside("/usr/sbin/nft", "--version").startswith("nftables v")
+    assert "(legacy)" in inside("/usr/sbin/iptables-legacy-save", "--version")
     installed = inside("ls", "/var/lib/dpkg/status.d").split()
     assert "libnftables1" in installed
     licensed = inside("sh", "-c", "cd /usr/share/doc; ls -d */copyright").split()
