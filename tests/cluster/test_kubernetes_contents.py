@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.kubernetes.announcement import ANNOTATION, Terms
+from cni_cnm.cluster.kubernetes.client import Client
 from cni_cnm.cluster.kubernetes.contents import SKIPPED_MAX, Contents
+from cni_cnm.cluster.kubernetes.watch import Watch
 from cni_cnm.cluster.values import Block, ClusterHost, Snapshot
 from cni_cnm.model import IPNetwork, ip_network
+from cni_cnm.settings import ClusterSettings
 from tests.cluster.examples import host
 
 TERMS = Terms("pods", 4096, 4799, "auto")
@@ -282,6 +287,44 @@ def test_change_by_change_is_as_whole(first: list[Node], events: list[tuple[Node
         assert changing.snapshot() == whole.snapshot()
         assert as_snapshot(known, changing) == whole.snapshot()
         check(whole.snapshot())
+
+
+EVENTS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR", "x"]) | JSON,
+        "object": any_nodes() | JSON,
+    }
+)
+
+
+class Lines:
+    """A stream of these lines, and then its end."""
+
+    def __init__(self, *lines: bytes) -> None:
+        self.lines = [*lines, b""]
+
+    def line(self, _wait_s: float, _line_s: float) -> bytes:
+        return self.lines.pop(0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(EVENTS | JSON, max_size=5), st.booleans())
+def test_any_events_end_a_watch_or_are_told(events: list[Any], numbered: bool) -> None:
+    """Nothing else is raised, and what is told leads to what the directory has."""
+    for number, each in enumerate(events):
+        if numbered and isinstance(each, dict) and isinstance(each.get("object"), dict):
+            meta = each["object"].get("metadata")
+            if isinstance(meta, dict):
+                meta["resourceVersion"] = str(number + 2)
+    found = contents(node(A, "10.244.0.0/24"))
+    known = Known(found.snapshot())
+    watch = Watch(Client(ClusterSettings("kubernetes", kubeconfig="/none"), 1), found, lambda: 0.0)
+    lines = [json.dumps(each).encode() + b"\n" for each in events]
+    with suppress(WatchEnded):
+        for _, changes in watch._read(Lines(*lines)):  # type: ignore[arg-type]
+            for change in changes:
+                known.apply(change)
+    assert as_snapshot(known, found) == found.snapshot()
 
 
 def as_snapshot(known: Known, of: Contents) -> Snapshot:
