@@ -167,12 +167,14 @@ class Lab:
         for name in nodes or self.nodes:
             until(partial(self.is_ready, name), f"{name} is Ready", limit, self.log)
 
-    def make_pod(self, name: str, node: str, *, wait: bool = True, **container: Any) -> None:
+    def make_pod(
+        self, name: str, node: str, *, wait: bool = True, annotations: dict[str, str] | None = None, **container: Any
+    ) -> None:
         """A pod that answers HTTP on PORT with its name and the address of who asks. Its label `app` is its name."""
         self.api.create(
             "pods",
             {
-                "metadata": {"name": name, "labels": {"app": name, "pods": "all"}},
+                "metadata": {"name": name, "labels": {"app": name, "pods": "all"}, "annotations": annotations or {}},
                 "spec": {
                     "nodeName": node,
                     "terminationGracePeriodSeconds": 0,

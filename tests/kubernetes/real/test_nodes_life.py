@@ -129,6 +129,18 @@ def test_kubelet_and_containerd_are_restarted(pair: Pair) -> None:
     assert lab.addresses("two") == before
 
 
+def test_a_limit_by_kubernetes_annotations(pair: Pair) -> None:
+    """Of the traffic to the pod, at the host's end of its veth."""
+    lab, node = pair.lab, pair.lab.nodes["node1"]
+    before = node.links()
+    lab.make_pod("limited", "node1", annotations={"kubernetes.io/ingress-bandwidth": "8M"})
+    (link,) = node.links() - before
+    assert "rate 8Mbit" in node.node.run("tc", "qdisc", "show", "dev", link).ok().out
+    assert lab.caller("limited").ask(lab.addresses("two")[0], PORT)
+    lab.remove_pods("limited")
+    until(lambda: node.links() == before, "its link is gone", 60, node.log)
+
+
 def test_many_pods_at_once(pair: Pair) -> None:
     """They have addresses of their own, and leave none behind."""
     lab, node = pair.lab, pair.lab.nodes["node1"]
