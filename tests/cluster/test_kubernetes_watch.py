@@ -249,6 +249,16 @@ def test_kubelets_reports_are_no_changes(
     assert len(batches) <= 2
 
 
+def test_what_is_left_out_is_told_at_once(
+    api: ApiServer, directory: KubernetesDirectory, other: KubernetesDirectory
+) -> None:
+    """It changes nothing that hosts agree on, but people are to know why a Node is no host."""
+    watch = begun(directory, other)
+    api.do(lambda model: model.change("b", {"metadata": {"annotations": {"cni-cnm/underlay": "{"}}}))
+    assert next(watch)[1] == []
+    assert "Node b is no JSON" in directory.skipped()[0]
+
+
 def test_what_has_come_at_once_is_one_batch(
     api: ApiServer, directory: KubernetesDirectory, other: KubernetesDirectory, slept: list[float]
 ) -> None:

@@ -94,6 +94,7 @@ class Watch:
         """What has come already is one batch: many Nodes may join at once."""
         waiting: list[Change] = []
         while True:
+            said = self._contents.skipped
             try:
                 line = stream.line(0.0, _LINE_S) if waiting else _first_line(stream)
                 if line and line.strip():
@@ -103,7 +104,8 @@ class Watch:
                     yield self._contents.revision, waiting
                 raise
             whole = waiting and (not line or len(waiting) >= _BATCH_MAX)
-            if whole or monotonic() - self._told >= _PROOF_S:
+            left_out = not waiting and self._contents.skipped != said
+            if whole or left_out or monotonic() - self._told >= _PROOF_S:
                 self._told = monotonic()
                 yield self._contents.revision, waiting
                 waiting = []
