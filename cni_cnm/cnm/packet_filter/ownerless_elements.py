@@ -6,6 +6,8 @@ A published port of such an element leads to no pod, and no connection reaches t
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter import firewall_state
+from cni_cnm.cnm.records import load_endpoint
+from cni_cnm.errors import DamagedRecord
 from cni_cnm.firewall import TABLES
 from cni_cnm.model import digest
 from cni_cnm.state.store import ENDPOINTS, NETWORKS
@@ -35,12 +37,25 @@ def find(host: Host) -> set[str]:
     """Owners of elements, by the first 12 digits of their ids, that are not recorded. Writes nothing.
 
     A record is written before the first element, and elements are listed before the records: an owner that is not
-    recorded here is gone. Names of records are enough: also a record that is damaged keeps its elements.
+    recorded here is gone. Names of records are enough: also a record that is damaged keeps its elements. A network
+    whose record was removed keeps those that close it to others, as long as an endpoint of it is recorded.
     """
     owners = {owner for owner in host.nft.owners(TABLES) if _is_id(owner)}
     recorded = {name[:_OWNER_DIGITS] for name in host.store.names(ENDPOINTS)} if owners else set()
     recorded |= {digest(name)[:_OWNER_DIGITS] for name in host.store.names(NETWORKS)} if owners - recorded else set()
-    return owners - recorded
+    return _without_networks_of_endpoints(host, owners - recorded) if owners - recorded else set()
+
+
+def _without_networks_of_endpoints(host: Host, owners: set[str]) -> set[str]:
+    """Nothing if the network of an endpoint is not known: any of them may be that network."""
+    for name in host.store.names(ENDPOINTS):
+        try:
+            record = load_endpoint(host.store, name)
+        except DamagedRecord:
+            return set()
+        if record is not None:
+            owners -= {record.network_id[:_OWNER_DIGITS]}
+    return owners
 
 
 def _is_id(owner: str) -> bool:

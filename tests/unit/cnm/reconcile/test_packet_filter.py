@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.cnm.packet_filter import ownerless_elements
 from cni_cnm.cnm.reconcile import packet_filter
 from cni_cnm.cnm.reconcile.changed import Changed
 from cni_cnm.cnm.reconcile.reconcile import compare, reconcile
@@ -17,7 +18,7 @@ from cni_cnm.kernel import Transaction
 from cni_cnm.kernel.contract.changes import FilterChange
 from cni_cnm.model import IpamSpec, NetworkSpec, PortMapping, ip_interface
 from cni_cnm.state.files import FileStore
-from cni_cnm.state.store import ENDPOINTS
+from cni_cnm.state.store import ENDPOINTS, NETWORKS
 from tests.unit.drivers.world import World
 
 SPEC = NetworkSpec("net", "bridge", {"profile": "cnm"}, IpamSpec("host-local", {"subnet": "10.9.0.0/24"}))
@@ -92,6 +93,19 @@ def test_elements_without_owner_go(world: World) -> None:
     assert outcome.result == "repaired"
     assert "net/dead/eth0" in outcome.sentence
     assert list(reconcile(world.engine, added)) == []
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_network_without_a_record_keeps_what_closes_it_while_it_has_endpoints(world: World, damaged: bool) -> None:
+    """Its file was moved away, as the hint of a damaged record says. An endpoint that cannot be read may be of it."""
+    isolating = {name: dict(sets) for name, sets in world.nft.sets.items()}
+    world.engine.store.delete(NETWORKS, "net")
+    if damaged:
+        [path] = (world.folder / "run" / "endpoints").glob("*.json")
+        path.write_text("{", encoding="utf-8")
+    assert ownerless_elements.find(world.engine) == set()
+    assert ownerless_elements.remove(world.engine) == ()
+    assert {name: dict(sets) for name, sets in world.nft.sets.items()} == isolating
 
 
 def test_what_is_no_change_of_ours_needs_no_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
