@@ -87,7 +87,7 @@ def _scarcity(error: BaseException | None) -> int:
             number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)
         if number in _SCARCE:
             return number
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)  # `from None`
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from cni_cnm.errors import CnmError, IoFailed, KernelError, Several
+from cni_cnm.errors import CnmError, Conflict, IoFailed, KernelError, Several
 from cni_cnm.frontend.reply import as_cnm_error
 from cni_cnm.kernel.nftables import libnftables
 
@@ -44,6 +44,17 @@ def test_code(error: Exception, code: int) -> None:
     shown = as_cnm_error(error)
     assert shown.code == code
     assert ("internal error" in shown.msg) == isinstance(error, ZeroDivisionError)
+
+
+def test_a_cause_that_was_left_out() -> None:
+    """A lock that is taken is no scarcity: what raised `from None` has said all there is to say."""
+    try:
+        try:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        except BlockingIOError:
+            raise Conflict("another service listens") from None
+    except Conflict as error:
+        assert as_cnm_error(error) is error
 
 
 def test_a_package_whose_file_was_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
