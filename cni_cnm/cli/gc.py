@@ -62,7 +62,7 @@ def collect(arguments: argparse.Namespace) -> int:
                 code = 1
             else:
                 print(one_line(outcome.sentence))
-    return code or _remove(host, leftover)
+    return _remove(host, leftover) or code
 
 
 def _remove(host: Host, first: dict[unlisted.Identity, tuple[EndpointRecord, str]]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cni_cnm.cli import gc
+from cni_cnm.cnm.reconcile.difference import Outcome
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import DriverFailed
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec, Pod
@@ -85,6 +87,18 @@ def test_what_cannot_be_removed_is_said(
     assert host.run("b", "b") == 1
     assert "it was not removed: the plugin does not answer" in capsys.readouterr().err
     assert host.left() == ["a", "b"]
+
+
+def test_one_that_cannot_be_taken_down_does_not_keep_the_others(host: Gc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The namespace of a is gone, and its address cannot be released; the runtime does not have b."""
+    host.world.namespaces.remove("/netns/a")
+
+    def fails(*_: object) -> Iterator[Outcome]:
+        yield Outcome("a: it was not taken down", "failed")
+
+    monkeypatch.setattr("cni_cnm.cnm.reconcile.gone_namespaces.collect", fails)
+    assert host.run("", "") == 1
+    assert host.left() == ["a"]
 
 
 def test_namespaces_that_are_gone_need_no_list(host: Gc) -> None:
