@@ -14,6 +14,7 @@ from cni_cnm.errors import CnmError, DamagedRecord
 from cni_cnm.firewall import TABLES, UNDERLAY
 from cni_cnm.firewall.drop_reasons import REASONS
 from cni_cnm.ipam.host_local import HostLocal
+from cni_cnm.state import record_reader
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
@@ -39,13 +40,14 @@ class HostMetrics:
         build.add_metric([], {"version": __version__})
         yield build
         failed = 0
+        record_reader.take_notes()
         for part in (_networks, self._endpoints_now, _pools, _drops, _cluster):
             try:
                 yield from list(part(host))
             except CnmError:
                 failed += 1
-        unread = _gauge("unread_parts", "Parts of these metrics that could not be read just now.")
-        unread.add_metric([], failed)
+        unread = _gauge("unread_parts", "Parts of these metrics and records that could not be read just now.")
+        unread.add_metric([], failed + len(record_reader.take_notes()))
         yield unread
 
     def _endpoints_now(self, host: Host) -> Iterator[Metric]:
@@ -63,7 +65,8 @@ class HostMetrics:
 def _labels(host: Host, key: str) -> tuple[str, str] | None:
     try:
         record = load_endpoint(host.store, key)
-    except DamagedRecord:
+    except DamagedRecord as error:
+        record_reader.note(error)
         return None
     return (record.network, record.driver) if record is not None and record.epoch == host.epoch else None
 

@@ -19,6 +19,8 @@ from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
 from cni_cnm.service.counters import Counters
 from cni_cnm.service.request_counts import BOUNDS, NETWORKS_MAX, OTHER, RequestCounts
 from cni_cnm.settings import ClusterSettings
+from cni_cnm.state import record_reader
+from cni_cnm.state.store import ENDPOINTS, NETWORKS
 from tests.memory_kernel.nft import MemoryNft
 from tests.unit.drivers.world import World
 
@@ -145,6 +147,19 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
     found = samples(encoding.encode(HostMetrics().families(world.engine), "")[0].decode())
     assert found["cni_cnm_unread_parts", ()] == 1
     assert ("cni_cnm_build_info", (("version", "0.2.0"),)) in found
+
+
+def test_damaged_records_are_counted(tmp_path: Path) -> None:
+    """Of a network, which two parts read, and of an endpoint: each at every scrape, until it is repaired."""
+    world, metrics = World(tmp_path), HostMetrics()
+    world.controller.attach(NET, EndpointSpec("a", "eth0", "/netns/a", "test"))
+    for kind in (NETWORKS, ENDPOINTS):
+        world.engine.store.put(kind, "damaged", {"name": 7})
+    for _ in range(2):
+        found = samples(encoding.encode(metrics.families(world.engine), "")[0].decode())
+        assert found["cni_cnm_unread_parts", ()] == 2
+        assert found["cni_cnm_networks", (("driver", "bridge"),)] == 1
+    assert record_reader.take_notes() == []
 
 
 def test_an_endpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
