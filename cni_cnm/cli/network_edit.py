@@ -55,10 +55,12 @@ def configure(verbs: Any) -> None:
 def edit_network(arguments: argparse.Namespace) -> None:
     wanted = _changes(arguments)
     controller = open_controller()
-    network = controller.network(arguments.network)
-    for sentence in edit.edit(network, wanted, arguments.conf_dir, with_file=arguments.conflist):
-        say(f"cni-cnm: {sentence}")
-    print(network.name)
+    name = controller.network(arguments.network).name
+    with controller.host.store.lock(f"edit/{name}"):  # of two edits at once the second one adds to the first
+        network = controller.network(name)
+        for sentence in edit.edit(network, wanted, arguments.conf_dir, with_file=arguments.conflist):
+            say(f"cni-cnm: {sentence}")
+    print(name)
 
 
 def _changes(arguments: argparse.Namespace) -> Changes:

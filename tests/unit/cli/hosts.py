@@ -11,7 +11,7 @@ import pytest
 from cni_cnm import cli
 from tests.unit.find.pods import Pods
 
-MODULES = ("endpoint", "ipam", "network", "network_inspect", "network_prune", "port", "sandbox")
+MODULES = ("endpoint", "ipam", "network", "network_edit", "network_inspect", "network_prune", "port", "sandbox")
 """Modules of the command line that open the host."""
 
 
