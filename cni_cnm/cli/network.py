@@ -10,6 +10,7 @@ from cni_cnm.cli.names import each
 from cni_cnm.cli.network_inspect import summary
 from cni_cnm.cnm.network import cluster_networks
 from cni_cnm.cnm.packet_filter.network_elements import allowed_pairs
+from cni_cnm.conflists import folder
 from cni_cnm.find.networks import docker_names, find_network
 from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
@@ -93,6 +94,8 @@ def remove_networks(arguments: argparse.Namespace) -> int:
         network = find_network(controller, name)
         for note in network.delete(force=arguments.force):
             say(f"cni-cnm: {note}")
+        for sentence in folder.still_configuring(folder.FOLDER, network.name):
+            say(f"cni-cnm: {sentence}")
         print(network.name)
 
     def remove_everywhere(name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cni_cnm.cli.listing import Column, Listing
 from cni_cnm.cnm.records import endpoint_records
+from cni_cnm.conflists import folder
 from cni_cnm.errors import ActiveEndpoints, InvalidConfig
 from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
@@ -51,6 +52,8 @@ def prune_networks(arguments: argparse.Namespace) -> int:
         try:
             for note in network.delete():
                 say(f"cni-cnm: {note}")
+            for sentence in folder.still_configuring(folder.FOLDER, network.name):
+                say(f"cni-cnm: {sentence}")
         except ActiveEndpoints as error:  # a container has joined meanwhile
             say(f"cni-cnm: kept: {error.msg}")
             continue

@@ -48,6 +48,16 @@ def of_network(folder: str, network: str) -> list[Conflist]:
     return [one for one in conflists(folder) if one.name == network and one.ours is not None]
 
 
+def still_configuring(folder: str, network: str) -> list[str]:
+    """A sentence for each file that configures a network that was removed. None if the folder cannot be read."""
+    with suppress(CnmError):
+        return [
+            f"{one.path} still configures the network {network}, and the next container makes it again"
+            for one in of_network(folder, network)
+        ]
+    return []
+
+
 def new_path(folder: str, network: str, *, first: bool) -> str:
     """Where the file of a new network goes: before all others, or behind at least one.
 

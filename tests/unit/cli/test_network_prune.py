@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cni_cnm.conflists import folder
 from cni_cnm.model import NetworkSpec
 from tests.unit.cli.hosts import CommandLine
+from tests.unit.conflists.files import put
 
 
 class Terminal(io.StringIO):
@@ -70,3 +72,14 @@ def test_a_container_that_joins_meanwhile(line: CommandLine, monkeypatch: pytest
     code, out, err = line.run("network", "prune")
     assert (code, out) == (0, "red\n")
     assert "kept: the network blue has 1 endpoints: blue/c2/" in err
+
+
+@pytest.mark.parametrize("command", ["network rm red", "network prune --yes --filter label=color=red"])
+def test_a_file_that_is_left(line: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str) -> None:
+    """The file is the administrator's. It is named, because it makes the network again."""
+    monkeypatch.setattr(folder, "FOLDER", str(tmp_path))
+    path = put(tmp_path, "10-red.conflist", "red")
+    put(tmp_path, "20-blue.conflist", "blue")
+    code, out, err = line.run(*command.split())
+    said = f"cni-cnm: {path} still configures the network red, and the next container makes it again\n"
+    assert (code, out, err) == (0, "red\n", said)
