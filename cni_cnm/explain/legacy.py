@@ -35,7 +35,7 @@ def require_passage(space: Space, packet: Packet, hook: int, incoming: Link | No
     try:
         table = space.legacy_filter(packet.family)
     except CnmError as error:
-        raise unknown(space, f"rules of {command} are not read: {error}", look) from None
+        raise unknown(space, f"rules of {command} are not read: {error}", look) from error
     ends = _follow(table, name, packet, incoming, outgoing, 0)
     if BACK in ends:
         ends = ends - {BACK} | {_policy(table, name)}

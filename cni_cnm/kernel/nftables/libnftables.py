@@ -107,7 +107,7 @@ class Binary:
             raise KernelFeatureMissing(
                 f"neither libnftables.so.1 nor the nft executable can be used: {error.strerror}",
                 hint="install the package nftables (or libnftables1)",
-            ) from None
+            ) from error
         with waiting(), child:
             try:
                 sent = script.encode(errors="surrogateescape")
