@@ -48,13 +48,11 @@ def test_code(error: Exception, code: int) -> None:
 
 def test_a_cause_that_was_left_out() -> None:
     """A lock that is taken is no scarcity: what raised `from None` has said all there is to say."""
-    try:
-        try:
-            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        except BlockingIOError:
-            raise Conflict("another service listens") from None
-    except Conflict as error:
-        assert as_cnm_error(error) is error
+    error = Conflict("another service listens")
+    error.__context__ = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    assert as_cnm_error(error).code == 11
+    error.__suppress_context__ = True
+    assert as_cnm_error(error) is error
 
 
 def test_a_package_whose_file_was_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
