@@ -11,7 +11,7 @@ class Finding(NamedTuple):
     why: str
     """A sentence: what does not work because of it."""
     commands: tuple[str, ...]
-    """What repairs it, in this order, each a line for a shell."""
+    """What repairs it, in this order, each a line for a shell. Where it may be another's: what shows it."""
     about: str = ""
     """The object by its name alone: a network, the label of an endpoint, a link, a file."""
     safe: bool = False

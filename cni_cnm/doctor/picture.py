@@ -42,11 +42,12 @@ class Picture:
     """
 
     def __init__(self, host: Host, *, only: Collection[str] | None = None, reach: bool = False) -> None:
-        self._real = host
+        self.now = host
+        """The host as it is now, for a second look at what is suspected: containers start and end meanwhile."""
         self.only = only
         self.reach = reach
-        self.damaged: dict[str, str] = {}
-        """Records that cannot be read: where, and why."""
+        self.damaged: dict[tuple[str, str], str] = {}
+        """Records that cannot be read, by kind and name: why."""
         self.host = Host(
             host.settings,
             cast("Store", SeenStore(host.store)),
@@ -64,7 +65,7 @@ class Picture:
 
     def reopened(self) -> Picture:
         """Itself, in a child process: with sockets of its own, and what was read before."""
-        self._real.close()
+        self.now.close()
         self.host.close()
         self.stack = self.host.stack
         return self
@@ -87,9 +88,11 @@ class Picture:
             try:
                 record = load_network(self.host.store, name)
             except DamagedRecord as error:
-                self.damaged[self.host.store.place(NETWORKS, name)] = error.msg
+                self._damaged(NETWORKS, name, error.msg)
                 continue
             found += [record] if record is not None else []
+            if record is None and self._is_empty(NETWORKS, name):
+                self._damaged(NETWORKS, name, "")
         return found
 
     @cached_property
@@ -100,9 +103,11 @@ class Picture:
             try:
                 record = load_endpoint(self.host.store, name)
             except DamagedRecord as error:
-                self.damaged[self.host.store.place(ENDPOINTS, name)] = error.msg
+                self._damaged(ENDPOINTS, name, error.msg)
                 continue
             found += [record] if record is not None else []
+            if record is None and self._is_empty(ENDPOINTS, name):
+                self._damaged(ENDPOINTS, name, "")
         return found
 
     @cached_property
@@ -113,6 +118,24 @@ class Picture:
             for one in self.every_endpoint
             if one.state == READY and one.epoch == self.host.epoch and (self.only is None or one.id in self.only)
         ]
+
+    def _damaged(self, kind: str, name: str, why: str) -> None:
+        self.damaged[kind, name] = why or f"the record {self.host.store.place(kind, name)} is empty"
+
+    def _is_empty(self, kind: str, name: str) -> bool:
+        """The file is there, and holds nothing. A record is never written so."""
+        return self.now.store.has(kind, name) and not self.now.store.get(kind, name)
+
+    def still(self, record: EndpointRecord) -> bool:
+        """Whether it is recorded as it was read. If not, a call has changed it since, and what was found is old."""
+        try:
+            return load_endpoint(self.now.store, record.id) == record
+        except DamagedRecord:
+            return False
+
+    def endpoint_ids(self) -> list[str]:
+        """Names of all records of endpoints as they are now, also of those that cannot be read."""
+        return list(self.now.store.names(ENDPOINTS))
 
     def named(self, record: EndpointRecord) -> NamedEndpoint:
         """With what its container is called."""

@@ -121,6 +121,14 @@ class World:
         assert [one.what for one in self.findings() if not one.what.startswith(tuple(left))] == []
         return found[0]
 
+    def shown(self, check: str, what: str) -> Finding:
+        """The check finds it. It is not ours to remove: the command shows it, and the finding stays."""
+        found = [finding for finding in self.findings(check) if what in finding.what]
+        assert found, f"{check} does not find {what!r}"
+        self.follow(found[0].commands)
+        assert found[0] in self.findings(check)
+        return found[0]
+
     def follow(self, commands: Sequence[str]) -> None:
         """What an operator does: each line in a shell. `cni-cnm` is the one of the tests' own environment."""
         for line in commands:

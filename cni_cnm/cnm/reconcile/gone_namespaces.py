@@ -41,7 +41,7 @@ def compare(host: Host) -> Iterator[Difference]:
     """Endpoints whose namespace is gone now. Takes no lock and writes nothing."""
     veths = {link.name for link in host.stack.links(kind="veth")}
     for record in endpoint_records(host.store):
-        if record.host_ifname not in veths and _is_gone(host, record):
+        if record.host_ifname not in veths and is_gone(host, record):
             yield Difference(f"the endpoint {record.shown}", f"its namespace {record.netns} does not exist", record.id)
 
 
@@ -64,17 +64,27 @@ class GoneNamespaces:
 def collect(host: Host, difference: Difference) -> Iterator[Outcome]:
     """Take down an endpoint that `compare` has found, if that is still so."""
     try:
-        with locked_endpoint.lock(host, difference.key, timeout_s=_LOCK_S):
-            record = load_endpoint(host.store, difference.key)
-            if record is None or host.stack.link(record.host_ifname) is not None or not _is_gone(host, record):
-                return
-            raise_gathered(take_down(LockedEndpoint(host, record), {}).errors)
-        yield Outcome(f"{difference.sentence}; it was taken down", "repaired")
+        if take_down_if_gone(host, difference.key):
+            yield Outcome(f"{difference.sentence}; it was taken down", "repaired")
     except CnmError as error:
         yield Outcome(f"{difference.sentence}; it was not taken down: {error}", "failed")
 
 
-def _is_gone(host: Host, record: EndpointRecord) -> bool:
+def take_down_if_gone(host: Host, endpoint_id: str) -> bool:
+    """Look again under the endpoint's lock, and take it down. Returns whether it was taken down.
+
+    CnmError if a request holds the endpoint, or if something of it could not be removed.
+    """
+    with locked_endpoint.lock(host, endpoint_id, timeout_s=_LOCK_S):
+        record = load_endpoint(host.store, endpoint_id)
+        if record is None or host.stack.link(record.host_ifname) is not None or not is_gone(host, record):
+            return False
+        raise_gathered(take_down(LockedEndpoint(host, record), {}).errors)
+    return True
+
+
+def is_gone(host: Host, record: EndpointRecord) -> bool:
+    """Whether the kernel shows that the endpoint's namespace is gone. The link on the host is for the caller."""
     if record.docker_network or not record.netns or not record.netns_inode or record.epoch != host.epoch:
         return False
     if _may_lead_there(host, record, record.netns):

@@ -56,6 +56,6 @@ def _shared(picture: Picture, bridge: Link, networks: list[NetworkRecord]) -> It
             yield Finding(
                 f"the bridge {bridge.name} has the address {address}, which no network of cni-cnm has",
                 "Another program uses this bridge, too: both think that all of it is theirs.",
-                (command("ip", "address", "delete", str(address), "dev", bridge.name),),
+                (command("ip", "address", "show", "dev", bridge.name, "to", str(address.ip)),),
                 about=bridge.name,
             )

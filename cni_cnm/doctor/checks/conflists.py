@@ -62,8 +62,8 @@ def _one(picture: Picture, file: Conflist) -> Iterator[Finding]:
         if not any(os.path.exists(f"{folder}/{kind}") for folder in folders):
             yield Finding(
                 f"{file.path} names the plugin {kind}, which is in none of {', '.join(_PLUGINS)}",
-                "Every container of this network fails to start.",
-                (_aside(file.path),),
+                "Every container of this network fails to start. Install the plugin, or take it out of the file.",
+                (command("ls", *(one for one in folders if os.path.isdir(one))),),
                 about=file.path,
             )
     if file.ours is not None:
@@ -128,8 +128,8 @@ def _not_first(files: Sequence[Conflist]) -> Iterator[Finding]:
     if own is not None:
         yield Finding(
             f"Kubernetes uses {files[0].path}, which comes before {own.path}",
-            "Pods get their network from another plugin.",
-            (_aside(files[0].path),),
+            "Pods get their network from another plugin. If that is not intended, give ours a name that comes first.",
+            (command("cat", files[0].path),),
             about=own.path,
         )
 

@@ -25,7 +25,7 @@ def look(picture: Picture) -> Iterator[Finding]:
         for address in record.addresses:
             version, number = address.interface.version, int(address.interface)
             first = addresses.setdefault((side, version, number), record)
-            if first is not record:
+            if first is not record and picture.still(first) and picture.still(record):
                 ip = address.interface.ip
                 second = first if _has_lease(picture, record, str(ip)) else record
                 yield Finding(
@@ -34,19 +34,19 @@ def look(picture: Picture) -> Iterator[Finding]:
                     make_again(picture.named(second)),
                     about=second.label,
                 )
-            if (version, number) in of_host and record.driver not in ("host", "null"):
+            if (version, number) in of_host and record.driver not in ("host", "null") and picture.still(record):
                 ip, index = address.interface.ip, of_host[version, number]
                 link = picture.stack.link_at(index)
                 name = link.name if link is not None else ""
                 yield Finding(
                     f"the host has the address {ip} of the endpoint {picture.shown(record)}, on {name}",
-                    "Packets to the container end at the host.",
-                    (command("ip", "address", "delete", f"{ip}/{_length(picture, index, ip)}", "dev", name),),
+                    "Packets to the container end at the host. One of the two needs another address.",
+                    (command("ip", "address", "show", "dev", name, "to", str(ip)),),
                     about=record.label,
                 )
         if record.mac and picture.policy(record).bridge:
             first = macs.setdefault((side, record.mac), record)
-            if first is not record:
+            if first is not record and picture.still(first) and picture.still(record):
                 yield Finding(
                     f"the endpoints {picture.shown(first)} and {picture.shown(record)} both have the MAC {record.mac}",
                     "The bridge sends frames for one of them to the other.",
@@ -58,8 +58,3 @@ def look(picture: Picture) -> Iterator[Finding]:
 def _has_lease(picture: Picture, record: EndpointRecord, address: str) -> bool:
     folder = record.ipam.get("folder")
     return isinstance(folder, str) and Leases(record.network, folder, picture.host).is_of(address, record.key)
-
-
-def _length(picture: Picture, index: int, ip: object) -> int:
-    found = (one for one in picture.stack.addresses(index) if one.ip == ip)
-    return next(one.network.prefixlen for one in found)

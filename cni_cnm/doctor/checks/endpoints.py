@@ -25,24 +25,29 @@ _UNREACHED = "The container is not reached, and reaches nothing."
 
 def look(picture: Picture) -> Iterator[Finding]:
     for record in picture.endpoints:
-        end = picture.stack.link(record.host_ifname)
-        if end is None:
-            yield from _missing(picture, record)
-            continue
-        found = drivers.get(record.driver).compare_endpoint(record.options, record.plan, picture.stack)
-        if found:
-            yield Finding(
-                f"the endpoint {picture.shown(record)}: {', '.join(found)}",
-                _UNREACHED,
-                (REPAIR,),
-                about=record.label,
-                safe=True,
-                key=record.id,
-            )
-        if picture.policy(record).bridge and not picture.policy(record).alone:
-            yield from _elsewhere(picture, record)
-        if end.kind == "veth" and record.device and 0 < end.mtu < record.device.container.mtu:
-            yield from _smaller(picture, record, end)
+        if (found := list(_of(picture, record))) and picture.still(record):
+            yield from found
+
+
+def _of(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
+    end = picture.stack.link(record.host_ifname)
+    if end is None:
+        yield from _missing(picture, record)
+        return
+    found = drivers.get(record.driver).compare_endpoint(record.options, record.plan, picture.stack)
+    if found:
+        yield Finding(
+            f"the endpoint {picture.shown(record)}: {', '.join(found)}",
+            _UNREACHED,
+            (REPAIR,),
+            about=record.label,
+            safe=True,
+            key=record.id,
+        )
+    if picture.policy(record).bridge and not picture.policy(record).alone:
+        yield from _elsewhere(picture, record)
+    if end.kind == "veth" and record.device and 0 < end.mtu < record.device.container.mtu:
+        yield from _smaller(picture, record, end)
 
 
 def fix(host: Host, finding: Finding) -> str:

@@ -51,9 +51,9 @@ def _of_iptables(picture: Picture, key: str, network: NetworkRecord) -> list[str
 
 
 def _accept(network: NetworkRecord, chain: BaseChain) -> tuple[str, ...]:
-    """Accept the network's bridge before everything else in the chain."""
+    """Accept the network's bridge before everything else in the chain; a chain of another family is shown."""
     place = ("nft", "insert", "rule", chain.family, chain.table, chain.name)
-    if chain.family not in _PER_FAMILY:
-        return (command(*place, "accept"),)
+    if chain.family not in _PER_FAMILY:  # it sees frames by the bridge's ports, and has those of every bridge
+        return (command("nft", "list", "chain", chain.family, chain.table, chain.name),)
     ways = {0: ("iifname",), 4: ("oifname",)}.get(chain.hook, ("iifname", "oifname"))
     return tuple(command(*place, way, network.policy.bridge, "accept") for way in ways)

@@ -27,11 +27,16 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
         )
         return
     for record in records:
-        try:
-            with picture.host.namespaces.open(record.netns) as stack:
-                yield from _interface(picture, record, stack)
-        except NamespaceGone:
-            yield Unchecked(f"the inside of {picture.shown(record)}", f"{record.netns} cannot be opened from here")
+        if (found := list(_of(picture, record))) and picture.still(record):
+            yield from found
+
+
+def _of(picture: Picture, record: EndpointRecord) -> Iterator[Finding | Unchecked]:
+    try:
+        with picture.host.namespaces.open(record.netns) as stack:
+            yield from _interface(picture, record, stack)
+    except NamespaceGone:
+        yield Unchecked(f"the inside of {picture.shown(record)}", f"{record.netns} cannot be opened from here")
 
 
 def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterator[Finding]:

@@ -11,12 +11,14 @@ from cni_cnm.doctor.commands import command
 from cni_cnm.doctor.finding import REPAIR, Finding, Unchecked
 from cni_cnm.fields import Fields
 from cni_cnm.ipam import host_local
+from cni_cnm.ipam.lease_index import SEPARATOR
 from cni_cnm.ipam.leases import DOCKER, HOST_LOCAL, OF_STORE, Leases
+from cni_cnm.model import EndpointKey
 from cni_cnm.state import epoch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
@@ -64,7 +66,7 @@ def _lost(picture: Picture, folders: dict[str, str], there: dict[str, set[str]])
         if folder not in there:
             there[folder] = _names(folder)
         names = [name for name in record.ipam.get("addresses") or () if name not in there[folder]]
-        if names:
+        if names and picture.still(record):
             lost.setdefault((record.network, folder), []).extend(names)
     for (network, folder), names in lost.items():
         yield Finding(
@@ -81,19 +83,30 @@ def _without_owner(
     picture: Picture, network: NetworkRecord, folder: str, names: set[str]
 ) -> Iterator[Finding | Unchecked]:
     """`names`: leases that no record names. Those of this epoch count: older ones are void, and are replaced."""
-    leases, started = Leases(network.name, folder, picture.host), epoch.started()
+    if not names:
+        return
+    leases, started, now = Leases(network.name, folder, picture.host), epoch.started(), set(picture.endpoint_ids())
     left = []
     for name in sorted(names):
         owner = leases.owner(name)
-        if not owner or owner.startswith(DOCKER) or os.stat(f"{folder}/{name}").st_mtime < started:
+        if not owner or owner.startswith(DOCKER) or _written(f"{folder}/{name}") < started:
             continue
-        left.append((name, owner.split()[0]))
+        container, _, ifname = owner.partition(SEPARATOR)
+        if EndpointKey(network.name, container, ifname.strip()).id not in now:
+            left.append((name, container))
     if not left:
         return
-    if strangers := _strangers(picture, network):
+    addresses = f"{', '.join(name for name, _ in left[:3])}{f' and {len(left) - 3} more' * (len(left) > 3)}"
+    if picture.stack.link(network.policy.bridge) is None:
         yield Unchecked(
-            f"{len(left)} leases in {folder} that are not ours",
-            f"{', '.join(strangers[:3])} on {network.policy.bridge} are of another program, which may have them",
+            f"the network {network.name}: {len(left)} leases in {folder} whose owner has no endpoint here",
+            f"no bridge shows whether another program's container has {addresses}",
+        )
+        return
+    if strangers := _strangers(picture, network, now):
+        yield Unchecked(
+            f"the network {network.name}: {len(left)} leases in {folder} whose owner has no endpoint here",
+            f"{', '.join(strangers[:3])} on {network.policy.bridge} have no record, and may have {addresses}",
         )
         return
     for name, owner in left:
@@ -105,9 +118,17 @@ def _without_owner(
         )
 
 
-def _strangers(picture: Picture, network: NetworkRecord) -> list[str]:
-    """Ports of the network's bridge that are of no endpoint on record."""
+def _written(path: str) -> float:
+    """When, in seconds since 1970; 0 if it has been released since."""
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _strangers(picture: Picture, network: NetworkRecord, now: Collection[str]) -> list[str]:
+    """Ports of the network's bridge that are of no endpoint on record. `now`: ids of all records of endpoints."""
     bridge = picture.stack.link(network.policy.bridge)
-    ours = {record.host_ifname for record in picture.every_endpoint}
+    ours = {record.host_ifname for record in picture.every_endpoint} | {f"veth{name[:8]}" for name in now}
     ports = picture.stack.links(master=bridge.ifindex) if bridge is not None else ()
     return [port.name for port in ports if port.name not in ours]

@@ -20,20 +20,23 @@ _WHY = "Packets to one of the two go to the other. If the other one is to stay, 
 def look(picture: Picture) -> Iterator[Finding]:
     for network in picture.networks:
         for subnet, claim in subnet_conflicts.overlapping(picture.host, network):
-            if repair := _repair(picture, network, claim):
+            if shown := _command(picture, network, claim):
                 what = subnet_conflicts.sentence(network, subnet, claim)
-                yield Finding(what, _WHY, (repair,), about=network.name)
+                yield Finding(what, _WHY, (shown,), about=network.name)
 
 
-def _repair(picture: Picture, network: NetworkRecord, claim: Claim) -> str:
-    """Take one of the two away. "" for what Docker is about to make, and for the second network of two."""
+def _command(picture: Picture, network: NetworkRecord, claim: Claim) -> str:
+    """Remove a network that no endpoint is in, or show what the host has: that is not ours, and may be its uplink's.
+
+    "" for what Docker is about to make, and for the second network of two.
+    """
     if claim.network:
         if network.name > claim.network:
             return ""
         used = {one.name for one in picture.used_networks}
         return command("cni-cnm", "network", "rm", network.name if claim.network in used else claim.network)
     if claim.address is not None:
-        return command("ip", "address", "delete", str(claim.address), "dev", claim.link)
+        return command("ip", "address", "show", "dev", claim.link, "to", str(claim.address.ip))
     if not claim.link:
         return ""
-    return command("ip", f"-{claim.subnet.version}", "route", "delete", str(claim.subnet), "dev", claim.link)
+    return command("ip", f"-{claim.subnet.version}", "route", "show", str(claim.subnet), "dev", claim.link)

@@ -20,9 +20,11 @@ from cni_cnm.kernel import merge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.packet_filter.restore_elements import Missing
+    from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.doctor.picture import Picture
 
 _NOT_SERVED = "Masquerade, isolation or published ports of these containers do not work."
@@ -34,14 +36,13 @@ def look(picture: Picture) -> Iterator[Finding]:
     if state.epoch == host.epoch and not firewall_state.is_intact(host, state):
         yield _repaired("tables or rules of the packet filter are missing, or were added to", part.TABLES)
     yield from _dormant(picture)
-    wanted = merge(
-        network_elements.elements_of_all(host),
-        *(part for one in picture.endpoints for part in endpoint_elements.parts_of(one, picture.policy(one))),
-    )
-    missing = restore_elements.find_missing(host.nft, wanted)
+    missing = _missing(picture, picture.endpoints)
+    if missing.sentence:  # of some that have ended since, perhaps
+        lasting = [one for one in picture.endpoints if one.id[:12] not in missing.owners or picture.still(one)]
+        missing = _missing(picture, lasting)
     if missing.sentence:
         yield _repaired(f"the packet filter: {missing.sentence}", part.MISSING)
-    if owners := ownerless_elements.find(host):
+    if (owners := ownerless_elements.find(host)) and (owners := owners & ownerless_elements.find(picture.now)):
         names = ", ".join(sorted(owners)[:5])
         yield _repaired(
             f"the packet filter has elements of {len(owners)} owners that do not exist: {names}",
@@ -51,6 +52,16 @@ def look(picture: Picture) -> Iterator[Finding]:
     for network in picture.used_networks:
         if network.id in state.accepted and (sentence := foreign_accepts.missing(host, network.id, network.policy)):
             yield _repaired(sentence, part.ACCEPTS, why="The other firewall drops what these containers send and get.")
+
+
+def _missing(picture: Picture, endpoints: Sequence[EndpointRecord]) -> Missing:
+    """Of these endpoints and their networks. A network's elements are written with its first endpoint."""
+    used = {one.network_id for one in endpoints}
+    wanted = merge(
+        *(network_elements.elements_of(picture.host, one) for one in picture.networks if one.id in used),
+        *(part for one in endpoints for part in endpoint_elements.parts_of(one, picture.policy(one))),
+    )
+    return restore_elements.find_missing(picture.host.nft, wanted)
 
 
 def fix(host: Host, finding: Finding) -> str:

@@ -6,14 +6,12 @@ import os
 import time
 
 from cni_cnm.cnm.docker import lost_endpoints
-from cni_cnm.cnm.objects.endpoint import Endpoint
-from cni_cnm.cnm.reconcile import docker_endpoints
+from cni_cnm.cnm.reconcile import docker_endpoints, gone_namespaces
 from cni_cnm.cnm.reconcile.difference import Difference
-from cni_cnm.cnm.records import PENDING, READY, load_endpoint
+from cni_cnm.cnm.records import PENDING, READY
 from cni_cnm.doctor.commands import command
 from cni_cnm.doctor.finding import REPAIR, Finding
-from cni_cnm.errors import NamespaceGone
-from cni_cnm.state.store import ENDPOINTS
+from cni_cnm.state.store import ENDPOINTS, hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,52 +29,52 @@ _GONE, _LOST = "gone ", "lost "
 def look(picture: Picture) -> Iterator[Finding]:
     endpoints = picture.every_endpoint
     _ = picture.networks
-    for place, why in picture.damaged.items():
+    for (kind, name), why in picture.damaged.items():
+        place = picture.host.store.place(kind, name)
         yield Finding(
             why,
-            "What it names stays as it is, and no call finds it.",
-            (command("mv", place, f"{place}.damaged"),),
+            f"What it names stays as it is, and calls leave it out. To repair it, {hint(kind)}.",
+            (command("cat", place),),
             about=place,
         )
     for record in endpoints:
-        if record.epoch != picture.host.epoch:
-            continue
-        if why := lost_endpoints.why_lost(picture.host, record):
-            yield Finding(
-                f"the endpoint {picture.shown(record)} was removed by Docker: {why}",
-                "Its addresses and ports stay taken.",
-                (REPAIR,),
-                about=record.label,
-                safe=True,
-                key=f"{_LOST}{record.id}",
-            )
-        elif record.state == PENDING and _age_s(picture, record) > PENDING_S:
-            yield Finding(
-                f"the endpoint {picture.shown(record)} was never finished: the call that made it was killed",
-                "Its addresses stay taken until the runtime calls ADD or DEL again for it.",
-                _remove(record),
-                about=record.label,
-            )
-        elif _is_gone(picture, record):
-            yield Finding(
-                f"the container of the endpoint {picture.shown(record)} is gone: there is no namespace {record.netns}",
-                "Its addresses, ports and elements stay taken, because the runtime has sent no DEL.",
-                _remove(record),
-                about=record.label,
-                safe=True,
-                key=f"{_GONE}{record.id}",
-            )
+        if record.epoch == picture.host.epoch and (found := list(_of(picture, record))) and picture.still(record):
+            yield from found
+
+
+def _of(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
+    if why := lost_endpoints.why_lost(picture.host, record):
+        yield Finding(
+            f"the endpoint {picture.shown(record)} was removed by Docker: {why}",
+            "Its addresses and ports stay taken.",
+            (REPAIR,),
+            about=record.label,
+            safe=True,
+            key=f"{_LOST}{record.id}",
+        )
+    elif record.state == PENDING and _age_s(picture, record) > PENDING_S:
+        yield Finding(
+            f"the endpoint {picture.shown(record)} was never finished: the call that made it was killed",
+            "Its addresses stay taken until the runtime calls ADD or DEL again for it.",
+            _remove(record),
+            about=record.label,
+        )
+    elif _is_gone(picture, record):
+        yield Finding(
+            f"the container of the endpoint {picture.shown(record)} is gone: no namespace {record.netns}",
+            "Its addresses, ports and elements stay taken, because the runtime has sent no DEL.",
+            _remove(record),
+            about=record.label,
+            safe=True,
+            key=f"{_GONE}{record.id}",
+        )
 
 
 def fix(host: Host, finding: Finding) -> str:
     kind, _, endpoint_id = finding.key.partition(" ")
     if kind == _LOST.strip():
         return docker_endpoints.repair(host, Difference("", "", endpoint_id))
-    record = load_endpoint(host.store, endpoint_id)
-    if record is None or not _namespace_is_gone(host, record):
-        return ""
-    Endpoint(host, record).delete(force=True)
-    return "removed"
+    return "removed" if gone_namespaces.take_down_if_gone(host, endpoint_id) else ""
 
 
 def _remove(record: EndpointRecord) -> tuple[str, ...]:
@@ -91,16 +89,6 @@ def _age_s(picture: Picture, record: EndpointRecord) -> float:
 
 
 def _is_gone(picture: Picture, record: EndpointRecord) -> bool:
-    """The path is looked at only where the host's end is gone, too: a namespace that ends takes it along."""
+    """Processes are looked at only where the host's end is gone, too: a namespace that ends takes it along."""
     there = picture.stack.link(record.host_ifname) is not None
-    return not there and record.state == READY and _namespace_is_gone(picture.host, record)
-
-
-def _namespace_is_gone(host: Host, record: EndpointRecord) -> bool:
-    if not record.netns or record.docker_network:
-        return False
-    try:
-        with host.namespaces.open(record.netns) as stack:
-            return bool(record.netns_inode) and stack.inode() != record.netns_inode
-    except NamespaceGone:
-        return True
+    return not there and record.state == READY and gone_namespaces.is_gone(picture.host, record)
