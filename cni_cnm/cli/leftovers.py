@@ -1,26 +1,37 @@
-"""Endpoints of this command line whose container is gone: a command that was killed, or a container that ended.
+"""Endpoints of this command line that a killed command left half made, or whose container has ended.
 
-No runtime removes them. Each command that makes such endpoints removes those first.
+No runtime removes them. Each command that makes or removes such endpoints removes those first. The evidence is the
+kernel's, because a pid says nothing in another PID namespace:
+
+    half made     the command holds a lock while it makes an endpoint, and the kernel releases it with the process
+    joined        the network namespace is gone (cnm/reconcile/gone_namespaces.py)
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from time import sleep
+
 from cni_cnm.cnm.objects.endpoint import Endpoint
-from cni_cnm.cnm.records import endpoint_records, sandbox_records
-from cni_cnm.cnm.sandbox import namespace_identity
-from cni_cnm.errors import CnmError
+from cni_cnm.cnm.reconcile import gone_namespaces
+from cni_cnm.cnm.records import READY, endpoint_records, load_endpoint, load_sandbox, sandbox_records
+from cni_cnm.errors import CnmError, NoSuchEndpoint, TryAgain
 from cni_cnm.frontend.stderr import say
 from cni_cnm.kernel.process import start_time
 from cni_cnm.state.store import SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from cni_cnm.cnm.host import Host
-    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.cnm.records import EndpointRecord, SandboxRecord
 
 OWNER = "cli"
 """Of endpoints that this command line makes."""
 _RUN = "run"
+_LOOKS, _PAUSE_S = 20, 0.025
+"""The kernel removes the link of a killed command a moment after its process."""
 
 
 def run_name(pid: int) -> str:
@@ -28,35 +39,62 @@ def run_name(pid: int) -> str:
     return f"{_RUN}-{pid}-{start_time(pid)}"
 
 
+def at_work(host: Host, network: str, name: str, timeout_s: float = 50.0) -> AbstractContextManager[None]:
+    """Held by a command from before it makes the endpoint of this name until that is whole, and by `run` to its end.
+
+    `network` "": of the sandbox of this name.
+    """
+    return host.store.lock(f"cli/{network}/{name}", timeout_s=timeout_s)
+
+
 def remove(host: Host) -> None:
     """Remove those of this host. One that cannot be removed is said on stderr, and left for the next time."""
     for record in list(endpoint_records(host.store)):
-        if record.owner == OWNER and _is_gone(host, record):
+        if record.owner == OWNER:
             try:
-                Endpoint(host, record).delete(force=True)
+                with ExitStack() as held:
+                    if _has_ended(host, record.network, record.name, held):
+                        _remove_left(host, record)
+            except NoSuchEndpoint:
+                continue  # another command has removed it
             except CnmError as error:
                 say(f"cni-cnm: {record.shown}, whose container is gone, cannot be removed: {error}")
     for sandbox in list(sandbox_records(host.store, host.epoch)):
-        if not sandbox.endpoints and _has_ended(sandbox.container_id):
-            host.store.delete(SANDBOXES, sandbox.id)
+        with ExitStack() as held:
+            if _is_of_run(sandbox.container_id) and _has_ended(host, "", sandbox.container_id, held):
+                _remove_empty(host, sandbox)
 
 
-def _is_gone(host: Host, record: EndpointRecord) -> bool:
-    if _has_ended(record.container_id or record.name):
-        return True
-    if not record.netns:
+def _has_ended(host: Host, network: str, name: str, held: ExitStack) -> bool:
+    """Whether no command is at work on what has this name. None begins while `held` is open."""
+    try:
+        held.enter_context(at_work(host, network, name, 0.0))
+    except TryAgain:
         return False
-    stack = namespace_identity.open_joined(host, record)
-    if stack is None:
-        return True
-    stack.close()
-    return False
+    return True
 
 
-def _has_ended(container_id: str) -> bool:
-    """Whether it is the id of a command whose process is gone."""
+def _remove_left(host: Host, record: EndpointRecord) -> None:
+    current = load_endpoint(host.store, record.id)
+    if current is None or current.owner != OWNER:
+        return
+    if current.state != READY:
+        Endpoint(host, current).delete(force=True)
+        return
+    for _ in range(_LOOKS if _is_of_run(current.name) else 0):
+        if host.stack.link(current.host_ifname) is None:
+            break
+        sleep(_PAUSE_S)
+    gone_namespaces.take_down_if_gone(host, current.id)
+
+
+def _remove_empty(host: Host, sandbox: SandboxRecord) -> None:
+    current = load_sandbox(host.store, sandbox.id, host.epoch)
+    if current is not None and not current.endpoints:
+        host.store.delete(SANDBOXES, sandbox.id)
+
+
+def _is_of_run(container_id: str) -> bool:
     kind, _, rest = container_id.partition("-")
     pid, _, started = rest.partition("-")
-    if kind != _RUN or not (pid.isdigit() and started.isdigit()):
-        return False
-    return start_time(int(pid)) != int(started)
+    return kind == _RUN and pid.isdigit() and started.isdigit()

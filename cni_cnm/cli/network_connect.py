@@ -70,19 +70,21 @@ def connect_container(arguments: argparse.Namespace) -> None:
     for member in members:
         if member.record.network == network.name:
             raise Forbidden(f"the container is in the network {network.name} already: {member.shown}")
-    endpoint = create_endpoint(network, sandbox.container_id, arguments)
-    try:
-        endpoint.join(sandbox, ifname=arguments.ifname)
-    except BaseException:
-        with suppress(CnmError):
-            endpoint.delete(force=True)
-        raise
+    with leftovers.at_work(controller.host, network.name, sandbox.container_id):
+        endpoint = create_endpoint(network, sandbox.container_id, arguments)
+        try:
+            endpoint.join(sandbox, ifname=arguments.ifname)
+        except BaseException:
+            with suppress(CnmError):
+                endpoint.delete(force=True)
+            raise
     addresses = " ".join(str(address.interface) for address in endpoint.addresses)
     print(" ".join(filter(None, (endpoint.id[:12], endpoint.ifname, addresses))))
 
 
 def disconnect_container(arguments: argparse.Namespace) -> None:
     controller = open_controller()
+    leftovers.remove(controller.host)
     network = controller.network(arguments.network)
     found = find_container(controller.host, arguments.endpoint)
     _refuse_docker(found, "disconnect", network.name)

@@ -42,13 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
         network = controller.network(arguments.network)
         waiting = commands.start(arguments.command)
         try:
-            return _run(controller, network, waiting, arguments)
+            name = leftovers.run_name(waiting.pid)
+            host = controller.host
+            with leftovers.at_work(host, "", name), leftovers.at_work(host, network.name, name):
+                return _run(controller, network, name, waiting, arguments)
         finally:
             waiting.end()
 
 
-def _run(controller: Controller, network: Network, waiting: Waiting, arguments: argparse.Namespace) -> int:
-    name = leftovers.run_name(waiting.pid)
+def _run(controller: Controller, network: Network, name: str, waiting: Waiting, arguments: argparse.Namespace) -> int:
     sandbox = controller.new_sandbox(name, waiting.namespace)
     try:
         with controller.namespaces.open(waiting.namespace) as stack:
