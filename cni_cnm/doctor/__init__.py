@@ -12,7 +12,7 @@
 
 A check is a module with one function, or two. It is in `diagnose.CHECKS`.
 
-    look(picture)         findings, and what could not be looked at. Takes no lock and writes nothing
+    look(picture)         findings, and what could not be looked at. Writes nothing. Locks an endpoint to look again
     fix(host, finding)    for findings that are `safe`: looks again, repairs it, and says what was done
 
 What `cni-cnm repair` puts right is compared by the functions of `cnm/reconcile/`, and repaired there.

@@ -44,7 +44,7 @@ class Check(Protocol):
     """A module of `checks/`."""
 
     def look(self, picture: Picture, /) -> Iterator[Finding | Unchecked]:
-        """Takes no lock and writes nothing. A CnmError or OSError ends the check, and is said."""
+        """Writes nothing, and locks an endpoint to look again. A CnmError or OSError ends the check, and is said."""
 
     def fix(self, host: Host, finding: Finding, /) -> str:
         """Look again, repair it, and return what was done; "" if nothing had to be done any more.

@@ -13,7 +13,7 @@ from cni_cnm.doctor.seen_stack import SeenNamespaces
 from cni_cnm.doctor.seen_store import SeenStore
 from cni_cnm.drivers import drivers
 from cni_cnm.drivers.host_routing import uplink
-from cni_cnm.errors import DamagedRecord
+from cni_cnm.errors import DamagedRecord, TryAgain
 from cni_cnm.fields import Fields
 from cni_cnm.find.endpoint_names import NamedEndpoint, named
 from cni_cnm.state.store import ENDPOINTS, NETWORKS
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cni_cnm.settings import Settings
     from cni_cnm.state.store import Store
 
+_AT_WORK_S = 1.0
+"""A request that holds an endpoint longer than this is at work on it."""
 INSIDE_MAX = 100
 """Containers that are looked into if none is named: each costs some milliseconds."""
 
@@ -127,10 +129,14 @@ class Picture:
         return self.now.store.has(kind, name) and not self.now.store.get(kind, name)
 
     def still(self, record: EndpointRecord) -> bool:
-        """Whether it is recorded as it was read. If not, a call has changed it since, and what was found is old."""
+        """Whether it is recorded as it was read, and no call is at work on it. If not, what was found is old.
+
+        A DEL removes the link first and the record last, and has the endpoint locked meanwhile.
+        """
         try:
-            return load_endpoint(self.now.store, record.id) == record
-        except DamagedRecord:
+            with self.now.store.lock(f"endpoint/{record.id}", shared=True, timeout_s=_AT_WORK_S):
+                return load_endpoint(self.now.store, record.id) == record
+        except (DamagedRecord, TryAgain):
             return False
 
     def endpoint_ids(self) -> list[str]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.packet_filter import ownerless_elements
 from cni_cnm.cnm.records import endpoint_records
+from cni_cnm.doctor import picture as picture_module
 from cni_cnm.doctor.checks import firewalls
 from cni_cnm.doctor.checks import records as check_of_records
 from cni_cnm.doctor.diagnose import diagnose
@@ -83,6 +85,17 @@ def test_a_container_that_ends(world: World, network: NetworkSpec) -> None:
     world.attach(network, "a")
     world.attach(network, "b", ports=(PortMapping("tcp", 8080, 80),) if network is BRIDGE else ())
     assert found(world, meanwhile=lambda: world.detach(network, "b")) == []
+
+
+def test_a_container_whose_del_is_at_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its link is taken away before its record: as long as the endpoint is locked, that is no finding."""
+    monkeypatch.setattr(picture_module, "_AT_WORK_S", 0.1)
+    world.attach(BRIDGE, "a")
+    [record] = endpoint_records(world.engine.store)
+    world.host.set_link(world.link(record.host_ifname).ifindex, up=False)
+    with locked_endpoint.lock(world.engine, record.id):
+        assert found(world, "endpoints", "inside", "records") == []
+    assert [one.about for one in found(world, "endpoints")] == [record.label]
 
 
 @BOTH
