@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni_cnm.cluster.directory import Directory
+    from cni_cnm.cluster.known import Known
     from cni_cnm.settings import ClusterSettings
 
 TIMEOUT_S = 5.0
@@ -16,15 +17,17 @@ TIMEOUT_S = 5.0
 _SPREAD_S = 2.0
 
 
-def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S, hosts: int = 0) -> Directory:
+def open_directory(settings: ClusterSettings, timeout_s: float = TIMEOUT_S, known: Known | None = None) -> Directory:
     """The directory. Nothing is sent before the first call; `close` it when it is used no more.
 
-    `hosts`: how many the cluster had when this host knew it last; 0: it does not know.
+    `known`: what this host's disk has of the cluster; None: nothing.
     """
     if settings.store == "kubernetes":
         from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 
-        return KubernetesDirectory(settings, timeout_s, hosts)
+        # A name of the store says that it was another kind: Kubernetes has none.
+        revision = known.revision if known is not None and not known.store else 0
+        return KubernetesDirectory(settings, timeout_s, len(known.hosts) if known is not None else 0, revision)
     from cni_cnm.cluster.etcd.directory import EtcdDirectory
 
     return EtcdDirectory(settings, timeout_s)

@@ -387,7 +387,7 @@ def run(
             return
         before = known.load(host.settings.state_dir)
         with (
-            closing(stores.open_directory(cluster, hosts=len(before.hosts))) as directory,
+            closing(stores.open_directory(cluster, known=before)) as directory,
             closing(KernelOverlayStack(own_fd(), "")) as stack,
             closing(BridgeMonitor()) as monitor,
             closing(NftMonitor((*TABLES, accepted_hosts.TABLE), PROGRAM)) as packet_filter,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.kubernetes import client as client_module
 from cni_cnm.cluster.kubernetes.announcement import ANNOTATION
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
+from cni_cnm.cluster.stores import open_directory
+from cni_cnm.cluster.values import Snapshot
 from cni_cnm.errors import CnmError, DirectoryUnreachable, NotReady
 from tests.cluster.assigning_stores import StandIn
 from tests.cluster.examples import host
@@ -131,22 +134,69 @@ def test_a_strange_time_to_wait(api: ApiServer, directory: KubernetesDirectory, 
 
 
 def test_a_list_whose_token_has_expired_begins_again(stand_in: StandIn, directory: KubernetesDirectory) -> None:
+    """A server may give pages of what it has in its memory, too."""
+    api = stand_in.api
+    page = {"kind": "NodeList", "metadata": {"resourceVersion": "5", "continue": "token"}, "items": []}
+    gone = status_fault(410, "Expired", "The provided continue parameter is too old")
+    faults = [gone, Fault("answer", 200, json.dumps(page).encode())]
+    api.fault = lambda _request: faults.pop() if faults else None
+    assert directory.snapshot().alive == {"a"}
+    queries = [each.query for each in api.asked("list nodes")]
+    assert queries[1]["continue"] == "token"
+    assert queries[2].keys() == {"limit"}
+
+
+def test_the_latest_list_is_read_in_pages(stand_in: StandIn, directory: KubernetesDirectory) -> None:
     api = stand_in.api
     for number in range(600):
         stand_in.node(f"n{number:03}", ["192.0.2.1"], [])
+    first = directory.snapshot()
+    api.do(lambda model: setattr(model, "version", first.revision - 1))
+    assert len(directory.snapshot().alive) == 601
+    assert ["continue" in each.query for each in api.asked("list nodes")] == [False, False, False, True]
+
+
+def test_lists_come_from_the_servers_memory(stand_in: StandIn, directory: KubernetesDirectory) -> None:
+    """API servers before 1.34 read each list from etcd that has a limit and another version than 0."""
     directory.snapshot()
+    directory.snapshot()
+    first, second = (each.query for each in stand_in.api.asked("list nodes"))
+    assert first["resourceVersion"] == "0"
+    assert (second["resourceVersionMatch"], "limit" in second) == ("NotOlderThan", False)
 
-    def compact(request: Request) -> None:
-        if "continue" in request.query and not api.model.compacted:
-            api.model.add("later", "192.0.2.1", pod_cidrs=())
-            api.model.compact()
 
-    api.fault = compact
-    directory.snapshot()  # the version is known, so pages are asked for
-    assert len(directory.snapshot().alive) == 602
-    queries = [each.query for each in api.asked("list nodes")]
-    assert "continue" not in queries[3]
-    assert "resourceVersion" not in queries[3]
+def test_an_agent_that_starts_takes_no_list_older_than_its_disk(stand_in: StandIn) -> None:
+    """One of several API servers is behind, and gives what it has for the version 0 (kubernetes#59848)."""
+    stand_in.expect(A)
+    behind = stand_in.api.model.backup()
+    stand_in.expect(host("b"))
+    before = stand_in.directory().snapshot()
+
+    def old_list(request: Request) -> Fault | None:
+        if request.what == "list nodes" and request.query.get("resourceVersion") == "0":
+            return Fault("answer", 200, json.dumps(behind.list_nodes({})).encode())
+        return None
+
+    stand_in.api.fault = old_list
+    with closing(open_directory(stand_in.settings, known=Known(before))) as directory:
+        assert directory.snapshot().alive == {"a", "b"}
+    assert stand_in.api.asked("list nodes")[-1].query["resourceVersion"] == str(before.revision)
+
+
+def test_an_agent_that_starts_after_a_backup_was_restored_takes_what_there_is(stand_in: StandIn) -> None:
+    stand_in.expect(A)
+    restore = stand_in.backup()
+    stand_in.expect(host("b"))
+    before = stand_in.directory().snapshot()
+    restore()
+    with closing(open_directory(stand_in.settings, known=Known(before))) as directory:
+        assert directory.snapshot().alive == {"a"}
+
+
+def test_a_revision_of_another_store_says_nothing(stand_in: StandIn) -> None:
+    with closing(open_directory(stand_in.settings, known=Known(Snapshot("a cluster of etcd", 5)))) as directory:
+        directory.snapshot()
+    assert stand_in.api.asked("list nodes")[-1].query["resourceVersion"] == "0"
 
 
 def test_a_restored_backup_is_listed_though_its_versions_are_lower(

@@ -39,8 +39,11 @@ class KubernetesDirectory:
 
     assigns = True
 
-    def __init__(self, settings: ClusterSettings, timeout_s: float, hosts: int = 0) -> None:
-        """`hosts`: how many there were when this host knew it last; 0: it does not know."""
+    def __init__(self, settings: ClusterSettings, timeout_s: float, hosts: int = 0, revision: int = 0) -> None:
+        """`hosts`: how many there were when this host knew it last; 0: it does not know.
+
+        `revision`: of what its disk has; 0: none. An older list is not taken while a server has a newer one.
+        """
         self._client, self._stream = Client(settings, timeout_s), Client(settings, timeout_s)
         self.name = self._client.name
         self._terms = Terms(settings.network, VNI, settings.port, direct(settings.direct))
@@ -49,6 +52,8 @@ class KubernetesDirectory:
         with suppress(CnmError):  # who opens it for this host says so
             self._own = host_file.node_name(settings, os.environ)
         self._hosts = hosts
+        self._at_least = str(revision)
+        """The version that the first list must have."""
         self._contents: Contents | None = None
         self._away: CnmError | None = None
         """Why the API was not read when it was asked last."""
@@ -76,7 +81,7 @@ class KubernetesDirectory:
     def _listed(self) -> Contents:
         try:
             try:
-                return self._listed_from(self._contents.version if self._contents else "0")
+                return self._listed_from(self._contents.version if self._contents else self._at_least)
             except Failure as failure:
                 # A restored backup, a server that is behind the others, or a page that came too late.
                 if not failure.ahead and not failure.expired:

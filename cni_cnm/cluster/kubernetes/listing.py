@@ -1,7 +1,9 @@
-"""All Nodes, a page at a time, each one decoded while the next one comes.
+"""All Nodes, each one decoded while the next one comes.
 
-The first list takes what the API server has in its memory (resourceVersion 0), as every program does that follows
-something: a thousand hosts that start at once cost etcd nothing. Later lists want at least what was seen before.
+A host that knows nothing takes what the API server has in its memory (resourceVersion 0). Others want at least the
+version that they know (NotOlderThan), so that a server that is behind does not take them back. That is in the server's
+memory, too, if no limit is asked for: a thousand hosts that start at once cost etcd nothing. The latest list is read
+from etcd, in pages.
 """
 
 from __future__ import annotations
@@ -37,11 +39,11 @@ class Pages:
     def nodes(self) -> Iterator[Json]:
         """Each Node as decoded. Failure, or DirectoryUnreachable."""
         self._client.begin(_TIMES)
-        query = {"limit": str(_PAGE)}
-        if self._at_least:
-            query["resourceVersion"] = self._at_least
-        if self._at_least not in ("", "0"):
-            query["resourceVersionMatch"] = "NotOlderThan"
+        query = {"limit": str(_PAGE), "resourceVersion": self._at_least}
+        if not self._at_least:
+            del query["resourceVersion"]
+        elif self._at_least != "0":
+            query = {"resourceVersion": self._at_least, "resourceVersionMatch": "NotOlderThan"}
         token = yield from self._page(query)
         while token:
             token = yield from self._page({"limit": str(_PAGE), "continue": token})
