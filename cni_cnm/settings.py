@@ -314,6 +314,11 @@ def _refuse_other_stores(fields: Fields, store: str) -> None:
 
 
 def _etcd(fields: Fields, found: ClusterSettings) -> ClusterSettings:
+    if any("@" in text for text in found.endpoints):
+        raise InvalidConfig(
+            f"{fields.name('endpoints')} has a user or a password in a URL, and messages name the endpoints",
+            hint="[cluster] has the keys username and password_file for that",
+        )
     if not found.endpoints or not all(map(_is_url, found.endpoints)):
         raise fields.wrong("endpoints", "a list of at least one URL, such as 'https://192.0.2.1:2379'")
     if bool(found.cert) != bool(found.key):
@@ -343,9 +348,8 @@ def _is_url(text: str) -> bool:
 
     try:
         parts = urlsplit(text)
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.path.strip("/")
-        )
+        rest = parts.path.strip("/") + parts.query + parts.fragment
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not rest
     except ValueError:
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections import Counter
 
@@ -38,6 +39,7 @@ _SYSCTLS = (
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
 )
+_USERINFO = re.compile(r"//[^\s/]*@")
 _OS = ("ID", "VERSION_ID", "VARIANT_ID")
 _FILES = ("run_dir", "state_dir", "leases_dir")
 _WORDS = ("log_format", "hold_ports", "port_wait", "linger", "plugin_wait")
@@ -149,9 +151,15 @@ def _doctor(host: Host, *, texts: bool) -> Json:
         found = diagnose(picture, CHECKS)
     if texts:
         return [
-            {"check": name, "what": finding.what, "run": list(finding.commands)} for name, finding in found.findings
+            {"check": name, "what": _masked(one.what), "run": [_masked(command) for command in one.commands]}
+            for name, one in found.findings
         ]
     return _counts(found)
+
+
+def _masked(sentence: str) -> str:
+    """Without users and passwords in URLs: a file or a status may be of a version that took them."""
+    return _USERINFO.sub("//", sentence)
 
 
 def _counts(found: Diagnosis) -> Mapping[str, Json]:

@@ -172,3 +172,10 @@ def test_a_line_that_is_not_finished_in_time_is_no_answer(serve: Serve) -> None:
 def test_a_chunk_without_a_size_is_no_answer(serve: Serve, size: bytes) -> None:
     with pytest.raises(NoAnswer):
         lines(serve(lambda near: near.sendall(STREAM + size + b"\r\nabc\r\n")), 1)
+
+
+def test_the_name_of_a_server() -> None:
+    """What messages name has no user and no password."""
+    found = endpoint("https://root:canary@4711@[2001:db8::1]:2379/?token=canary", 1)
+    assert found == ("https://[2001:db8::1]:2379", "2001:db8::1", 2379, True)
+    assert endpoint("http://etcd1/", 2379) == ("http://etcd1", "etcd1", 2379, False)

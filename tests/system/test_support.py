@@ -27,7 +27,7 @@ log = "/run/cni-cnm.log"
 docker_api = "/run/{CANARY}.sock"
 [cluster]
 store = "etcd"
-endpoints = ["http://{CANARY}.example:2379"]
+endpoints = ["http://{CANARY}.example:2379", "http://127.0.0.1:2379"]
 node = "{CANARY}"
 prefix = "/{CANARY}"
 username = "{CANARY}"

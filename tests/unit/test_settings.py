@@ -150,6 +150,7 @@ def test_settings_of_a_node_of_kubernetes(tmp_path: Path) -> None:
         ('[cluster]\nstore = "kubernetes"\nsubnets = ["10.0.0.0/8", "11.0.0.0/8"]', "at most one of each IP version"),
         ('[cluster]\nstore = "etcd"', "cluster.endpoints is null, it must be a list of at least one URL"),
         ('[cluster]\nstore = "etcd"\nendpoints = ["192.0.2.1:2379"]', "cluster.endpoints is a list, it must be"),
+        ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1?a=b"]', "a list of at least one URL"),
         ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nprefix = "x"', "begins with a slash"),
         ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\ncert = "/c"', "belong together: one is missing"),
         ('[cluster]\nstore = "etcd"\nendpoints = ["http://h:1"]\nusername = "u"', "belong together: one is missing"),
@@ -165,6 +166,17 @@ def test_refused(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(InvalidConfig, match=named) as caught:
         load(str(path))
     assert str(path) in caught.value.msg
+
+
+@pytest.mark.parametrize("userinfo", ["root:canary4711", "canary4711"])
+def test_a_password_in_an_endpoint(tmp_path: Path, userinfo: str) -> None:
+    """It is refused, as endpoints are named in messages; the message does not repeat it."""
+    path = tmp_path / "config.toml"
+    path.write_text(f'[cluster]\nstore = "etcd"\nendpoints = ["http://h:1", "https://{userinfo}@h:2379"]')
+    with pytest.raises(InvalidConfig, match=r"cluster\.endpoints has a user or a password in a URL") as caught:
+        load(str(path))
+    assert "canary" not in str(caught.value)
+    assert "password_file" in caught.value.hint
 
 
 def test_each_thread_has_those_of_its_own_controller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 class Endpoint(NamedTuple):
     url: str
+    """For messages: without a user, a password or a query."""
     host: str
     port: int
     encrypted: bool
@@ -22,7 +23,8 @@ class Endpoint(NamedTuple):
 def endpoint(url: str, port: int) -> Endpoint:
     """Of a URL that was checked. `port`: where the URL has none."""
     parts = urlsplit(url)
-    return Endpoint(url.rstrip("/"), parts.hostname or "", parts.port or port, parts.scheme == "https")
+    named = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+    return Endpoint(named, parts.hostname or "", parts.port or port, parts.scheme == "https")
 
 
 def warnings(endpoints: Iterable[Endpoint]) -> Sequence[str]:
