@@ -24,6 +24,7 @@ FORMS = (
 """What `wanted` may be, for help texts."""
 _ID = 64
 """Digits of a whole id."""
+_NERDCTL = re.compile(rf".+-([0-9a-f]{{{_ID}}})")
 _SHOWN = 5
 """Endpoints that a message names."""
 _PORT = re.compile(r"(?:\[?(?P<address>[0-9a-fA-F.:]*?)\]?:)?(?P<port>\d{1,5})(?:/(?P<protocol>tcp|udp|sctp))?")
@@ -175,7 +176,8 @@ def _prefix(wanted: str) -> Callable[[NamedEndpoint], bool]:
 
 def _bare(container_id: str) -> str:
     """The id without what nerdctl puts before it: its namespace and a hyphen."""
-    return container_id.rpartition("-")[2]
+    shown = _NERDCTL.fullmatch(container_id)
+    return shown[1] if shown else container_id
 
 
 _FORMS: dict[str, Callable[[str], Callable[[NamedEndpoint], bool] | None]] = {

@@ -120,10 +120,20 @@ def test_whole_ids_come_before_beginnings(pods: Pods) -> None:
 
 def test_containers_of_nerdctl(pods: Pods) -> None:
     """By the id that nerdctl shows; runtimes of CNI are told it with nerdctl's namespace before it."""
-    made = pods.add("default-0123456789ab")
-    pods.add("k8s.io-1123456789ab")
-    for wanted in ("0123456789ab", "0123", "default-0123456789ab", "default-"):
+    shown = "0123456789abcdef" * 4
+    made = pods.add(f"my-ns-{shown}")
+    pods.add(f"k8s.io-1{shown[1:]}")
+    for wanted in (shown, shown[:12], "0123", f"my-ns-{shown}", "my-ns-"):
         assert ids(find_endpoints(pods.host, wanted)) == [made]
+
+
+def test_a_number_at_the_end_of_another_name_is_no_id(pods: Pods) -> None:
+    """Such as that of `cni-cnm run`: a published port of the same number is meant."""
+    pods.add("run-32502-8080")
+    web = pods.add("c1", ports=(WEB,))
+    assert ids(find_endpoints(pods.host, "8080")) == [web]
+    with pytest.raises(NoSuchEndpoint):
+        find_endpoints(pods.host, "808")
 
 
 def test_an_endpoint_that_has_not_joined(pods: Pods) -> None:
