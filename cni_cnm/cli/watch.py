@@ -34,7 +34,7 @@ def configure(nouns: Any) -> None:
     )
     parser.add_argument("--network", action="append", default=[], help="only this network; may be repeated")
     parser.add_argument("--interval", type=_seconds, default=1.0, metavar="S", help="between two looks (default: 1)")
-    parser.add_argument("--count", type=int, default=0, metavar="N", help="end after N looks")
+    parser.add_argument("--count", type=_looks, default=0, metavar="N", help="end after N looks")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line")
     parser.set_defaults(verb=watch)
 
@@ -81,6 +81,12 @@ def _objects(report: Report) -> Iterator[str]:
         if rate.bits or rate.dropped:
             numbers = {key: value for key, value in rate._asdict().items() if key != "endpoint"}
             yield json.dumps({"time": report.time, "what": "rate", **rate.endpoint._asdict(), **numbers})
+
+
+def _looks(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is no number of looks from 1 on")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from cni_cnm.cli import run_command
 from cni_cnm.cli.watch_screen import draw
 from cni_cnm.watch.compare import Rate
 from cni_cnm.watch.report import Report
@@ -32,3 +33,10 @@ def test_a_screen(number: int, width: int, height: int) -> None:
     assert "an event" in lines[-1]
     assert "\x1b" not in file.getvalue()
     assert ("web/front-0" in file.getvalue()) == (number > 0)
+
+
+@pytest.mark.parametrize("count", ["-1", "0", "1.5", "x", ""])
+def test_a_wrong_number_of_looks(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused: there would be no look, or no end that was asked for."""
+    assert run_command(["cni-cnm", "watch", f"--count={count}"]) == 2
+    assert f"{count!r} is no number of looks from 1 on" in capsys.readouterr().err
