@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cni_cnm.errors import InvalidConfig
+from cni_cnm.errors import InvalidConfig, TryAgain
 from cni_cnm.explain.live import NOT_SEEN, PASSED, SEEN_DROPPED, Seen, send, traced_flow, watch
 from cni_cnm.explain.question import Asked, questions
 from cni_cnm.explain.world import World
@@ -84,6 +84,26 @@ def test_nothing_is_sent_for_a_sender_outside(lab: ExplainLab) -> None:
     """Only namespaces of this host can be sent from."""
     with pytest.raises(InvalidConfig, match="outside this host"):
         seen(lab, "8001")
+
+
+def test_two_traces_at_once(lab: ExplainLab) -> None:
+    """The second is told of the first, and to come again; the first is not disturbed."""
+
+    def ask() -> None:
+        controller = open_controller(lab.settings)
+        try:
+            with World(controller.host) as world:
+                flow = traced_flow(questions(world, controller.host, Asked("pod1", to="pod2"))[0])
+                with KernelPacketTrace(flow):
+                    with pytest.raises(TryAgain, match="another `cni-cnm explain --live`"):
+                        KernelPacketTrace(flow)
+                    assert TABLE in lab.host.run("nft", "list", "tables")
+                with KernelPacketTrace(flow):
+                    pass
+        finally:
+            controller.close()
+
+    lab.host.call(ask)
 
 
 def test_a_trace_that_is_killed(lab: ExplainLab) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import select
-from errno import EINVAL, EOPNOTSUPP
+from errno import EINVAL, EOPNOTSUPP, EPERM
 
-from cni_cnm.errors import KernelError, KernelFeatureMissing
+from cni_cnm.errors import KernelError, KernelFeatureMissing, TryAgain
 from cni_cnm.kernel.contract.packet_trace import TraceEvent
 from cni_cnm.kernel.netlink.header import NETLINK_NETFILTER
 from cni_cnm.kernel.netlink.nlattr import number, pack, places, text
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TABLE = "cni_cnm_trace"
 _GROUP = 9
 """NFNLGRP_NFTRACE."""
+_GET_TABLE = 1
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE, _TRACE = 0, 3, 6, 17
 _CREATE, _APPEND = 0x400, 0x800
 _OWNER = 2
@@ -54,6 +55,11 @@ class KernelPacketTrace:
                     "this kernel cannot trace one flow: tables that belong to a socket need Linux 5.12",
                     hint="leave out --live: `cni-cnm explain CONTAINER` needs no trace",
                 ) from None
+            if error.errno == EPERM and _is_traced():
+                raise TryAgain(
+                    "another `cni-cnm explain --live` traces packets in this network namespace",
+                    hint="try again when it has ended: its table goes with it",
+                ) from None
             raise KernelError(f"the trace cannot be set up: {error.strerror}", error.errno or EINVAL) from error
 
         try:
@@ -72,6 +78,18 @@ class KernelPacketTrace:
         if not select.select([self._reports], [], [], timeout_s)[0]:
             return []
         return self._reports.take()
+
+
+def _is_traced() -> bool:
+    """Whether there is such a table: the kernel lets only the socket that made it change it."""
+    questions = nfnetlink.Questions()
+    try:
+        (found,) = questions.ask([(_GET_TABLE, "inet", nfnetlink.text(1, TABLE))])
+    except OSError:
+        return False
+    finally:
+        questions.close()
+    return found is not None
 
 
 class _Reports(Notifications):
