@@ -1,7 +1,8 @@
 """The process for metrics: answers GET /metrics on RUN_DIR/metrics.sock, and on an address if the settings name one.
 
 It loads the library and reads the host only when it is asked. One scrape reads at a time; a scrape that comes within a
-second has the same answer. At most eight connections are served at once.
+second has the same answer. On each of the two, at most eight connections are served at once: a further one gets the
+place of the oldest that has not sent its request yet. Every connection ends after 30 s.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import select
 import socket
 from http.server import BaseHTTPRequestHandler
 from socketserver import BaseServer, ThreadingMixIn
-from threading import BoundedSemaphore, Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread, Timer
 from time import monotonic
 
 from cni_cnm.frontend.stderr import say
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 _FRESH_S = 1.0
 _CONNECTIONS_MAX = 8
 _TIMEOUT_S = 10.0
+"""Of one read or write."""
+_WHOLE_S = 30.0
+"""Of a connection: a client that sends a byte now and then would hold it for ever."""
+_ROOM_S = 1.0
+"""For a connection that was ended to free its place."""
 _LOOPBACK = ("127.", "::1", "[::1]")
 
 
@@ -71,6 +77,8 @@ class _Server(ThreadingMixIn, BaseServer):
         self.socket = listener
         self.scrapes = scrapes
         self._free = BoundedSemaphore(_CONNECTIONS_MAX)
+        self._asking: dict[socket.socket, None] = {}
+        """Connections whose request is not read yet, the oldest first."""
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -81,16 +89,33 @@ class _Server(ThreadingMixIn, BaseServer):
         return connection, ("", 0)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._free.acquire(blocking=False) or self._made_room():
+            self._asking[request] = None
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        limit = Timer(_WHOLE_S, _end, (request,))
+        limit.daemon = True
         try:
+            limit.start()
             super().process_request_thread(request, client_address)
         finally:
+            limit.cancel()
+            self.has_asked(request)
             self._free.release()
+
+    def has_asked(self, request: socket.socket) -> None:
+        """Its request is read: it keeps its place until it is answered."""
+        self._asking.pop(request, None)
+
+    def _made_room(self) -> bool:
+        oldest = list(self._asking)[:1]
+        for connection in oldest:
+            self.has_asked(connection)
+            _end(connection)
+        return bool(oldest) and self._free.acquire(timeout=_ROOM_S)
 
     def shutdown_request(self, request: Any) -> None:
         try:
@@ -101,6 +126,14 @@ class _Server(ThreadingMixIn, BaseServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A scraper that has ended is no news."""
+
+
+def _end(connection: socket.socket) -> None:
+    """The thread that serves it reads the end."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the other side has closed it, or it was answered
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -116,6 +149,7 @@ class _Request(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, *, body: bool) -> None:
+        self.server.has_asked(self.connection)
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404, explain="metrics are at /metrics")
             return
