@@ -260,13 +260,13 @@ class ClusterAgent:
         try:
             if self._here is not None and network.name not in self.agent.joined:
                 self._applier.prepare(self._here, Member(network, (block,)))
-            self._pods.assign(network, block, holders)
-            why = ""
+            changed, why = self._pods.assign(network, block, holders), ""
         except CnmError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            why = f"the block {block.phrase} cannot be used: {error.msg}{hint}"
+            changed, why = False, f"the block {block.phrase} cannot be used: {error.msg}{hint}"
         self._do(self.agent.unusable(why), now)
-        self._compare, self._look_at = True, 0.0 if not why else self._look_at
+        if changed:
+            self._compare, self._look_at = True, 0.0
 
     def _mark(self) -> None:
         """A mark that cannot be written now, such as on a full disk, is tried again at each tick."""

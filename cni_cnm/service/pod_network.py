@@ -37,9 +37,9 @@ class PodNetwork:
         self._wrong = ""
         """What was said of the file."""
 
-    def assign(self, network: OverlayNetwork, block: Block, holders: Mapping[IPNetwork, str]) -> None:
-        """Raises what assign_block.py names, and what makes a network impossible."""
-        assign_block.assign(self._host, pod_network.spec(self.name), network, block, holders)
+    def assign(self, network: OverlayNetwork, block: Block, holders: Mapping[IPNetwork, str]) -> bool:
+        """Whether anything was changed. Raises what assign_block.py names, and what makes a network impossible."""
+        return assign_block.assign(self._host, pod_network.spec(self.name), network, block, holders)
 
     def raise_bridge(self, addresses: Collection[IPAddress]) -> str:
         """Make the bridge with its gateways if `addresses`, those of this host, lack one. A reboot has removed it.

@@ -35,8 +35,8 @@ NO_HOST = "no host"
 
 def assign(
     host: Host, spec: NetworkSpec, network: OverlayNetwork, block: Block, holders: Mapping[IPNetwork, str]
-) -> None:
-    """The network has this block now, and what all hosts agree on is on record.
+) -> bool:
+    """The network has this block now, and what all hosts agree on is on record. False if that was so before.
 
     Args:
         spec: the network as its configuration has it, for one that is not made yet.
@@ -50,7 +50,7 @@ def assign(
     if record is None or record.pending:
         with Rollback() as undo:
             ensure_network(host, configured_network.read(spec), undo, agreed=join_overlay.Agreed(network, (block,)))
-        return
+        return True
     if not overlay_record.is_overlay(record):
         raise Conflict(
             f"the network {record.name} of this host has the driver {record.driver}, and in the cluster it is an "
@@ -59,8 +59,7 @@ def assign(
         )
     with host.store.lock(f"network/{record.name}", timeout_s=LOCK_S), host.store.lock("pools", timeout_s=LOCK_S):
         old = load_network(host.store, block.network)
-        if old is not None and old.id == record.id:
-            _change(host, old, network, block, holders)
+        return old is not None and old.id == record.id and _change(host, old, network, block, holders)
 
 
 def raise_bridge(host: Host, name: str) -> None:
@@ -78,7 +77,7 @@ def raise_bridge(host: Host, name: str) -> None:
 
 def _change(
     host: Host, old: NetworkRecord, network: OverlayNetwork, block: Block, holders: Mapping[IPNetwork, str]
-) -> None:
+) -> bool:
     endpoints = list(delete_network.endpoints_of(host, old))
     whole = overlay_record.all_subnets(old)
     if endpoints and tuple(whole) != network.subnets:
@@ -90,7 +89,7 @@ def _change(
     options = join_overlay.agreed_options(overlay_record.options_of(old), network)
     new = old._replace(options=options, ipam=_ipam(old, options, block, holders, endpoints))
     if new == old:
-        return
+        return False
     driver, before, after = drivers.get(new.driver), network_subnets(host, old), network_subnets(host, new)
     added = [one for one in after if one.pool not in {each.pool for each in before}]
     subnet_conflicts.refuse(host, new, added, network_description.spec_of(new))
@@ -102,6 +101,7 @@ def _change(
         host.store.put(NETWORKS, new.name, new.to_json())
         with firewall_state.lock(host):
             overlay_elements.change(host, old, new)
+    return True
 
 
 def _ipam(

@@ -240,6 +240,18 @@ def test_another_block(node: Node) -> None:
     assert [str(one) for one in node.world.host.addresses(bridge.ifindex)] == ["10.244.7.1/24"]
 
 
+def test_a_pod_of_an_earlier_block_costs_no_comparison(node: Node) -> None:
+    """Not at each tick: with 1,000 nodes the kernel's entries are many."""
+    node.pod("old")
+    node.store.assign("me", "10.244.9.0/24")
+    node.settle()
+    compares = node.status().figures["compares"]
+    for _ in range(6):
+        node.turn(TICK_S)
+    assert node.marked()
+    assert node.status().figures["compares"] - compares <= 1
+
+
 def test_a_block_that_another_node_has_now(node: Node) -> None:
     """It is named, and the route to it waits for this host's pods."""
     node.pod("a")
