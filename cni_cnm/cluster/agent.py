@@ -45,7 +45,7 @@ class Agent:
     def __init__(self, me: HostIdentity, known: Known, store: str, assigned: AssignedBlocks | None = None) -> None:
         self.me = me
         self.known = known
-        self.uplinks: tuple[Uplink, ...] = ()
+        self._found: tuple[Uplink, ...] = ()
         self.joined: Mapping[str, Member] = {}
         self.conflict = ""
         """Why this host must not give addresses; "" if it may."""
@@ -68,9 +68,24 @@ class Agent:
     # what the caller plans with ---------------------------------------------------
 
     @property
+    def uplinks(self) -> tuple[Uplink, ...]:
+        """This host's underlay addresses: those that its record in the directory has, where it lacks others.
+
+        Kubernetes believes only addresses that the Node has. An IPv4 cluster's Node lacks the IPv6 one.
+        """
+        there = self.known.hosts.get(self.me.name)
+        if self._assigned is None or there is None or there.instance != self.me.instance:
+            return self._found
+        known = tuple(uplink for uplink in self._found if uplink.address in there.addresses)
+        return known if len(known) == len(there.addresses) else self._found
+
+    @property
     def host(self) -> ClusterHost | None:
         """This host as others are to see it; None without an underlay address."""
-        addresses = tuple(uplink.address for uplink in self.uplinks)
+        return self._as_host(self.uplinks)
+
+    def _as_host(self, uplinks: Sequence[Uplink]) -> ClusterHost | None:
+        addresses = tuple(uplink.address for uplink in uplinks)
         return ClusterHost(self.me.name, self.me.instance, addresses, self.me.mac) if addresses else None
 
     @property
@@ -178,9 +193,9 @@ class Agent:
 
     def found_uplinks(self, uplinks: Sequence[Uplink], why: str = "") -> Iterator[Action]:
         """This host's underlay addresses, read anew; without any: why."""
-        if tuple(uplinks) == self.uplinks and why == self._no_uplink:
+        if tuple(uplinks) == self._found and why == self._no_uplink:
             return
-        old, self.uplinks, self._no_uplink = self.uplinks, tuple(uplinks), why
+        old, self._found, self._no_uplink = self.uplinks, tuple(uplinks), why
         if self.uplinks:
             shown = ", ".join(f"{one.address} on {one.name}, MTU {one.mtu}" for one in self.uplinks)
             yield Say(f"this host's underlay is {shown}{f'; it was {_addresses(old)}' if old else ''}")
@@ -295,11 +310,12 @@ class Agent:
             yield Say(f"{self._store.name} answers{'' if first else ' again'}")
 
     def _announce(self) -> Iterator[Action]:
-        """When the directory has this host otherwise than it is."""
-        host = self.host
-        if host is not None and not self._stops and self.known.hosts.get(host.name) != host:
-            self._announced = None
-            yield Announce(host)
+        """When the directory has this host otherwise than it is. One that lacks addresses is asked for them once."""
+        host, there = self._as_host(self._found), self.known.hosts.get(self.me.name)
+        if host is None or self._stops or there in (host, self.host if self._announced == host else host):
+            return
+        self._announced = None
+        yield Announce(host)
 
     def _judge(self) -> Iterator[Action]:
         """Whether the record of this host's name is this host's. A missing one is written at the next tick.

@@ -214,6 +214,13 @@ class ClusterAgent:
         self._compare |= self._lost
         self._lost = False
 
+    def _follow_uplinks(self) -> None:
+        """The directory may have told which of this host's addresses it believes."""
+        if self._here is not None and self._here.uplinks != self.agent.uplinks:
+            self._here, self._plan = self._here._replace(uplinks=self.agent.uplinks), None
+            addresses = ", ".join(str(one.address) for one in self.agent.uplinks)
+            self._note(f"this host's underlay is {addresses}, as {self._threads.name} has it")
+
     def _read_joined(self) -> Iterator[Action]:
         """The overlay networks of the disk. One whose record is damaged now is as it was, and no block is released."""
         found = {}
@@ -256,6 +263,7 @@ class ClusterAgent:
 
     def _assign(self, network: OverlayNetwork, block: Block, now: float) -> None:
         assert self._pods is not None
+        self._follow_uplinks()
         holders = {one.subnets[0]: one.host for one in self.agent.known.blocks.values() if one.network == network.name}
         try:
             if self._here is not None and network.name not in self.agent.joined:
@@ -301,6 +309,7 @@ class ClusterAgent:
     def _apply(self, now: float) -> None:
         """Bring the kernel to the plan: whole, or only what differs."""
         updates, self._updates = self._updates, []
+        self._follow_uplinks()
         if self._here is None or not self.agent.uplinks:
             return  # entries stay as they are
         try:

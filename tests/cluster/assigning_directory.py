@@ -16,7 +16,7 @@ from tests.cluster.memory_directory import MemoryDirectory, MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cni_cnm.model import IPNetwork
+    from cni_cnm.model import IPAddress, IPNetwork
 
 PODS = OverlayNetwork("pods", "b" * 32, (), (), FIRST_VNI)
 
@@ -31,6 +31,8 @@ class AssigningStore(MemoryStore):
         self.nodes: dict[str, tuple[IPNetwork, ...]] = {}
         self.refusal = ""
         """Why no announcement is accepted; "": each is."""
+        self.believed: frozenset[IPAddress] = frozenset()
+        """Those of a host's addresses that its node has; empty: all."""
 
     def directory(self) -> AssigningDirectory:
         return AssigningDirectory(self)
@@ -72,6 +74,8 @@ class AssigningDirectory(MemoryDirectory):
     def announce(self, host: ClusterHost) -> None:
         if self.store.refusal:
             raise NotReady(self.store.refusal)
+        if self.store.believed:
+            host = host._replace(addresses=tuple(one for one in host.addresses if one in self.store.believed))
         there = self.store.hosts.get(host.name)
         if there is not None and there.instance != host.instance and set(there.addresses) == set(host.addresses):
             del self.store.hosts[host.name]  # the machine was installed anew

@@ -3,7 +3,10 @@
 Of two Nodes that claim the same address, MAC or block the older one has it, and the younger one is left out with a
 sentence. So a Node that joins cannot take over what others have. What this host's own Node has is never another's.
 What must be equal on all hosts (the network's VNI, port and `direct`) is what most announced Nodes say: no single one
-can change it.
+can change it. A Node with another port is not left out: it uses what most say, too, and its plain routes have no port.
+
+This host's own Node counts as its settings are. While its announcement has other ones it is shown as a Node that is not
+announced, so that the agent announces it anew.
 """
 
 from __future__ import annotations
@@ -124,7 +127,11 @@ class Contents:
         except CnmError as error:
             self._nameless = error.msg
             return None
-        return node._replace(terms=self._own_terms) if node.terms == self._own_terms else node
+        if node.terms == self._own_terms:
+            return node._replace(terms=self._own_terms)  # one object for all
+        if node.terms is not None and node.name == self._own:
+            return node._replace(terms=self._own_terms, outdated=True)
+        return node
 
     def _replace(self, old: Node | None, new: Node | None) -> None:
         if old is not None:
@@ -150,7 +157,7 @@ class Contents:
         if node.host is None or name in self._left_out:
             return _Shown(None, None, node.alive)
         block = Block(self._own_terms.network, node.subnets, name, node.host.instance) if node.subnets else None
-        return _Shown(node.host, block, node.alive)
+        return _Shown(None if node.outdated else node.host, block, node.alive)
 
     def _judge(self, name: str) -> None:
         """Whether the Node is left out."""
@@ -169,7 +176,7 @@ class Contents:
         agreed = self.terms
         if terms.network != agreed.network:
             return f"Node {node.name} is of the network {terms.network}, this host of {agreed.network}"
-        if (terms.vni, terms.port) != (agreed.vni, agreed.port):
+        if terms.vni != agreed.vni:
             return f"Node {node.name} announces the {terms}, most Nodes the {agreed}"
         for other, what in self._claims.clashing(node):
             if other == self._own:

@@ -42,6 +42,8 @@ class Node(NamedTuple):
     terms: Terms | None
     wrong: str = ""
     """A sentence: what of it is left out, and why."""
+    outdated: bool = False
+    """This host's own Node, announced with other settings than this host has now."""
 
     @property
     def age(self) -> tuple[int, str]:

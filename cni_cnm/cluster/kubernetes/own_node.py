@@ -46,16 +46,15 @@ def require(client: Client, name: str) -> Json:
 
 
 def announce(client: Client, host: ClusterHost, terms: Terms) -> Json:
-    """Write the annotation if it differs. Gives the Node.
+    """Write the annotation if it differs: with those of the host's addresses that the Node has. Gives the Node.
 
-    Conflict if another instance has the name, NotReady if the Node is not reached at this host's addresses.
+    Conflict if another instance has the name, NotReady if the Node is reached at none of this host's addresses.
     """
-    content = announcement.text(host, terms)
-    announcement.read(host.name, content)
     for _ in _attempts(client):
         raw = require(client, host.name)
         meta = nodes.part(raw, "metadata")
-        _refuse_other(client, host, raw)
+        content = announcement.text(_believed(client, host, raw), terms)
+        announcement.read(host.name, content)
         if nodes.part(meta, "annotations").get(announcement.ANNOTATION) == content:
             return raw
         try:
@@ -110,9 +109,13 @@ def block(client: Client, name: str, raw: Json) -> tuple[IPNetwork, ...]:
     return found
 
 
-def _refuse_other(client: Client, host: ClusterHost, raw: Json) -> None:
-    """Which machine has the name is told by the addresses that the kubelet reports."""
-    there, mine = nodes.addresses(nodes.part(raw, "status")), frozenset(host.addresses)
+def _believed(client: Client, host: ClusterHost, raw: Json) -> ClusterHost:
+    """The host with those of its addresses that the Node has, too: others believe no other one.
+
+    Which machine has the name is told by the addresses that the kubelet reports.
+    """
+    there = nodes.addresses(nodes.part(raw, "status"))
+    mine = there.intersection(host.addresses)
     try:
         said = nodes.announced(host.name, nodes.part(raw, "metadata"))
     except DecodeFailed:
@@ -125,14 +128,16 @@ def _refuse_other(client: Client, host: ClusterHost, raw: Json) -> None:
             hint="give this host another node name; if the other one is gone, delete its Node: "
             f"`kubectl delete node {host.name}`",
         )
-    for address in mine - there:
+    if not mine:
         shown = ", ".join(sorted(map(str, there))) or "no address"
+        own = " and ".join(map(str, host.addresses))
         raise NotReady(
-            f"this host's underlay address is {address}, and Node {host.name} has {shown} in {client.name}: other "
+            f"this host's underlay address is {own}, and Node {host.name} has {shown} in {client.name}: other "
             "hosts would not believe it",
-            hint="set the key address in the part [cluster] of the settings to the Node's address, or start the "
-            f"kubelet with this one: `kubelet --node-ip={address}`",
+            hint="set the key address in the part [cluster] of the settings to the Node's address or its link, or "
+            f"start the kubelet with this one: `kubelet --node-ip={host.addresses[0]}`",
         )
+    return host._replace(addresses=tuple(address for address in host.addresses if address in mine))
 
 
 def _patch(client: Client, name: str, uid: str, content: str | None) -> None:

@@ -14,7 +14,7 @@ from cni_cnm.errors import NotReady
 from cni_cnm.firewall import INET
 from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
 from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
-from cni_cnm.model import NetworkSpec, ip_network
+from cni_cnm.model import NetworkSpec, ip_address, ip_interface, ip_network
 from cni_cnm.service.cluster_agent import QUIET_S, TICK_S
 from cni_cnm.settings import ClusterSettings
 from tests.cluster.assigning_directory import AssigningStore
@@ -128,6 +128,27 @@ def test_not_announced_yet(tmp_path: Path) -> None:
     node.turn(TICK_S)
     node.settle()
     assert node.status().networks["pods"].ready, node.why()
+
+
+def test_addresses_that_the_node_does_not_have(tmp_path: Path) -> None:
+    """The data path uses those that others know, also after a start without the store."""
+    node = Node(tmp_path, address=("eth0",))
+    node.world.host.add_address(node.world.link("eth0").ifindex, ip_interface("2001:db8::5/64"))
+    node.store.believed = frozenset([ip_address("2001:db8::5")])
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.status().addresses == ("2001:db8::5",)
+    assert "this host's underlay is 2001:db8::5, as memory has it" in node.lines
+    device = node.world.host.link("cnm-vx4096")
+    assert device is not None
+    found = node.stack.vxlan(device.ifindex)
+    assert found is not None
+    assert found.local == ip_address("2001:db8::5")
+    node.turn(TICK_S)
+    node.loop = node.start()
+    node.turn()
+    assert node.status().addresses == ("2001:db8::5",)
 
 
 @pytest.mark.parametrize("same", [True, False])
