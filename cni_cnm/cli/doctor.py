@@ -58,14 +58,19 @@ def doctor(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         _show(found)
     repaired: Sequence[str] = ()
+    stayed: Sequence[str] = ()
     if arguments.fix and any(finding.safe for _, finding in found.findings):
-        repaired = list(fix(host, found))
+        repaired, before = list(fix(host, found)), found
         found = look()
+        stayed = [one.what for name, one in before.findings if one.safe and (name, one) in found.findings]
+        stayed = [what for what in stayed if not any(sentence.startswith(what) for sentence in repaired)]
     if arguments.json:
         print(json.dumps({**_as_json(found), "repaired": list(repaired)}, indent=4))
     else:
         for sentence in repaired:
             print(f"repaired: {one_line(sentence)}")
+        for sentence in stayed:
+            print(f"not repaired: {one_line(sentence)}")
         _summarize(found, fixed=arguments.fix)
     return FINDINGS_LEFT if found.findings else 0
 

@@ -24,8 +24,11 @@ def inside(netns: str, *words: str) -> str:
     return command("nsenter", f"--net={netns}", "--", *words)
 
 
-def make_again(endpoint: NamedEndpoint) -> tuple[str, ...]:
-    """Let the runtime make a container's network again; without a runtime that is known, remove what is left."""
+def make_again(endpoint: NamedEndpoint, *, joined: bool = False) -> tuple[str, ...]:
+    """Let the runtime make a container's network again; without a runtime that is known, remove what is left.
+
+    `joined`: its link is there, and the container may use it. Without a known runtime it is shown, and not removed.
+    """
     record, runtime = endpoint.record, endpoint.record.owner.removeprefix("cni/")
     if record.docker_network and endpoint.container_id:
         return (command("docker", "restart", endpoint.docker.name or endpoint.container_id),)
@@ -36,7 +39,8 @@ def make_again(endpoint: NamedEndpoint) -> tuple[str, ...]:
     if runtime == "nerdctl" and "-" in record.container_id:
         namespace, _, container = record.container_id.rpartition("-")  # as its OCI hook names the sandbox
         return (command("nerdctl", "--namespace", namespace, "restart", container),)
-    return (command("cni-cnm", "endpoint", "rm", "--force", record.id[:12]),)
+    verb = ("inspect",) if joined else ("rm", "--force")
+    return (command("cni-cnm", "endpoint", *verb, record.id[:12]),)
 
 
 def install(package: str) -> str:

@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.doctor.world import WEB, World
 
 Done = subprocess.CompletedProcess[str]
@@ -95,6 +97,20 @@ def test_fix_looks_again_before_it_acts(world: World) -> None:
     found = world.look()
     world.follow(["cni-cnm repair"])
     assert list(fix(world.controller.host, found)) == []
+
+
+def test_what_fix_could_not_repair_is_said(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cni_cnm.cli import run_command
+    from cni_cnm.doctor.checks import networks
+
+    world.ip("link set br-web down")
+    monkeypatch.setattr(networks, "fix", lambda *_: "")
+    monkeypatch.setattr("gc.disable", lambda: None)
+    assert run_command(["cni-cnm", "doctor", "--fix", "--check", "networks"]) == 3
+    assert "not repaired: the network web: br-web is down\n" in capsys.readouterr().out
+    world.follow(["cni-cnm repair"])
 
 
 def test_one_container(world: World) -> None:

@@ -43,7 +43,9 @@ def test_a_good_configuration(world: World) -> None:
 
 def test_a_configuration_that_is_no_json(world: World) -> None:
     (Path(FOLDER) / "10-podnet.conflist").write_text('{"name": "podnet", ')
-    assert "JSON" in world.repair("conflists", "10-podnet.conflist").what
+    [finding] = world.findings("conflists")
+    assert "JSON" in finding.what
+    assert finding.commands == (f"cni-cnm conf check {FOLDER}/10-podnet.conflist",)
 
 
 def test_a_list_with_the_name_of_a_single_plugin(world: World) -> None:
@@ -85,7 +87,9 @@ def test_a_capability_that_is_missing(world: World, capabilities: dict[str, obje
 
 def test_a_value_that_this_program_refuses(world: World) -> None:
     conflist("podnet", {**OURS, "ipam": {"type": "host-local", "subnet": "10.70.0.0/33"}})
-    assert "podnet.conflist:" in world.repair("conflists", "10.70.0.0/33").what
+    [finding] = world.findings("conflists")
+    assert "podnet.conflist:" in finding.what
+    assert finding.commands == (f"cni-cnm conf check {FOLDER}/podnet.conflist",)
 
 
 def test_two_files_of_one_network(world: World) -> None:
@@ -198,7 +202,11 @@ def test_two_endpoints_with_one_address(world: World) -> None:
     path = Path(world.controller.host.store.place("endpoints", record.id))
     other = str(world.endpoint("c1").addresses[0].interface.ip)
     path.write_text(path.read_text().replace(str(record.addresses[0].interface.ip), other))
-    assert "both have the address" in world.repair("duplicates", f"both have the address {other}").what
+    finding = world.shown("duplicates", f"both have the address {other}")
+    assert finding.commands == (f"cni-cnm endpoint inspect {record.id[:12]}",)
+    world.follow([f"cni-cnm endpoint rm --force {record.id[:12]}", "cni-cnm repair"])
+    world.follow(world.findings()[0].commands)  # the lease of its first address
+    assert world.findings() == []
 
 
 def test_the_host_has_an_address_of_a_container(world: World) -> None:

@@ -38,8 +38,8 @@ def test_the_version_of_the_service(world: World, version: str) -> None:
             assert found == []
         else:
             assert "it is of another version" in found[0].what
-            world.follow(found[0].commands)
-            assert world.findings("service") == []
+            assert found[0].commands == ("ss -xlp",)  # it lives: its socket stays
+            assert world.findings("service") == found
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(20)
@@ -68,6 +68,15 @@ def test_the_agent_of_the_cluster(tmp_path: Path) -> None:
     assert (finding.what, finding.commands) == ("another host is called node1", ("cni-cnm node rm node1",))
     write(str(tmp_path), status._replace(conflict="one disk is a copy of the other's"))
     assert of_cluster(tmp_path)[0].commands[0] == "rm -r /s/cluster"
+
+
+def test_an_overlay_network_stays_without_settings_of_a_cluster(tmp_path: Path) -> None:
+    """Settings that were lost are no reason to remove a network."""
+    network = SimpleNamespace(name="pods", driver="overlay")
+    picture: Any = SimpleNamespace(settings=SimpleNamespace(cluster=None), networks=(network,))
+    [finding] = cluster.look(picture)
+    assert isinstance(finding, Finding)
+    assert finding.commands == ("cni-cnm network inspect pods",)
 
 
 def test_a_table_of_connections_that_is_nearly_full() -> None:

@@ -25,8 +25,8 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
         for network in overlays:
             yield Finding(
                 f"the settings have no [cluster], and {network.name} is an overlay network",
-                "Nothing keeps the way to other hosts.",
-                (command("cni-cnm", "network", "rm", network.name),),
+                "Nothing keeps the way to other hosts. Give the settings their [cluster] again, or remove the network.",
+                (command("cni-cnm", "network", "inspect", network.name),),
                 about=network.name,
             )
         return
@@ -63,7 +63,7 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
             yield Finding(
                 f"the block {subnet} of the network {network.name} belongs to {holder} now",
                 "Addresses of this host are given to containers of the other one.",
-                (command("cni-cnm", "network", "rm", network.name),),
+                (command("cni-cnm", "network", "inspect", network.name),),
                 about=network.name,
             )
 

@@ -36,13 +36,18 @@ def look(picture: Picture) -> Iterator[Finding]:
         try:
             file = read(path)
         except CnmError as error:
-            yield Finding(f"{path}: {error.msg}", _UNUSABLE, (_aside(path),), about=path)
+            yield Finding(f"{path}: {error.msg}", _UNUSABLE, (_checked(path),), about=path)
             continue
         found.append(file)
         yield from _one(picture, file)
     yield from _unseen()
     yield from _not_first(found)
     yield from _same_name(found)
+
+
+def _checked(path: str) -> str:
+    """It names the line. A file that was put aside would take the network from containers that live."""
+    return command("cni-cnm", "conf", "check", path)
 
 
 def _aside(path: str) -> str:
@@ -70,7 +75,7 @@ def _one(picture: Picture, file: Conflist) -> Iterator[Finding]:
         for error in conflist_check.check(file.path, picture.host, bin_folders=folders).findings:
             if error.severity == conflist_check.ERROR and "a name stands for one network" not in error.message:
                 place = f"{file.path}:{error.line}" if error.line else file.path
-                yield Finding(f"{place}: {error.message}", _UNUSABLE, (_aside(file.path),), about=file.path)
+                yield Finding(f"{place}: {error.message}", _UNUSABLE, (_checked(file.path),), about=file.path)
         yield from _capabilities(file)
 
 

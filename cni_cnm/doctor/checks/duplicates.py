@@ -31,7 +31,7 @@ def look(picture: Picture) -> Iterator[Finding]:
                 yield Finding(
                     f"the endpoints {picture.shown(first)} and {picture.shown(record)} both have the address {ip}",
                     _WHY,
-                    make_again(picture.named(second)),
+                    make_again(picture.named(second), joined=True),
                     about=second.label,
                 )
             if (version, number) in of_host and record.driver not in ("host", "null") and picture.still(record):
@@ -50,7 +50,7 @@ def look(picture: Picture) -> Iterator[Finding]:
                 yield Finding(
                     f"the endpoints {picture.shown(first)} and {picture.shown(record)} both have the MAC {record.mac}",
                     "The bridge sends frames for one of them to the other.",
-                    make_again(picture.named(record)),
+                    make_again(picture.named(record), joined=True),
                     about=record.label,
                 )
 

@@ -9,6 +9,8 @@ from cni_cnm.doctor.commands import inside, make_again
 from cni_cnm.doctor.finding import Finding, Unchecked
 from cni_cnm.doctor.picture import INSIDE_MAX
 from cni_cnm.errors import CheckFailed, NamespaceGone
+from cni_cnm.kernel import RouteEntry
+from cni_cnm.model import ON_LINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.doctor.picture import Picture
-    from cni_cnm.kernel import Link, RouteEntry, Stack
+    from cni_cnm.kernel import Link, Stack
 
 
 def look(picture: Picture) -> Iterator[Finding | Unchecked]:
@@ -47,7 +49,7 @@ def _interface(picture: Picture, record: EndpointRecord, stack: Stack) -> Iterat
             record,
             f"the interface {name} is missing",
             "It has no network.",
-            *make_again(picture.named(record)),
+            *make_again(picture.named(record), joined=True),
         )
         return
     if not record.role.configured:
@@ -110,7 +112,22 @@ def _routes(picture: Picture, record: EndpointRecord, stack: Stack, link: Link) 
             why = "It does not reach this destination."
             if route.dst.prefixlen == 0:
                 why = "It reaches nothing outside of its network."
-            yield _finding(picture, record, error.msg, why, inside(record.netns, *_add(route, link.name)))
+            subnet = _way_to_gateway(record, stack, link, route)
+            repair = [inside(record.netns, *_add(one, link.name)) for one in (*subnet, route)]
+            yield _finding(picture, record, error.msg, why, *repair)
+
+
+def _way_to_gateway(record: EndpointRecord, stack: Stack, link: Link, route: RouteEntry) -> list[RouteEntry]:
+    """The route to the gateway's subnet, if it is missing, too: the kernel refuses a gateway without it."""
+    if route.gw is None or route.onlink or any(route.gw in one.dst for one in _by(stack, link, route.dst.version)):
+        return []
+    own = (one.interface for one in record.addresses if route.gw in one.interface.network)
+    return [RouteEntry(one.network, link=link.ifindex, scope=ON_LINK, src=one.ip) for one in own]
+
+
+def _by(stack: Stack, link: Link, version: int) -> list[RouteEntry]:
+    """Routes by the link without a gateway."""
+    return [one for one in stack.routes(link=link.ifindex, versions=(version,)) if one.gw is None]
 
 
 def _add(route: RouteEntry, name: str) -> list[str]:

@@ -29,12 +29,12 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
     try:
         answer = _ask(path)
     except (ConnectionRefusedError, FileNotFoundError):
-        yield Finding(f"no process listens on {path}", _SLOWER, (_restart(path),), about=path)
+        yield Finding(f"no process listens on {path}", _SLOWER, (_restart("rm", path),), about=path)
     except TimeoutError:
         yield Finding(
             f"the service on {path} does not answer within {_TIMEOUT_S:g} s",
             "A call waits for it, and may fail with code 11.",
-            (_restart(path),),
+            (_restart("ss", "-xlp"),),
             about=path,
         )
     else:
@@ -43,7 +43,7 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
                 f"the service on {path} declines calls of this program, which is of version {__version__}: it is of "
                 "another version, or in another network namespace",
                 _SLOWER,
-                (_restart(path),),
+                (_restart("ss", "-xlp"),),
                 about=path,
             )
 
@@ -68,7 +68,8 @@ def _ask(path: str) -> bool:
     return True
 
 
-def _restart(path: str) -> str:
+def _restart(*without_systemd: str) -> str:
+    """A socket on which a process listens is not removed: the process is shown."""
     if os.path.isdir("/run/systemd/system"):
         return command("systemctl", "restart", "cni-cnm.socket", "cni-cnm.service")
-    return command("rm", path)
+    return command(*without_systemd)
