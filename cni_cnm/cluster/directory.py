@@ -23,6 +23,14 @@ class WatchEnded(Exception):
     """Changes are no longer reported. The message says why. What has changed since must be read again."""
 
 
+class WatchNotOpened(WatchEnded):
+    """The store cannot be watched just now. All is known up to `revision`, so `watch` may be tried from there."""
+
+    def __init__(self, reason: str, revision: int) -> None:
+        super().__init__(reason)
+        self.revision = revision
+
+
 class Readable(Protocol):
     """What a directory has to read and to follow."""
 
@@ -44,7 +52,8 @@ class Readable(Protocol):
 
         An empty batch says only that the watch has reached that revision (a proof of life). Raises
         `WatchEnded` when it ends for any reason: compacted, cut off, cancelled, refused, or silent for longer than it
-        may be. The caller then takes a new snapshot (cluster/follow.py).
+        may be. The caller then takes a new snapshot (cluster/follow.py). Raises `WatchNotOpened` where none is
+        needed: the store does not answer, or wants not to be asked.
         """
 
 

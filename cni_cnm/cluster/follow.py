@@ -1,7 +1,8 @@
 """What a directory holds, kept up to date: a whole list, then changes, and a whole list again when a watch ends.
 
-Between two lists is a pause that grows while watches end soon, and that is random: a thousand hosts that lose a store
-at the same time do not come back at the same time. Nothing here reads a clock or sleeps by itself.
+A watch that cannot be opened is tried again without a list. Before each further try is a pause. It grows while watches
+end soon, and it is random: a thousand hosts that lose a store at the same time do not come back at the same time.
+Nothing here reads a clock or sleeps by itself.
 
     for news in follow(directory, stop.wait, monotonic, random):
         match news:
@@ -12,7 +13,7 @@ at the same time do not come back at the same time. Nothing here reads a clock o
 
 from __future__ import annotations
 
-from cni_cnm.cluster.directory import WatchEnded
+from cni_cnm.cluster.directory import WatchEnded, WatchNotOpened
 from cni_cnm.cluster.values import Change, Snapshot
 from cni_cnm.errors import CnmError
 from cni_cnm.named_tuple import NamedTuple
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 GOOD_S = 60.0
 """A watch that lasted this long was good: the next pause is the first one again."""
+
+WITHOUT_NEWS_S = 600.0
+"""If watches cannot be opened for so long, a list is asked for: the store may give lists only."""
 
 
 class Whole(NamedTuple):
@@ -69,19 +73,26 @@ def follow(
     """
     if spread_s and pause(spread_s * random()):
         return
-    failures = 0
+    failures, told = 0, clock()
+    reached: int | None = None
     while True:
         began = clock()
         try:
-            snapshot = directory.snapshot()
-            listed = snapshot.revision
-            yield Whole(snapshot, directory.skipped())
-            del snapshot  # it is large, and a watch lasts
-            for revision, changes in directory.watch(listed):
-                if clock() - began >= GOOD_S:
+            if reached is None:
+                snapshot = directory.snapshot()
+                reached, told = snapshot.revision, clock()
+                yield Whole(snapshot, directory.skipped())
+                del snapshot  # it is large, and a watch lasts
+            watch, reached = directory.watch(reached), None
+            for revision, changes in watch:
+                told = clock()
+                if told - began >= GOOD_S:
                     failures = 0
                 yield Changed(revision, changes, directory.skipped())
             reason, hint = f"{directory.name} ended the watch", ""
+        except WatchNotOpened as error:
+            reason, hint = str(error), ""
+            reached = error.revision if clock() - told < WITHOUT_NEWS_S else None
         except WatchEnded as error:
             reason, hint = str(error), ""
         except CnmError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cni_cnm.cluster.directory import WatchEnded
-from cni_cnm.cluster.follow import Away, Changed, Whole, follow
+from cni_cnm.cluster.directory import WatchEnded, WatchNotOpened
+from cni_cnm.cluster.follow import WITHOUT_NEWS_S, Away, Changed, Whole, follow
 from cni_cnm.cluster.pace import Pace
 from cni_cnm.cluster.values import Change, Snapshot
 from cni_cnm.errors import DirectoryUnreachable
@@ -21,6 +21,7 @@ class Scripted:
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
         self.lists = 0
+        self.watched: list[int] = []
 
     def snapshot(self) -> Snapshot:
         self.lists += 1
@@ -33,6 +34,7 @@ class Scripted:
         return ("one",)
 
     def watch(self, revision: int) -> Iterator[tuple[int, Sequence[Change]]]:
+        self.watched.append(revision)
         for step in self.script.pop(0):
             if callable(step):
                 step()
@@ -96,6 +98,26 @@ def test_a_watch_that_lasted_makes_the_next_pause_short() -> None:
 
     time.follow(Scripted(1, [2], 1, [2], 1, [2], 1, [2, an_hour_passes, 3], 1, [2]))
     assert time.pauses == [0.75, 1.5, 3, 0.75, 1.5]
+
+
+def test_a_watch_that_cannot_be_opened_is_tried_again_from_where_it_was_without_a_list() -> None:
+    time = Time(4)
+    directory = Scripted(7, [8, WatchNotOpened("refused", 9)], [WatchNotOpened("refused", 9)], [10], 11, [])
+    news = time.follow(directory)
+    assert (directory.lists, directory.watched) == (2, [7, 9, 9, 11])
+    assert time.pauses == [0.75, 1.5, 3, 6]
+    assert [type(each) for each in news] == [Whole, Changed, Away, Away, Changed, Away, Whole, Away]
+
+
+def test_a_watch_that_is_not_opened_for_long_leads_to_a_list() -> None:
+    time = Time(2)
+
+    def long_passes() -> None:
+        time.now += WITHOUT_NEWS_S
+
+    directory = Scripted(7, [long_passes, WatchNotOpened("refused", 7)], 8, [])
+    time.follow(directory)
+    assert (directory.lists, directory.watched) == (2, [7, 8])
 
 
 def test_the_first_list_waits_at_random_if_the_caller_can_wait() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.kubernetes.announcement import ANNOTATION, Terms
-from cni_cnm.cluster.kubernetes.client import Client
+from cni_cnm.cluster.kubernetes.client import Client, NotBefore
 from cni_cnm.cluster.kubernetes.contents import SKIPPED_MAX, Contents
 from cni_cnm.cluster.kubernetes.watch import Watch
 from cni_cnm.cluster.values import Block, ClusterHost, Snapshot
@@ -317,7 +317,9 @@ def test_any_events_end_a_watch_or_are_told(events: list[Any], numbered: bool) -
                 meta["resourceVersion"] = str(number + 2)
     found = contents(node(A, "10.244.0.0/24"))
     known = Known(found.snapshot())
-    watch = Watch(Client(ClusterSettings("kubernetes", kubeconfig="/none"), 1), found, lambda: 0.0)
+    watch = Watch(
+        Client(ClusterSettings("kubernetes", kubeconfig="/none"), 1, NotBefore()), found, lambda: 0.0, proof=False
+    )
     lines = [json.dumps(each).encode() + b"\n" for each in events]
     with suppress(WatchEnded):
         for _, changes in watch._read(Lines(*lines)):  # type: ignore[arg-type]

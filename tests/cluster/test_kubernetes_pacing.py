@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from cni_cnm.cluster import follow as follow_module
 from cni_cnm.cluster import stores
 from cni_cnm.cluster.follow import follow
 from cni_cnm.cluster.http.connection import NoAnswer
@@ -196,6 +198,28 @@ def test_watches_of_a_version_that_is_forgotten(run: Callable[..., list[World]])
     assert busiest_second(worlds) < 200
 
 
+@pytest.mark.parametrize("status", [0, 401, 429, 500, 503])
+def test_watches_that_are_refused_cost_no_list(run: Callable[..., list[World]], status: int) -> None:
+    """A list of a thousand Nodes has 15 MB."""
+    worlds = run(lambda what, _now: status if what == "watch" else 200, calm, retry_after="60", until_s=400)
+    at_most(worlds, 3)
+    assert busiest_second(worlds, 40) < 200
+    for world in worlds:
+        when = {what: [at for at, each in world.requests if each == what] for what in ("list", "watch")}
+        assert len(when["list"]) == 1
+        assert len(when["watch"]) >= 3
+        if status == 429:
+            assert all(after - before >= 60 for before, after in pairwise(when["watch"]))
+
+
+def test_a_server_that_gives_no_watches_gives_lists_now_and_then(run: Callable[..., list[World]]) -> None:
+    """A proxy may let only lists pass. What is known must not stay as it was for ever."""
+    worlds = run(lambda what, _now: 504 if what == "watch" else 200, calm, until_s=2000)
+    lists = [[at for at, what in world.requests if what == "list"] for world in worlds]
+    assert {len(each) for each in lists} <= {3, 4}
+    assert all(after - before >= follow_module.WITHOUT_NEWS_S for each in lists for before, after in pairwise(each))
+
+
 def test_watches_that_are_cut_together_come_back_one_by_one_and_make_no_list(run: Callable[..., list[World]]) -> None:
     worlds = run(lambda _what, _now: 200, lambda now: (60 - now, None) if now < 60 else (1000, b""))
     assert {tuple(what for _, what in world.requests) for world in worlds} == {("list", "watch", "watch")}
@@ -212,6 +236,7 @@ def test_a_server_that_is_away_for_a_while(run: Callable[..., list[World]]) -> N
     )
     at_most(worlds, 3)
     assert busiest_second(worlds, 59) < 200
+    assert {sum(what == "list" for _, what in world.requests) for world in worlds} == {1}
     back = [next(at for at, what in world.requests if at >= 90 and what == "watch") for world in worlds]
     assert max(back) < 90 + PACE.last_s + PACE.spread_s
 

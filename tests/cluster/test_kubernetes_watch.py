@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from cni_cnm.cluster.directory import WatchEnded
+from cni_cnm.cluster.directory import WatchEnded, WatchNotOpened
+from cni_cnm.cluster.kubernetes import client as client_module
 from cni_cnm.cluster.kubernetes import watch as watch_module
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 from cni_cnm.cluster.values import Change, ClusterHost
+from cni_cnm.errors import DirectoryUnreachable
 from tests.cluster.assigning_stores import StandIn
 from tests.cluster.examples import host
 from tests.kubernetes.api_server import ApiServer, Fault, Request, status_fault
@@ -99,25 +102,74 @@ def test_a_watch_that_ends_twice_at_once_ends(
 
 
 @pytest.mark.parametrize(
-    ("fault", "why"),
+    ("fault", "why", "ends"),
     [
-        (status_fault(410, "Expired", "too old resource version: 5 (9)"), "compacted .* too old resource version"),
-        (status_fault(403, "Forbidden", "cannot watch"), r"cannot watch \(allow get, list and watch"),
-        (status_fault(401, "Unauthorized", "Unauthorized"), "Unauthorized"),
-        (status_fault(429, "TooManyRequests", "slow down", Retry_After="9"), "slow down"),
-        (Fault("before"), "does not answer"),
-        (Fault("answer", 500, b"<html>"), "HTTP status 500: <html>"),
+        (status_fault(410, "Expired", "too old resource version: 5 (9)"), "compacted .* too old", WatchEnded),
+        (status_fault(403, "Forbidden", "cannot watch"), r"cannot watch \(allow get, list and watch", WatchEnded),
+        (status_fault(404, "NotFound", "not found"), "not found", WatchEnded),
+        (status_fault(504, "Timeout", "Too large resource version: 9, current: 5"), "Too large", WatchEnded),
+        (status_fault(401, "Unauthorized", "Unauthorized"), "Unauthorized", WatchNotOpened),
+        (status_fault(429, "TooManyRequests", "slow down", Retry_After="9"), "slow down", WatchNotOpened),
+        (Fault("before"), "does not answer", WatchNotOpened),
+        (Fault("answer", 500, b"<html>"), "HTTP status 500: <html>", WatchNotOpened),
+        (Fault("answer", 503, b""), "HTTP status 503", WatchNotOpened),
     ],
 )
 def test_a_watch_that_cannot_begin(
-    api: ApiServer, directory: KubernetesDirectory, slept: list[float], fault: Fault, why: str
+    api: ApiServer, directory: KubernetesDirectory, slept: list[float], fault: Fault, why: str, ends: type
 ) -> None:
+    """What a later watch may get needs no list. A missing right does: lists show now and then what there is."""
     revision = directory.snapshot().revision
     api.fault = lambda request: fault if request.what == "watch nodes" else None
-    with pytest.raises(WatchEnded, match=why):
+    with pytest.raises(WatchEnded, match=why) as caught:
         next(iter(directory.watch(revision)))
+    assert type(caught.value) is ends
     assert slept == []
     assert len(api.asked("watch nodes")) <= 2  # once more with a token that may be new
+
+
+def test_a_watch_that_cannot_be_opened_again_goes_on_later_where_it_was(
+    api: ApiServer, directory: KubernetesDirectory, other: KubernetesDirectory, slept: list[float]
+) -> None:
+    """As when the one API server restarts: for some seconds nothing answers."""
+    watch = begun(directory, other)
+    api.send_bookmark()
+    api.fault = lambda request: Fault("before") if request.what == "watch nodes" else None
+    api.cut_watches()
+    with pytest.raises(WatchNotOpened, match="does not answer") as caught:
+        list(watch)
+    with pytest.raises(DirectoryUnreachable):  # what the write thread is told meanwhile
+        directory.show_life(A)
+    api.fault = lambda _request: None
+    other.announce(B)
+    watch = iter(directory.watch(caught.value.revision))
+    assert next(watch) == (caught.value.revision, ())  # the proof that it answers again: changes may be seldom
+    directory.show_life(A)
+    joined(watch, B)
+    assert len(api.asked("list nodes")) == 1
+
+
+def test_a_watch_that_is_refused_for_a_while_keeps_lists_away_too(
+    api: ApiServer, directory: KubernetesDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of a thousand Nodes has 15 MB: the opposite of what an overloaded server asks for."""
+    later = [0.0]
+    monkeypatch.setattr(client_module, "monotonic", lambda: monotonic() + later[0])
+    revision = directory.snapshot().revision
+    slow_down = status_fault(429, "TooManyRequests", "slow down", Retry_After="30")
+    api.fault = lambda request: slow_down if request.what == "watch nodes" else None
+    with pytest.raises(WatchNotOpened, match="slow down"):
+        next(iter(directory.watch(revision)))
+    asked = len(api.requests)
+    calls: list[Callable[[], object]] = [directory.snapshot, lambda: directory.announce(A)]
+    for call in calls:
+        with pytest.raises(DirectoryUnreachable, match="wants not to be asked for 30 s: slow down"):
+            call()
+    with pytest.raises(WatchNotOpened, match="wants not to be asked for 30 s: slow down"):
+        next(iter(directory.watch(revision)))
+    assert len(api.requests) == asked
+    later[0] = 31
+    assert directory.snapshot().alive == {"a", "b", "c"}
 
 
 def test_changes_that_are_forgotten_end_it(

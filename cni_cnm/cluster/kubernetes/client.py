@@ -31,15 +31,29 @@ _HEADERS = {"Accept": "application/json", "User-Agent": "cni-cnm"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 
+class NotBefore:
+    """Until when the server wants not to be asked. The clients of one process share it."""
+
+    def __init__(self) -> None:
+        self._told = 0.0, ""
+
+    def put(self, wait_s: float, why: str) -> None:
+        self._told = max(self._told, (monotonic() + wait_s, why))
+
+    def left(self) -> tuple[float, str]:
+        """Seconds, not above 0 if it may be asked, and the server's reason."""
+        until, why = self._told
+        return until - monotonic(), why
+
+
 class Client:
     """One thread uses it at a time; another one may `cut` it."""
 
-    def __init__(self, settings: ClusterSettings, timeout_s: float) -> None:
+    def __init__(self, settings: ClusterSettings, timeout_s: float, not_before: NotBefore) -> None:
         self._credentials = Credentials(settings, os.environ)
         self._timeout_s = timeout_s
         self._end = 0.0
-        self._not_before = 0.0
-        self._why = ""
+        self._not_before = not_before
         self._connection: Connection | None = None
         self._access: Access | None = None
         self.closed = False
@@ -113,9 +127,9 @@ class Client:
     # ------------------------------------------------------------------------------
     def _tried(self, ask: Callable[[], T], *, again: bool) -> T:
         """Once more where that is harmless: a kept connection may be closed just now, a token just replaced."""
-        wait_s = self._not_before - monotonic()
+        wait_s, why = self._not_before.left()
         if wait_s > 0:
-            raise DirectoryUnreachable(f"{self.name} wants not to be asked for {wait_s:.0f} s: {self._why}")
+            raise DirectoryUnreachable(f"{self.name} wants not to be asked for {wait_s:.0f} s: {why}")
         kept = self._connection is not None
         try:
             return self._judged(ask)
@@ -142,7 +156,7 @@ class Client:
             return ask()
         except Failure as failure:
             if failure.wait_s and not failure.ahead:  # what is asked next does not wait for that version
-                self._not_before, self._why = monotonic() + failure.wait_s, str(failure)
+                self._not_before.put(failure.wait_s, str(failure))
             raise
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:

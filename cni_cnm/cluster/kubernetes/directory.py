@@ -15,7 +15,7 @@ from cni_cnm.cluster import host_file
 from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.kubernetes import own_node
 from cni_cnm.cluster.kubernetes.announcement import VNI, Terms
-from cni_cnm.cluster.kubernetes.client import Client
+from cni_cnm.cluster.kubernetes.client import Client, NotBefore
 from cni_cnm.cluster.kubernetes.contents import Contents, network_id
 from cni_cnm.cluster.kubernetes.failure import Failure
 from cni_cnm.cluster.kubernetes.listing import Pages
@@ -44,7 +44,8 @@ class KubernetesDirectory:
 
         `revision`: of what its disk has; 0: none. An older list is not taken while a server has a newer one.
         """
-        self._client, self._stream = Client(settings, timeout_s), Client(settings, timeout_s)
+        not_before = NotBefore()
+        self._client, self._stream = (Client(settings, timeout_s, not_before) for _ in range(2))
         self.name = self._client.name
         self._terms = Terms(settings.network, VNI, settings.port, direct(settings.direct))
         self._subnets = settings.subnets
@@ -103,8 +104,11 @@ class KubernetesDirectory:
         contents = self._contents
         if contents is None or contents.revision != revision:
             raise WatchEnded(f"{self.name} is watched from the revision of the last list on, and {revision} is another")
+        watch = Watch(self._stream, contents, lambda: self.pace.spread_s, proof=self._away is not None)
         try:
-            yield from Watch(self._stream, contents, lambda: self.pace.spread_s).batches()
+            for batch in watch.batches():
+                self._away = None
+                yield batch
         except WatchEnded as error:
             self._away = DirectoryUnreachable(str(error))
             raise

@@ -38,6 +38,11 @@ class Failure(Exception):
         """What was asked for is newer than what this API server has (cacher: "Too large resource version")."""
         return "Too large resource version" in str(self)
 
+    @property
+    def passing(self) -> bool:
+        """The server has a difficulty, or a token was replaced. The same request may succeed later."""
+        return not (self.expired or self.ahead) and (self.status in (401, 429) or self.status >= 500)
+
     def error(self, name: str, rights: str) -> DirectoryUnreachable:
         """For people. `rights`: as whom it was asked."""
         return DirectoryUnreachable(f"{name} refused: {self}", hint=self._hint(rights))

@@ -2,7 +2,8 @@
 
 It ends each watch after some minutes, and when it is restarted. Then the watch is opened again from the version that
 was reached: no list is made, and no change is missed. The hosts of a cluster do not come at once: each one waits at
-random, the longer the more Nodes there are.
+random, the longer the more Nodes there are. A watch that cannot be opened again is WatchNotOpened: cluster/follow.py
+tries it later, from the same version.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from random import random
 from time import monotonic, sleep
 from urllib.parse import urlencode
 
-from cni_cnm.cluster.directory import WatchEnded
+from cni_cnm.cluster.directory import WatchEnded, WatchNotOpened
 from cni_cnm.cluster.http.connection import NoAnswer
 from cni_cnm.cluster.kubernetes.contents import revision
 from cni_cnm.cluster.kubernetes.failure import Failure, of_status
@@ -46,11 +47,15 @@ _PROOF_S = 10.0
 class Watch:
     """One watch, from the version of `contents` on."""
 
-    def __init__(self, client: Client, contents: Contents, spread_s: Callable[[], float]) -> None:
-        """`spread_s`: within this time the hosts of the cluster come again after a watch was cut."""
+    def __init__(self, client: Client, contents: Contents, spread_s: Callable[[], float], *, proof: bool) -> None:
+        """`spread_s`: within this time the hosts of the cluster come again after a watch was cut.
+
+        `proof`: an empty batch says at once that the watch is open, because the API was away.
+        """
         self._client = client
         self._contents = contents
         self._spread_s = spread_s
+        self._proof = proof
         self._told = float("-inf")
 
     def batches(self) -> Iterator[tuple[int, Sequence[Change]]]:
@@ -61,6 +66,9 @@ class Watch:
                 began, lasts_s = monotonic(), int(_LAST_S * (1 + random()))  # noqa: S311
                 stream = self._open(lasts_s)
                 try:
+                    if self._proof:
+                        self._proof = False
+                        yield self._contents.revision, ()
                     yield from self._read(stream)
                     reason = "it ended the watch"
                 except NoAnswer as error:
@@ -86,9 +94,11 @@ class Watch:
         try:
             return self._client.stream(f"{NODES}?{urlencode(query)}")
         except Failure as failure:
+            if failure.passing:
+                raise WatchNotOpened(self._said(failure), self._contents.revision) from failure
             raise WatchEnded(self._said(failure)) from failure
         except DirectoryUnreachable as error:
-            raise WatchEnded(error.msg) from error
+            raise WatchNotOpened(_with_hint(error), self._contents.revision) from error
 
     def _read(self, stream: Stream) -> Iterator[tuple[int, Sequence[Change]]]:
         """What has come already is one batch: many Nodes may join at once."""
@@ -146,8 +156,11 @@ class Watch:
     def _said(self, failure: Failure) -> str:
         if failure.expired:
             return f"{self._client.name} has compacted the changes since version {self._contents.version}: {failure}"
-        error = self._client.explained(failure)
-        return f"{error.msg} ({error.hint})" if error.hint else error.msg
+        return _with_hint(self._client.explained(failure))
+
+
+def _with_hint(error: DirectoryUnreachable) -> str:
+    return f"{error.msg} ({error.hint})" if error.hint else error.msg
 
 
 def _first_line(stream: Stream) -> bytes:
