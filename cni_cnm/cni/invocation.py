@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from cni_cnm import validate
 from cni_cnm.cni import conventions, request
+from cni_cnm.cni.environ import REQUIRED
 from cni_cnm.errors import CnmError, InvalidNamespace
 from cni_cnm.fields import Fields
+from cni_cnm.frontend.one_line import one_line
 from cni_cnm.frontend.reply import Subject
 
 TYPE_CHECKING = False
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from cni_cnm.model import EndpointKey, EndpointSpec, Json, NetworkSpec
 
     Verb: TypeAlias = Callable[["Invocation"], bytes]
+
+
+_OF_INTERFACE = ("ADD", "CHECK", "DEL")
+_STATED_MAX = 253
+"""Characters of a value that was not checked."""
 
 
 class Invocation:
@@ -97,12 +104,24 @@ class Invocation:
     @property
     def subject(self) -> Subject:
         call = self.call
-        of_interface = call.verb in ("ADD", "CHECK", "DEL")
+        of_interface = call.verb in _OF_INTERFACE
         name = self.config.raw("name")
         network = name if isinstance(name, str) and validate.accepts(validate.network_name, name) else "?"
         if not of_interface:
             return Subject(call.verb, network)
         return Subject(call.verb, network, call.container_id, call.ifname, conventions.pod(call.args))
+
+
+def stated_by(environ: Mapping[str, str]) -> Subject:
+    """What the environment alone says of a call, unchecked: its configuration cannot be read."""
+    verb = environ.get("CNI_COMMAND", "")
+    if verb not in REQUIRED:
+        return Subject()
+    if verb not in _OF_INTERFACE:
+        return Subject(verb)
+    of_call = (environ.get("CNI_CONTAINERID", ""), environ.get("CNI_IFNAME", ""))
+    said = (*of_call, conventions.pod(environ.get("CNI_ARGS", "")))
+    return Subject(verb, "", *(one_line(text)[:_STATED_MAX] for text in said))
 
 
 def summary(subject: Subject) -> str:

@@ -12,7 +12,7 @@ import sys
 from cni_cnm.cni import environ as environment
 from cni_cnm.cni import request, versions
 from cni_cnm.cni.document import decode
-from cni_cnm.cni.invocation import Invocation, summary
+from cni_cnm.cni.invocation import Invocation, stated_by, summary
 from cni_cnm.errors import CnmError, InvalidConfig, IoFailed
 from cni_cnm.fields import Fields
 from cni_cnm.frontend.reply import Reply, Subject, as_cnm_error, warnings
@@ -54,20 +54,22 @@ def handle(
             request.refuse_repeated(raw)
         out = _verbs(name)[verb](invocation)
     except CnmError as error:
-        return _failed(as_cnm_error(error), version, invocation)
+        return _failed(as_cnm_error(error), version, invocation, environ)
     except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
-        return _failed(as_cnm_error(error), version, invocation, trace=_trace(environ))
+        return _failed(as_cnm_error(error), version, invocation, environ, trace=_trace(environ))
     invocation.warn(_left_out())
     subject = invocation.subject
     line = f"{summary(subject)} {invocation.outcome}".rstrip()
     return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{line} ok", *invocation.logged)), subject)
 
 
-def _failed(error: CnmError, version: str, invocation: Invocation | None, *, trace: str = "") -> Reply:
+def _failed(
+    error: CnmError, version: str, invocation: Invocation | None, environ: Mapping[str, str], *, trace: str = ""
+) -> Reply:
     from cni_cnm.cni.error_object import failure
 
     said = warnings([*invocation.warnings, *_left_out()]) if invocation else ""
-    subject = invocation.subject if invocation else Subject()
+    subject = invocation.subject if invocation else stated_by(environ)
     return failure(error, version, err=said + trace, summary=summary(subject), subject=subject)
 
 

@@ -1,6 +1,6 @@
 """One line for each request: in syslog, on stderr, or in the file that the settings name. As text, or as JSON:
 
-{"time": "2026-11-28T10:00:00+0000", "pid": 812, "verb": "ADD", "network": "web", "container": "c1", "ifname": "eth0",
+{"time": "2026-11-28T10:00:00+00:00", "pid": 812, "verb": "ADD", "network": "web", "container": "c1", "ifname": "eth0",
  "pod": "shop/cart-0", "code": 0, "ms": 4.2, "message": "ADD web c1/eth0 pod='shop/cart-0' 10.1.0.2/16 ok"}
 
 `code` is 0, or the code of the error object. A line of the service itself has time, pid, ms and message alone.
@@ -80,7 +80,8 @@ def _json(summary: str, duration_ms: float, subject: Subject | None, code: int) 
 
     request = {**{key: value for key, value in subject._asdict().items() if value}, "code": code} if subject else {}
     ends = {"ms": round(duration_ms, 1), "message": summary}
-    return json.dumps({"time": strftime(_TIME), "pid": os.getpid(), **request, **ends})
+    time = strftime(_TIME)  # without the colon in the offset, which RFC 3339 wants
+    return json.dumps({"time": f"{time[:-2]}:{time[-2:]}", "pid": os.getpid(), **request, **ends})
 
 
 def _to_syslog(line: bytes) -> None:

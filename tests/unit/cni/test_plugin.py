@@ -300,3 +300,25 @@ def test_the_engine_is_asked_for_once() -> None:
     stdin: Callable[[], bytes] = lambda: b'{"cniVersion":"1.0.0","name":"podnet"}'  # noqa: E731
     assert handle(ENV, stdin, controller).code == 0
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("stdin", [b"no JSON", b"[]", b"", b'{"name": "podnet", "cniVersion": 5}'])
+@pytest.mark.parametrize("verb", ["ADD", "STATUS"])
+def test_a_configuration_that_cannot_be_read(stdin: bytes, verb: str) -> None:
+    """The log has what the environment says of the call: that is the failure that one looks for."""
+    environ = {**ENV, "CNI_COMMAND": verb, "CNI_ARGS": "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart-0"}
+    reply = handle(environ, lambda: stdin, FakeEngine)
+    assert reply.code == 1
+    assert reply.subject.verb == verb
+    assert reply.summary.startswith(f"{verb} ")
+    if verb == "ADD":
+        assert reply.subject[2:] == ("c1", "eth0", "shop/cart-0")
+        assert "c1/eth0 pod='shop/cart-0' failed, code " in reply.summary
+
+
+def test_a_call_that_is_none() -> None:
+    """Of an unknown verb nothing is known."""
+    reply = handle({**ENV, "CNI_COMMAND": "FLY", "CNI_CONTAINERID": "x" * 9999}, lambda: b"{}", FakeEngine)
+    assert (reply.subject.verb, reply.subject.container) == ("", "")
+    reply = handle({**ENV, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "x" * 9999}, lambda: b"{", FakeEngine)
+    assert len(reply.subject.container) == 253

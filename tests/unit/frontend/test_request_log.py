@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from datetime import datetime
@@ -129,6 +130,7 @@ def test_a_line_as_json(tmp_path: Path) -> None:
     log("STATUS web ok", 1.0, settings, Subject("STATUS", "web"))
     log("REPAIR the network web\x07", 1.0, settings)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", line["time"]) for line in lines)  # RFC 3339
     assert [line.pop("pid") for line in lines] == [os.getpid()] * 3
     assert all(datetime.fromisoformat(line.pop("time")).utcoffset() is not None for line in lines)
     assert lines == [

@@ -94,7 +94,7 @@ def test_a_request_is_answered_by_the_cni_frontend(lines: list[tuple[str, str]],
     answer = serve(Handler(), call(own, CNI_COMMAND="ADD"))
     assert answer.code == 1
     assert json.loads(answer.out)["code"] == 4
-    assert [line.partition(":")[0] for line, _ in lines] == ["failed, code 4"]
+    assert [line.partition(":")[0] for line, _ in lines] == ["ADD failed, code 4"]
 
 
 def test_what_the_frontend_gets_and_gives(

@@ -26,11 +26,13 @@ def test_lines_of_both_forms(tmp_path: Path) -> None:
         log(f"DEL {SECRET} failed, code 11: {SECRET} failed, code 5: 7.7 ms", 1.0, settings, Subject("DEL"), 11)
         log(f"REPAIR the network {SECRET}", 3.0, settings)
         log(f"{SECRET} of another form", 3.0, settings)
+        log(f"failed, code 4: unknown CNI_COMMAND: {SECRET}", 0.5, settings, Subject(), 4)
         found = log_lines.of_file(settings.log)
         assert [(line["verb"], line["code"], line["ms"]) for line in found] == [
             ("ADD", 0, 4.2),
             ("DEL", 11, 1.0),
             ("REPAIR", 0, 3.0),
+            ("", 4, 0.5),
         ]
         assert all(line["pid"] == os.getpid() for line in found)
         assert SECRET not in json.dumps(found)
