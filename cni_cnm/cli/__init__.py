@@ -47,6 +47,8 @@ NOUNS = (
 
 
 def run_command(argv: list[str]) -> int:
+    if sys.stdout is None:  # closed by the caller: what is written is lost, and no file that is opened becomes it
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         code = _run(argv)
     except SystemExit as error:  # by argparse: --help, or a word that is wrong
@@ -72,6 +74,11 @@ def _run(argv: list[str]) -> int:
     try:
         return int(arguments.verb(arguments) or 0)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            from cni_cnm.frontend.stderr import say
+
+            say("cni-cnm: the reader of the output has ended, so the command has ended, too")
+            return 1
         from cni_cnm.errors import TryAgain
         from cni_cnm.frontend.reply import as_cnm_error
         from cni_cnm.frontend.stderr import say
@@ -88,8 +95,7 @@ def _run(argv: list[str]) -> int:
 def _written(code: int) -> int:
     """Write what is left of the output. 1 instead of 0 if that fails: the command is not undone."""
     try:
-        if sys.stdout is not None:  # closed by the caller
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError as error:
         from cni_cnm.frontend.stderr import say
 
@@ -98,6 +104,15 @@ def _written(code: int) -> int:
             say(f"cni-cnm: the command was carried out, but its output cannot be written: {error.strerror}")
         return code or 1
     return code
+
+
+def _is_unread() -> bool:
+    """Whether stdout is a pipe without a reader, as after `head`."""
+    from select import poll
+
+    waiting = poll()
+    waiting.register(1, 0)
+    return bool(waiting.poll(0))
 
 
 def _say_notes() -> None:

@@ -156,7 +156,7 @@ class Listing:
         shown = [column for column in self.columns.values() if column.shown]
         columns = [self.columns[field] for field in fields] or shown
         cells = [[column.cell(row, whole=whole) or "-" for column in columns] for row in rows]
-        if sys.stdout is not None and sys.stdout.isatty():
+        if sys.stdout.isatty():
             from cni_cnm.cli import terminal
 
             terminal.print_table(columns, cells, fold=not whole)
@@ -190,7 +190,7 @@ def plain(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def write(*lines: str) -> None:
     """Lines to stdout. Characters that its encoding does not have are escaped."""
-    if sys.stdout is None or not lines:
+    if not lines:
         return
     text = "\n".join(lines) + "\n"
     encoding = sys.stdout.encoding or "utf-8"
