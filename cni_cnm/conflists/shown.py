@@ -10,8 +10,12 @@ from cni_cnm.cnm.network.create_network import network_subnets
 from cni_cnm.cnm.records import load_network
 from cni_cnm.conflists import effective, folder, new_conflist
 from cni_cnm.conflists.conflist import TYPE
-from cni_cnm.drivers.firewall_options import LABEL_ICC
+from cni_cnm.drivers.bridge_options import BridgeOptions
+from cni_cnm.drivers.firewall_options import LABEL_ICC, LABEL_MASQUERADE
+from cni_cnm.drivers.host_routing import uplink
 from cni_cnm.drivers.options import LABEL_MTU
+from cni_cnm.drivers.overlay_options import OverlayOptions
+from cni_cnm.drivers.parent_link_options import ParentLinkOptions
 from cni_cnm.errors import NoSuchNetwork
 from cni_cnm.fields import Fields
 
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
 
 DEFAULT, CHOSEN, REQUESTED, FOLLOWS = "default", "chosen from the pools", "network create", "follows from other keys"
+BY_INTERNAL = "follows from internal"
+_OF_OUTSIDE = ("ipMasq", "isDefaultGateway", f"options.{LABEL_MASQUERADE}")
+"""Keys that are false in an internal network, whatever a file or a default says."""
+_KERNEL_MTU = 1500
+"""Of a veth and of a bridge that are made without one."""
 _OTHER_NAMES = {
     "mtu": f"options.{LABEL_MTU}",
     "firewall.ingressPolicy": f"options.{LABEL_ICC}",
@@ -37,7 +46,8 @@ _OTHER_NAMES = {
 def rows(host: Host, network: str, conf_dir: str) -> tuple[list[dict[str, Json]], Sequence[str]]:
     """The rows (`key`, `value`, `source`), and sentences about what is not in effect yet.
 
-    `source` is the file and the line, `default`, `network create`, or `chosen` for a subnet from the pools.
+    `source` is the file and the line, `default`, `network create`, `chosen from the pools` for a subnet, or what the
+    value follows from: other keys, `internal`, or for an MTU that no key names a link.
     NoSuchNetwork if neither a record nor a file of the folder is of the network.
     """
     record = load_network(host.store, network)
@@ -71,8 +81,24 @@ def rows(host: Host, network: str, conf_dir: str) -> tuple[list[dict[str, Json]]
         if subnet.key and subnet.gateway is not None:
             at = subnet.key if f"{subnet.key}.subnet" in flat else "ipam"
             flat.setdefault(f"{at}.gateway", str(subnet.gateway.ip))
-    keys = [{"key": key, "value": value, "source": sources.of(key)} for key, value in flat.items()]
-    return [*head, *keys], notes
+    keys = {key: (value, sources.of(key)) for key, value in flat.items()}
+    if record.internal:
+        keys.update({key: (False, BY_INTERNAL) for key in _OF_OUTSIDE if key in keys})
+    if flat.get("mtu") == 0:
+        keys["mtu"] = _mtu(host, record)
+    return [*head, *({"key": key, "value": value, "source": source} for key, (value, source) in keys.items())], notes
+
+
+def _mtu(host: Host, record: NetworkRecord) -> tuple[int, str]:
+    """The MTU that containers of a network get which names none, and where it is from."""
+    options = record.options.bridge if isinstance(record.options, OverlayOptions) else record.options
+    link = None
+    if isinstance(options, ParentLinkOptions):
+        link = host.stack.link(options.parent)
+    elif isinstance(options, BridgeOptions) and options.profile == request.CNM:
+        outside = host.stack.link(options.outside) if options.outside else uplink(host.stack)
+        link = host.stack.link(options.bridge) or outside
+    return (link.mtu, f"of the link {link.name}") if link is not None else (_KERNEL_MTU, DEFAULT)
 
 
 class _Sources:

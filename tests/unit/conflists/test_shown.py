@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
 
 from cni_cnm.cnm.controller import Controller
 from cni_cnm.cnm.host import Host
+from cni_cnm.cnm.records import load_network
 from cni_cnm.conflists import shown
 from cni_cnm.errors import NoSuchNetwork
+from cni_cnm.kernel.contract.route import RouteEntry
 from tests.memory_kernel.host import memory_host
 from tests.unit.conflists.files import put
 
@@ -69,3 +72,45 @@ def test_every_driver(host: Host, tmp_path: Path, driver: str) -> None:
     found, _ = sources(host, tmp_path)
     assert found["driver"] == (driver, "network create")
     assert ("profile" in found) == (driver == "ptp")
+
+
+def test_what_follows_from_internal(host: Host, tmp_path: Path) -> None:
+    """Its masquerade is off, whose default is on: neither a default nor what a file says."""
+    Controller(host).new_network("net", internal=True)
+    key = "options.com.docker.network.bridge.enable_ip_masquerade"
+    assert sources(host, tmp_path)[0][key] == (False, "follows from internal")
+    put(tmp_path, "10-net.conflist", "net", {"type": "cni-cnm", "internal": True, "options": {key[8:]: "true"}})
+    assert sources(host, tmp_path)[0][key] == (False, "follows from internal")
+
+
+def test_an_mtu_that_no_key_names(host: Host, tmp_path: Path) -> None:
+    """It is that of the bridge; before there is one, that of the uplink; without an uplink the kernel's."""
+    put(tmp_path, "10-net.conflist", "net", {"type": "cni-cnm"})
+    assert sources(host, tmp_path)[0]["mtu"] == (1500, "default")
+    host.stack.add_bridge("up0", mac="02:00:00:00:00:01", mtu=1442)
+    link = host.stack.link("up0")
+    assert link is not None
+    host.stack.set_link(link.ifindex, up=True)
+    host.stack.add_address(link.ifindex, ip_interface("192.0.2.2/24"))
+    host.stack.add_route(RouteEntry(ip_network("0.0.0.0/0"), ip_address("192.0.2.1"), link=link.ifindex))
+    assert sources(host, tmp_path)[0]["mtu"] == (1442, "of the link up0")
+    Controller(host).new_network("net").create_endpoint("one")
+    record = load_network(host.store, "net")
+    assert record is not None
+    bridge = host.stack.link(record.policy.bridge)
+    assert bridge is not None
+    host.stack.set_link(bridge.ifindex, mtu=1400)
+    assert sources(host, tmp_path)[0]["mtu"] == (1400, f"of the link {bridge.name}")
+
+
+@pytest.mark.parametrize(("driver", "options", "mtu"), [
+    ("ptp", {}, (1500, "default")),
+    ("bridge", {"bridge": "b0"}, (1500, "default")),
+    ("macvlan", {"master": "up0", "profile": "reference"}, (9000, "of the link up0")),
+])  # fmt: skip
+def test_the_mtu_of_other_networks(
+    host: Host, tmp_path: Path, driver: str, options: dict[str, str], mtu: tuple[int, str]
+) -> None:
+    host.stack.add_bridge("up0", mac="02:00:00:00:00:01", mtu=9000)
+    put(tmp_path, "10-net.conflist", "net", {"type": "cni-cnm", "driver": driver, **options})
+    assert sources(host, tmp_path)[0]["mtu"] == mtu
