@@ -219,7 +219,10 @@ class KernelNft:
         try:
             return self._in_namespace(lambda: question(questions))
         except OSError as error:
-            raise KernelError(f"nftables cannot be asked: {error.strerror}", error.errno or errno.EIO) from error
+            hint = "root with CAP_NET_ADMIN is needed" if isinstance(error, PermissionError) else ""
+            raise KernelError(
+                f"nftables cannot be asked: {error.strerror}", error.errno or errno.EIO, hint=hint
+            ) from error
 
     def _attempt(self, lines: Sequence[str]) -> KernelError | None:
         try:

@@ -6,7 +6,7 @@ import _socket
 import os
 import struct
 from _thread import allocate_lock
-from errno import EINTR
+from errno import EINTR, EPERM
 
 from cni_cnm.bases import TypeVar
 from cni_cnm.kernel.netlink import nlattr
@@ -52,6 +52,8 @@ _GET_GENERATION, _GENERATION = 16, 1
 """NFT_MSG_GETGEN; NFTA_GEN_ID and NFNL_BATCH_GENID."""
 _COMMENT = 0
 """NFTNL_UDATA_SET_ELEM_COMMENT, NFTNL_UDATA_RULE_COMMENT."""
+_NOT_ABSENT = {EINTR: "the ruleset was changed meanwhile", EPERM: os.strerror(EPERM)}
+"""Refusals that do not say that there is no such object. EPERM answers all questions that were sent together."""
 _QUESTIONS_MAX = 64
 """Sent at once: their answers fit the receive buffer."""
 _SEND_BYTES = 64 * 1024
@@ -142,8 +144,8 @@ def _ask(sock: _socket.socket, questions: Sequence[Question]) -> list[Answer | N
             left -= 1
             if kind != ERROR:
                 found[number] = data, offset + _ATTRIBUTES, end
-            elif _ERRNO.unpack_from(data, offset + HEADER.size)[0] == -EINTR:
-                raise InterruptedError(EINTR, "the ruleset was changed meanwhile")
+            elif (refused := -_ERRNO.unpack_from(data, offset + HEADER.size)[0]) in _NOT_ABSENT:
+                raise OSError(refused, _NOT_ABSENT[refused])
     return found
 
 
@@ -155,7 +157,9 @@ def _dump(sock: _socket.socket, question: Question) -> list[Answer]:
         for offset, end, kind, flags, _ in messages(data):
             if flags & INTERRUPTED:
                 raise InterruptedError(EINTR, f"the ruleset was changed {_TRIES} times while it was read")
-            if kind in (DONE, ERROR):
+            if kind == ERROR and -_ERRNO.unpack_from(data, offset + HEADER.size)[0] == EPERM:
+                raise PermissionError(EPERM, _NOT_ABSENT[EPERM])
+            if kind in (DONE, ERROR):  # the table is absent, or the kernel has no such objects
                 return found
             found.append((data, offset + _ATTRIBUTES, end))
 
