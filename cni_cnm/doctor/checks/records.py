@@ -11,7 +11,7 @@ from cni_cnm.cnm.reconcile.difference import Difference
 from cni_cnm.cnm.records import PENDING, READY
 from cni_cnm.doctor.commands import command
 from cni_cnm.doctor.finding import REPAIR, Finding
-from cni_cnm.state.store import ENDPOINTS, hint
+from cni_cnm.state.store import ENDPOINTS, NETWORKS, hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +37,26 @@ def look(picture: Picture) -> Iterator[Finding]:
             (command("cat", place),),
             about=place,
         )
+    yield from _without_network(picture)
     for record in endpoints:
         if record.epoch == picture.host.epoch and (found := list(_of(picture, record))) and picture.still(record):
             yield from found
+
+
+def _without_network(picture: Picture) -> Iterator[Finding]:
+    """A network's record is written before the first of its endpoints, and is removed after the last one."""
+    endpoints: dict[str, list[EndpointRecord]] = {}
+    for record in picture.every_endpoint:
+        if record.state == READY and record.epoch == picture.host.epoch and not record.docker_network:
+            endpoints.setdefault(record.network, []).append(record)
+    for name, records in endpoints.items():
+        if not picture.now.store.has(NETWORKS, name) and picture.still(records[0]):
+            yield Finding(
+                f"the network {name} has {len(records)} endpoint{'s' * (len(records) != 1)}, and no record",
+                "What its containers lose in the packet filter is not put back. The next ADD records it.",
+                (command("cni-cnm", "endpoint", "ls", "--network", name),),
+                about=name,
+            )
 
 
 def _of(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:

@@ -123,6 +123,11 @@ def test_a_lost_record_of_a_network_takes_no_isolation_away(world: World) -> Non
     assert finding.commands == (f"cat {path}",)
     os.unlink(path)
     assert ownerless_elements.find(world.engine) == set()
+    [finding] = found(world)
+    assert finding.what == "the network net has 1 endpoint, and no record"
+    assert finding.commands == ("cni-cnm endpoint ls --network net",)
+    world.detach(BRIDGE, "a")
+    assert [one.key for one in found(world)] == ["ownerless"]
 
 
 def test_the_host_keeps_its_address(world: World) -> None:
