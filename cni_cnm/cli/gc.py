@@ -74,11 +74,15 @@ def _remove(host: Host, first: dict[unlisted.Identity, tuple[EndpointRecord, str
     for sentence in second.kept:
         say(f"cni-cnm: {sentence}")
     code = 0
-    for key in first.keys() & second.leftover.keys():
-        record, why = second.leftover[key]
+    for key, (record, why) in first.items():
+        if key not in second.leftover:
+            say(f"cni-cnm: {_sentence(record, why)}; it is kept: this is so no more")
+            continue
         try:
             if unlisted.remove(host, record):
                 print(one_line(f"{_sentence(record, why)}; it was removed"))
+            else:
+                say(f"cni-cnm: {_sentence(record, why)}; it is kept: it has changed, or a process has come")
         except CnmError as error:
             say(f"cni-cnm: {_sentence(record, why)}; it was not removed: {error}")
             code = 1

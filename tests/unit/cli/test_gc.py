@@ -64,10 +64,21 @@ def test_what_is_missing_twice_is_removed(host: Gc, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_what_comes_back_or_goes_later_stays(host: Gc) -> None:
+def test_what_comes_back_or_goes_later_stays(host: Gc, capsys: pytest.CaptureFixture[str]) -> None:
     """containerd, started again, may list some of its containers only a moment later."""
     assert host.run("b", "ab") == 0
+    assert "net/a/eth0 (shop/a): containerd does not have its container; it is kept" in capsys.readouterr().err
     assert host.run("b", "a") == 0
+    assert host.left() == ["a", "b"]
+
+
+def test_a_process_that_comes_meanwhile(
+    host: Gc, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Just before the removal."""
+    monkeypatch.setattr(unlisted, "remove", lambda *_: False)
+    assert host.run("b", "b") == 0
+    assert "it is kept: it has changed, or a process has come" in capsys.readouterr().err
     assert host.left() == ["a", "b"]
 
 
