@@ -43,7 +43,7 @@ class HostMetrics:
         record_reader.take_notes()
         for part in (_networks, self._endpoints_now, _pools, _drops, _cluster):
             try:
-                yield from list(part(host))
+                yield from part(host)
             except CnmError:
                 failed += 1
         unread = _gauge("unread_parts", "Parts of these metrics and records that could not be read just now.")
@@ -79,17 +79,27 @@ def _networks(host: Host) -> Iterator[Metric]:
 
 
 def _pools(host: Host) -> Iterator[Metric]:
-    """Of networks whose addresses this program gives. An endpoint of two IP versions needs an address of each."""
+    """Of networks whose addresses this program gives. An endpoint of two IP versions needs an address of each.
+
+    CnmError after those that can be read, if one cannot.
+    """
     size = _gauge("pool_addresses", "Endpoints that the network's ranges are enough for on this host.", ("network",))
     free = _gauge("pool_addresses_free", "Endpoints that they are still enough for.", ("network",))
+    refused: list[CnmError] = []
     for record in network_records(host.store):
         if record.pending:
             continue
-        pool = ipam.configure(record.name, spec_of(record).ipam, None, host)
-        if isinstance(pool, HostLocal) and pool.capacity:
-            size.add_metric([record.name], pool.capacity)
-            free.add_metric([record.name], pool.free)
+        try:
+            pool = ipam.configure(record.name, spec_of(record).ipam, None, host)
+            if isinstance(pool, HostLocal) and pool.capacity:
+                left = pool.free
+                size.add_metric([record.name], pool.capacity)
+                free.add_metric([record.name], left)
+        except CnmError as error:
+            refused.append(error)
     yield from (size, free)
+    if refused:
+        raise refused[0]
 
 
 def _drops(host: Host) -> Iterator[Metric]:

@@ -33,6 +33,7 @@ FIRES: dict[str, list[tuple[str, str]]] = {
     ],
     "PodNetworkRepairedAgainAndAgain": [('cni_cnm_repairs_total{result="repaired", NODE}', "0+2x30")],
     "PodNetworkProcessRestarts": [('cni_cnm_process_restarts_total{process="watch", NODE}', "0+1x30")],
+    "PodNetworkMetricsIncomplete": [("cni_cnm_unread_parts{NODE}", "1x30")],
     "PodNetworkServiceDown": [("up{NODE}", "0x30")],
     "PodNetworkClusterStoreAway": [("cni_cnm_cluster_store_reachable{NODE}", "0x30")],
     "PodNetworkNoWayToHosts": [('cni_cnm_cluster_network_ready{network="web", NODE}', "0x30")],

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
+from cni_cnm import ipam
 from cni_cnm.cluster import status_file
 from cni_cnm.cluster.status_file import AgentStatus, NetworkStatus, StoreStatus
+from cni_cnm.errors import CnmError
 from cni_cnm.frontend.reply import Reply, Subject
 from cni_cnm.metrics import encoding, requests
 from cni_cnm.metrics.host import HostMetrics
@@ -160,6 +163,25 @@ def test_damaged_records_are_counted(tmp_path: Path) -> None:
         assert found["cni_cnm_unread_parts", ()] == 2
         assert found["cni_cnm_networks", (("driver", "bridge"),)] == 1
     assert record_reader.take_notes() == []
+
+
+def test_one_pool_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the other networks are shown."""
+    world = World(tmp_path)
+    for name, subnet in (("net", "10.9.0.0/29"), ("other", "10.8.0.0/29")):
+        world.controller.new_network(name, ipam_config={"subnet": subnet})
+    real = ipam.configure
+
+    def configure(name: str, *rest: Any) -> Any:
+        if name == "net":
+            raise CnmError("no")
+        return real(name, *rest)
+
+    monkeypatch.setattr(ipam, "configure", configure)
+    found = samples(encoding.encode(HostMetrics().families(world.engine), "")[0].decode())
+    assert found["cni_cnm_unread_parts", ()] == 1
+    assert found["cni_cnm_pool_addresses", (("network", "other"),)] == 5
+    assert ("cni_cnm_pool_addresses", (("network", "net"),)) not in found
 
 
 def test_an_endpoint_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
