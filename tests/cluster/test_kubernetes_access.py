@@ -315,5 +315,24 @@ def test_messages_do_not_show_tokens(tmp_path: Path) -> None:
         there.close()
 
 
+def test_data_that_is_used_no_more_keeps_no_descriptor(tmp_path: Path) -> None:
+    """A wrong file is read at each request, a right one at each change."""
+    data = base64.b64encode(b"x").decode()
+    path = tmp_path / "k"
+    written(path, config(cluster={"certificate-authority-data": data}, user={"client-certificate-data": data}))
+    there = Credentials(ClusterSettings("kubernetes", kubeconfig=str(path)), {})
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(InvalidConfig, match="client-key"):
+            there.access()
+    assert len(os.listdir("/proc/self/fd")) == before
+    for number in range(5):
+        user = {"client-certificate-data": data, "client-key-data": data}
+        new = config(f"https://192.0.2.{number}", cluster={"certificate-authority-data": data}, user=user)
+        os.replace(written(tmp_path / "new", new), path)
+        assert there.access().endpoint.host == f"192.0.2.{number}"
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+
+
 def test_a_kubeconfig_in_json_is_one(tmp_path: Path) -> None:
     assert load(written(tmp_path / "k", json.dumps(config()))).endpoint.port == 6443

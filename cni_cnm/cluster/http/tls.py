@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from ssl import SSLContext
+    from typing import TypeAlias
+
+    Place: TypeAlias = str | os.PathLike[str]
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -26,7 +29,7 @@ class Tls:
     "" for none.
     """
 
-    def __init__(self, ca: str = "", cert: str = "", key: str = "") -> None:
+    def __init__(self, ca: Place = "", cert: Place = "", key: Place = "") -> None:
         self._ca, self._cert, self._key = ca, cert, key
         self._stamp: Sequence[object] = ()
         self._context: SSLContext | None = None
@@ -72,7 +75,7 @@ class Tls:
         return context
 
 
-def refuse_readable(path: str) -> None:
+def refuse_readable(path: Place) -> None:
     """InvalidConfig if others than the file's owner may read or change a file with a secret."""
     mode = _state(path).st_mode
     if mode & _OTHERS:
@@ -92,7 +95,7 @@ def secret(path: str) -> str:
     return text.splitlines()[0] if text else ""
 
 
-def _state(path: str) -> os.stat_result:
+def _state(path: Place) -> os.stat_result:
     try:
         return os.stat(path)
     except OSError as error:

@@ -13,6 +13,7 @@ from cni_cnm import text_file
 from cni_cnm.cluster.http.endpoint import endpoint
 from cni_cnm.cluster.http.tls import Tls, refuse_readable
 from cni_cnm.cluster.kubernetes.access import PORT, Access, require_token, token_of
+from cni_cnm.cluster.kubernetes.memory_file import MemoryFile
 from cni_cnm.errors import InvalidConfig, IoFailed, shown
 from cni_cnm.fields import Fields
 
@@ -98,24 +99,16 @@ def _server(text: str) -> str:
     return text.rstrip("/")
 
 
-def _file(fields: Fields, key: str, folder: str) -> str:
+def _file(fields: Fields, key: str, folder: str) -> str | MemoryFile:
     """The path of a file in PEM; data of the kubeconfig is kept in memory. "" if there is neither."""
     if data := fields.text(f"{key}-data"):
         try:
             content = b64decode(data, validate=True)
         except ValueError:
             raise InvalidConfig(f"{fields.name(f'{key}-data')} is not base64") from None
-        return _in_memory(key, content)
+        return MemoryFile(key, content)
     path = fields.text(key)
     return os.path.join(folder, path) if path else ""
-
-
-def _in_memory(name: str, content: bytes) -> str:
-    """The ssl module reads keys from files only. This one is on no disk, and ends with the process."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    os.fchmod(descriptor, 0o600)
-    os.write(descriptor, content)
-    return f"/proc/self/fd/{descriptor}"
 
 
 def _token(user: Fields, folder: str) -> Callable[[], str]:
