@@ -70,6 +70,17 @@ def test_the_agent_of_the_cluster(tmp_path: Path) -> None:
     assert of_cluster(tmp_path)[0].commands[0] == "rm -r /s/cluster"
 
 
+def test_a_store_without_endpoints(tmp_path: Path) -> None:
+    """The API of Kubernetes has none in the settings: the agent's kubeconfig or service account says where it is."""
+    (tmp_path / "cluster").mkdir()
+    write(str(tmp_path), AgentStatus(os.getpid(), store=StoreStatus("the Kubernetes API", False, 0.0, "timed out")))
+    settings = SimpleNamespace(cluster=ClusterSettings("kubernetes"), run_dir=str(tmp_path), state_dir="/s")
+    picture: Any = SimpleNamespace(settings=settings, networks=())
+    [finding] = cluster.look(picture)
+    assert isinstance(finding, Finding)
+    assert finding.commands == ("cni-cnm node ls",)
+
+
 def test_an_overlay_network_stays_without_settings_of_a_cluster(tmp_path: Path) -> None:
     """Settings that were lost are no reason to remove a network."""
     network = SimpleNamespace(name="pods", driver="overlay")

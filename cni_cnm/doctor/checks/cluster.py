@@ -45,7 +45,8 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
         yield Finding(
             f"{status.store.name} does not answer: {status.store.why}",
             "Containers go on. Hosts that join, and further blocks, are not known here.",
-            (command("curl", "--max-time", "5", f"{settings.endpoints[0].rstrip('/')}/health"),),
+            tuple(command("curl", "--max-time", "5", f"{url.rstrip('/')}/health") for url in settings.endpoints)
+            or (command("cni-cnm", "node", "ls"),),
             about=status.store.name,
         )
     for sentence in status.warnings:
