@@ -13,6 +13,7 @@ import pytest
 
 from cni_cnm.cnm.records import PENDING
 from cni_cnm.conflists.folder import FOLDER
+from cni_cnm.doctor.checks import leases
 from cni_cnm.settings import SERVICE_SOCKET
 from tests.doctor.world import WEB, World
 
@@ -136,13 +137,23 @@ def test_a_lease_that_is_gone(world: World) -> None:
     assert lease(world, "10.61.0.2").exists()
 
 
-def test_a_lease_without_an_owner(world: World) -> None:
+def test_a_lease_of_a_container_that_starts(world: World) -> None:
+    """Another program writes it before its container is on the bridge."""
+    lease(world, "10.61.0.78").write_text("0123456789abcdef\r\neth0")
+    found = world.findings("leases")
+    lease(world, "10.61.0.78").unlink()
+    assert found == []
+
+
+def test_a_lease_without_an_owner(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_STARTS_S", -1.0)
     lease(world, "10.61.0.77").write_text("0123456789abcdef\r\neth0")
     world.repair("leases", "the lease of 10.61.0.77 belongs to 0123456789ab, which has no endpoint here")
 
 
-def test_a_lease_of_another_program_is_not_looked_into(world: World) -> None:
+def test_a_lease_of_another_program_is_not_looked_into(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference plugin's container is on the same bridge: whose lease it is cannot be told."""
+    monkeypatch.setattr(leases, "_STARTS_S", -1.0)
     lease(world, "10.61.0.77").write_text("0123456789abcdef\r\neth0")
     world.ip("link add strange0 type veth peer name strange1")
     world.ip("link set strange0 master br-web")
@@ -205,7 +216,7 @@ def test_two_endpoints_with_one_address(world: World) -> None:
     finding = world.shown("duplicates", f"both have the address {other}")
     assert finding.commands == (f"cni-cnm endpoint inspect {record.id[:12]}",)
     world.follow([f"cni-cnm endpoint rm --force {record.id[:12]}", "cni-cnm repair"])
-    world.follow(world.findings()[0].commands)  # the lease of its first address
+    lease(world, str(record.addresses[0].interface.ip)).unlink()
     assert world.findings() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
 from cni_cnm.cnm.reconcile import leases as part
 from cni_cnm.cnm.reconcile.difference import Difference
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.doctor.picture import Picture
 
+_STARTS_S = 120.0
+"""A container of another program has its lease before it has its link: within this time it may still start."""
 _ADDRESS = re.compile(r"[0-9a-f]+[.:][0-9a-f.:]*")
 
 
@@ -89,7 +92,8 @@ def _without_owner(
     left = []
     for name in sorted(names):
         owner = leases.owner(name)
-        if not owner or owner.startswith(DOCKER) or _written(f"{folder}/{name}") < started:
+        written = _written(f"{folder}/{name}")
+        if not owner or owner.startswith(DOCKER) or not started <= written < time.time() - _STARTS_S:
             continue
         container, _, ifname = owner.partition(SEPARATOR)
         if EndpointKey(network.name, container, ifname.strip()).id not in now:

@@ -15,7 +15,7 @@ from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.packet_filter import ownerless_elements
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.doctor import picture as picture_module
-from cni_cnm.doctor.checks import firewalls
+from cni_cnm.doctor.checks import firewalls, leases
 from cni_cnm.doctor.checks import records as check_of_records
 from cni_cnm.doctor.diagnose import diagnose
 from cni_cnm.doctor.finding import Finding
@@ -138,9 +138,10 @@ def test_the_host_keeps_its_address(world: World) -> None:
     assert [one for one in commands if " show" not in one] == []
 
 
-def test_a_lease_where_no_bridge_shows_its_container(world: World) -> None:
+def test_a_lease_where_no_bridge_shows_its_container(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be that of a living container of the reference plugin."""
     world.attach(MACVLAN, "a")
+    monkeypatch.setattr(leases, "_STARTS_S", -1.0)
     (world.folder / "leases" / "net" / "10.9.0.77").write_text("another\r\neth0")
     assert found(world, "leases") == []
     with Picture(world.engine) as picture:
