@@ -47,6 +47,14 @@ class Assign(NamedTuple):
     block: Block
 
 
+class Hold(NamedTuple):
+    """No further address of this network is given on this host, and its endpoints stay."""
+
+    network: str
+    why: str
+    """A sentence; "": addresses are given."""
+
+
 class Compare(NamedTuple):
     """Compare the whole plan with the kernel."""
 
@@ -67,4 +75,4 @@ class Say(NamedTuple):
     line: str
 
 
-Action: TypeAlias = Assign | Announce | ClaimAgain | Release | MarkLost | Compare | Update | Save | Say
+Action: TypeAlias = Assign | Announce | ClaimAgain | Release | MarkLost | Hold | Compare | Update | Save | Say

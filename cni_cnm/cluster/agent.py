@@ -2,7 +2,7 @@
 
     listed, changed     the directory, whole and by changes       ─┐
     answers, silent     whether the store answers                  │   Announce, ClaimAgain, Release,
-    announced, claimed  what this host has written                 │   Assign, MarkLost, Save, Say
+    announced, claimed  what this host has written                 │   Assign, MarkLost, Hold, Save, Say
     found_uplinks       this host's underlay addresses             ├─► Compare, Update,
     found_joined        the overlay networks on this host's disk   │
     ticked              ten seconds have passed                   ─┘
@@ -190,6 +190,9 @@ class Agent:
         if why != self.conflict:
             yield Say(why or f"no other host is called {self.me.name} any more")
             self.conflict = why
+            if self._assigned is not None:
+                self._assigned.conflict = why
+                yield from self._assigned.held(self.known, self.joined)
 
     def found_uplinks(self, uplinks: Sequence[Uplink], why: str = "") -> Iterator[Action]:
         """This host's underlay addresses, read anew; without any: why."""

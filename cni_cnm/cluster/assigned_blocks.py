@@ -5,7 +5,7 @@ The block that this host had before is not its own any more: its pods stay, and 
 
 from __future__ import annotations
 
-from cni_cnm.cluster.actions import Assign, Say
+from cni_cnm.cluster.actions import Assign, Hold, Say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class AssignedBlocks:
         """Why the directory does not have this host's record; "" if it may have it."""
         self.unusable = ""
         """Why the block cannot be used."""
+        self.conflict = ""
+        """Why another host has this host's name; "" if none has it."""
         self.left_out: Sequence[str] = ()
         """What the directory has, and is left out."""
 
@@ -78,17 +80,32 @@ class AssignedBlocks:
         """Why this host must not give addresses of the network, "" if it may."""
         if name != self.network:
             return f"{self._store} has one network, {self.network}: this host's settings name it"
-        there = known.networks.get(name)
-        if there is not None:
-            for key in ("vni", "port", "direct"):
-                wanted, agreed = getattr(self._wanted, key), getattr(there, key)
-                if wanted != agreed:
-                    return f"this host's settings have {key} {wanted}, and most nodes of the network {agreed}"
+        if differing := self._differing(known):
+            return differing
         block = self._block(known)
         if self.unusable:
             return self.unusable
         if block is None and (self._listed or name not in joined):
             return self._absence(known)
+        return ""
+
+    def held(self, known: Known, joined: Members) -> Iterator[Action]:
+        """An ADD asks no agent: the record says that no address is given, and why.
+
+        That ends when the directory has the block as this host's, and not by what was known before a start.
+        """
+        member = joined.get(self.network)
+        why = self.conflict or self._differing(known)
+        if member is not None and member.held != why and (why or (self._listed and self._block(known) is not None)):
+            yield Hold(self.network, why)
+
+    def _differing(self, known: Known) -> str:
+        """In what this host's settings are not as all hosts agree; "" if they are."""
+        there = known.networks.get(self.network)
+        for key in ("vni", "port", "direct") if there is not None else ():
+            wanted, agreed = getattr(self._wanted, key), getattr(there, key)
+            if wanted != agreed:
+                return f"this host's settings have {key} {wanted}, and most nodes of the network {agreed}"
         return ""
 
     def _absence(self, known: Known) -> str:
@@ -109,6 +126,7 @@ class AssignedBlocks:
 
         `again`: also if it has it. An earlier block without pods is then taken off the disk.
         """
+        yield from self.held(known, joined)
         block, network, member = self._block(known), known.networks.get(self.network), joined.get(self.network)
         if block != self._said and (block is not None or self._listed):
             if block is None:
@@ -118,7 +136,7 @@ class AssignedBlocks:
             self._said = block
         if block is None or network is None or (member is None and not self._joins):
             return
-        if any(getattr(self._wanted, key) != getattr(network, key) for key in ("vni", "port", "direct")):
+        if self._differing(known):
             return
         current = [one for one in member.blocks if one not in member.lost] if member is not None else []
         if again or member is None or member.network != network or current != [block]:

@@ -137,6 +137,8 @@ class Member(NamedTuple):
     """Those of them that are marked as lost on its disk."""
     own: OwnSide | None = None
     """For a network whose subnets are not known: what the packet filter needs of this host."""
+    held: str = ""
+    """Why the disk says that no address is given; "": they are given."""
 
 
 class Joined(NamedTuple):

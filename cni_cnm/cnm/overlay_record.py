@@ -8,6 +8,8 @@ The record's ipam has a range set for each IP version, with all blocks of this h
 The ranges at the same position of each set are one block. `Lost` names the host that has a block now: no address of it
 is given any more. By the routes, every container reaches the other hosts' blocks through its gateway.
 
+`Held` beside `Lost` is the reason why this host must give no address of a block, which is its own and not lost.
+
 Where the store gives the blocks (Kubernetes), an earlier block may have fewer IP versions. The sets then have different
 lengths, and the positions are counted from the end.
 """
@@ -29,8 +31,13 @@ if TYPE_CHECKING:
     from cni_cnm.drivers.overlay_options import OverlayOptions
     from cni_cnm.model import IpamSpec, IPNetwork, Json
 
+    Member = Mapping[str, Json]
     Blocks = Sequence[tuple[IPNetwork, ...]]
     """The subnets of each block, IPv4 first."""
+
+
+_HELD = "Held"
+"""Beside LOST, so that an ADD reads one key."""
 
 
 def is_overlay(record: NetworkRecord) -> bool:
@@ -52,7 +59,29 @@ def blocks(record: NetworkRecord) -> Blocks:
 
 def lost(record: NetworkRecord) -> Mapping[IPNetwork, str]:
     """The first subnets of the blocks that other hosts have now, with those hosts' names."""
-    return {ip_network(first["subnet"]): first[LOST] for first, *_ in _members(record) if LOST in first}
+    return {
+        ip_network(first["subnet"]): first[LOST]
+        for first, *_ in _members(record)
+        if LOST in first and _HELD not in first
+    }
+
+
+def held(record: NetworkRecord) -> str:
+    """Why this host must not give addresses of its blocks; "" if it may."""
+    return next((str(first[_HELD]) for first, *_ in _members(record) if _HELD in first), "")
+
+
+def with_hold(record: NetworkRecord, why: str) -> NetworkRecord:
+    """The record with its blocks held for this reason; "": not held. Lost ones stay lost."""
+
+    def changed(member: Member) -> Member:
+        if LOST in member and _HELD not in member:
+            return member
+        rest = {key: value for key, value in member.items() if key not in (LOST, _HELD)}
+        return {**rest, LOST: "no host", _HELD: why} if why else rest
+
+    sets = [[changed(member) for member in members] for members in record.ipam.get("ranges") or ()]
+    return record._replace(ipam={**record.ipam, "ranges": sets})
 
 
 def _members(record: NetworkRecord) -> list[tuple[Mapping[str, Json], ...]]:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, time
 
 from cni_cnm.cluster import accepted_hosts, input_obstacles, known, status_file, stores
-from cni_cnm.cluster.actions import Announce, Assign, ClaimAgain, Compare, MarkLost, Release, Save, Say, Update
+from cni_cnm.cluster.actions import Announce, Assign, ClaimAgain, Compare, Hold, MarkLost, Release, Save, Say, Update
 from cni_cnm.cluster.agent import Agent
 from cni_cnm.cluster.apply import Applied, Applier
 from cni_cnm.cluster.assigned_blocks import AssignedBlocks
@@ -231,7 +231,7 @@ class ClusterAgent:
                 lost = frozenset(block for block in blocks if block.subnets[0] in marks)
                 network = overlay_record.network_of(record)
                 own = None if network.subnets else own_side(record)
-                found[record.name] = Member(network, tuple(blocks), lost, own)
+                found[record.name] = Member(network, tuple(blocks), lost, own, overlay_record.held(record))
         damaged = damaged_networks(self._host.store)
         kept = {name: member for name, member in self.agent.joined.items() if name in damaged}
         return self.agent.found_joined({**found, **kept}, whole=not damaged)
@@ -252,6 +252,9 @@ class ClusterAgent:
                 case MarkLost(name, subnet, holder):
                     self._marks[name, subnet] = holder
                     self._mark()
+                case Hold(_, why):
+                    assert self._pods is not None
+                    self._pods.hold(why)
                 case Compare():
                     self._plan, self._compare = None, True
                 case Update(changes):

@@ -36,10 +36,24 @@ class PodNetwork:
         self._note = note
         self._wrong = ""
         """What was said of the file."""
+        self._not_held = ""
+        """What was said of a record that could not be changed."""
 
     def assign(self, network: OverlayNetwork, block: Block, holders: Mapping[IPNetwork, str]) -> bool:
         """Whether anything was changed. Raises what assign_block.py names, and what makes a network impossible."""
         return assign_block.assign(self._host, pod_network.spec(self.name), network, block, holders)
+
+    def hold(self, why: str) -> None:
+        """No address is given while this host must not give one. What cannot be written is tried again at each tick."""
+        try:
+            wrong = ""
+            if assign_block.hold(self._host, self.name, why):
+                self._note(f"network {self.name} gives {f'no address: {why}' if why else 'addresses again'}")
+        except CnmError as error:
+            wrong = f"network {self.name} gives addresses as before, because its record cannot be written: {error}"
+        if wrong and wrong != self._not_held:
+            self._note(wrong)
+        self._not_held = wrong
 
     def raise_bridge(self, addresses: Collection[IPAddress]) -> str:
         """Make the bridge with its gateways if `addresses`, those of this host, lack one. A reboot has removed it.

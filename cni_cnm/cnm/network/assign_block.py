@@ -62,6 +62,19 @@ def assign(
         return old is not None and old.id == record.id and _change(host, old, network, block, holders)
 
 
+def hold(host: Host, name: str, why: str) -> bool:
+    """No further address of the network is given on this host, because of `why`; "": they are given.
+
+    Its endpoints stay. Whether the record was changed. TryAgain: the network is locked for LOCK_S.
+    """
+    with host.store.lock(f"network/{name}", timeout_s=LOCK_S):
+        record = load_network(host.store, name)
+        if record is None or not overlay_record.is_overlay(record) or overlay_record.held(record) == why:
+            return False
+        host.store.put(NETWORKS, name, overlay_record.with_hold(record, why).to_json())
+        return True
+
+
 def raise_bridge(host: Host, name: str) -> None:
     """Make the bridge of a network on record, with its gateways, where they are missing: a reboot has removed them.
 

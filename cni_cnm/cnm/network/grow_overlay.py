@@ -40,7 +40,7 @@ def with_room(host: Host, name: str, reserve: Callable[[], T]) -> T:
     """What `reserve` returns. Where it finds no free address, a further block is claimed, and it is called again.
 
     Raises, besides what `reserve` raises:
-        NotReady: other hosts have all blocks of this host now.
+        NotReady: other hosts have all blocks of this host now, or it must not give addresses of them.
         DirectoryUnreachable: the store does not answer.
         AddressesExhausted: the whole network has no free block.
     """
@@ -73,7 +73,9 @@ def mark_lost(host: Host, name: str, block: IPNetwork, holder: str) -> None:
 
 
 def refuse_lost(record: NetworkRecord) -> None:
-    """NotReady if other hosts have all blocks of this host."""
+    """NotReady if other hosts have all blocks of this host, or it must not give addresses of them."""
+    if why := overlay_record.held(record):
+        raise NotReady(f"the network {record.name} gives no address on this host: {why}")
     lost = overlay_record.lost(record)
     if len(lost) == len(overlay_record.blocks(record)):
         shown = ", ".join(f"{subnet} ({holder})" for subnet, holder in lost.items())

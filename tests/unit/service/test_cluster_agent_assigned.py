@@ -350,6 +350,51 @@ def test_settings_that_differ_from_the_others(tmp_path: Path) -> None:
     assert not node.path.exists()
 
 
+def test_no_pod_starts_with_settings_that_differ(node: Node) -> None:
+    """Runtimes before containerd 2 ask no STATUS. Pods that run stay, and are as they should be."""
+    node.pod("a")
+    agreed, own = node.store.network, node.settings
+    node.settings = own._replace(port=4801)
+    node.loop = node.start()
+    node.listed()
+    with pytest.raises(NotReady, match="settings have port 4801, and most nodes of the network 4799"):
+        node.pod("b")
+    node.world.check(node.spec, "a")
+    assert node.marked() == {}
+    assert node.keys("remote4_24") == {"10.244.2.0"}
+    node.settings = own
+    node.loop = node.start()
+    node.turn()
+    with pytest.raises(NotReady, match="4801"):
+        node.pod("b")  # the store was not read yet
+    node.listed()
+    assert overlay_record.network_of(node.world.record("pods")) == agreed
+    assert node.pod("b") == ["10.244.1.3/24"]
+    assert any(line == "network pods gives addresses again" for line in node.lines)
+
+
+def test_no_pod_starts_under_the_name_of_another_machine(node: Node) -> None:
+    node.pod("a")
+    other = host("me", "other", "192.0.2.99")
+    del node.store.hosts["me"]
+    node.store.directory().announce(other)
+    node.settle()
+    node.turn(TICK_S)
+    node.turn()
+    with pytest.raises(NotReady, match=other.instance):
+        node.pod("b")
+    node.loop = node.start()
+    node.listed()
+    with pytest.raises(NotReady, match=other.instance):
+        node.pod("b")
+    node.store.remove_node("me")
+    node.store.assign("me", "10.244.1.0/24")
+    node.turn(TICK_S)
+    node.settle()
+    assert node.status().networks["pods"].ready, node.why()
+    assert node.pod("b") == ["10.244.1.3/24"]
+
+
 def test_settings_that_change_on_all_hosts(node: Node) -> None:
     """The record follows, with pods on it."""
     node.pod("a")
