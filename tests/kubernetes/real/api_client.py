@@ -48,6 +48,8 @@ class ApiClient:
     def __init__(self, host: str, port: int, ca: str, token: str, connect: Callable[[], socket.socket]) -> None:
         self._host, self._port, self._token, self._connect = host, port, token, connect
         self._context = ssl.create_default_context(cafile=ca)
+        self.headers: dict[str, str] = {}
+        """More of them, for each request."""
 
     def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> Any:
         """The decoded answer; ApiError if the status is not 2xx."""
@@ -55,7 +57,8 @@ class ApiClient:
         try:
             connection.request(
                 method, _full(path), None if body is None else json.dumps(body),
-                {"Authorization": f"Bearer {self._token}", "Content-Type": content, "Accept": "application/json"},
+                {"Authorization": f"Bearer {self._token}", "Content-Type": content, "Accept": "application/json",
+                 **self.headers},
             )  # fmt: skip
             answer = connection.getresponse()
             text = answer.read().decode()
