@@ -167,10 +167,13 @@ def resolve(settings: object) -> Settings:
     return load(path)
 
 
-def load(path: str = "") -> Settings:
+def load(path: str = "", *, cluster_needed: bool = True) -> Settings:
     """The settings in `path`, else in the file of the variable CNI_CNM_CONFIG, else in /etc/cni-cnm/config.toml.
 
     Only the last one may be missing. InvalidConfig names the file and the key; IoFailed if the file cannot be read.
+
+    `cluster_needed` False is for a DEL, which needs the folders, and nothing of a cluster: a part [cluster] that is
+    wrong is as if it were absent, but no service lingers.
     """
     path = path or os.environ.get(ENVIRONMENT, "")
     if not path and not os.path.exists(PATH):
@@ -189,7 +192,7 @@ def load(path: str = "") -> Settings:
         raise IoFailed(f"the settings file {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InvalidConfig(f"the settings file {path} is not TOML: {error}") from error
-    return _parse(path, raw)
+    return _parse(path, raw, cluster_needed)
 
 
 def _has_values(text: str) -> bool:
@@ -197,7 +200,7 @@ def _has_values(text: str) -> bool:
     return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
 
 
-def _parse(path: str, raw: Mapping[str, Json]) -> Settings:
+def _parse(path: str, raw: Mapping[str, Json], cluster_needed: bool) -> Settings:
     from cni_cnm.fields import Fields
 
     fields = Fields(raw, f"{path}: ")
@@ -205,15 +208,22 @@ def _parse(path: str, raw: Mapping[str, Json]) -> Settings:
     pools = fields.objects("default_address_pools")
     if "default_address_pools" in fields and not pools:
         raise fields.wrong("default_address_pools", "a list of at least one {base, size}")
-    texts = {key: fields.required(key, parse) for key, parse in _TEXTS.items() if key in fields}
-    return Settings()._replace(
+    texts: Mapping[str, Any] = {key: fields.required(key, parse) for key, parse in _TEXTS.items() if key in fields}
+    found = Settings()._replace(
         **texts,
         default_address_pools=tuple(map(_pool, pools)),
         port_wait=fields.whole("port_wait", Settings().port_wait, 0, _PORT_WAIT_MAX),
         linger=fields.whole("linger", Settings().linger, 0, _LINGER_MAX),
         plugin_wait=fields.whole("plugin_wait", Settings().plugin_wait, 1, _PLUGIN_WAIT_MAX),
-        cluster=_cluster(path, fields) if "cluster" in fields else None,
     )
+    if "cluster" not in fields:
+        return found
+    try:
+        return found._replace(cluster=_cluster(path, fields))
+    except InvalidConfig:
+        if cluster_needed:
+            raise
+        return found._replace(linger=0)
 
 
 def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """`cni-cnm probe`: what a kubelet asks of the pod in which the service runs (conf/kubernetes/cni-cnm.yaml).
 
-Exit code 0, or a sentence on stderr with the reason. A kubelet shows it in the events of the pod.
+Exit code 0, or a sentence on stderr with the reason. A kubelet shows it in the events of the pod, or the init container
+in its log.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ _TIMEOUT_S = 5.0
 
 
 def configure(nouns: Any) -> None:
-    parser = nouns.add_parser("probe", help="ask whether the service answers, and whether the cluster's network stands")
+    parser = nouns.add_parser(
+        "probe", help="ask whether the service answers, the cluster's network stands, the settings are right"
+    )
     verbs = parser.add_subparsers(title="verb", metavar="VERB", required=True)
 
     live = verbs.add_parser("live", help="exit code 0 if the service answers")
@@ -25,6 +28,10 @@ def configure(nouns: Any) -> None:
 
     ready = verbs.add_parser("ready", help="exit code 0 if the data path to the other hosts stands")
     ready.set_defaults(verb=probe_ready)
+
+    read = verbs.add_parser("settings", help="exit code 0 if the settings are right; shows where things are kept")
+    read.add_argument("file", nargs="?", default="", metavar="FILE", help="default: the settings of this host")
+    read.set_defaults(verb=probe_settings)
 
 
 def probe_live(arguments: argparse.Namespace) -> None:
@@ -59,3 +66,15 @@ def probe_ready(_arguments: argparse.Namespace) -> None:
         raise NotReady(f"this node has not joined the network {cluster.network}: {why}")
     if cluster.conflist and not os.path.exists(cluster.conflist):
         raise NotReady(f"{cluster.conflist} is not written yet, so the runtime starts no pods")
+
+
+def probe_settings(arguments: argparse.Namespace) -> None:
+    """For scripts/install, which has no parser of TOML: a line for each value, the key, a space, the value."""
+    from cni_cnm import settings
+
+    host = settings.load(arguments.file)
+    conflist = host.cluster.conflist if host.cluster else ""
+    for key in ("run_dir", "state_dir", "leases_dir"):
+        print(key, getattr(host, key))
+    if conflist:
+        print("conflist", conflist)

@@ -23,7 +23,7 @@ def run(environ: Mapping[str, str], name: str) -> int:
     from cni_cnm.frontend.request_log import log
 
     begun = monotonic()
-    reply = handle(environ, _read_stdin, open_controller, name, _owner)
+    reply = handle(environ, _read_stdin, lambda: open_controller(environ), name, _owner)
     _write_stdout(reply.out)
     try:
         if reply.err:
@@ -50,10 +50,11 @@ def _write_stdout(answer: bytes) -> None:
                 raise
 
 
-def open_controller() -> Controller:
+def open_controller(environ: Mapping[str, str]) -> Controller:
+    from cni_cnm.settings import load
     from cni_cnm.wiring import open_controller as opened
 
-    return opened()
+    return opened(load(cluster_needed=environ.get("CNI_COMMAND") != "DEL"))
 
 
 def _read_stdin() -> bytes:

@@ -50,7 +50,7 @@ def log(
     `subject` None: a line of the service itself.
     """
     try:
-        read = settings or load()
+        read = settings or load(cluster_needed=False)
         target, as_json = read.log, read.log_format == "json"
     except CnmError:
         target, as_json = "syslog", False

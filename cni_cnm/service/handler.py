@@ -14,7 +14,7 @@ from time import perf_counter
 
 from cni_cnm import settings as settings_module
 from cni_cnm.cni.plugin import handle
-from cni_cnm.errors import CnmError
+from cni_cnm.errors import CnmError, InvalidConfig
 from cni_cnm.frontend.request_log import log
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
@@ -168,7 +168,12 @@ class Handler:
             stamp = (named, found.st_ino, found.st_mtime_ns, found.st_size)
         known = self._settings
         if known is None or known[0] != stamp:
-            known = self._settings = (stamp, settings_module.load(named))
+            try:
+                known = self._settings = (stamp, settings_module.load(named))
+            except InvalidConfig:
+                if environ.get("CNI_COMMAND") != "DEL":
+                    raise
+                return settings_module.load(named, cluster_needed=False)
         return known[1]
 
 

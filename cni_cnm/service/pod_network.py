@@ -1,6 +1,8 @@
 """The network of a Kubernetes cluster on this node, before its first pod: joined, its bridge made, its file written.
 
 the node has a block ──► assign: network and bridge ──► the agent compares routes ──► write: the runtime starts pods
+
+The path of the file is recorded first, so that scripts/install removes it also when the settings have changed.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import assign_block
 from cni_cnm.cnm.packet_filter import overlay_elements
 from cni_cnm.cnm.records import load_network
-from cni_cnm.conflists import pod_network
+from cni_cnm.conflists import pod_network, written_files
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall.remote_blocks import OwnSide
 
@@ -38,6 +40,7 @@ class PodNetwork:
         """What was said of the file."""
         self._not_held = ""
         """What was said of a record that could not be changed."""
+        self._is_recorded = False
 
     def assign(self, network: OverlayNetwork, block: Block, holders: Mapping[IPNetwork, str]) -> bool:
         """Whether anything was changed. Raises what assign_block.py names, and what makes a network impossible."""
@@ -80,6 +83,9 @@ class PodNetwork:
             return
         try:
             wrong = ""
+            if not self._is_recorded:
+                written_files.add(self._host.settings.state_dir, self._path)
+                self._is_recorded = True
             if pod_network.write(self._path, self.name):
                 self._note(f"network {self.name}: {self._path} is written")
         except CnmError as error:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from cni_cnm import __version__
+from cni_cnm.conflists import pod_network, written_files
 from tests.program import ROOT
 from tests.system.daemon import Daemon
 from tests.system.node import Done, Node
@@ -93,6 +94,71 @@ def test_settings(bundle: Path, tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "has settings that were made on this host" in refused.stderr
     assert config.read_text("utf-8") == "port_wait = 8\n"
+
+
+def test_wrong_settings_change_nothing(bundle: Path, tmp_path: Path) -> None:
+    """The version that is to be installed reads them first. The node keeps the program and the settings it has."""
+    host, given = tmp_path / "host", tmp_path / "given.toml"
+    given.write_text("port_wait = 6\n", encoding="utf-8")
+    install(host, "--container", "--settings", str(given))
+    lib = host / "opt/cni/lib/cni-cnm"
+    (lib / __version__).rename(lib / "0.0.1")
+    (lib / "current").unlink()
+    (lib / "current").symlink_to("0.0.1")
+    before = {path: os.lstat(path).st_ino for path in host.rglob("*")}
+    given.write_text('[cluster]\nstore = "kubernetes"\nmtu = 1400\n', encoding="utf-8")
+    command = [str(INSTALL), "--prefix", str(host), "--container", "--settings", str(given)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "given.toml: cluster.mtu is an unknown key" in refused.stderr
+    assert {path: os.lstat(path).st_ino for path in host.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "line", ["{} = '{}'", '  {} = "{}"', '{}\t= "{}"', '{} = "{}"  # as "kubeadm" wants', '"{}" = """{}"""']
+)
+def test_uninstall_reads_settings_as_the_program_does(bundle: Path, tmp_path: Path, line: str) -> None:
+    """Whatever form of TOML they have: pods are found, and the runtime's file goes with the program."""
+    conflist, other = tmp_path / "etc/cni/net.d/20-pods.conflist", tmp_path / "etc/cni/net.d/30-other.conflist"
+    endpoint = tmp_path / "srv/run/endpoints/e.json"
+    for path, text in ((conflist, '{"type": "cni-cnm"}'), (other, '{"type": "other"}'), (endpoint, "{}")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    install(tmp_path, "--container")
+    config = tmp_path / "etc/cni-cnm/config.toml"
+    config.parent.mkdir()
+    settings = (line.format("run_dir", "/srv/run"), "[cluster]", 'store = "kubernetes"',
+                line.format("conflist", "/etc/cni/net.d/20-pods.conflist"))  # fmt: skip
+    config.write_text("\n".join(settings), encoding="utf-8")
+    command = [str(INSTALL), "--prefix", str(tmp_path), "--uninstall"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 3
+    assert conflist.exists()
+    endpoint.unlink()
+    install(tmp_path, "--uninstall", "--purge")
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [other]
+
+
+def test_uninstall_finds_files_of_earlier_settings(bundle: Path, tmp_path: Path) -> None:
+    """Those that the agent has recorded, if they are still ours. Settings that are wrong are no reason to guess."""
+    install(tmp_path, "--container")
+    folder, state = tmp_path / "etc/cni/net.d", tmp_path / "srv/state"
+    folder.mkdir(parents=True)
+    names = ("10-earlier.conflist", "20-pods.conflist", "30-taken.conflist")
+    for name in names:
+        written_files.add(str(state), f"/etc/cni/net.d/{name}")
+        pod_network.write(str(folder / name), "pods")
+    (folder / "30-taken.conflist").write_text('{"type": "other"}', encoding="utf-8")
+    config = tmp_path / "etc/cni-cnm/config.toml"
+    config.parent.mkdir()
+    right = 'state_dir = "/srv/state"\n[cluster]\nstore = "kubernetes"\nconflist = "/etc/cni/net.d/20-pods.conflist"\n'
+    config.write_text(f"{right}mtu = 1400\n", encoding="utf-8")
+    command = [str(INSTALL), "--prefix", str(tmp_path), "--uninstall"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "cluster.mtu is an unknown key" in refused.stderr) == (1, True)
+    assert len(list(folder.iterdir())) == 3
+    config.write_text(right, encoding="utf-8")
+    install(tmp_path, "--uninstall")
+    assert [path.name for path in folder.iterdir()] == ["30-taken.conflist"]
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])

@@ -199,3 +199,32 @@ def test_a_thread_without_a_controller_has_those_of_another(monkeypatch: pytest.
         pool.submit(put_in_force, Settings(plugin_wait=3)).result()
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(in_force).result().plugin_wait == 3
+
+
+WRONG_CLUSTERS = (
+    '[cluster]\nstore = "kubernetes"\nmtu = 1400\n',
+    '[cluster]\nstore = "kubernetes"\nport = "4799"\n',
+    "[cluster]\n",
+    "cluster = 5\n",
+)
+
+
+@pytest.mark.parametrize("cluster", WRONG_CLUSTERS)
+def test_a_del_needs_no_cluster(tmp_path: Path, cluster: str) -> None:
+    """It takes the folders from settings whose [cluster] is wrong. All else in the file is to be right."""
+    config = tmp_path / "config.toml"
+    folders = 'run_dir = "/tmp/r"\nstate_dir = "/tmp/s"\nleases_dir = "/tmp/l"\n'
+    config.write_text(folders + cluster, encoding="utf-8")
+    with pytest.raises(InvalidConfig, match="cluster"):
+        load(str(config))
+    assert load(str(config), cluster_needed=False) == Settings("/tmp/r", "/tmp/s", "/tmp/l", linger=0)
+    for wrong in ('state_dir = "s"\n', 'state_dri = "/tmp/s"\n', "state_dir"):
+        config.write_text(wrong + cluster, encoding="utf-8")
+        with pytest.raises(InvalidConfig):
+            load(str(config), cluster_needed=False)
+
+
+def test_a_cluster_that_is_right_is_read_for_a_del(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[cluster]\nstore = "kubernetes"\n', encoding="utf-8")
+    assert load(str(config), cluster_needed=False) == load(str(config))

@@ -59,3 +59,23 @@ def test_live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a service: 11. With one: tests/kubernetes."""
     assert run_command(["cni-cnm", "probe", "live", "--socket", str(tmp_path / "s")]) == 11
     assert f"the service at {tmp_path}/s does not answer: No such file" in capsys.readouterr().err
+
+
+def test_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What scripts/install reads: folders, and the file of the runtime, however TOML writes them."""
+    config = tmp_path / "config.toml"
+    text = """
+    state_dir\t= '/srv/a b'
+    [cluster]
+      store = "kubernetes"
+      conflist = '/etc/cni/net.d/1.conflist'  # as "kubeadm" wants
+    """
+    config.write_text(text, encoding="utf-8")
+    assert run_command(["cni-cnm", "probe", "settings", str(config)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "run_dir /run/cni-cnm", "state_dir /srv/a b", "leases_dir /var/lib/cni/networks",
+        "conflist /etc/cni/net.d/1.conflist",
+    ]  # fmt: skip
+    config.write_text('[cluster]\nstore = "kubernetes"\nmtu = 1400\n', encoding="utf-8")
+    assert run_command(["cni-cnm", "probe", "settings", str(config)]) == 1
+    assert "config.toml: cluster.mtu is an unknown key" in capsys.readouterr().err

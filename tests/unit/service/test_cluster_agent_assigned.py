@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from cni_cnm.cnm import overlay_record
-from cni_cnm.conflists import pod_network
+from cni_cnm.conflists import pod_network, written_files
 from cni_cnm.errors import NotReady
 from cni_cnm.firewall import INET
 from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
@@ -209,6 +209,21 @@ def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     for _ in range(3):
         node.turn(TICK_S)
     assert len([line for line in node.lines if "cannot be written" in line]) == 1
+
+
+def test_files_of_earlier_settings_are_recorded(tmp_path: Path) -> None:
+    """For the uninstall: the agent leaves a file where it is when the setting names another one."""
+    node = Node(tmp_path)
+    node.store.assign("me", "10.244.1.0/24")
+    node.listed()
+    later = tmp_path / "net.d" / "20-later.conflist"
+    for _ in range(2):
+        node.settings = node.settings._replace(conflist=str(later))
+        node.loop = node.start()
+        node.listed()
+    recorded = Path(written_files.path(node.state_dir)).read_text("utf-8")
+    assert recorded.splitlines() == [str(node.path), str(later)]
+    assert node.path.exists()
 
 
 def test_no_file_without_the_setting(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cni_cnm import settings as settings_module
+from cni_cnm.errors import InvalidConfig
 from cni_cnm.frontend.reply import Reply
 from cni_cnm.kernel.stack import KernelStack
 from cni_cnm.service import handler as module
@@ -180,6 +181,21 @@ def test_settings_are_read_again_when_their_file_changes(
     other.write_text('log = "syslog"\n', encoding="utf-8")
     serve(handler, call(own, config=str(other)))
     assert (reads[2:], lines[3][1]) == ([str(other)], "syslog")
+
+
+def test_a_del_needs_no_cluster(lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace) -> None:
+    """With [cluster] wrong it has the folders of the file; another verb has the sentence, before and after it."""
+    config.write_text(f'{config.read_text("utf-8")}[cluster]\nstore = "kubernetes"\nmtu = 1400\n', encoding="utf-8")
+    opened: list[str] = []
+    engine.run = lambda controller: opened.append(controller.host.settings.state_dir)
+    handler = Handler()
+    for verb in ("ADD", "DEL", "ADD"):
+        if verb == "DEL":
+            serve(handler, call(own, CNI_COMMAND=verb))
+            continue
+        with pytest.raises(InvalidConfig, match=r"cluster\.mtu is an unknown key"):
+            serve(handler, call(own, CNI_COMMAND=verb))
+    assert opened == [f"{config.parent}/state"]
 
 
 def test_a_traced_request_tells_its_steps(
