@@ -6,12 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
+from tests.kubernetes.api_model import ApiModel
 from tests.kubernetes.api_server import AGENT
 from tests.kubernetes.node_lab import CONFLIST, NETWORK, PODS, NodeLab, PodNode
-from tests.overlay.lab import Pod
+from tests.overlay.lab import CONFIG, Pod
 from tests.overlay.test_failures import lost
 from tests.overlay.test_reach import routes, together
 from tests.waiting import until
@@ -284,6 +286,47 @@ def test_settings_that_differ(lab: NodeLab) -> None:
     two.wait_why("this host's settings have port 4800, and most nodes of the network 4799")
     assert two.runtime_status()["code"] == 50
     assert not two.has_conflist()
+
+
+def test_another_port_on_all_nodes(lab: NodeLab) -> None:
+    """Node by node, with pods that run: no pod starts between, then all are as before, by the new port."""
+    one, two = pair(lab)
+    first, second = pods(one, two)
+    for node in (two, one):
+        node.stop()
+        node.node.write(CONFIG, f"{node.settings}port = 4800\n")
+        node.serve()
+        if node is two:
+            node.wait_why("this host's settings have port 4800, and most nodes of the network 4799")
+            until(lambda: "gives no address: this host's settings" in two.said(), "it is on record", 10, two.said)
+    for node in (one, two):
+        until(partial(_has_port, node, 4800), f"{node.name} has the new port", 10, node.said)
+        node.wait_ready(NETWORK)
+    together(first, second, *pods(one, two))
+
+
+def _has_port(node: PodNode, port: int) -> bool:
+    """Its VXLAN device."""
+    found = node.node.run("ip", "-d", "-j", "link", "show", "cnm-vx4096").out
+    return f'"port":{port},' in found
+
+
+def test_an_ipv4_cluster_on_nodes_with_ipv6() -> None:
+    """The nodes have default routes of both IP versions, and their kubelets report the IPv4 address."""
+    if os.geteuid():
+        pytest.skip("nodes are network and mount namespaces, which need root")
+    with NodeLab(CIDRS[0]) as lab:
+        nodes = [lab.node(name, far=name == "node2", register=False) for name in ("node1", "node2")]
+        for node in nodes:
+            address = next(one for one in node.addresses if ":" not in one)
+            lab.api.do(partial(_register, node.name, address))
+            node.wait_conflist()
+            assert node.annotation()["addresses"] == [address]
+        pods(*nodes)
+
+
+def _register(name: str, address: str, model: ApiModel) -> None:
+    model.add(name, address)
 
 
 def test_subnets_are_known(lab: NodeLab) -> None:
