@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -58,6 +59,18 @@ class Group:
 
     def used(self) -> int:
         return int((self.path / "pids.current").read_text())
+
+    def settled(self) -> int:
+        """The same, when it has not changed for half a second: a service starts its processes one after the other."""
+        seen: list[int] = []
+
+        def same() -> bool:
+            time.sleep(0.05)
+            seen.append(self.used())
+            return len(seen) > 10 and len(set(seen[-10:])) == 1
+
+        until(same, "the number of processes stays the same")
+        return seen[-1]
 
     def command(self, *argv: str) -> tuple[str, ...]:
         """It begins in the group."""
@@ -146,7 +159,7 @@ def test_the_service_gets_no_more_threads(group: Group, side: Side) -> None:
     service = Daemon(side.node, *group.command(str(side.executable), "serve"), log="/run/service.log")
     service.wait(side.node.path("/run/cni-cnm/service.sock").exists)
     assert call(side, None, "ADD") is None
-    group.limit(group.used())
+    group.limit(group.settled())
     names = [f"p{number}" for number in range(16)]
     for name in names:
         side.container(name)
