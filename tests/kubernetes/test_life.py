@@ -5,6 +5,7 @@ The program comes from the image, and the kubelet, the API server and the contro
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -113,6 +114,41 @@ def test_uninstalling_beside_a_service_waits(one: OneNode) -> None:
     one.delete()
     removal.wait_initialized()
     assert one.node.files(*OURS) == set()
+    removal.stop()
+
+
+OTHER_PLUGIN = """#!/bin/sh
+echo "$CNI_COMMAND" >>/run/other.log
+case $CNI_COMMAND in
+VERSION) echo '{"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}' ;;
+ADD) echo '{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "'$CNI_NETNS'"}],
+"ips": [{"address": "10.9.9.9/24", "interface": 0}]}' ;;
+esac
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("file", ["05-other.conflist", "20-other.conflist"])
+def test_another_network_takes_its_place(one: OneNode, file: str) -> None:
+    """Whichever file is first: containerd gives the DEL of our pod to the other one, and the uninstall ends."""
+    one.apply()
+    one.wait_ready()
+    one.containerd.wait_ready()
+    first = one.pod("first")
+    one.delete()
+    one.node.write("/opt/cni/bin/other", OTHER_PLUGIN)
+    one.node.path("/opt/cni/bin/other").chmod(0o755)
+    entry = {"type": "other"}
+    one.node.write(f"/etc/cni/net.d/{file}", json.dumps({"cniVersion": "1.0.0", "name": "o", "plugins": [entry]}))
+    removal = one.kubelet.begin(objects("uninstall"))
+    until(lambda: "waiting: containers have these endpoints" in removal.log("uninstall"), "it waits for pods", 20)
+    assert pings(one, first)
+    assert not one.node.path(CONFLIST).exists()
+    one.pod("second")
+    one.remove(first)
+    assert {"ADD", "DEL"} <= set(one.node.path("/run/other.log").read_text().split())
+    removal.wait_initialized()
+    assert one.node.files(*OURS) == {f"/etc/cni/net.d/{file}", "/opt/cni/bin/other"}
     removal.stop()
 
 
