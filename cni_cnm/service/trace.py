@@ -6,7 +6,6 @@ Only for `cni-cnm serve --trace`, and only for the objects of one request.
 from __future__ import annotations
 
 from time import perf_counter
-from types import SimpleNamespace
 from typing import TypeVar, cast
 
 TYPE_CHECKING = False
@@ -31,8 +30,9 @@ class Steps:
         return target
 
     def view(self, target: T, prefix: str) -> T:
-        """The timed public methods of an object that other requests use too."""
-        return cast("T", SimpleNamespace(**{name: self._timed(prefix + name, call) for name, call in _methods(target)}))
+        """An object that other requests use too, with its public methods timed. All else is the object's own."""
+        timed = {name: self._timed(prefix + name, call) for name, call in _methods(target)}
+        return cast("T", _View(target, timed))
 
     def taken(self) -> tuple[tuple[str, float], ...]:
         """Name, with the number of calls if there were several, and seconds."""
@@ -54,6 +54,15 @@ class Steps:
                 self._taken[name] = count + 1, seconds + perf_counter() - started
 
         return timed
+
+
+class _View:
+    def __init__(self, target: object, timed: dict[str, Callable[..., Any]]) -> None:
+        self._target = target
+        self.__dict__.update(timed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
 
 
 def _methods(target: object) -> list[tuple[str, Callable[..., Any]]]:

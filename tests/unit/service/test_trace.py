@@ -32,6 +32,8 @@ def test_methods_are_counted_and_timed_and_work() -> None:
 def test_a_view_leaves_the_thing_alone() -> None:
     """What many requests share is timed for one of them only."""
     steps, thing = Steps(), Thing()
-    assert steps.view(thing, "x-").outer(1) == 4
+    view = steps.view(thing, "x-")
+    assert view.outer(1) == 4
+    assert view.value == 3
     assert thing.outer(2) == 5
     assert [name for name, _ in steps.taken()] == ["x-outer"]
