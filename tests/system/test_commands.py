@@ -149,6 +149,8 @@ def test_a_container_that_is_gone(side: Side) -> None:
     side.call("DEL", SHOP, "c2", netns=netns).ok()
     side.node.run("ip", "netns", "delete", "c2").ok()
     assert len(endpoints(side)) == 1
+    gone = "the kernel has removed the namespace and its links, which it does after the command"
+    until(lambda: not any(name.startswith("veth") for name in side.node.links()), gone)
     command(side, "run", "shop", "--", "true").ok()
     assert endpoints(side) == []
     assert [Path(lease).name for lease in side.leases("web") if lease[0].isdigit()] == []
