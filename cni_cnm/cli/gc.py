@@ -31,7 +31,7 @@ def configure(nouns: Any) -> None:
         description="Shows endpoints whose network namespace no longer exists, and endpoints whose container the "
         "runtime (containerd, CRI-O, podman) does not have and whose namespace has no process. With --yes they are "
         f"removed. The runtimes are then asked twice, {APART_S:.0f} s apart. If one does not answer, its endpoints are "
-        "kept. Endpoints of Docker are not concerned.",
+        "kept. So are endpoints of the last 15 minutes. Endpoints of Docker are not concerned.",
     )
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only shown")
     parser.set_defaults(verb=collect)

@@ -79,6 +79,8 @@ class KernelNamespaces:
 def _is_in(process: str, inode: int) -> bool:
     try:
         return os.stat(f"/proc/{process}/ns/net").st_ino == inode
+    except PermissionError:
+        return True  # without CAP_SYS_PTRACE it is not known where a process is
     except OSError:
         return False  # it has just ended
 

@@ -1,16 +1,21 @@
 """Endpoints of CNI that their runtime does not list, and that no process uses: leftovers.
 
 A list may be wrong: a runtime with an empty new store lists nothing, while the containers of the old one live. So an
-endpoint with a process in its namespace stays, whatever the runtime says.
+endpoint with a process in its namespace stays, whatever the runtime says. So does one that is new: containerd 1
+attaches a pod first, then may fetch an image, and only then has the pod's container and first process.
 """
 
 from __future__ import annotations
+
+import os
+import time
 
 from cni_cnm.cnm.endpoint.locked_endpoint import locked
 from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.errors import CnmError, NoSuchEndpoint, raise_gathered
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +24,10 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.runtimes.runtime import Runtime
+
+
+NEW_S = 900.0
+"""Longer than a runtime needs for an image between a pod's ADD and its first process."""
 
 
 class Identity(NamedTuple):
@@ -36,7 +45,7 @@ class Found(NamedTuple):
     leftover: Mapping[Identity, tuple[EndpointRecord, str]]
     """Endpoints that may be removed, each with the reason, a phrase."""
     kept: Sequence[str]
-    """A sentence for each owner of whose endpoints nothing is known, and for each endpoint that a process keeps."""
+    """A sentence for each owner of whose endpoints nothing is known, and for each endpoint that is in use or new."""
 
 
 def look(host: Host, runtimes: Sequence[Runtime]) -> Found:
@@ -55,6 +64,8 @@ def look(host: Host, runtimes: Sequence[Runtime]) -> Found:
         why = f"{_named(record.owner, runtimes).name} does not have its container"
         if _is_used(host, record):
             kept.append(f"the endpoint {record.shown} is kept: {why}, but a process is in its network namespace")
+        elif _is_new(host, record):
+            kept.append(f"the endpoint {record.shown} is kept: {why} yet, and it was attached less than 15 minutes ago")
         else:
             leftover[identity(record)] = record, why
     return Found(leftover, kept)
@@ -89,6 +100,15 @@ def _listed(owner: str, runtimes: Sequence[Runtime], kept: list[str]) -> frozens
     except CnmError as error:
         kept.append(f"endpoints of {owner} are kept: {error}")
         return None
+
+
+def _is_new(host: Host, record: EndpointRecord) -> bool:
+    """Its record was written a short time ago. Also if that cannot be seen: it is being removed."""
+    try:
+        written = os.stat(host.store.place(ENDPOINTS, record.id)).st_mtime
+    except OSError:
+        return True
+    return time.time() - written < NEW_S
 
 
 def _is_used(host: Host, record: EndpointRecord) -> bool:

@@ -53,6 +53,7 @@ def test_what_containerd_has_lost_is_removed_and_nothing_else(containerd: Contai
     configure(containerd)
     lost, living = cri.run_pod("lost"), cri.run_pod("living")
     assert endpoints(node) == 2
+    node.run("sh", "-c", "touch -d '1 hour ago' /run/cni-cnm/endpoints/*.json").ok()
     assert node.run("cni-cnm", "gc").ok().out == ""
     ctr = ("ctr", "--namespace", "k8s.io")
     node.run(*ctr, "tasks", "kill", "--signal", "SIGKILL", lost.id).ok()
@@ -69,7 +70,7 @@ def test_what_containerd_has_lost_is_removed_and_nothing_else(containerd: Contai
         said=lambda: node.run("cni-cnm", "gc"),
     )
     shown = node.run("cni-cnm", "gc", "--yes", timeout=120).ok()
-    assert "of the pod default/lost: containerd does not have its container; it was removed" in shown.out
+    assert "(default/lost): containerd does not have its container; it was removed" in shown.out
     assert "living" not in shown.out
     assert endpoints(node) == 1
     assert node.ping(living.addresses[0])

@@ -77,7 +77,9 @@ def take_down_if_gone(host: Host, endpoint_id: str) -> bool:
     """
     with locked_endpoint.lock(host, endpoint_id, timeout_s=_LOCK_S):
         record = load_endpoint(host.store, endpoint_id)
-        if record is None or host.stack.link(record.host_ifname) is not None or not is_gone(host, record):
+        link = host.stack.link(record.host_ifname) if record is not None else None
+        # A link of another kind was moved into the container, and the kernel has brought it back.
+        if record is None or (link is not None and link.kind == "veth") or not is_gone(host, record):
             return False
         raise_gathered(take_down(LockedEndpoint(host, record), {}).errors)
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from cni_cnm.errors import DriverFailed
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec, Pod
 from cni_cnm.runtimes import unlisted
 from cni_cnm.runtimes.runtime import Runtime
+from cni_cnm.state.store import ENDPOINTS
 from tests.unit.drivers.world import World
 
 NET = NetworkSpec(
@@ -35,6 +37,8 @@ class Gc:
         for name in "ab":
             pod = Pod(name, "shop", f"uid-{name}")
             world.controller.attach(NET, EndpointSpec(name, "eth0", f"/netns/{name}", "cni/containerd", pod=pod))
+        for name in world.engine.store.names(ENDPOINTS):
+            os.utime(world.engine.store.place(ENDPOINTS, name), (0, 0))
 
     def run(self, *lists: str, yes: bool = True) -> int:
         self.lists = [frozenset(one) for one in lists]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,14 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     for container in "ab":
         world.controller.attach(NET, EndpointSpec(container, "eth0", f"/netns/{container}", "cni/containerd"))
+    written(world, unlisted.NEW_S + 1)
     return world
+
+
+def written(world: World, seconds_ago: float) -> None:
+    """All endpoints were attached so long ago."""
+    for name in world.engine.store.names(ENDPOINTS):
+        os.utime(world.engine.store.place(ENDPOINTS, name), (0, time.time() - seconds_ago))
 
 
 def runtime(*containers: str) -> tuple[Runtime, ...]:
@@ -93,3 +102,12 @@ def test_a_container_that_was_attached_again_stays(world: World) -> None:
     world.engine.store.put(ENDPOINTS, record.id, record._replace(request_id="another", netns_inode=7).to_json())
     assert not unlisted.remove(world.engine, record)
     assert not found.leftover.keys() & unlisted.look(world.engine, runtime("b")).leftover.keys()
+
+
+def test_a_new_endpoint_stays(world: World) -> None:
+    """containerd has attached the pod, and fetches the image of its first container: nothing shows that it lives."""
+    written(world, unlisted.NEW_S - 60)
+    found = unlisted.look(world.engine, runtime())
+    assert not found.leftover
+    assert len(found.kept) == 2
+    assert "attached less than 15 minutes ago" in found.kept[0]

@@ -120,3 +120,13 @@ def test_an_error_is_said_and_the_record_stays(world: World, monkeypatch: pytest
         ("failed", "the endpoint net/a/eth0: its namespace /netns/a does not exist; it was not taken down: no")
     ]
     assert len(list(endpoint_records(world.engine.store))) == 2
+
+
+def test_a_device_that_the_kernel_has_brought_back_to_the_host_is_no_sign_of_life(world: World) -> None:
+    """The kernel does so with a device that was moved into a container whose namespace ends."""
+    world.host.add_bridge("dev0", mac="02:00:00:00:00:07")
+    world.namespaces.remove("/netns/a")
+    [record] = [one for one in endpoint_records(world.engine.store) if one.container_id == "a"]
+    world.engine.store.put(ENDPOINTS, record.id, record._replace(host_ifname="dev0").to_json())
+    [difference] = gone_namespaces.compare(world.engine)
+    assert [outcome.result for outcome in gone_namespaces.collect(world.engine, difference)] == ["repaired"]
