@@ -350,6 +350,8 @@ class EndpointSpec(NamedTuple):
     """The result of the plugins before this one in a chain (driver `chained`)."""
     pod: Pod = Pod()
     """The Kubernetes pod; recorded."""
+    device_id: str = ""
+    """The device that the runtime has chosen (driver `host-device`): a PCI address, or an auxiliary device's name."""
     addresses_replace: bool = False
     """Requested addresses replace what `static` has configured (args.cni.ips, runtimeConfig.ips); else they add."""
 

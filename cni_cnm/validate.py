@@ -118,6 +118,13 @@ def _is_new(text: str) -> bool:
         return False
 
 
+def device_id(text: str) -> str:
+    """A PCI address such as 0000:00:03.0, or the name of an auxiliary device, such as mlx5_core.sf.4."""
+    if not _is_name(text.replace(":", "_")):
+        raise ValueError("a PCI address such as 0000:00:03.0, or the name of an auxiliary device")
+    return text
+
+
 def filter_name(text: str) -> str:
     """A link's name that nftables, iptables and firewalld all take for that one link."""
     if '"' in text or text.startswith("!") or text.endswith(("+", "*")):

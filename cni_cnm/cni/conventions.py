@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from cni_cnm.errors import CnmError
     from cni_cnm.model import IPAddress, IPInterface, Json, PortMapping
 
-RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "dns", "aliases", "portmappings", "bandwidth", "cgrouppath")) | {
-    "io.kubernetes.cri.pod-annotations"
-}
+RUNTIME_KEYS = frozenset((
+    "mac", "ips", "ipranges", "dns", "aliases", "portmappings", "bandwidth", "deviceid", "cgrouppath",
+    "io.kubernetes.cri.pod-annotations",
+))  # fmt: skip
 """`cgroupPath` and the annotations are facts about the pod, not requests."""
 
 _POD = ("K8S_POD_NAME", "K8S_POD_NAMESPACE", "K8S_POD_UID")
@@ -43,6 +44,7 @@ class Requested(NamedTuple):
     aliases: tuple[str, ...] = ()
     ports: tuple[PortMapping, ...] = ()
     pod: Pod = Pod()
+    device_id: str = ""
     addresses_replace: bool = False
     """True: the addresses replace configured ones (`static`). Those of CNI_ARGS are added to them."""
 
@@ -88,6 +90,7 @@ def requested(config: Fields, args: str) -> Requested:
             dns=_dns(runtime.object("dns")),
             aliases=_aliases(runtime, config.text("name")),
             ports=_ports(runtime),
+            device_id=runtime.parsed("deviceID", validate.device_id) or "",
         )
         given = _with_interface(given, runtime)
     return given

@@ -142,6 +142,7 @@ def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
         bandwidth=_bandwidth(config),
         tuning=tuning,
         addresses_replace=requested.addresses_replace,
+        device_id=requested.device_id,
         listed="prevResult" in config and lists_interface(config, call.ifname),
     )
 

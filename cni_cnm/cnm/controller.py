@@ -84,7 +84,8 @@ class Controller:
 
         Args:
             name: unique on this host; letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 200.
-            driver: `bridge`, `macvlan`, `ipvlan`, `ptp`, `overlay`, `null`, `host`, or the name of a Docker plugin.
+            driver: `bridge`, `macvlan`, `ipvlan`, `ptp`, `host-device`, `overlay`, `null`, `host`, or the name of a
+                Docker plugin.
             options: what the driver reads, with the keys of a CNI configuration in any capitals
                 (docs/configuration.md), such as `{"mtu": 1400}`; libnetwork's labels are one of them, `labels`.
             ipam_type: where addresses come from; by default `host-local`, or nothing for a driver without addresses.

@@ -21,6 +21,7 @@ from cni_cnm.drivers.firewall_options import (
     LABEL_SOURCE6,
     LABEL_TRUSTED,
 )
+from cni_cnm.drivers.host_device_options import HostDeviceOptions
 from cni_cnm.drivers.overlay_options import KEYS as OVERLAY_KEYS
 from cni_cnm.drivers.overlay_options import OverlayOptions
 from cni_cnm.drivers.parent_link_options import ParentLinkOptions
@@ -86,6 +87,7 @@ def capabilities(record: NetworkRecord) -> list[str]:
         "mac": role.mac != "inherited",
         "dns": True,
         "aliases": True,
+        "deviceID": isinstance(record.options, HostDeviceOptions) and not record.options.named,
     }
     return [name for name, served in wanted.items() if served]
 
@@ -114,6 +116,8 @@ def _of_driver(driver: str, options: object) -> dict[str, Json]:
         return _of_ptp(options)
     if isinstance(options, ParentLinkOptions):
         return _of_parent_link(driver, options)
+    if isinstance(options, HostDeviceOptions):
+        return _of_host_device(options)
     if isinstance(options, RemoteOptions):
         return {"options": dict(options.generic)}
     return {}
@@ -179,6 +183,11 @@ def _of_parent_link(driver: str, given: ParentLinkOptions) -> dict[str, Json]:
     keys = {"master": given.parent, "mode": given.mode, "linkInContainer": given.in_container}
     queue = {"bcqueuelen": given.bc_queue} if driver == "macvlan" else {}
     return {"profile": request.REFERENCE, **keys, **queue, **common}
+
+
+def _of_host_device(given: HostDeviceOptions) -> dict[str, Json]:
+    keys = ("device", given.device), ("hwaddr", given.hwaddr), ("kernelpath", given.kernelpath), ("pciBusID", given.pci)
+    return {key: value for key, value in keys if value}
 
 
 def _firewall(given: BridgeOptions | PtpOptions) -> dict[str, Json]:

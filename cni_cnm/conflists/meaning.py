@@ -35,6 +35,7 @@ _PARENT_MODES = {
     "l3": "packets are routed by the host's link, without broadcasts",
     "l3s": "packets are routed by the host, which can filter them",
 }
+_DEVICE_KEYS = ("device", "hwaddr", "kernelpath", "pciBusID")
 _WITHOUT = {
     "portMappings": "ports of pods (hostPort) are not published",
     "bandwidth": "limits that pods request are not set",
@@ -42,6 +43,7 @@ _WITHOUT = {
     "mac": "no runtime can request a MAC",
     "dns": "name servers of a pod are not in the result",
     "aliases": "other names of a container are not recorded",
+    "deviceID": "no runtime can choose the device of a container",
 }
 
 
@@ -101,6 +103,9 @@ def _driver(record: NetworkRecord, keys: Mapping[str, Json]) -> str:
         mode = options.get(f"{record.driver}_mode") or keys.get("mode", "")
         mac = "a MAC of its own" if record.driver == "macvlan" else "the MAC of the parent"
         return f"{record.driver}: each container has {mac} on the link of {parent}; {_PARENT_MODES[mode]}"
+    if record.driver == "host-device":
+        named = next((f"{key} {keys[key]}" for key in _DEVICE_KEYS if key in keys), "its id, which the runtime chooses")
+        return f"host-device: the container gets the device of the host with {named}, and gives it back"
     return {
         "ptp": "ptp: each container has a routed veth, without a bridge",
         "null": "null: containers have loopback alone",
@@ -171,6 +176,8 @@ def _reach(record: NetworkRecord) -> str:
 def _automatic_mtu(record: NetworkRecord) -> str:
     if record.driver in ("macvlan", "ipvlan"):
         return "that of the parent link"
+    if record.driver == "host-device":
+        return "that of the device"
     if record.driver == OVERLAY:
         return "that of the link to other hosts, less what VXLAN adds"
     keys = configuration(record)

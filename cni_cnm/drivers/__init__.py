@@ -38,6 +38,7 @@ BUILT_IN = {
     "bridge": "cni_cnm.drivers.bridge",
     "chained": "cni_cnm.drivers.chained",
     "host": "cni_cnm.drivers.host",
+    "host-device": "cni_cnm.drivers.host_device",
     "ipvlan": "cni_cnm.drivers.ipvlan",
     "macvlan": "cni_cnm.drivers.macvlan",
     "null": "cni_cnm.drivers.null",
@@ -60,7 +61,7 @@ class Configuration(NamedTuple):
     reference_keys: frozenset[str] = frozenset()
     """Those that make it a configuration of the reference plugin of the same name."""
     addresses: bool = True
-    """False: there is no IPAM by default, and one that is named is refused."""
+    """False: there is no IPAM by default."""
     refused: str = ""
     """Why no CNI configuration can name the driver, as the end of "driver is 'NAME', which …"; "" if one can."""
     hint: str = ""
@@ -110,11 +111,12 @@ class NetworkPlan(NamedTuple):
     """There are endpoints. Without any, the next one brings the link up."""
 
 
-InterfaceOrigin: TypeAlias = 'Literal["made", "moved", "existing", "none"]'
+InterfaceOrigin: TypeAlias = 'Literal["made", "moved", "device", "existing", "none"]'
 """Where a sandbox's interface comes from.
 
     made      the driver makes it in the sandbox
     moved     a plugin makes it on the host, under a name of its own; it is moved into the sandbox and back
+    device    the host has it, as a network card; it is moved into the sandbox and back
     existing  another plugin made it: its addresses, its routes and its removal are that plugin's
     none      the sandbox gets none: there is nothing to publish, limit or tune
 """
@@ -161,7 +163,12 @@ class Role(NamedTuple):
     @property
     def configured(self) -> bool:
         """Whether the engine gives the interface its addresses, routes and state."""
-        return self.interface in ("made", "moved")
+        return self.interface in ("made", "moved", "device")
+
+    @property
+    def moved(self) -> bool:
+        """Whether the interface is moved into the sandbox, and back."""
+        return self.interface in ("moved", "device")
 
 
 class Options(Protocol):
@@ -175,7 +182,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class ExistingInterface(NamedTuple, Generic[OptionsT]):
-    """An interface that another plugin has made, before anything is added to it."""
+    """An interface that another plugin has made, or a link of the host, before anything is changed."""
 
     host_ifname: str
     """Its end on the host, "" for none."""
@@ -200,6 +207,8 @@ class Driver(ABC, Generic[OptionsT]):
     no record knows of is removed with its container."""
     uses_existing_interface: ClassVar[bool] = False
     """Its endpoints are given interfaces that another plugin has made (`existing_interface`)."""
+    takes_host_link: ClassVar[bool] = False
+    """Its endpoints are given links that the host has (`existing_interface`), and leave them there again."""
     needs_leave: ClassVar[bool] = False
     """It must know when an endpoint leaves its sandbox (`leave`): its devices have no end on the host, or a plugin has
     a part in it."""
@@ -314,7 +323,10 @@ class Driver(ABC, Generic[OptionsT]):
     def existing_interface(
         self, options: OptionsT, spec: EndpointSpec, host: Stack, place: Place
     ) -> ExistingInterface[OptionsT]:
-        """What is there. InvalidConfig for a request that cannot be added to it. Changes nothing."""
+        """What is there. InvalidConfig for a request that cannot be added to it. Changes nothing.
+
+        With `takes_host_link` its `host_ifname` is the link to move; "" if the endpoint gets none.
+        """
         raise TypeError(f"the driver {self.name} makes its interfaces itself")
 
     def leave(self, options: OptionsT, plan: EndpointPlan, place: Place | None) -> None:

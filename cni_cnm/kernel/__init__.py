@@ -26,7 +26,16 @@ from cni_cnm.kernel.contract.element import (
     link_name,
     merge,
 )
-from cni_cnm.kernel.contract.link import DELETION_GROUP, UNICAST_HAIRPIN_GROUP, Link, Port, PortState, Rate, Vlan
+from cni_cnm.kernel.contract.link import (
+    DELETION_GROUP,
+    UNICAST_HAIRPIN_GROUP,
+    Hardware,
+    Link,
+    Port,
+    PortState,
+    Rate,
+    Vlan,
+)
 from cni_cnm.kernel.contract.route import CLUSTER, RouteEntry
 
 TYPE_CHECKING = False
@@ -44,6 +53,7 @@ __all__ = [
     "ElementTaken",
     "ForeignFirewalls",
     "Handle",
+    "Hardware",
     "Link",
     "Namespaces",
     "Nft",

@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
+    from cni_cnm.kernel.contract.link import Hardware, Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
     from cni_cnm.kernel.contract.stack import Stack
     from cni_cnm.model import IPAddress, IPInterface
@@ -219,6 +219,11 @@ class KernelStack:
             if moved is not None:
                 other.move_link(moved.ifindex, self)
             raise
+
+    def hardware(self, folder: str) -> Hardware | None:
+        from cni_cnm.kernel import sysfs
+
+        return sysfs.hardware(folder)
 
     def delete_link(self, index: int) -> None:
         if self.deletions is None:

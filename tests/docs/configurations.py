@@ -63,7 +63,7 @@ def addresses(conf: Mapping[str, Any]) -> bool:
 
 def refused(conf: Mapping[str, Any]) -> tuple[str, ...]:
     """The declared capabilities that the network refuses."""
-    if conf.get("driver") == "macvlan":
+    if conf.get("driver") in ("macvlan", "host-device"):
         return ("portMappings", "bandwidth")
     return () if addresses(conf) else ("portMappings",)
 
@@ -119,6 +119,7 @@ def _in_memory(conf: dict[str, Any], folder: Path, *, chained: bool) -> None:
         _join_cluster(engine, namespaces, "" if "ipam" in conf else conf["name"])
     controller = Controller(engine)
     _veth(uplink, "eth0", uplink, "far0")
+    _veth(uplink, "eth1", uplink, "far1")
     uplink.add_route(RouteEntry(ip_network("0.0.0.0/0"), link=_index(uplink, "eth0")))
     if chained:
         _veth(container, "eth0", uplink, "vethfront")

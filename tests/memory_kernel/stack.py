@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cni_cnm.kernel import Link, Port, PortState, Rate, RouteEntry, Stack, Vlan
+    from cni_cnm.kernel import Hardware, Link, Port, PortState, Rate, RouteEntry, Stack, Vlan
     from cni_cnm.model import IPAddress, IPInterface
 
 
@@ -222,6 +222,9 @@ class MemoryStack:
             there.adopt(device, name or device.link.name)
 
         self._write(move)
+
+    def hardware(self, folder: str) -> Hardware | None:
+        return self.space.hardware.get(folder)
 
     def delete_link(self, index: int) -> None:
         if self.deletions is None:

@@ -66,7 +66,7 @@ def connect(
     """
     host, record, driver = endpoint.host, endpoint.record, endpoint.driver
     role, policy = endpoint.role, endpoint.policy
-    moved = role.interface == "moved"
+    moved = role.moved
     _require_ipv6_mtu(record)
     place = Place(stack, record.ifname, record.netns)
     try:

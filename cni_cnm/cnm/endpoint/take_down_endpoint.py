@@ -75,12 +75,13 @@ def release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:
 
 
 def move_back(endpoint: LockedEndpoint, stack: Stack) -> None:
-    """Move a plugin's link out of the sandbox, to the host, under the name it had there."""
+    """Move a link of a plugin or of the host out of the sandbox, to the host, under the name it had there."""
     from cni_cnm.cnm.interface import move_link
 
     record = endpoint.record
     index = record.device.ifindex if record.device else 0
-    move_link.back(stack, endpoint.host.stack, record.ifname, record.host_ifname, index)
+    keep = endpoint.role.interface == "device"
+    move_link.back(stack, endpoint.host.stack, record.ifname, record.host_ifname, index, keep=keep)
 
 
 def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
@@ -89,7 +90,8 @@ def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
         if record.tuning or record.bandwidth:
             from cni_cnm.cnm.endpoint import interface_tuning
 
-            interface_tuning.remove(endpoint, gathered, link_stays=not role.configured)
+            stays = not role.configured or role.interface == "device"
+            interface_tuning.remove(endpoint, gathered, link_stays=stays)
         if record.state == CREATED and role.interface == "moved":  # its plugin does not know of it yet
             return
         _leave(endpoint, gathered)
@@ -113,7 +115,7 @@ def _leave(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
         there = Place(stack, record.ifname, record.netns) if stack is not None else None
         if not gathered.unanswered:
             gathered.attempt(lambda: driver.leave(record.options, record.plan, there))
-        if stack is not None and endpoint.role.interface == "moved" and not gathered.unanswered:
+        if stack is not None and endpoint.role.moved and not gathered.unanswered:
             found = stack
             gathered.attempt(lambda: move_back(endpoint, found))
     finally:

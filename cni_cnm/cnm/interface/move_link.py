@@ -1,4 +1,4 @@
-"""Moves a link that a plugin made on the host into the sandbox, and back, as libnetwork does for its plugins."""
+"""Moves a link of the host into the sandbox, and back, as libnetwork does for what its plugins make."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ def into(stack: Stack, host_stack: Stack, source: str, interface: Interface) -> 
     return interface._replace(mac=interface.mac or moved.mac, mtu=moved.mtu), moved.ifindex
 
 
-def back(stack: Stack, host_stack: Stack, ifname: str, source: str, index: int) -> None:
+def back(stack: Stack, host_stack: Stack, ifname: str, source: str, index: int, *, keep: bool = False) -> None:
     """Set the link down and move it to the host, under the name it had there. No error if it is gone.
 
-    `index` is the link's in the sandbox, 0 if not known: then it was never moved, if the host has it.
+    `index` is the link's in the sandbox, 0 if not known: then it was never moved, if the host has it. Another link on
+    the host may have that name by now: this one is deleted then, or with `keep` moved as `devINDEX`, as the kernel does
+    when a namespace ends.
     """
     link = stack.link(ifname) if ifname else None
     if link is None or (index and link.ifindex != index) or (not index and host_stack.link(source) is not None):
@@ -48,9 +50,9 @@ def back(stack: Stack, host_stack: Stack, ifname: str, source: str, index: int) 
         stack.set_link(link.ifindex, up=False)
         stack.move_link(link.ifindex, host_stack, name=source)
     except KernelError as error:
-        if (
-            error.errno == errno.EEXIST
-        ):  # another link has that name by now, and the link must not stay in the container
+        if error.errno == errno.EEXIST and keep:
+            stack.move_link(link.ifindex, host_stack, name=f"dev{link.ifindex}")
+        elif error.errno == errno.EEXIST:  # the link must not stay in the container
             stack.delete_link(link.ifindex)
         elif error.errno != errno.ENODEV:
             raise

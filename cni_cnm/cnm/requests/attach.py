@@ -62,7 +62,7 @@ def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> At
         if spec.previous is None and (present := stack.link(spec.ifname)) is not None:
             raise _interface_present(host, key, present)
         existing = None
-        if driver.uses_existing_interface:
+        if driver.uses_existing_interface or driver.takes_host_link:
             existing = driver.existing_interface(
                 configured.options, spec, host.stack, Place(stack, spec.ifname, spec.netns)
             )
@@ -71,7 +71,7 @@ def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> At
             endpoint, pool, ensured = _write_pending(host, configured, key, spec, stack, pool, undo)
             if existing is not None:
                 endpoint.write(options=existing.endpoint, host_ifname=existing.host_ifname, mac=existing.mac)
-            later = pool.needs_interface and configured.role.interface == "made"
+            later = pool.needs_interface and configured.role.interface in ("made", "device")
 
             def reserve() -> None:
                 connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)

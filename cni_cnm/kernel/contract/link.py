@@ -46,6 +46,15 @@ class Link(NamedTuple):
     """Of an ipvlan: `bridge`, `private` or `vepa`."""
 
 
+class Hardware(NamedTuple):
+    """A device as sysfs shows it."""
+
+    links: tuple[str, ...] = ()
+    """Names of its links in the host's namespace."""
+    driver: str = ""
+    """The driver that it is bound to; "" for none."""
+
+
 class Port(NamedTuple):
     """Flags of a bridge port."""
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
-    from cni_cnm.kernel.contract.link import Link, Port, PortState, Rate, Vlan
+    from cni_cnm.kernel.contract.link import Hardware, Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry
     from cni_cnm.model import IPAddress, IPInterface
 
@@ -120,6 +120,9 @@ class Stack(Protocol):
 
         It takes the kernel 14 ms, so drivers create links where they stay.
         """
+
+    def hardware(self, folder: str) -> Hardware | None:
+        """The device at a folder of sysfs, such as `bus/pci/devices/0000:00:03.0`; None if there is none."""
 
     def delete_link(self, index: int) -> None:
         """Delete a link and wait until it is gone (15 to 20 ms in the kernel). No error if absent.

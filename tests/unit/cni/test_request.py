@@ -103,8 +103,8 @@ def test_unknown_keys_are_warned_about_once() -> None:
         "statusExhausted": True,
     }
     assert ask(conf=quiet).reply.err == ""
-    answer = ask(conf={**quiet, "Bogus": 1, "isGatway": True, "runtimeConfig": {"deviceID": "x", "cgroupPath": "/"}})
-    assert answer.reply.err == "cni-cnm: ignored, because unknown: Bogus, isGatway, runtimeConfig.deviceID\n"
+    answer = ask(conf={**quiet, "Bogus": 1, "isGatway": True, "runtimeConfig": {"deviceIDs": "x", "cgroupPath": "/"}})
+    assert answer.reply.err == "cni-cnm: ignored, because unknown: Bogus, isGatway, runtimeConfig.deviceIDs\n"
     assert answer.code == 0
 
 
