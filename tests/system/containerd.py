@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import signal
 import tarfile
@@ -20,6 +21,7 @@ from tests.system.cri import Cri, CriError
 from tests.system.daemon import Daemon
 from tests.system.node import BIN, Node
 
+DEBIAN = Path("/usr/bin")
 IMAGE = "localhost/pause:1"
 
 CONFIG = """\
@@ -85,23 +87,42 @@ def image_archive() -> bytes:
 
 
 class Containerd:
-    """One containerd and its CRI client; `restart` starts it again over the same state."""
+    """One containerd and its CRI client; `restart` starts it again over the same state.
+
+    `programs` is the folder of containerd and its shim; None: Debian's. `store` is a folder for root and state; "" is
+    the first one, at the usual places. Another one of either counts from the next start on.
+    """
 
     def __init__(self, node: Node, *, bin_dir: Path = BIN) -> None:
         self.node = node
-        node.write("/etc/containerd/config.toml", CONFIG.format(bin_dir=bin_dir))
+        self.programs: Path | None = None
+        self.store = ""
+        self._bin_dir = bin_dir
         node.write("/etc/hosts", "127.0.0.1 localhost\n")  # pods get copies of these two
         node.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
         self.cri: Cri
-        self._start()
         node.path("/run/image.tar").write_bytes(image_archive())
-        node.run("ctr", "--namespace", "k8s.io", "images", "import", "--snapshotter", "native", "/run/image.tar").ok()
+        self._start()
+        self.take_image()
+
+    def take_image(self) -> None:
+        """Into the store at hand."""
+        self.node.run(
+            "ctr", "--namespace", "k8s.io", "images", "import", "--snapshotter", "native", "/run/image.tar"
+        ).ok()
         self._wait(lambda: IMAGE in self.cri.images())
 
     def _start(self) -> None:
+        config = CONFIG.format(bin_dir=self._bin_dir)
+        for folder in ("/var/lib/containerd", "/run/containerd") if self.store else ():
+            config = config.replace(f'"{folder}"', f'"{folder}/{self.store}"')
+        self.node.write("/etc/containerd/config.toml", config)
+        environ = {"CNI_CNM_OWNER": "cni/containerd"}
+        if self.programs is not None:
+            environ["PATH"] = f"{self.programs}:{os.environ['PATH']}"
         self._daemon = Daemon(
-            self.node, "containerd", "--config", "/etc/containerd/config.toml",
-            log="/run/containerd.log", env={"CNI_CNM_OWNER": "cni/containerd"},
+            self.node, str((self.programs or DEBIAN) / "containerd"), "--config", "/etc/containerd/config.toml",
+            log="/run/containerd.log", env=environ,
         )  # fmt: skip
         self.cri = Cri(str(self.node.path("/run/containerd/containerd.sock")))
         self._wait(lambda: bool(self.cri.network_ready()[1]) or True)
@@ -127,6 +148,9 @@ class Containerd:
     @property
     def pid(self) -> int:
         return self._daemon.pid
+
+    def freeze(self, seconds: float) -> None:
+        self._daemon.freeze(seconds)
 
     def kill(self) -> None:
         """kill -9. Shims and pods live on."""

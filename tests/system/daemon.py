@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +57,12 @@ class Daemon:
             with suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, sig)
         return self._process.wait(timeout=limit)
+
+    def freeze(self, seconds: float) -> None:
+        """It stands still for so long. nsenter stops with its child, and wakes it."""
+        os.kill(self.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
