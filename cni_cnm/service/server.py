@@ -114,6 +114,8 @@ class Server:
         try:
             connection, _ = self._listener.accept()
         except OSError as error:  # the relay has closed it, or no descriptor is free
+            if self._stopping:
+                raise SystemExit from error  # it ends this thread: the listener may be closed
             say(f"a connection cannot be accepted: {error.strerror}")
             sleep(_PAUSE_S)
             return None
