@@ -7,6 +7,8 @@ from typing import Any
 
 from cni_cnm.cnm.reconcile import gone_namespaces
 from cni_cnm.errors import CnmError
+from cni_cnm.frontend import events
+from cni_cnm.frontend.events import Event
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.frontend.stderr import say
 from cni_cnm.runtimes import unlisted
@@ -62,6 +64,7 @@ def collect(arguments: argparse.Namespace) -> int:
                 code = 1
             else:
                 print(one_line(outcome.sentence))
+                events.append(host.settings.run_dir, Event(events.COLLECTED, outcome.sentence))
     return _remove(host, leftover) or code
 
 
@@ -80,7 +83,9 @@ def _remove(host: Host, first: dict[unlisted.Identity, tuple[EndpointRecord, str
             continue
         try:
             if unlisted.remove(host, record):
-                print(one_line(f"{_sentence(record, why)}; it was removed"))
+                sentence = f"{_sentence(record, why)}; it was removed"
+                print(one_line(sentence))
+                events.append(host.settings.run_dir, Event(events.COLLECTED, sentence, record.network))
             else:
                 say(f"cni-cnm: {_sentence(record, why)}; it is kept: it has changed, or a process has come")
         except CnmError as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cni_cnm.cnm.docker import docker_networks, docker_pools
 from cni_cnm.docker_protocol import ACTIVATE, IPAM_DRIVER, NETWORK_DRIVER
 from cni_cnm.docker_protocol.body import failure
 from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
 from cni_cnm.docker_server import ipam_driver, network_driver
-from cni_cnm.errors import CnmError
-from cni_cnm.frontend.reply import as_cnm_error
+from cni_cnm.errors import CnmError, InvalidConfig
+from cni_cnm.frontend.reply import Subject, as_cnm_error
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.record_reader import take_notes
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.host import Host
     from cni_cnm.model import Json
 
     Engine = Callable[[], AbstractContextManager[Controller]]
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 CALLS: Mapping[str, Callable[[Controller, Json], Any]] = {**network_driver.CALLS, **ipam_driver.CALLS}
 
 
+_NO_SUBJECT = Subject()
 _MESSAGE_MAX = 2000
 """Characters of an error message, which may quote the request."""
 
@@ -40,6 +43,10 @@ class Reply(NamedTuple):
     body: bytes
     summary: str = ""
     """One line for the log: the call, the ids in it, the outcome."""
+    subject: Subject = Subject()
+    """For a log that is JSON, with the whole id of the endpoint."""
+    error: int = 0
+    """Code of the error; 0: the call was successful."""
 
 
 def answer(engine: Engine, call: str, content: bytes) -> Reply:
@@ -53,18 +60,43 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
         raw = json.loads(content) if content.strip() else {}
     except (ValueError, RecursionError) as error:
         return _failed(400, f"{call}: the request is not JSON: {error}", call)
-    named = _named(call, raw)
+    named, subject = _named(call, raw), Subject(call)
     try:
         with engine() as controller:
+            if controller.host.settings.log_format == "json":
+                subject = _subject(controller.host, call, raw)  # before a network is removed
             found = function(controller, raw)
             body = found.to_json() if found is not None else {}
+            if not subject.network and controller.host.settings.log_format == "json":
+                subject = _subject(controller.host, call, raw)  # after it was made
     except CnmError as error:
-        return _failed(500, str(as_cnm_error(error)), named)
+        shown = as_cnm_error(error)
+        return _failed(500, str(shown), named, subject, shown.code)
     except RecursionError:
-        return _failed(400, f"{call}: the request is nested too deeply", named)
+        return _failed(400, f"{call}: the request is nested too deeply", named, subject, InvalidConfig.code)
     except Exception as error:  # noqa: BLE001 - Docker waits for an answer without a limit, also in case of a defect
-        return _failed(500, f"{call}: {as_cnm_error(error)}", named)
-    return _reply(200, body, f"{named} ok")
+        shown = as_cnm_error(error)
+        return _failed(500, f"{call}: {shown}", named, subject, shown.code)
+    return _reply(200, body, f"{named} ok", subject)
+
+
+def _subject(host: Host, call: str, raw: Json) -> Subject:
+    """The name of the network as it is on record, and Docker's id of the endpoint."""
+    if not isinstance(raw, dict):
+        return Subject(call)
+    network, pool, endpoint = (_text(raw.get(key)) for key in ("NetworkID", "PoolID", "EndpointID"))
+    try:
+        if network:
+            name = docker_networks.find_network(host, network).name
+        else:
+            name = docker_pools.find_pool(host, pool).network if pool else ""
+    except CnmError:
+        name = ""
+    return Subject(call, name, endpoint=endpoint)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _named(call: str, raw: Json) -> str:
@@ -74,12 +106,14 @@ def _named(call: str, raw: Json) -> str:
     return " ".join([call, *(f"{key}={value[:40]}" for key, value in known if isinstance(value, str) and value)])
 
 
-def _failed(status: int, message: str, named: str) -> Reply:
+def _failed(
+    status: int, message: str, named: str, subject: Subject = _NO_SUBJECT, code: int = InvalidConfig.code
+) -> Reply:
     if len(message) > _MESSAGE_MAX:
         message = f"{message[:_MESSAGE_MAX]}..."
-    return _reply(status, failure(message), f"{named} failed: {message}")
+    return _reply(status, failure(message), f"{named} failed: {message}", subject, code)
 
 
-def _reply(status: int, body: Json, summary: str) -> Reply:
+def _reply(status: int, body: Json, summary: str, subject: Subject = _NO_SUBJECT, code: int = 0) -> Reply:
     """The log line also names the damaged records that the call has left out."""
-    return Reply(status, json.dumps(body).encode(), "; ".join((summary, *take_notes())))
+    return Reply(status, json.dumps(body).encode(), "; ".join((summary, *take_notes())), subject, code)

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.docker_server.calls import Engine
+    from cni_cnm.frontend.reply import Subject
 
 INTERVAL_S = 30.0
+SHOWN = 12
+"""Characters of an id, as Docker shows it."""
 _PAUSE_S = 1.0
 """After a wait that failed: what failed once may fail at once again."""
 
@@ -37,6 +40,8 @@ class DockerWatch:
         self._engine = engine
         self._say = say
         self._networks = LostNetworks()
+        self._containers: dict[str, str] = {}
+        """Names by the id of an endpoint, at the last look; empty unless the log is JSON."""
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._run, name="docker-watch", daemon=True)
 
@@ -49,12 +54,25 @@ class DockerWatch:
         self._thread.join()
         os.close(self._wake)
 
+    def with_container(self, subject: Subject) -> Subject:
+        """With the name of the container, if the last look has seen it, and the endpoint's id shortened."""
+        container = self._containers.get(subject.endpoint, "")
+        return subject._replace(container=container, endpoint=subject.endpoint[:SHOWN])
+
     def look(self, controller: Controller) -> None:
         """One look: what seems lost is remembered, and removed by a later one."""
         host = controller.host
         api = DockerApi(
             host.settings, [one for record in network_records(host.store) for one in record.docker_networks]
         )
+
+        if host.settings.log_format == "json":
+            networks = api.networks() or ()
+            self._containers = {
+                endpoint: container.name or container.id[:SHOWN]
+                for network in networks
+                for endpoint, container in (api.containers(network) or {}).items()
+            }
 
         def known(record: EndpointRecord) -> bool:
             return record.id in (api.containers(record.docker_network) or ())

@@ -30,13 +30,20 @@ from cni_cnm.frontend.stderr import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from typing import Protocol
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.docker_server.calls import Engine
+    from cni_cnm.frontend.reply import Subject
 
-    Note = Callable[[str, float], None]
-    """Logs a line about a call and its duration in milliseconds."""
+    class Note(Protocol):
+        """Logs a line about a call, and its duration in milliseconds."""
+
+        def __call__(
+            self, line: str, duration_ms: float, /, *, subject: Subject | None = None, code: int = 0
+        ) -> None: ...
+
 
 CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json"
 _CONNECTIONS_MAX = 256
@@ -112,9 +119,9 @@ class Server:
             controller.host.held_ports = self._holder
             yield controller
 
-    def _note(self, line: str, duration_ms: float = 0.0) -> None:
+    def _note(self, line: str, duration_ms: float = 0.0, *, subject: Subject | None = None, code: int = 0) -> None:
         """Log one line. What the request has is escaped."""
-        self._say(one_line(line), duration_ms)
+        self._say(one_line(line), duration_ms, subject=subject, code=code)
 
     def _accept(self) -> None:
         poll = select.poll()
@@ -189,11 +196,11 @@ class Server:
             while self._wait(connection, reader):
                 request = reader.request()
                 started = perf_counter()
-                reply, keep = (
-                    answer(self._holding, request.call, request.body),
-                    request.keep_open and not self._stopping,
-                )
-                self._note(f"docker: {reply.summary}", (perf_counter() - started) * 1000)
+                reply = answer(self._holding, request.call, request.body)
+                keep = request.keep_open and not self._stopping
+                subject = self._watch.with_container(reply.subject)
+                duration_ms = (perf_counter() - started) * 1000
+                self._note(f"docker: {reply.summary}", duration_ms, subject=subject, code=reply.error)
                 _send(connection, reply, keep=keep)
                 if not keep:
                     return
@@ -266,5 +273,5 @@ def _pause() -> None:
     sleep(0.1)
 
 
-def _to_stderr(line: str, _: float) -> None:
+def _to_stderr(line: str, duration_ms: float, *, subject: Subject | None = None, code: int = 0) -> None:  # noqa: ARG001
     say(line)

@@ -5,5 +5,6 @@ endpoints.py          endpoints by pod, container, address, published port, link
 networks.py           networks by the names that Docker has for them, too
 sandboxes.py          network namespaces, and whether they are still there
 addresses.py          how full subnets are, and who holds each address
+pools.py              how many endpoints the ranges of a network are still enough for
 published_ports.py    published ports, and whether the packet filter has them
 """

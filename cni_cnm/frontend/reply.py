@@ -34,6 +34,8 @@ class Subject(NamedTuple):
     ifname: str = ""
     pod: str = ""
     """NAMESPACE/NAME."""
+    endpoint: str = ""
+    """Docker's, shortened."""
 
 
 class Reply(NamedTuple):

@@ -3,7 +3,8 @@
 {"time": "2026-11-28T10:00:00+00:00", "pid": 812, "verb": "ADD", "network": "web", "container": "c1", "ifname": "eth0",
  "pod": "shop/cart-0", "code": 0, "ms": 4.2, "message": "ADD web c1/eth0 pod='shop/cart-0' 10.1.0.2/16 ok"}
 
-`code` is 0, or the code of the error object. A line of the service itself has time, pid, ms and message alone.
+`code` is 0, or the code of the error object. Docker's calls have `endpoint`, too. A line of the service itself has
+time, pid, ms and message, and `event` and `network` if it is an event (events.py).
 
 A log stops nothing. It is opened and written without waiting, and a line that cannot be written is dropped. The reason
 goes to stderr: once, until a line can be written again.
@@ -44,10 +45,11 @@ def log(
     settings: Settings | None = None,
     subject: Subject | None = None,
     code: int = 0,
+    event: str = "",
 ) -> None:
     """The request in one line, to where the settings say. Never raises, and never waits.
 
-    `subject` None: a line of the service itself.
+    `subject` None: a line of the service itself. `event` is its kind if it is an event (events.py).
     """
     try:
         read = settings or load(cluster_needed=False)
@@ -57,7 +59,7 @@ def log(
     if target == "none":
         return
     title = f"cni-cnm[{os.getpid()}]: "
-    text = _json(summary, duration_ms, subject, code) if as_json else f"{one_line(summary)} {duration_ms:.1f} ms"
+    text = _json(summary, duration_ms, subject, code, event) if as_json else f"{one_line(summary)} {duration_ms:.1f} ms"
     if target == "stderr":
         say(text if as_json else title + text)
         return
@@ -75,10 +77,14 @@ def log(
         _failing.discard(target)
 
 
-def _json(summary: str, duration_ms: float, subject: Subject | None, code: int) -> str:
+def _json(summary: str, duration_ms: float, subject: Subject | None, code: int, event: str) -> str:
     import json
 
-    request = {**{key: value for key, value in subject._asdict().items() if value}, "code": code} if subject else {}
+    request: dict[str, object] = {"event": event} if event else {}
+    if subject:
+        request |= {key: value for key, value in subject._asdict().items() if value}
+    if subject and not event:
+        request["code"] = code
     ends = {"ms": round(duration_ms, 1), "message": summary}
     time = strftime(_TIME)  # without the colon in the offset, which RFC 3339 wants
     return json.dumps({"time": f"{time[:-2]}:{time[-2:]}", "pid": os.getpid(), **request, **ends})

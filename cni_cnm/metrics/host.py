@@ -6,14 +6,13 @@ from collections import Counter
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
-from cni_cnm import __version__, ipam
+from cni_cnm import __version__
 from cni_cnm.cluster import status_file
-from cni_cnm.cnm.network.network_description import spec_of
 from cni_cnm.cnm.records import load_endpoint, network_records
 from cni_cnm.errors import CnmError, DamagedRecord
+from cni_cnm.find import pools
 from cni_cnm.firewall import TABLES, UNDERLAY
 from cni_cnm.firewall.drop_reasons import REASONS
-from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.state import record_reader
 from cni_cnm.state.store import ENDPOINTS
 
@@ -87,16 +86,14 @@ def _pools(host: Host) -> Iterator[Metric]:
     free = _gauge("pool_addresses_free", "Endpoints that they are still enough for.", ("network",))
     refused: list[CnmError] = []
     for record in network_records(host.store):
-        if record.pending:
-            continue
         try:
-            pool = ipam.configure(record.name, spec_of(record).ipam, None, host)
-            if isinstance(pool, HostLocal) and pool.capacity:
-                left = pool.free
-                size.add_metric([record.name], pool.capacity)
-                free.add_metric([record.name], left)
+            usage = pools.usage(host, record)
         except CnmError as error:
             refused.append(error)
+        else:
+            if usage is not None:
+                size.add_metric([record.name], usage.capacity)
+                free.add_metric([record.name], usage.free)
     yield from (size, free)
     if refused:
         raise refused[0]

@@ -32,6 +32,7 @@ from cni_cnm.cnm.network.grow_overlay import mark_lost
 from cni_cnm.cnm.records import damaged_networks, load_network, network_records
 from cni_cnm.errors import CnmError, DamagedRecord, TryAgain
 from cni_cnm.firewall import TABLES
+from cni_cnm.frontend.events import CLUSTER, Event
 from cni_cnm.kernel.contract.changes import NO_LINKS
 from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
@@ -379,12 +380,14 @@ class ClusterAgent:
 
 
 def run(
-    engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None], stop: int
+    engine: Callable[[], AbstractContextManager[Controller]],
+    note: Callable[[str, float, Event | None], None],
+    stop: int,
 ) -> None:
     """The process of the agent: until `stop` is readable. What it raises ends the process, which is started again."""
 
     def say_line(line: str) -> None:
-        note(f"CLUSTER {line}", 0.0)
+        note(f"CLUSTER {line}", 0.0, Event(CLUSTER, line))
 
     with engine() as controller:
         host = controller.host

@@ -15,6 +15,8 @@ from time import perf_counter
 from cni_cnm import settings as settings_module
 from cni_cnm.cni.plugin import handle
 from cni_cnm.errors import CnmError, InvalidConfig
+from cni_cnm.frontend import events
+from cni_cnm.frontend.reply import Subject
 from cni_cnm.frontend.request_log import log
 from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.frontend.events import Event
     from cni_cnm.service.deletions import Deletions
     from cni_cnm.service.request_counts import RequestCounts
     from cni_cnm.service.server import Call
@@ -141,11 +144,28 @@ class Handler:
     def _watches_bridges(self) -> bool:
         return self._page is not None and self._page.watching
 
-    def note(self, line: str, duration_ms: float) -> None:
-        """Write the log line of a call of Docker, or of the service itself."""
+    def note(
+        self,
+        line: str,
+        duration_ms: float,
+        event: Event | None = None,
+        *,
+        subject: Subject | None = None,
+        code: int = 0,
+    ) -> None:
+        """Write the log line of a call of Docker, with its subject and code, or of the service itself.
+
+        If it is an event, it is recorded as one, too.
+        """
         if self.counts is not None:
             self.counts.note(line, duration_ms)
-        log(line, duration_ms, self._settings[1] if self._settings else None)
+        settings = self._settings[1] if self._settings else None
+        if event is None:
+            log(line, duration_ms, settings, subject, code)
+        else:
+            log(line, duration_ms, settings, Subject(network=event.network), event=event.kind)
+            if settings is not None:
+                events.append(settings.run_dir, event)
 
     def _settings_for_log(self, environ: Mapping[str, str]) -> Settings | None:
         """Of a call that ended before its settings were needed. None if they are wrong."""

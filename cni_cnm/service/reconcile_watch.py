@@ -6,7 +6,8 @@
 A change is compared when no more follow for a moment (cnm/reconcile). Our own changes of nftables are not reported, and
 pods' own links neither. The kernel does not report changes by legacy iptables: the next ADD finds those.
 
-It also wakes from time to time to take down endpoints whose network namespace no longer exists.
+It also wakes from time to time: to take down endpoints whose network namespace no longer exists, and for what an
+operator should know (host_events.py).
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from cni_cnm.cnm.reconcile.gone_namespaces import LOOK_S, GoneNamespaces
 from cni_cnm.cnm.reconcile.reconcile import reconcile
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES
+from cni_cnm.frontend import events
+from cni_cnm.frontend.events import Event
 from cni_cnm.frontend.stderr import say
 from cni_cnm.kernel.contract.changes import NO_LINKS, NOTHING
 from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
+from cni_cnm.service import host_events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.reconcile.difference import Outcome
     from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
 
+    Note = Callable[[str, float, Event | None], None]
+
 NAME = "cni-cnm"
 """Name of the program. A service started as `python -m cni_cnm` gives it to its processes."""
 QUIET_MS = 100
@@ -41,6 +47,8 @@ LIMIT_S = 2.0
 """The look begins at the latest when this time has passed since the first change."""
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """From a repair to the next look, if the repair is the same as the one before: another program undoes it. Doubled."""
+SOON_S = 1.0
+"""From a change to the look for events."""
 AGAIN_S = 10.0
 """A repair that is the same as the one before, but comes later than this after the pause, is a new one."""
 
@@ -86,7 +94,7 @@ class Monitors:
 
 def watch(
     engine: Callable[[], AbstractContextManager[Controller]],
-    note: Callable[[str, float], None],
+    note: Note,
     monitors: Monitors,
     wake: int,
 ) -> None:
@@ -94,13 +102,13 @@ def watch(
 
     Args:
         engine: gives a controller for one look.
-        note: writes a line to the log; the number is the milliseconds that it took.
+        note: writes a line to the log. The number is the milliseconds that it took, then comes the event, if it is one.
     """
     rounds = _Rounds(engine, note)
     rounds.run(None)
     while True:
         try:
-            change = monitors.wait(wake, rounds.collect_at)
+            change = monitors.wait(wake, min(rounds.collect_at, rounds.look_at))
         except (CnmError, OSError) as error:
             say(f"changes of the host are no longer seen: {error}; each ADD checks by itself")
             return
@@ -108,6 +116,9 @@ def watch(
             return
         if change != (NOTHING, NO_LINKS):
             rounds.run(change)
+            rounds.look_at = min(rounds.look_at, monotonic() + SOON_S)  # a bridge may be that of a new network
+        if monotonic() >= rounds.look_at:
+            rounds.look()
         if monotonic() >= rounds.collect_at:
             rounds.collect()
 
@@ -115,9 +126,7 @@ def watch(
 class _Rounds:
     """What was repaired, and said, in the rounds before."""
 
-    def __init__(
-        self, engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None]
-    ) -> None:
+    def __init__(self, engine: Callable[[], AbstractContextManager[Controller]], note: Note) -> None:
         self._engine = engine
         self._note = note
         self._last: list[str] = []
@@ -127,6 +136,9 @@ class _Rounds:
         self._gone = GoneNamespaces()
         self.collect_at = monotonic() + LOOK_S
         """When the next look at namespaces is due."""
+        self._events = host_events.HostEvents()
+        self.look_at = monotonic()
+        """When the next look for events is due."""
 
     def run(self, change: tuple[FilterChange, LinkChange] | None) -> None:
         """`change` None: everything is compared."""
@@ -155,29 +167,46 @@ class _Rounds:
         try:
             with self._engine() as controller:
                 for outcome in self._gone.look(controller.host, begin):
-                    self._say(outcome, (monotonic() - begin) * 1000)
+                    self._say(outcome, (monotonic() - begin) * 1000, events.COLLECTED)
         except CnmError as error:
             say(f"endpoints without a namespace are not known: {error}")
         except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
             say(f"endpoints without a namespace are not known: {type(error).__name__}: {error}")
+
+    def look(self) -> None:
+        """Note what an operator should know."""
+        self.look_at = monotonic() + host_events.LOOK_S
+        try:
+            with self._engine() as controller:
+                for event in self._events.look(controller.host):
+                    self._note(f"EVENT {event.sentence}", 0.0, event)
+        except CnmError as error:
+            say(f"events of this host are not known: {error}")
+        except Exception as error:  # noqa: BLE001 - a defect here must not end the watch
+            say(f"events of this host are not known: {type(error).__name__}: {error}")
 
     def pause(self, wake: int) -> bool:
         """Leave another program that removes the same each time alone for a while. True when `wake` is readable."""
         left = self._repaired + self._pause_s - monotonic()
         return left > 0 and _sleep(wake, left)
 
-    def _say(self, outcome: Outcome, duration_ms: float) -> None:
-        """Each repair; anything else once."""
-        if outcome.result == "repaired":
-            self._note(f"REPAIR {outcome.sentence}", duration_ms)
-        elif outcome.sentence not in self._said:
+    def _say(self, outcome: Outcome, duration_ms: float, repaired: str = events.REPAIRED) -> None:
+        """Each repair; anything else once. `repaired`: the kind of event that a success is."""
+        word, kind = {
+            "repaired": ("REPAIR", repaired),
+            "failed": ("REPAIR failed", events.NOT_REPAIRED),
+            "noted": ("NOTICE", events.NOTED),
+        }[outcome.result]
+        if outcome.result != "repaired":
+            if outcome.sentence in self._said:
+                return
             self._said.add(outcome.sentence)
-            self._note(f"{'NOTICE' if outcome.result == 'noted' else 'REPAIR failed'} {outcome.sentence}", duration_ms)
+        self._note(f"{word} {outcome.sentence}", duration_ms, Event(kind, outcome.sentence))
 
 
 def run(
     engine: Callable[[], AbstractContextManager[Controller]],
-    note: Callable[[str, float], None],
+    note: Note,
     seen: Callable[[bool], None],
     stop: int,
 ) -> None:

@@ -20,7 +20,7 @@ _HARMLESS = ("reflection",)
 
 class Event(NamedTuple):
     kind: str
-    """`joined`, `left`, `state`, `network made`, `network removed`, `link`."""
+    """`joined`, `left`, `state`, `network made`, `network removed`, `link`; or a key of `frontend.events.KINDS`."""
     sentence: str
 
 

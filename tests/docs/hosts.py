@@ -4,6 +4,7 @@ pods      (default) two networks with three endpoints, the uplink eth0, a log, t
 empty     nothing but the program
 plugin    the Docker plugin `my-plugin`, and a pod on its network
 drained   the two networks, without endpoints
+served    a service with a log that is JSON, and the container c1 on the network net
 ruleset   the ruleset that docs/firewall.md shows
 docker    a dockerd that has an image called nginx
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,11 +24,15 @@ import pytest
 from tests.docs.pages import blocks
 from tests.program import LAUNCHER, ROOT
 from tests.system import dockerd
+from tests.system.daemon import Daemon
 from tests.system.dockerd import Dockerd
 from tests.system.node import Done, Node
 from tests.system.recorder import Recorder
+from tests.system.relay import compile_relay
+from tests.waiting import until
 
 BIN = "/opt/cni/bin"
+LOG = "/var/log/cni-cnm.log"
 FRONT, DATABASE = "6f1d0a7c2b9e41", "0b7733aa991012"
 PODNET: dict[str, Any] = {"cniVersion": "1.1.0", "name": "podnet", "type": "cni-cnm"}
 REFNET: dict[str, Any] = {
@@ -52,13 +58,21 @@ class Host(NamedTuple):
         done = self.node.run("sh", "-c", "exec sh /run/script >/run/output 2>&1", env={"PATH": path}, timeout=timeout)
         return done._replace(out=self.node.path("/run/output").read_text(encoding="utf-8"))
 
-    def cni(self, verb: str, conf: dict[str, Any], container: str, ifname: str = "eth0", **environ: str) -> Done:
+    def cni(
+        self,
+        verb: str,
+        conf: dict[str, Any],
+        container: str,
+        ifname: str = "eth0",
+        program: str = f"{BIN}/cni-cnm",
+        **environ: str,
+    ) -> Done:
         """A call as a runtime makes it."""
         environment = {
             "CNI_COMMAND": verb, "CNI_CONTAINERID": container, "CNI_NETNS": f"/run/netns/{container[:4]}",
             "CNI_IFNAME": ifname, "CNI_PATH": BIN, "CNI_CNM_OWNER": "cni/containerd", **environ,
         }  # fmt: skip
-        return self.node.run(f"{BIN}/cni-cnm", stdin=json.dumps(conf), env=environment)
+        return self.node.run(program, stdin=json.dumps(conf), env=environment)
 
 
 @contextmanager
@@ -78,6 +92,7 @@ def host(name: str) -> Iterator[Host]:
             "plugin": _plugin,
             "drained": _drained,
             "docker": _docker,
+            "served": _served,
             "ruleset": _ruleset,
         }[name](made, ends)
         yield made
@@ -108,7 +123,7 @@ def _pods(host: Host, ends: ExitStack) -> None:
     ports = [{"hostPort": 8080, "containerPort": 80}]
     published = {**PODNET, "runtimeConfig": {"portMappings": ports}}
     host.cni("ADD", published, FRONT, CNI_ARGS="K8S_POD_NAMESPACE=web;K8S_POD_NAME=front-0").ok()
-    host.cni("ADD", REFNET, FRONT, "net1").ok()
+    host.cni("ADD", REFNET, FRONT, ifname="net1").ok()
     assert host.cni("ADD", {**REFNET, "bridge": "cni9"}, "cccc").code == 1
     host.words.update(CONTAINER=FRONT, NAMESPACE=FRONT[:4], NAME="podnet", NETWORK="podnet", PARENT="eth0")
 
@@ -116,7 +131,7 @@ def _pods(host: Host, ends: ExitStack) -> None:
 def _drained(host: Host, ends: ExitStack) -> None:
     _pods(host, ends)
     for conf, container, ifname in ((REFNET, DATABASE, "eth0"), (PODNET, FRONT, "eth0"), (REFNET, FRONT, "net1")):
-        host.cni("DEL", conf, container, ifname).ok()
+        host.cni("DEL", conf, container, ifname=ifname).ok()
 
 
 def _plugin(host: Host, ends: ExitStack) -> None:
@@ -127,6 +142,24 @@ def _plugin(host: Host, ends: ExitStack) -> None:
     conf = {**PODNET, "name": "pluginnet", "driver": "my-plugin", "ipam": {"type": "my-plugin"}}
     host.cni("ADD", conf, FRONT).ok()
     host.words.update(CONTAINER=FRONT)
+
+
+def _served(host: Host, ends: ExitStack) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    node = host.node
+    node.write("/etc/cni-cnm/config.toml", f'log = "{LOG}"\nlog_format = "json"\n')
+    node.run("mount", "-t", "tmpfs", "log", "/var/log").ok()
+    service = Daemon(node, f"{BIN}/cni-cnm", "serve")
+    ends.callback(service.stop)
+    service.wait(node.path("/run/cni-cnm/metrics.sock").exists)
+    node.add_netns("c1")
+    relay = f"{BIN}/relay"
+    compile_relay(node.path(relay))
+    ipam = {"type": "host-local", "subnet": "10.61.0.0/24"}
+    net = {**REFNET, "name": "net", "ipam": ipam}
+    host.cni("ADD", net, "c1", program=relay, CNI_ARGS="K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart-0").ok()
+    until(lambda: node.run("grep", "ADD", LOG).code == 0, "the call is in the log")
 
 
 def _ruleset(host: Host, ends: ExitStack) -> None:

@@ -53,6 +53,12 @@ def samples(text: str) -> dict[str, float]:
     }
 
 
+def events(side: Side, log: str) -> dict[str, Any]:
+    """The last line of each kind."""
+    lines = [json.loads(line) for line in side.node.path(log).read_text(encoding="utf-8").splitlines()]
+    return {line["event"]: line for line in lines if "event" in line}
+
+
 def children(service: Daemon) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text("ascii").split()]
 
@@ -73,6 +79,9 @@ def test_a_service_shows_what_it_does(side: Side) -> None:
         assert samples(ask(side, "127.0.0.1:9477")[1])["cni_cnm_pool_addresses_free net"] == 252
         side.node.run("ip", "link", "set", "br-net", "down").ok()
         until(lambda: samples(ask(side)[1]).get("cni_cnm_repairs_total repaired") == 1, "the repair is counted")
+        assert events(side, LOG)["repaired"]["message"] == "REPAIR the network net: br-net is down; put right"
+        until(lambda: events(side, LOG).get("network made"), "the network that was made is an event")
+        assert events(side, LOG)["network made"]["network"] == "net"
         for request, code in (("GET / HTTP/1.0\r\n\r\n", "404"), ("POST /metrics HTTP/1.0\r\n\r\n", "501")):
             assert code in ask(side, request=request)[0]
         for pid in children(service)[:-1]:

@@ -312,7 +312,7 @@ def test_a_configuration_that_cannot_be_read(stdin: bytes, verb: str) -> None:
     assert reply.subject.verb == verb
     assert reply.summary.startswith(f"{verb} ")
     if verb == "ADD":
-        assert reply.subject[2:] == ("c1", "eth0", "shop/cart-0")
+        assert reply.subject[2:] == ("c1", "eth0", "shop/cart-0", "")
         assert "c1/eth0 pod='shop/cart-0' failed, code " in reply.summary
 
 

@@ -15,6 +15,7 @@ from cni_cnm.cnm.docker import lost_endpoints, lost_networks
 from cni_cnm.cnm.host import Host
 from cni_cnm.cnm.records import endpoint_records, network_records
 from cni_cnm.docker_server.docker_watch import DockerWatch
+from cni_cnm.frontend.reply import Subject
 from tests.unit.cnm.docker.dockerd import Dockerd, docker_id
 from tests.unit.docker_server.scripted_dockerd import ScriptedDockerd
 
@@ -52,6 +53,21 @@ def look(docker: Dockerd, *, asks: bool = True) -> list[str]:
     watch = DockerWatch(engine, said.append)
     watch.look(Controller(Host(settings, host.store, docker.namespaces, lambda: docker.nft, host.epoch)))
     return said
+
+
+def test_names_of_containers(docker: Dockerd, api: ScriptedDockerd) -> None:
+    """Docker is asked for them where the log is JSON. Without an answer the endpoint's short id is all there is."""
+    endpoint = docker_id("a")
+    api.answers[f"/networks/{RED}"] = {"Containers": {docker_id("c"): {"Name": "shop", "EndpointID": endpoint}}}
+    subject = Subject("NetworkDriver.Leave", "red", endpoint=endpoint)
+    watch = DockerWatch(lambda: None, print)  # type: ignore[arg-type, return-value]
+    named = []
+    for log_format in ("text", "json"):
+        settings = docker.host.settings._replace(docker_api=f"{docker.folder}/docker.sock", log_format=log_format)
+        watch.look(Controller(Host(settings, docker.host.store, docker.namespaces, lambda: docker.nft, docker.epoch)))
+        named.append(watch.with_container(subject))
+    assert [one.container for one in named] == ["", "shop"]
+    assert {one.endpoint for one in named} == {endpoint[:12]}
 
 
 def networks(docker: Dockerd) -> set[Any]:

@@ -71,7 +71,7 @@ class Frontend:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(f"{folder}/plugin.sock")
         self._listener.listen(1024)
-        self.server = Server(self._listener, self.engine, lambda line, _: self.notes.append(line))
+        self.server = Server(self._listener, self.engine, lambda line, _, **__: self.notes.append(line))
         self.server.start()
 
     @contextmanager
@@ -651,7 +651,7 @@ def test_waiting_for_connections_fails(frontend: Frontend, monkeypatch: pytest.M
 
     frontend.server.stop()
     monkeypatch.setattr(select, "poll", Short)
-    frontend.server = Server(frontend._listener, frontend.engine, lambda line, _: frontend.notes.append(line))
+    frontend.server = Server(frontend._listener, frontend.engine, lambda line, _, **__: frontend.notes.append(line))
     frontend.server.start()
     until(lambda: len(failed) == 2, "both threads have waited")
     assert frontend.call("IpamDriver.GetCapabilities").status == 200

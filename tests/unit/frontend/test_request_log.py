@@ -121,6 +121,20 @@ def test_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert said == f"cni-cnm[{os.getpid()}]: ADD podnet\\nforged 1.0 ms"
 
 
+def test_an_event_as_json(tmp_path: Path) -> None:
+    """It has its kind and the network, and no code."""
+    path = tmp_path / "log"
+    settings = Settings(log=str(path), log_format="json")
+    log("EVENT network web was made", 0.0, settings, Subject(network="web"), event="network made")
+    log("docker: NetworkDriver.Join ok", 1.0, settings, Subject("NetworkDriver.Join", "web", "box", endpoint="ab12"))
+    made, joined = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    assert {key: made[key] for key in made if key not in ("time", "pid")} == {
+        "event": "network made", "network": "web", "ms": 0.0, "message": "EVENT network web was made",
+    }  # fmt: skip
+    wanted = ("NetworkDriver.Join", "web", "box", "ab12", 0)
+    assert tuple(joined[key] for key in ("verb", "network", "container", "endpoint", "code")) == wanted
+
+
 def test_a_line_as_json(tmp_path: Path) -> None:
     """What is known of the request; a line of the service has no request. Other programs can read each line."""
     path = tmp_path / "log"

@@ -63,7 +63,7 @@ class Script:
         monkeypatch.setattr(reconcile_watch, "reconcile", self.reconcile)
         monkeypatch.setattr(reconcile_watch, "_sleep", self.sleep)
         monkeypatch.setattr(reconcile_watch, "monotonic", lambda: self.now)
-        watch(engine, lambda line, _: self.lines.append(line), cast("Monitors", self), self.wake)
+        watch(engine, lambda line, *_: self.lines.append(line), cast("Monitors", self), self.wake)
         os.close(self.wake)
         return self.lines
 

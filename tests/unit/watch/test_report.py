@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cni_cnm.cnm.controller import Controller
+from cni_cnm.frontend import events
+from cni_cnm.frontend.events import Event
 from cni_cnm.watch.report import bits, reports
 from tests.memory_kernel.host import memory_host
 
@@ -24,6 +26,22 @@ from tests.memory_kernel.host import memory_host
 )
 def test_bits(number: float, text: str) -> None:
     assert bits(number) == text
+
+
+def test_what_the_service_has_noted(tmp_path: Path) -> None:
+    """Beside what two samples show, and only of the networks that were asked for, or of the whole host."""
+    controller = Controller(memory_host(tmp_path))
+    run_dir = controller.host.settings.run_dir
+    Path(run_dir).mkdir(parents=True, exist_ok=True)
+    events.append(run_dir, Event(events.NOTED, "too early"))
+    found = []
+    for number, report in enumerate(reports(controller.host, ["shop"], 0.0, 3)):
+        found.append([(event.kind, event.sentence) for event in report.events])
+        if number == 0:
+            for network in ("shop", "other", ""):
+                events.append(run_dir, Event(events.POOL_LOW, f"of {network}", network))
+            events.append(run_dir, Event(events.NETWORK_MADE, "shown already", "shop"))
+    assert found == [[], [(events.POOL_LOW, "of shop"), (events.POOL_LOW, "of ")], []]
 
 
 def test_in_a_row(tmp_path: Path) -> None:
