@@ -255,6 +255,15 @@ class Tuning(NamedTuple):
     """Packets."""
 
 
+class SourceRouting(NamedTuple):
+    """Packets leave by the interface whose address they have (the reference `sbr` plugin)."""
+
+    table: int = 0
+    """The routing table, with another program's routes. 0: each address has a table with the interface's routes."""
+    tables: tuple[int, ...] = ()
+    """The table of each address, in their order; () before they are chosen."""
+
+
 class IpamSpec(NamedTuple):
     """The `ipam` part of a network, as configured. An IPAM executable needs more than its own object."""
 
@@ -344,6 +353,8 @@ class EndpointSpec(NamedTuple):
     """Limits; None: none."""
     tuning: Tuning | None = None
     """Sysctls and link attributes; None: none."""
+    source_routing: SourceRouting | None = None
+    """Rules and tables of its addresses; None: none."""
     listed: bool = False
     """An earlier plugin of the same list has made an interface of this name."""
     previous: Attachment | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cni.environ import Call
     from cni_cnm.drivers import Driver
-    from cni_cnm.model import Bandwidth, Json, Tuning
+    from cni_cnm.model import Bandwidth, Json, SourceRouting, Tuning
 
 REFERENCE = "reference"
 CNM = "cnm"
@@ -32,7 +32,7 @@ OWN_KEYS = frozenset((
     "statusexhausted", "allowoverlap",
 ))  # fmt: skip
 """Read by this frontend or added by runtimes: not passed to drivers."""
-BLOCKS = ("portmap", "firewall", "bandwidth", "tuning")
+BLOCKS = ("portmap", "firewall", "bandwidth", "tuning", "sbr")
 """Named after the plugins usually chained behind a bridge."""
 RUNTIME_PREFIXES = ("cni.dev/", "nerdctl", "io.kubernetes.")
 _DEFAULT_IPAM = "host-local"
@@ -141,6 +141,7 @@ def endpoint_of(config: Fields, call: Call, owner: str) -> EndpointSpec:
         pod=requested.pod,
         bandwidth=_bandwidth(config),
         tuning=tuning,
+        source_routing=_source_routing(config),
         addresses_replace=requested.addresses_replace,
         device_id=requested.device_id,
         listed="prevResult" in config and lists_interface(config, call.ifname),
@@ -171,6 +172,14 @@ def _tuning(config: Fields, call: Call, mac: str) -> Tuning | None:
     from cni_cnm.cnm.interface import tuning
 
     return tuning.parse(block, config.object("args").raw("cni"), call.ifname, mac=mac)
+
+
+def _source_routing(config: Fields) -> SourceRouting | None:
+    if "sbr" not in config:
+        return None
+    from cni_cnm.cnm.interface import source_routing
+
+    return source_routing.parse(config.mapping("sbr"))
 
 
 def refuse_repeated(raw: bytes) -> None:

@@ -37,6 +37,7 @@ _SHAPES: Mapping[str, Shape] = {
     "firewall": _keys("backend", "ingresspolicy", "firewalldzone", "iptablesadminchainname"),
     "bandwidth": _BANDWIDTH,
     "tuning": _keys("sysctl", "mac", "promisc", "mtu", "allmulti", "txqlen", "datadir"),
+    "sbr": _keys("table"),
     "runtimeconfig": {
         **_keys(*conventions.RUNTIME_KEYS),
         "ipranges": [[_RANGE]],

@@ -27,7 +27,7 @@ from cni_cnm.cnm.record_json import (
 from cni_cnm.drivers import EndpointPlan, drivers
 from cni_cnm.errors import DamagedRecord
 from cni_cnm.memo import Memo
-from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions
+from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions, SourceRouting
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.record_reader import damaged, read, readable
 from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
@@ -197,6 +197,8 @@ class EndpointRecord(NamedTuple):
     """Docker's last CreateEndpoint, Join or Leave, in seconds since the boot. 0.1.0 records none."""
     requested_ifname: str = ""
     """The name of the interface in Docker's container, where the user has chosen one. 0.1.0 records none."""
+    source_routing: SourceRouting | None = None
+    """With the tables that were chosen. 0.1.0 records none."""
 
     @property
     def role(self) -> Role:
@@ -325,6 +327,7 @@ _CONVERTED: Mapping[str, tuple[Callable[[Any], Json], Callable[[Json], Any]]] = 
     "bandwidth": (tuple, lambda raw: Bandwidth(*raw) if raw else None),
     "pod": (tuple, lambda raw: Pod(*raw)),
     "tuning": (tuple, tuning_from_json),
+    "source_routing": (tuple, lambda raw: SourceRouting(raw[0], tuple(raw[1])) if raw else None),
     "before": (tuple, tuning_from_json),
 }
 """Of an endpoint's record, by JSON key: values that JSON does not have as they are, to JSON and back."""

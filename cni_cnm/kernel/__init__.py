@@ -36,7 +36,7 @@ from cni_cnm.kernel.contract.link import (
     Rate,
     Vlan,
 )
-from cni_cnm.kernel.contract.route import CLUSTER, RouteEntry
+from cni_cnm.kernel.contract.route import CLUSTER, RouteEntry, RoutingRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ __all__ = [
     "PortState",
     "Rate",
     "RouteEntry",
+    "RoutingRule",
     "Rule",
     "Stack",
     "Stream",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.kernel.contract.link import Hardware, Link, Port, PortState, Rate, Vlan
-    from cni_cnm.kernel.contract.route import RouteEntry
+    from cni_cnm.kernel.contract.route import RouteEntry, RoutingRule
     from cni_cnm.kernel.contract.stack import Stack
     from cni_cnm.model import IPAddress, IPInterface
 
@@ -375,6 +375,21 @@ class KernelStack:
     def delete_route(self, route: RouteEntry) -> None:
         request = routes.message(route, delete=True)
         self.connection.write(request, RTM_DELROUTE, f"deleting {self._route_name(route)}")
+
+    def rules(self) -> Sequence[RoutingRule]:
+        from cni_cnm.kernel.rtnetlink import rules
+
+        return rules.rules(self.connection)
+
+    def add_rule(self, rule: RoutingRule) -> None:
+        from cni_cnm.kernel.rtnetlink import rules
+
+        rules.add_rule(self.connection, rule)
+
+    def delete_rule(self, rule: RoutingRule) -> None:
+        from cni_cnm.kernel.rtnetlink import rules
+
+        rules.delete_rule(self.connection, rule)
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:

@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 from os import strerror
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import Hardware, Link, Port, Rate, RouteEntry, Vlan
+from cni_cnm.kernel import Hardware, Link, Port, Rate, RouteEntry, RoutingRule, Vlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Space:
         self.inode = inode
         self.devices: dict[int, Device] = {}
         self.routes: list[RouteEntry] = []
+        self.rules: list[RoutingRule] = []
         self.hardware: dict[str, Hardware] = {}
         """By its folder in sysfs."""
         self.sysctls = dict(_SYSCTLS)

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cni_cnm.kernel import Hardware, Link, Port, PortState, Rate, RouteEntry, Stack, Vlan
+    from cni_cnm.kernel import Hardware, Link, Port, PortState, Rate, RouteEntry, RoutingRule, Stack, Vlan
     from cni_cnm.model import IPAddress, IPInterface
 
 
@@ -369,6 +369,21 @@ class MemoryStack:
 
     def delete_route(self, route: RouteEntry) -> None:
         self._write(lambda: self.space.delete_route(completed(route), any_priority=not route.priority))
+
+    def rules(self) -> Sequence[RoutingRule]:
+        self.flush()
+        return list(self.space.rules)
+
+    def add_rule(self, rule: RoutingRule) -> None:
+        self._write(lambda: self.space.rules.insert(0, rule))
+
+    def delete_rule(self, rule: RoutingRule) -> None:
+        def delete() -> None:
+            if rule not in self.space.rules:
+                refuse(errno.ENOENT, f"the rule from {rule.source}")
+            self.space.rules.remove(rule)
+
+        self._write(delete)
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:

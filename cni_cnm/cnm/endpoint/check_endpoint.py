@@ -37,7 +37,14 @@ def check(
     driver.check_endpoint(record.options, record.plan, host.stack, place)
     role = record.role
     if role.configured and record.device.container.name:
-        configure_interface.check(stack, record.device.container.name, expected, record.addresses, role)
+        own = record.addresses
+        if record.source_routing is not None and not record.source_routing.table:
+            expected, own = expected._replace(routes=()), ()  # they are in the tables of its addresses
+        configure_interface.check(stack, record.device.container.name, expected, own, role)
+    if record.source_routing is not None:
+        from cni_cnm.cnm.endpoint import endpoint_source_routing
+
+        endpoint_source_routing.check(record, stack)
     if record.tuning or record.bandwidth:
         from cni_cnm.cnm.endpoint import interface_tuning
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.rollback import Rollback
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Attachment, Device, Dns, EndpointSpec
+    from cni_cnm.model import Attachment, Device, Dns, EndpointSpec, Route
 
 
 def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns | None, undo: Rollback) -> None:
@@ -48,7 +48,7 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
     endpoint.write(
         ipam=pool.record(),
         lease=Lease(addresses, routes, spec.dns or dns or leased.dns),
-        default_routes=offers,
+        default_routes=_offered(endpoint.record, offers),
     )
 
 
@@ -101,6 +101,10 @@ def connect(
 
         device = interface_tuning.apply(endpoint, device, stack, undo)
         endpoint.record = endpoint.record._replace(device=device)
+    if record.source_routing is not None:
+        from cni_cnm.cnm.endpoint import endpoint_source_routing
+
+        endpoint_source_routing.apply(endpoint, stack, undo)
     undo.push(lambda: leave_sandbox(host, endpoint.record, delete_empty=True))
     elected = join_sandbox(host, endpoint.record, stack, index)
     if endpoint.record.ports and endpoint.record.priority:  # not the container's first network
@@ -155,7 +159,10 @@ def _configure(endpoint: LockedEndpoint, device: Device, stack: Stack) -> int:
     if not (role.configured and device.container.name):
         return 0
     lease = record.full_lease
-    routes = tuple(route for route in lease.routes if route not in record.default_routes)
+    apart = record.default_routes
+    if record.source_routing is not None:
+        apart = tuple(filter(default_routes.is_default_route, lease.routes))
+    routes = tuple(route for route in lease.routes if route not in apart)
     port = device.host[-1].name if device.host and role.interface == "made" else ""
     state = (lambda: endpoint.host.stack.port_state(port)) if port else None
     return configure_interface.configure(stack, device, lease.addresses, routes, role, state)
@@ -168,11 +175,17 @@ def _move_in(endpoint: LockedEndpoint, device: Device, stack: Stack) -> Device:
     endpoint.record = endpoint.record._replace(device=device, ifname=device.container.name)
     record = endpoint.record
     offers = default_routes.default_routes(record.full_lease, endpoint.role)[1] if device.source else ()
-    endpoint.write(host_ifname=device.source or record.host_ifname, default_routes=offers)
+    endpoint.write(host_ifname=device.source or record.host_ifname, default_routes=_offered(record, offers))
     if not device.source:
         return device
     container, index = move_link.into(stack, endpoint.host.stack, device.source, device.container)
     return device._replace(container=container, ifindex=index)
+
+
+def _offered(record: EndpointRecord, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """The default routes that the endpoint offers its sandbox: none if they are in tables of its own."""
+    wanted = record.source_routing
+    return routes if wanted is None or wanted.table else ()
 
 
 def _release(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> None:

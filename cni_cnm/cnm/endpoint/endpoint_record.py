@@ -62,6 +62,7 @@ def new_record(
         portmap=portmap,
         bandwidth=spec.bandwidth,
         tuning=spec.tuning,
+        source_routing=spec.source_routing,
         pod=spec.pod,
         published_only=network.published_only,
     )

@@ -92,6 +92,10 @@ def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
 
             stays = not role.configured or role.interface == "device"
             interface_tuning.remove(endpoint, gathered, link_stays=stays)
+        if record.source_routing is not None:
+            from cni_cnm.cnm.endpoint import endpoint_source_routing
+
+            endpoint_source_routing.remove(host, record, gathered)
         if record.state == CREATED and role.interface == "moved":  # its plugin does not know of it yet
             return
         _leave(endpoint, gathered)

@@ -1,4 +1,4 @@
-"""Routes, and what the kernel fills in where a field is not given."""
+"""Routes, what the kernel fills in where a field is not given, and the rules that lead to tables of routes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ class RouteEntry(NamedTuple):
     def advertised(self) -> bool:
         """Whether the host learned it from a router advertisement."""
         return self.protocol == ADVERTISED
+
+
+class RoutingRule(NamedTuple):
+    """Packets from `source` are routed by `table` (ip-rule(8)). Other conditions of a rule are not shown."""
+
+    table: int
+    """0: the rule leads to no table."""
+    source: IPNetwork | None = None
+    """None: from anywhere."""
+    version: int = 4
+    """IP version, also of a rule without a source."""
 
 
 def implied_scope(route: RouteEntry) -> int:

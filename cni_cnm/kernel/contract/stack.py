@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from cni_cnm.kernel.contract.link import Hardware, Link, Port, PortState, Rate, Vlan
-    from cni_cnm.kernel.contract.route import RouteEntry
+    from cni_cnm.kernel.contract.route import RouteEntry, RoutingRule
     from cni_cnm.model import IPAddress, IPInterface
 
 
@@ -209,6 +209,15 @@ class Stack(Protocol):
 
     def delete_route(self, route: RouteEntry) -> None:
         """ESRCH if absent. With a protocol only a route of that program is deleted."""
+
+    def rules(self) -> Sequence[RoutingRule]:
+        """The routing rules of both IP versions."""
+
+    def add_rule(self, rule: RoutingRule) -> None:
+        """It is asked before those that are there. An equal one that is there is another rule."""
+
+    def delete_rule(self, rule: RoutingRule) -> None:
+        """ENOENT if absent."""
 
     # /proc/sys/net ---------------------------------------------------------
     def sysctl(self, key: str) -> str | None:
