@@ -1,5 +1,6 @@
 /*
- * The relay: the program that a runtime executes as /opt/cni/bin/cni-cnm.
+ * The relay: the program that a runtime executes as /opt/cni/bin/cni-cnm, or by the name of another plugin that this
+ * program stands in for (cni_cnm/cni/names/). The name goes to the service, or to the full program, with the arguments.
  *
  * It sends one CNI call to the resident service (`cni-cnm serve`) and copies the answer. Without an answer it starts the
  * full program with the same environment, arguments and stdin, and copies its answer. The result is the same in both
@@ -25,7 +26,7 @@
  *   reply    struct reply, then stdout and stderr verbatim. A connection that is closed earlier declines the request
  *
  * Environment: CNI_CNM_SOCKET (the service's socket; empty: none), CNI_CNM_PROGRAM (the full program),
- * CNI_CNM_TIMEOUT (whole seconds; 60). Compiled by build/relay.sh, which defines VERSION and VERSION_REPLY.
+ * CNI_CNM_TIMEOUT (whole seconds; 60). Compiled by build/relay.sh, which defines VERSION, VERSION_REPLY and VERSION_REPLIES.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -352,6 +353,17 @@ static int receive_reply(int sock)
 	return 0;
 }
 
+/* Answer VERSION: the plugins in VERSION_REPLIES support fewer versions than the others. */
+static int answer_version(void)
+{
+	static const struct { const char *name, *reply; } others[] = { VERSION_REPLIES };
+	const char *slash = strrchr(arguments[0], '/'), *name = slash ? slash + 1 : arguments[0];
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (strcmp(name, others[i].name) == 0)
+			return put(STDOUT_FILENO, others[i].reply, strlen(others[i].reply)) < 0;
+	return put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1) < 0;
+}
+
 int main(int argc, char **argv, char **envp)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = SOCKET };
@@ -363,9 +375,8 @@ int main(int argc, char **argv, char **envp)
 	arguments = argc > 0 ? argv : (char *[]){ "cni-cnm", NULL };
 	if (command == NULL || *command == '\0')
 		execute_program(envp);
-	if (strcmp(command, "VERSION") == 0) {
-		return put(STDOUT_FILENO, VERSION_REPLY, sizeof VERSION_REPLY - 1) < 0;
-	}
+	if (strcmp(command, "VERSION") == 0)
+		return answer_version();
 	do /* if the runtime has closed 0, 1 or 2, no socket of ours may take that number */
 		sock = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (sock >= 0 && sock <= STDERR_FILENO && fcntl(sock, F_SETFD, 0) == 0);

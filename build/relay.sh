@@ -18,9 +18,10 @@ line=$("${PYTHON:-python3}" -I -c "
 import sys
 sys.path.insert(0, sys.argv[1])
 from cni_cnm import __version__
-from cni_cnm.cni.versions import answer
+from cni_cnm.cni.versions import LATER, answer
 from json import dumps
-print('-DVERSION=' + dumps(__version__), '-DVERSION_REPLY=' + dumps(answer()), sep='\n')
+others = ' '.join('{' + dumps(name) + ', ' + dumps(answer(name)) + '},' for name in LATER)
+print('-DVERSION=' + dumps(__version__), '-DVERSION_REPLY=' + dumps(answer()), '-DVERSION_REPLIES=' + others, sep='\n')
 " "$root")
 IFS='
 '

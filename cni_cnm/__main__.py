@@ -33,7 +33,7 @@ def _answer(command: str | None) -> int:
     if command == "VERSION":
         from cni_cnm.cni.versions import answer
 
-        sys.stdout.write(answer())
+        sys.stdout.write(answer(os.path.basename(sys.argv[0])))
         return 0
     os.umask(0o022)  # modes of files and folders are ours, not the caller's
     if command:
@@ -42,7 +42,7 @@ def _answer(command: str | None) -> int:
         from cni_cnm.cni.process import run
 
         gc.disable()  # what a call leaves behind goes with its process
-        return run(os.environ, os.path.basename(sys.argv[0]))
+        return run(os.environ, sys.argv[0])
     _restore_stderr()
     from cni_cnm.cli import run_command
 

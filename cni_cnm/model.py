@@ -367,6 +367,23 @@ class EndpointSpec(NamedTuple):
     """Requested addresses replace what `static` has configured (args.cni.ips, runtimeConfig.ips); else they add."""
 
 
+class Part(NamedTuple):
+    """What one plugin of a list adds to an endpoint that another one has made."""
+
+    plugin: str
+    """The plugin's name."""
+    ports: tuple[PortMapping, ...] = ()
+    """Published ports."""
+    portmap: PortmapOptions = PortmapOptions()
+    """How they are published."""
+    bandwidth: Bandwidth | None = None
+    """Limits."""
+    tuning: Tuning | None = None
+    """Sysctls and link attributes."""
+    policy: Mapping[str, Json] = {}
+    """Keys of the plugin `firewall` in lower case, for the driver of the network."""
+
+
 class EndpointKey(NamedTuple):
     """Names an endpoint for DEL, CHECK and GC, from what a runtime always knows."""
 

@@ -17,6 +17,7 @@ import os
 import sys
 
 from cni_cnm import __version__
+from cni_cnm.cni import names, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def run_command(argv: list[str]) -> int:
 
 def _run(argv: list[str]) -> int:
     name = os.path.basename(argv[0])
-    if name != "cni-cnm" and len(argv) == 1 and not name.startswith("__main__"):
+    if name != "cni-cnm" and not name.startswith("__main__") and (len(argv) == 1 or names.of(name)):
         # Runtimes run a plugin without arguments to learn its version (the reference prints the same two lines).
-        from cni_cnm.cni.versions import SUPPORTED
-
-        sys.stderr.write(f"CNI {name} plugin v{__version__}\nCNI protocol versions supported: {', '.join(SUPPORTED)}\n")
+        version = names.REFERENCE_VERSION if names.of(name) else f"v{__version__}"
+        listed = ", ".join(versions.supported(name))
+        sys.stderr.write(f"CNI {name} plugin {version}\nCNI protocol versions supported: {listed}\n")
         return 0
     parser = _parser([argv[1]] if argv[1:2] and argv[1] in NOUNS else NOUNS)
     arguments, unknown = parser.parse_known_args(argv[1:])

@@ -71,9 +71,7 @@ def requested(config: Fields, args: str) -> Requested:
     """`args` is CNI_ARGS. InvalidConfig or InvalidEnvironment names the value that is wrong."""
     environment = cni_args(args)
     configured = config.mac("mac")
-    argued = environment.get("MAC", "")
-    if argued:
-        argued = validate.require(validate.mac, argued, "CNI_ARGS MAC", InvalidEnvironment)
+    argued = _argued_mac(environment)
     given = Requested(
         mac=argued or configured,
         runtime_mac=argued,
@@ -94,6 +92,16 @@ def requested(config: Fields, args: str) -> Requested:
         )
         given = _with_interface(given, runtime)
     return given
+
+
+def argued_mac(args: str) -> str:
+    """The MAC of CNI_ARGS alone."""
+    return _argued_mac(cni_args(args))
+
+
+def _argued_mac(environment: Mapping[str, str]) -> str:
+    argued = environment.get("MAC", "")
+    return validate.require(validate.mac, argued, "CNI_ARGS MAC", InvalidEnvironment) if argued else ""
 
 
 def _with_interface(given: Requested, source: Fields) -> Requested:

@@ -14,11 +14,20 @@ _NEVER = (0, 999)
 
 
 def failure(
-    error: CnmError, version: str, *, err: str = "", summary: str = "", subject: Subject | None = None
+    error: CnmError,
+    version: str,
+    *,
+    err: str = "",
+    summary: str = "",
+    subject: Subject | None = None,
+    code: int = 0,
 ) -> Reply:
-    """The error object on stdout. `msg` carries the hint too, because runtimes show nothing else."""
+    """The error object on stdout. `msg` carries the hint too, because runtimes show nothing else.
+
+    `code`: the code that is given in place of the error's own.
+    """
     details = "; ".join(part for part in (error.details, *getattr(error, "__notes__", ())) if part)
-    code = CnmError.code if error.code in _NEVER else error.code
+    code = code or (CnmError.code if error.code in _NEVER else error.code)
     document = {
         "cniVersion": version or _VERSION,
         "code": code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cni_cnm import validate
 from cni_cnm.cni import conventions, request
 from cni_cnm.cni.environ import REQUIRED
+from cni_cnm.drivers import POLICY_OF_CHAIN
 from cni_cnm.errors import CnmError, InvalidNamespace
 from cni_cnm.fields import Fields
 from cni_cnm.frontend.one_line import one_line
@@ -36,8 +37,11 @@ class Invocation:
         document: Mapping[str, Json],
         controller: Callable[[], Engine],
         caller: Callable[[], str],
+        program: str = "",
     ) -> None:
         self.call = call
+        self.given = document
+        """The configuration as it was given. The two below it are as it is read."""
         self.document = document
         self.config = Fields(document)
         self.controller = controller
@@ -45,7 +49,18 @@ class Invocation:
         self.logged: list[str] = []
         self.outcome = ""
         """The result in a few words, for the log."""
+        self.program = program
+        """The path by which another plugin was called that this program stands in for; "" for `cni-cnm` itself."""
         self._caller = caller
+
+    @property
+    def plugin(self) -> str:
+        """That plugin's name."""
+        return self.program.rpartition("/")[2]
+
+    def read_as(self, document: Mapping[str, Json]) -> None:
+        """Read another configuration in the place of the one that was given."""
+        self.document, self.config = document, Fields(document)
 
     @property
     def version(self) -> str:
@@ -64,6 +79,9 @@ class Invocation:
         if unknown:
             self.warn([f"ignored, because unknown: {', '.join(unknown)}"])
         self.warn(notes)
+        network = network._replace(ipam=network.ipam._replace(conf=self.given))
+        if self.plugin:
+            network = network._replace(options={**network.options, POLICY_OF_CHAIN: True})
         return network
 
     def endpoint(self) -> EndpointSpec:

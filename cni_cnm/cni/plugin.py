@@ -1,8 +1,6 @@
-"""The CNI frontend: one call in, one reply out. A verb parses and validates everything before it acts.
+"""The CNI frontend: one call in, one reply out, by the verbs of the plugin that the program is called as.
 
-VERSION   answers without reading stdin
-DEL       needs the network's name and the ids; nothing else in the configuration can make it fail
-others    need a configuration that is valid in everything that is read of it
+VERSION answers without reading stdin.
 """
 
 from __future__ import annotations
@@ -10,10 +8,10 @@ from __future__ import annotations
 import sys
 
 from cni_cnm.cni import environ as environment
-from cni_cnm.cni import request, versions
+from cni_cnm.cni import names, request, versions
 from cni_cnm.cni.document import decode
 from cni_cnm.cni.invocation import Invocation, stated_by, summary
-from cni_cnm.errors import CnmError, InvalidConfig, IoFailed
+from cni_cnm.errors import CnmError, IoFailed
 from cni_cnm.fields import Fields
 from cni_cnm.frontend.reply import Reply, Subject, as_cnm_error, warnings
 
@@ -21,38 +19,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cni_cnm.cni.invocation import Verb
     from cni_cnm.frontend.engine import Engine
-    from cni_cnm.model import EndpointKey, EndpointSpec, IpamSpec, Json, NetworkSpec
+    from cni_cnm.model import Json
 
 
 def handle(
     environ: Mapping[str, str],
     read_stdin: Callable[[], bytes],
     controller: Callable[[], Engine],
-    name: str = "cni-cnm",
+    program: str = "cni-cnm",
     owner: Callable[[], str] = lambda: "unknown",
 ) -> Reply:
     """Answer one call. Never raises.
 
     `controller` opens the engine, after everything was validated. `owner` gives the runtime's name, if neither
-    configuration nor environment has one. `name` is the name the program was called by: `loopback` is that plugin.
+    configuration nor environment has one. `program` is the path that the program was called by, whose name says which
+    plugin it is (cni/names/).
     """
     invocation: Invocation | None = None
-    version = ""
+    version, name = "", names.of(program)
     try:
         verb = environment.verb(environ)
         if verb == "VERSION":
-            return Reply(0, versions.answer().encode(), summary=verb, subject=Subject(verb))
+            return Reply(0, versions.answer(name).encode(), summary=verb, subject=Subject(verb))
         raw = _stdin(read_stdin)
         document = decode(raw)
         version = _claimed(document)
-        invocation = Invocation(environment.read(environ), document, controller, owner)
+        invocation = Invocation(environment.read(environ), document, controller, owner, program if name else "")
         request.name_of(invocation.config)
-        versions.require(verb, invocation.version)
+        versions.require(verb, invocation.version, name)
         if verb in ("ADD", "CHECK"):
             request.refuse_repeated(raw)
-        out = _verbs(name)[verb](invocation)
+        out = names.verbs(name)[verb](invocation)
     except CnmError as error:
         return _failed(as_cnm_error(error), version, invocation, environ)
     except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
@@ -70,7 +68,8 @@ def _failed(
 
     said = warnings([*invocation.warnings, *_left_out()]) if invocation else ""
     subject = invocation.subject if invocation else stated_by(environ)
-    return failure(error, version, err=said + trace, summary=summary(subject), subject=subject)
+    as_given = names.error_code(error) if invocation and invocation.plugin else 0
+    return failure(error, version, err=said + trace, summary=summary(subject), subject=subject, code=as_given)
 
 
 def _left_out() -> list[str]:
@@ -98,120 +97,3 @@ def _claimed(document: Mapping[str, Json]) -> str:
     """The version of an error object: the configuration's, if it is supported."""
     stated = Fields(document).raw("cniVersion")
     return stated if isinstance(stated, str) and stated in versions.SUPPORTED else ""
-
-
-def _verbs(name: str) -> Mapping[str, Verb]:
-    if name == "loopback":
-        from cni_cnm.cni import loopback
-
-        return loopback.VERBS
-    return VERBS
-
-
-def _add(invocation: Invocation) -> bytes:
-    from cni_cnm.cni import result
-
-    network, endpoint, key = invocation.network(), invocation.endpoint(), invocation.key()
-    if request.is_chained(invocation.config):
-        return _add_to_chain(invocation, request.chained(network, invocation.config), endpoint)
-    old = versions.shape(invocation.version) == versions.PER_FAMILY
-    if old and network.ipam.type in ("", "none"):
-        result.refuse_unsupported(invocation.version, ())
-    engine = invocation.controller()
-    if old and (families := engine.families(network, endpoint)) is not None:
-        result.refuse_unsupported(invocation.version, families)
-    invocation.refuse_own_namespace(engine)
-    attachment = engine.attach(network, endpoint)
-    invocation.warn(attachment.warnings)
-    if attachment.network_made:
-        invocation.log_profile()
-    try:
-        document = result.encode(attachment, invocation.version)
-    except CnmError as error:
-        _undo(engine, key, endpoint, network.ipam, error)
-        raise
-    invocation.outcome = ",".join(str(address.interface) for address in attachment.addresses)
-    return result.dump(document)
-
-
-def _undo(engine: Engine, key: EndpointKey, endpoint: EndpointSpec, ipam: IpamSpec, error: CnmError) -> None:
-    try:
-        engine.detach(key, endpoint, ipam)
-    except CnmError as second:
-        error.add_note(f"while undoing: {second}")
-
-
-def _add_to_chain(invocation: Invocation, network: NetworkSpec, endpoint: EndpointSpec) -> bytes:
-    """Change another plugin's interface. The result is that plugin's, in this configuration's version."""
-    from cni_cnm.cni import result
-
-    given = invocation.config.object("prevResult")
-    previous = result.decode(given, invocation.version, endpoint.ifname)
-    if previous.container_index is None or previous.interfaces[previous.container_index].name != endpoint.ifname:
-        raise InvalidConfig(f"prevResult does not list {endpoint.ifname} in a sandbox")
-    engine = invocation.controller()
-    invocation.refuse_own_namespace(engine)
-    made = engine.attach(network, endpoint._replace(previous=previous))
-    invocation.warn(made.warnings)
-    invocation.outcome = "chained"
-    passed_on = invocation.config.mapping("prevResult")
-    if endpoint.tuning or endpoint.bandwidth:
-        passed_on = result.amended(passed_on, made)
-        given = Fields(passed_on, "prevResult")
-        previous = result.decode(given, invocation.version, endpoint.ifname)
-    stated = given.text("cniVersion") or invocation.version
-    if versions.shape(stated) != versions.shape(invocation.version):
-        return result.dump(result.encode(previous, invocation.version))
-    return result.dump({**passed_on, "cniVersion": invocation.version})
-
-
-def _del(invocation: Invocation) -> bytes:
-    engine = invocation.controller()
-    endpoint = request.leaving(invocation.call)
-    if invocation.leads_to_own_namespace(engine):  # the container's is gone
-        endpoint = endpoint._replace(netns="", environ={**endpoint.environ, "CNI_NETNS": ""})
-    invocation.warn(engine.detach(invocation.key(), endpoint, _ipam_if_readable(invocation)))
-    return b""
-
-
-def _ipam_if_readable(invocation: Invocation) -> IpamSpec | None:
-    """None if it is invalid, or absent: without it no other plugin can have leased an address."""
-    if invocation.config.raw("ipam") is None:
-        return None
-    try:
-        return request.ipam_of(invocation.document, invocation.config, invocation.call)
-    except InvalidConfig as error:
-        invocation.warnings.append(f"the ipam of the configuration is not used: {error}")
-        return None
-
-
-def _check(invocation: Invocation) -> bytes:
-    from cni_cnm.cni import result
-
-    network, endpoint = invocation.network(), invocation.endpoint()
-    if not invocation.config.mapping("prevResult"):
-        raise InvalidConfig("required prevResult missing", hint="CHECK compares with the result of ADD")
-    previous = result.decode(invocation.config.object("prevResult"), invocation.version, invocation.call.ifname)
-    invocation.warn(invocation.controller().check(network, endpoint, previous))
-    return b""
-
-
-def _gc(invocation: Invocation) -> bytes:
-    network, owner = invocation.network(), invocation.owner()
-    if not request.states_valid(invocation.document):
-        raise InvalidConfig(
-            f"{request.VALID[0]} is missing, so every endpoint would be removed",
-            hint="send an empty list to remove all of them",
-        )
-    valid = request.valid_of(invocation.config, network.name)
-    invocation.warnings += invocation.controller().collect(network, owner, valid, invocation.call.environ)
-    return b""
-
-
-def _status(invocation: Invocation) -> bytes:
-    network, strict = invocation.network(), invocation.config.flag("statusExhausted")
-    invocation.warnings += invocation.controller().status(network, exhausted_is_error=strict)
-    return b""
-
-
-VERBS: Mapping[str, Verb] = {"ADD": _add, "CHECK": _check, "DEL": _del, "GC": _gc, "STATUS": _status}

@@ -17,13 +17,13 @@ STDIN_LIMIT = 4 * 1024 * 1024
 _WRITE_TRIES = 3
 
 
-def run(environ: Mapping[str, str], name: str) -> int:
-    """Answer the call this process was started for; returns the exit code."""
+def run(environ: Mapping[str, str], program: str) -> int:
+    """Answer the call this process was started for, by the path `program`; returns the exit code."""
     from cni_cnm.cni.plugin import handle
     from cni_cnm.frontend.request_log import log
 
     begun = monotonic()
-    reply = handle(environ, _read_stdin, lambda: open_controller(environ), name, _owner)
+    reply = handle(environ, _read_stdin, lambda: open_controller(environ), program, _owner)
     _write_stdout(reply.out)
     try:
         if reply.err:

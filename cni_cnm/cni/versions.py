@@ -16,19 +16,29 @@ PER_FAMILY, VERSIONED, PLAIN = range(3)
 """Shapes of a result: `ip4`/`ip6`; `ips` with `version`; `ips` without."""
 
 
-def answer() -> str:
+_FIRST = {"bandwidth": "0.3.0", "firewall": "0.4.0"}
+"""Of plugins that this program stands in for (cni/names/): the first version that the reference plugin supports."""
+LATER = tuple(_FIRST)
+
+
+def supported(name: str = "") -> tuple[str, ...]:
+    """The versions that the plugin of that name supports."""
+    return SUPPORTED[SUPPORTED.index(_FIRST.get(name, UNSTATED)) :]
+
+
+def answer(name: str = "") -> str:
     """The answer to VERSION: one compact line."""
-    listed = ",".join(f'"{version}"' for version in SUPPORTED)
+    listed = ",".join(f'"{version}"' for version in supported(name))
     return f'{{"cniVersion":"{SUPPORTED[-1]}","supportedVersions":[{listed}]}}\n'
 
 
-def require(verb: str, version: str) -> None:
+def require(verb: str, version: str, name: str = "") -> None:
     """IncompatibleVersion if `version` is not supported or does not have `verb`."""
     from cni_cnm.errors import IncompatibleVersion
 
-    if version not in SUPPORTED:
+    if version not in supported(name):
         raise IncompatibleVersion(
-            f"incompatible CNI versions: config is {version[:40]!r}, plugin supports {', '.join(SUPPORTED)}",
+            f"incompatible CNI versions: config is {version[:40]!r}, plugin supports {', '.join(supported(name))}",
             hint="set cniVersion to one of them",
         )
     since = SINCE.get(verb, UNSTATED)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.list_requests import ListRequests
     from cni_cnm.cnm.objects.network import Network
     from cni_cnm.cnm.objects.sandbox import Sandbox
     from cni_cnm.kernel import Namespaces
@@ -323,3 +324,10 @@ class Controller:
         from cni_cnm.cnm.network import configured_network
 
         return configured_network.families(network, endpoint, self.host)
+
+    @property
+    def lists(self) -> ListRequests:
+        """What plugins of one list request: parts of an endpoint, and addresses without one."""
+        from cni_cnm.cnm.list_requests import ListRequests
+
+        return ListRequests(self.host)

@@ -199,6 +199,8 @@ class EndpointRecord(NamedTuple):
     """The name of the interface in Docker's container, where the user has chosen one. 0.1.0 records none."""
     source_routing: SourceRouting | None = None
     """With the tables that were chosen. 0.1.0 records none."""
+    parts: tuple[str, ...] = ()
+    """The other plugins of its list that have added to it (cnm/requests/extend.py). 0.1.0 records none."""
 
     @property
     def role(self) -> Role:
@@ -321,6 +323,7 @@ _CONVERTED: Mapping[str, tuple[Callable[[Any], Json], Callable[[Json], Any]]] = 
     "default_routes": (routes_to_json, routes_from_json),
     "holder": (tuple, lambda raw: _holder(*raw)),
     "aliases": (tuple, tuple),
+    "parts": (tuple, tuple),
     "ports": (ports_to_json, ports_from_json),
     "wanted": (ports_to_json, ports_from_json),
     "portmap": (tuple, lambda raw: portmap_from_json(*raw)),

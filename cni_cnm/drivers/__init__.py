@@ -49,6 +49,8 @@ DEFAULT = "bridge"
 """The driver of a network that names none."""
 CHAINED = "chained"
 """The driver of a network whose interfaces are other plugins'."""
+POLICY_OF_CHAIN = "policyofchain"
+"""Key of a network's options: its policy is what another plugin of its list has decided (cni/names/firewall.py)."""
 OVERLAY = "overlay"
 """The driver of networks of several hosts, each with blocks of addresses of its own."""
 
@@ -236,6 +238,14 @@ class Driver(ABC, Generic[OptionsT]):
 
         InvalidConfig, naming both values, for one that no edit of a configuration changes.
         """
+        return options
+
+    def with_policy(self, options: OptionsT, policy: Mapping[str, Json]) -> OptionsT:
+        """The options with these keys of the plugin `firewall`, as far as the driver's networks have a policy."""
+        return options
+
+    def with_policy_of(self, options: OptionsT, recorded: OptionsT) -> OptionsT:
+        """The options with the policy of those on record."""
         return options
 
     def all_subnets(self, options: OptionsT) -> Sequence[IPNetwork]:

@@ -56,6 +56,14 @@ class BridgeDriver(Driver[BridgeOptions]):
         trusted = ":".join(options.trusted)
         return {"bridge": options.bridge, "ingressPolicy": options.ingress, **modes, "trusted_host_interfaces": trusted}
 
+    def with_policy(self, options: BridgeOptions, policy: Mapping[str, Json]) -> BridgeOptions:
+        changed: BridgeOptions = firewall_options.with_policy(options, policy)
+        return changed
+
+    def with_policy_of(self, options: BridgeOptions, recorded: BridgeOptions) -> BridgeOptions:
+        kept: BridgeOptions = firewall_options.with_policy_of(options, recorded)
+        return kept
+
     def policy(self, options: BridgeOptions) -> Policy:
         cnm = options.profile == "cnm"
         return Policy(

@@ -7,7 +7,7 @@ interface. Rules name the bridge that the interface is a port of. If it is a por
 
 from __future__ import annotations
 
-from cni_cnm.drivers import CHAINED, Configuration, Driver, ExistingInterface, Role
+from cni_cnm.drivers import CHAINED, POLICY_OF_CHAIN, Configuration, Driver, ExistingInterface, Role
 from cni_cnm.errors import CheckFailed, InvalidConfig
 from cni_cnm.firewall import Policy
 from cni_cnm.model import Device, Interface
@@ -56,7 +56,7 @@ class ChainedDriver(Driver[ChainedOptions]):
     def options(self, network: NetworkSpec) -> ChainedOptions:
         raw = network.options
         return ChainedOptions(
-            bool(raw) or network.internal,
+            bool(raw.keys() - {POLICY_OF_CHAIN}) or network.internal,
             raw.get("ingresspolicy", "open"),
             network.internal,
             raw.get("firewalldzone", ""),
@@ -69,6 +69,9 @@ class ChainedDriver(Driver[ChainedOptions]):
     def fixed(self, options: ChainedOptions) -> Mapping[str, Json]:
         found = {"bridge": options.bridge} if options.bridge else {}
         return {**found, "ingressPolicy": options.ingress} if options.filters else {}
+
+    def with_policy_of(self, options: ChainedOptions, recorded: ChainedOptions) -> ChainedOptions:
+        return recorded
 
     def policy(self, options: ChainedOptions) -> Policy:
         if not options.bridge:

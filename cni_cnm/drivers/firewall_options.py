@@ -6,12 +6,13 @@ The CNI frontend takes the keys of a block `firewall` out of it and puts them be
 from __future__ import annotations
 
 from cni_cnm.errors import InvalidConfig
+from cni_cnm.fields import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-    from cni_cnm.fields import Fields
     from cni_cnm.model import IPNetwork, Json
 
 LABEL_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
@@ -168,3 +169,14 @@ def other_firewalls(raw: Fields) -> dict[str, Json]:
     from cni_cnm.kernel.firewalld import parse_zone
 
     return {"zone": parse_zone(zone) if zone else "", "admin_chain": parse_chain(chain)}
+
+
+def with_policy(options: Any, policy: Mapping[str, Json]) -> Any:
+    """Options with the policy that keys of the plugin `firewall` ask for."""
+    keys = Fields(policy)
+    return options._replace(ingress=ingress(keys, "open"), **other_firewalls(keys))
+
+
+def with_policy_of(options: Any, recorded: Any) -> Any:
+    """Options with the policy of others."""
+    return options._replace(ingress=recorded.ingress, zone=recorded.zone, admin_chain=recorded.admin_chain)

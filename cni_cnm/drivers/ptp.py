@@ -45,6 +45,14 @@ class PtpDriver(Driver[PtpOptions]):
     def fixed(self, options: PtpOptions) -> Mapping[str, Json]:
         return {"ingressPolicy": options.ingress}
 
+    def with_policy(self, options: PtpOptions, policy: Mapping[str, Json]) -> PtpOptions:
+        changed: PtpOptions = firewall_options.with_policy(options, policy)
+        return changed
+
+    def with_policy_of(self, options: PtpOptions, recorded: PtpOptions) -> PtpOptions:
+        kept: PtpOptions = firewall_options.with_policy_of(options, recorded)
+        return kept
+
     def policy(self, options: PtpOptions) -> Policy:
         return Policy(
             masquerade=options.masquerade,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cni_cnm.kernel import Namespaces
-    from cni_cnm.model import Attachment, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec
+    from cni_cnm.model import Address, Attachment, EndpointKey, EndpointSpec, IpamSpec, Lease, NetworkSpec, Part
 
 
 class Engine(Protocol):
@@ -35,3 +35,39 @@ class Engine(Protocol):
 
     def status(self, network: NetworkSpec, /, *, exhausted_is_error: bool) -> Sequence[str]:
         """NotReady if an attach cannot work; else warnings."""
+
+    @property
+    def lists(self) -> Lists: ...
+
+
+class Lists(Protocol):
+    """What plugins need that this program stands in for (cni/names/); `cnm.list_requests` provides it."""
+
+    def driver_of(self, key: EndpointKey, /) -> str:
+        """The driver of an endpoint on record; "" if there is none."""
+
+    def parts_of(self, key: EndpointKey, /) -> Sequence[str]:
+        """The plugins that have added a part to an endpoint on record."""
+
+    def extend(self, network: NetworkSpec, endpoint: EndpointSpec, part: Part, /) -> Attachment:
+        """Add a part to an endpoint. `network`: for an interface that is not on record, which gets a record."""
+
+    def withdraw(self, key: EndpointKey, plugin: str, /) -> bool:
+        """Take a plugin's part from an endpoint. False if this program has not made it."""
+
+    def check_part(self, key: EndpointKey, endpoint: EndpointSpec, part: Part, /) -> Sequence[str]:
+        """CheckFailed names what differs; else warnings. Writes nothing."""
+
+    def collect_parts(self, network: str, owner: str, valid: Sequence[EndpointKey], plugin: str, /) -> None:
+        """Withdraw the parts of the owner's endpoints of the network that are not valid."""
+
+    def lease(self, network: str, ipam: IpamSpec, endpoint: EndpointSpec, /) -> Lease:
+        """Addresses for the interface of another plugin. All or none."""
+
+    def check_lease(
+        self, network: str, ipam: IpamSpec, endpoint: EndpointSpec, addresses: Sequence[Address], /
+    ) -> None:
+        """CheckFailed if one of the addresses is not leased to the endpoint."""
+
+    def release(self, key: EndpointKey, ipam: IpamSpec, environ: Mapping[str, str], /) -> None:
+        """No error if there is nothing."""

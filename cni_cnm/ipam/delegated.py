@@ -195,7 +195,7 @@ class Delegated:
         path = find(self.type, self._cni_path)
         ids = {"CNI_CONTAINERID": key.container_id, "CNI_IFNAME": key.ifname} if key else {}
         full = {**environ, **ids, "CNI_COMMAND": verb, "CNI_PATH": self._cni_path, "PATH": SEARCH_PATH}
-        code, output = _execute(path, full, json.dumps(self._conf if conf is None else conf).encode(), timeout_s)
+        code, output = execute(path, full, json.dumps(self._conf if conf is None else conf).encode(), timeout_s)
         try:
             answer = json.loads(output) if output.strip() else None
         except ValueError:
@@ -219,7 +219,10 @@ _ANSWER_MAX = 4 << 20
 """Bytes, as of a network configuration."""
 
 
-def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: float) -> tuple[int, bytes]:
+def execute(
+    path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: float, what: str = "the ipam executable"
+) -> tuple[int, bytes]:
+    """Run a CNI executable: its exit code and its stdout. DriverFailed if it does not run, or does not end in time."""
     import subprocess
 
     from cni_cnm.child_output import OutputTooLong, communicate
@@ -233,7 +236,7 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
         except OSError as error:
             # ETXTBSY: the executable is being installed.
             if error.errno != errno.ETXTBSY or run == _BUSY_RUNS - 1:
-                raise DriverFailed(f"the ipam executable {path} cannot be run: {error.strerror}") from error
+                raise DriverFailed(f"{what} {path} cannot be run: {error.strerror}") from error
             sleep(_BUSY_PAUSE_S)
     with waiting(), child:
         try:
@@ -241,14 +244,12 @@ def _execute(path: str, environ: Mapping[str, str], stdin: bytes, timeout_s: flo
         except OutputTooLong as error:
             os.killpg(child.pid, signal.SIGKILL)
             raise DriverFailed(
-                f"the ipam executable {path} answered with {error} and was killed",
+                f"{what} {path} answered with {error} and was killed",
                 hint="a result names a few addresses; see what the executable prints to stdout",
             ) from None
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)  # its children hold the pipe open, too
-            raise DriverFailed(
-                f"the ipam executable {path} did not end in {timeout_s:g} s and was killed", code=11
-            ) from None
+            raise DriverFailed(f"{what} {path} did not end in {timeout_s:g} s and was killed", code=11) from None
     return child.returncode, output
 
 

@@ -108,7 +108,7 @@ class Handler:
                 environ,
                 lambda: call.request.stdin,
                 controller,
-                os.path.basename(call.request.argv[0]) if call.request.argv else "cni-cnm",
+                call.request.argv[0] if call.request.argv else "cni-cnm",
                 lambda: owner_of_caller(parent_of(call.pid)),
             )
         except BaseException:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 WORKERS_MAX = 4
 """The kernel changes links of a host one after the other: more workers would only wait for each other."""
 WARM = (
-    "cni_cnm.cni.loopback",
+    "cni_cnm.cni.names.loopback",
     "cni_cnm.cni.result",
     "cni_cnm.cnm.network.ensure_network",
     "cni_cnm.cnm.packet_filter.firewall_reconcile",

@@ -94,7 +94,7 @@ def test_firewalld(endless: Path) -> None:
 
 def test_an_ipam_executable(endless: Path) -> None:
     with pytest.raises(DriverFailed, match="answered with more than 4194304 bytes and was killed"):
-        delegated._execute(f"{endless}/ipam", {"PATH": "/usr/bin:/bin"}, b"{}", 20)
+        delegated.execute(f"{endless}/ipam", {"PATH": "/usr/bin:/bin"}, b"{}", 20)
 
 
 def test_nft(endless: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_place_is_given_away_meanwhile(endless: Path) -> None:
         "iptables-save": lambda: iptables.save("iptables"),
         "firewall-cmd": lambda: firewalld.trusts("br0"),
         "nft": lambda: libnftables.Binary().run("list tables\n"),
-        "ipam": lambda: delegated._execute(f"{endless}/ipam", {"PATH": "/usr/bin:/bin"}, b"{}", 20),
+        "ipam": lambda: delegated.execute(f"{endless}/ipam", {"PATH": "/usr/bin:/bin"}, b"{}", 20),
     }
     for name, call in calls.items():
         place = Place()

@@ -27,6 +27,7 @@ MEMBERS = {
     "Controller": {
         "namespaces", "close", "take_notes", "new_network", "networks", "walk_networks", "network", "allow", "revoke",
         "new_sandbox", "sandboxes", "sandbox", "attach", "detach", "check", "collect", "status", "families",
+        "lists",
     },
     "Network": {
         "id", "name", "driver", "internal", "labels", "subnets", "spec", "endpoints", "walk_endpoints", "endpoint",

@@ -65,6 +65,18 @@ def remove(endpoint: LockedEndpoint, gathered: ErrorList, *, link_stays: bool) -
         gathered.attempt(lambda: _restore(host, record))
 
 
+def remove_part(host: Host, record: EndpointRecord, gathered: ErrorList) -> None:
+    """Take limits or tuning off an interface that stays, as far as the record has them."""
+    bandwidth, device = record.bandwidth, record.device
+    if bandwidth is not None and device is not None and device.host:
+        from cni_cnm.cnm.interface import shaping
+
+        port, ifb = device.host[-1].name, shaping.ifb_name(record.id)
+        gathered.attempt(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
+    if record.tuning_before is not None:
+        gathered.attempt(lambda: _restore(host, record))
+
+
 def check(record: EndpointRecord, stack: Stack, host_stack: Stack, mac: str) -> None:
     """CheckFailed naming the first value or limit that differs from the record. `mac` is the one the link must have."""
     if record.tuning is not None:

@@ -10,7 +10,7 @@ from time import time
 from cni_cnm import ipam
 from cni_cnm.cnm.record_json import named_subnets
 from cni_cnm.cnm.records import NetworkRecord
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import POLICY_OF_CHAIN, drivers
 from cni_cnm.errors import Conflict, InvalidConfig
 from cni_cnm.model import IpamSpec, NetworkSpec, digest
 
@@ -119,6 +119,8 @@ def _adopted(network: ConfiguredNetwork, record: NetworkRecord) -> Options:
     if record.driver != network.spec.driver:
         return network.options
     adopted: Options = network.driver.adopted(network.options, record.options)
+    if network.spec.options.get(POLICY_OF_CHAIN):
+        adopted = network.driver.with_policy_of(adopted, record.options)
     return adopted
 
 

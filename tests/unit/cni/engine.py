@@ -20,7 +20,9 @@ from cni_cnm.model import (
     Interface,
     IpamSpec,
     IPInterface,
+    Lease,
     NetworkSpec,
+    Part,
     Route,
 )
 
@@ -106,6 +108,13 @@ class FakeNamespaces:
         return None
 
 
+class Recorded(NamedTuple):
+    """What the records say of every endpoint."""
+
+    driver: str = ""
+    parts: tuple[str, ...] = ()
+
+
 class FakeEngine:
     def __init__(self, answer: Attachment = ATTACHMENT, families: tuple[int, ...] | None = (4,)) -> None:
         self.answer = answer
@@ -113,6 +122,7 @@ class FakeEngine:
         self.failure: Exception | None = None
         self.said: Sequence[str] = ()
         self.calls: list[tuple[Any, ...]] = []
+        self.recorded = Recorded()
         self.namespaces = FakeNamespaces({"": FakeStack("", 1), "/run/netns/c1": FakeStack("/run/netns/c1", 2)})
 
     def families(self, network: NetworkSpec, endpoint: EndpointSpec) -> tuple[int, ...] | None:
@@ -139,6 +149,41 @@ class FakeEngine:
     def status(self, network: NetworkSpec, *, exhausted_is_error: bool) -> Sequence[str]:
         self._called("status", network, exhausted_is_error)
         return self.said
+
+    @property
+    def lists(self) -> FakeEngine:
+        return self
+
+    def driver_of(self, key: EndpointKey) -> str:
+        return self.recorded.driver
+
+    def parts_of(self, key: EndpointKey) -> Sequence[str]:
+        return self.recorded.parts
+
+    def extend(self, network: NetworkSpec, endpoint: EndpointSpec, part: Part) -> Attachment:
+        self._called("extend", network, endpoint, part)
+        return self.answer
+
+    def withdraw(self, key: EndpointKey, plugin: str) -> bool:
+        self._called("withdraw", key, plugin)
+        return bool(self.recorded.driver)
+
+    def check_part(self, key: EndpointKey, endpoint: EndpointSpec, part: Part) -> Sequence[str]:
+        self._called("check_part", key, endpoint, part)
+        return self.said
+
+    def collect_parts(self, network: str, owner: str, valid: Sequence[EndpointKey], plugin: str) -> None:
+        self._called("collect_parts", network, owner, valid, plugin)
+
+    def lease(self, network: str, ipam: IpamSpec, endpoint: EndpointSpec) -> Lease:
+        self._called("lease", network, ipam, endpoint)
+        return Lease(self.answer.addresses, self.answer.routes, self.answer.dns)
+
+    def check_lease(self, network: str, ipam: IpamSpec, endpoint: EndpointSpec, addresses: Sequence[Address]) -> None:
+        self._called("check_lease", network, ipam, endpoint, addresses)
+
+    def release(self, key: EndpointKey, ipam: IpamSpec, environ: Mapping[str, str]) -> None:
+        self._called("release", key, ipam)
 
     def _called(self, *call: Any) -> None:
         self.calls.append(call)

@@ -105,7 +105,7 @@ def test_what_the_frontend_gets_and_gives(
     monkeypatch.setattr(module, "owner_of_caller", lambda pid: f"owner of {pid - os.getpid()}")
     answer = serve(Handler(), call(own))
     assert (answer.code, answer.out, answer.err) == (0, b"out", b"err\\ud800")
-    assert (engine.stdin, engine.name, engine.owner) == (CONF, "cni-cnm", "owner of 1")
+    assert (engine.stdin, engine.name, engine.owner) == (CONF, "/opt/cni/bin/cni-cnm", "owner of 1")
     assert lines == [("ADD net", "none")]
     serve(Handler(), call(own, argv=()))
     assert engine.name == "cni-cnm"

@@ -1,0 +1,8 @@
+"""The plugin `bridge`."""
+
+from __future__ import annotations
+
+from cni_cnm.cni.names.interface_plugin import verbs
+from cni_cnm.drivers.bridge_options import REFERENCE_KEYS
+
+VERBS = verbs("bridge", (*REFERENCE_KEYS, "mtu"))

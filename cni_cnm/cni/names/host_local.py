@@ -1,0 +1,7 @@
+"""The plugin `host-local`."""
+
+from __future__ import annotations
+
+from cni_cnm.cni.names.ipam_plugin import verbs
+
+VERBS = verbs("host-local")
