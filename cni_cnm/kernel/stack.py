@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cni_cnm.kernel.contract.link import Hardware, Link, Port, PortState, Rate, Vlan
+    from cni_cnm.kernel.contract.link import Bucket, Hardware, Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry, RoutingRule
     from cni_cnm.kernel.contract.stack import Stack
     from cni_cnm.model import IPAddress, IPInterface
@@ -293,6 +293,16 @@ class KernelStack:
         from cni_cnm.kernel.rtnetlink import traffic_control
 
         return traffic_control.rate(self.connection, index)
+
+    def set_bucket(self, index: int, bucket: Bucket) -> None:
+        from cni_cnm.kernel.rtnetlink import traffic_control
+
+        traffic_control.set_bucket(self.connection, index, bucket)
+
+    def bucket(self, index: int) -> Bucket | None:
+        from cni_cnm.kernel.rtnetlink import traffic_control
+
+        return traffic_control.bucket(self.connection, index)
 
     def redirect_ingress(self, index: int, to: int) -> None:
         from cni_cnm.kernel.rtnetlink import traffic_control

@@ -10,8 +10,7 @@ is cut to that (runtimes send 4294967295 bits with any rate). A burst that is to
 
 from __future__ import annotations
 
-from cni_cnm.kernel.contract.link import Rate
-from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.kernel.contract.link import Bucket, Rate
 
 TICK_NS = 64
 """PSCHED_SHIFT is 6 since Linux 2.6.31."""
@@ -22,14 +21,6 @@ LATENCY_NS = 25_000_000
 FRAME_HEADER = 18
 """Ethernet with a VLAN tag."""
 FLOOR_NS = 5_000_000
-
-
-class Bucket(NamedTuple):
-    """tbf's own parameters: rate in bytes a second, burst in ticks, queue limit in bytes."""
-
-    rate: int
-    ticks: int
-    limit: int
 
 
 def bucket(wanted: Rate, mtu: int) -> Bucket:

@@ -8,6 +8,7 @@ import pytest
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import Link, Rate
+from cni_cnm.kernel.contract.link import Bucket
 from cni_cnm.kernel.token_bucket import kept
 from tests.contract.conftest import World
 
@@ -47,6 +48,16 @@ def test_rate_reads_back_as_kept(world: World, given: Rate, mtu: int) -> None:
     assert world.host.rate(near.ifindex) is None
     world.host.set_rate(near.ifindex, given)
     assert world.host.rate(near.ifindex) == kept(given, mtu)
+
+
+def test_bucket_of_another_program(world: World) -> None:
+    """Parameters that no rate has by our arithmetic read back as they were set, and replace what there was."""
+    near, _ = world.pair()
+    assert world.host.bucket(near.ifindex) is None
+    world.host.set_rate(near.ifindex, Rate(MBIT, MBIT))
+    for bucket in (Bucket(125000, 1562500, 15625), Bucket(1, 4294967295, 4294967295)):
+        world.host.set_bucket(near.ifindex, bucket)
+        assert world.host.bucket(near.ifindex) == bucket
 
 
 def test_rate_is_replaced_and_taken_off(world: World) -> None:

@@ -155,7 +155,7 @@ class World:
         ):
             for device in space.devices.values():
                 link = device.link
-                found.add(f"{place} {link.name} {link.kind} {link.up} {device.rate} {device.redirect is not None}")
+                found.add(f"{place} {link.name} {link.kind} {link.up} {device.bucket} {device.redirect is not None}")
                 found |= {f"{place} {link.name} {address}" for address in device.addresses}
             found |= {f"{place} route {route.dst} {route.gw}" for route in space.routes}
         for (table, name), elements in self.nft.sets.items():

@@ -11,7 +11,8 @@ from ipaddress import ip_interface
 from os import strerror
 
 from cni_cnm.errors import KernelError
-from cni_cnm.kernel import Hardware, Link, Port, Rate, RouteEntry, RoutingRule, Vlan
+from cni_cnm.kernel import Hardware, Link, Port, RouteEntry, RoutingRule, Vlan
+from cni_cnm.kernel.contract.link import Bucket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Device:
         self.port = Port()
         self.vlans: list[Vlan] = []
         self.tentative = False
-        self.rate: Rate | None = None
+        self.bucket: Bucket | None = None
         self.redirect: Device | None = None
         self.vxlan: Vxlan | None = None
         self.neighbours: dict[IPAddress, Neighbour] = {}
@@ -132,7 +133,7 @@ class Space:
         device.link = device.link._replace(ifindex=index, name=name, master=0, up=False)
         device.space = self
         device.port, device.vlans = Port(), []
-        device.rate = device.redirect = None
+        device.bucket = device.redirect = None
         self.devices[index] = device
         self._add_sysctls(name, _SYSCTLS_OF_LINKS)
 

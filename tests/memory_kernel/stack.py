@@ -6,9 +6,9 @@ import errno
 from typing import Any
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
+from cni_cnm.kernel import token_bucket
 from cni_cnm.kernel.contract.route import MAIN, completed
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
-from cni_cnm.kernel.token_bucket import kept
 from tests.memory_kernel.machine import Machine
 from tests.memory_kernel.parent_links import place
 from tests.memory_kernel.space import Device, Space, delete, refuse, require_valid
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cni_cnm.kernel import Hardware, Link, Port, PortState, Rate, RouteEntry, RoutingRule, Stack, Vlan
+    from cni_cnm.kernel.contract.link import Bucket
     from cni_cnm.model import IPAddress, IPInterface
 
 
@@ -307,14 +308,22 @@ class MemoryStack:
     def set_rate(self, index: int, rate: Rate | None, *, mtu: int = 0) -> None:
         self.flush()
         device = self.space.device(index)
-        if rate is None and device.rate is None:
+        if rate is None and device.bucket is None:
             refuse(errno.ENOENT, f"the rate limit of {device.link.name}")
-        device.rate = kept(rate, mtu or device.link.mtu) if rate is not None else None
+        device.bucket = token_bucket.bucket(rate, mtu or device.link.mtu) if rate is not None else None
 
     def rate(self, index: int) -> Rate | None:
+        found = self.bucket(index)
+        return token_bucket.rate(found) if found is not None else None
+
+    def set_bucket(self, index: int, bucket: Bucket) -> None:
+        self.flush()
+        self.space.device(index).bucket = bucket
+
+    def bucket(self, index: int) -> Bucket | None:
         self.flush()
         device = self.space.devices.get(index)
-        return device.rate if device is not None else None
+        return device.bucket if device is not None else None
 
     def redirect_ingress(self, index: int, to: int) -> None:
         self.flush()

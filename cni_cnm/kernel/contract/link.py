@@ -79,3 +79,11 @@ class Rate(NamedTuple):
 
     rate: int
     burst: int
+
+
+class Bucket(NamedTuple):
+    """A token bucket as the kernel (tbf) keeps it: bytes a second, burst in ticks of 64 ns, queue limit in bytes."""
+
+    rate: int
+    ticks: int
+    limit: int

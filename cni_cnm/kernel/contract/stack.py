@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
-    from cni_cnm.kernel.contract.link import Hardware, Link, Port, PortState, Rate, Vlan
+    from cni_cnm.kernel.contract.link import Bucket, Hardware, Link, Port, PortState, Rate, Vlan
     from cni_cnm.kernel.contract.route import RouteEntry, RoutingRule
     from cni_cnm.model import IPAddress, IPInterface
 
@@ -165,6 +165,12 @@ class Stack(Protocol):
 
     def rate(self, index: int) -> Rate | None:
         """What `set_rate` set, as the kernel keeps it; None if the link has no limit."""
+
+    def set_bucket(self, index: int, bucket: Bucket) -> None:
+        """Limit what leaves by a link, with these very parameters; an older limit is replaced."""
+
+    def bucket(self, index: int) -> Bucket | None:
+        """The parameters of the limit, also of another program's; None if the link has none."""
 
     def redirect_ingress(self, index: int, to: int) -> None:
         """Send everything that arrives at a link out of another one. EEXIST if it is redirected already.

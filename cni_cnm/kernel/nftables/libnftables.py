@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _NUMERIC = 0x80 | 0x100 | 0x200
 """NFT_CTX_OUTPUT_NUMERIC_PROTO, _PRIO and _SYMBOL: listings never depend on /etc/protocols."""
+_HANDLES = 0x8
+"""NFT_CTX_OUTPUT_HANDLE."""
 _ERRNOS = (
     *(errno.ENOENT, errno.EEXIST, errno.EINTR, errno.EPERM, errno.EBUSY, errno.EOPNOTSUPP, errno.ENOBUFS),
     *(errno.ENOMEM, errno.ENOSPC, errno.ERANGE, errno.EMFILE, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT),
@@ -49,8 +51,9 @@ class Library:
     with sixteen threads at once a script takes 4 ms, one after another 0.3 ms.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, handles: bool = False) -> None:
         self._nft = _load()
+        self._flags = _NUMERIC | (_HANDLES if handles else 0)
         self._lock = allocate_lock()
         self._context: _Context | None = None
 
@@ -61,7 +64,7 @@ class Library:
     def _run(self, script: str) -> str:
         nft = self._nft
         if self._context is None:
-            self._context = _Context(nft)
+            self._context = _Context(nft, self._flags)
         handle = self._context.handle
         code = nft.nft_run_cmd_from_buffer(handle, script.encode(errors="surrogateescape"))
         printed: bytes = nft.nft_ctx_get_output_buffer(handle)
@@ -76,12 +79,12 @@ class Library:
 class _Context:
     """A `struct nft_ctx`, whose netlink socket is of the current namespace. Freed with this object."""
 
-    def __init__(self, nft: ctypes.CDLL) -> None:
+    def __init__(self, nft: ctypes.CDLL, flags: int) -> None:
         self._free = nft.nft_ctx_free
         self.handle = None
         probe()
         self.handle = nft.nft_ctx_new(0)
-        nft.nft_ctx_output_set_flags(self.handle, _NUMERIC)
+        nft.nft_ctx_output_set_flags(self.handle, flags)
         if nft.nft_ctx_buffer_output(self.handle) or nft.nft_ctx_buffer_error(self.handle):
             raise KernelError("libnftables has no memory for its output", errno.ENOMEM)
 
@@ -93,6 +96,9 @@ class _Context:
 class Binary:
     """The `nft` executable, with an environment of our own."""
 
+    def __init__(self, *, handles: bool = False) -> None:
+        self._command = ("nft", "--numeric", *(("--handle",) if handles else ()), "--file", "-")
+
     def run(self, script: str) -> str:
         from subprocess import PIPE, Popen, TimeoutExpired
 
@@ -102,7 +108,7 @@ class Binary:
         probe()
         environment = {"PATH": _PATH, "LC_ALL": "C"}
         try:
-            child = Popen(["nft", "--numeric", "--file", "-"], stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment)
+            child = Popen(self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment)
         except OSError as error:
             raise KernelFeatureMissing(
                 f"neither libnftables.so.1 nor the nft executable can be used: {error.strerror}",
@@ -123,12 +129,12 @@ class Binary:
         return printed.decode(errors="surrogateescape")
 
 
-def runner() -> Runner:
-    """The library if the host has it, else the executable."""
+def runner(*, handles: bool = False) -> Runner:
+    """The library if the host has it, else the executable. `handles`: listings have the handle of each rule."""
     try:
-        return Library()
+        return Library(handles=handles)
     except OSError:
-        return Binary()
+        return Binary(handles=handles)
 
 
 def preload() -> None:

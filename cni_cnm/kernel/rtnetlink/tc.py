@@ -5,8 +5,9 @@ from __future__ import annotations
 from _socket import htons
 from struct import Struct
 
+from cni_cnm.kernel.contract.link import Bucket
 from cni_cnm.kernel.netlink.nlattr import number, pack, pack_number, pack_text, places, text
-from cni_cnm.kernel.token_bucket import U32, Bucket
+from cni_cnm.kernel.token_bucket import U32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

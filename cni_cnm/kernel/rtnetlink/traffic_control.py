@@ -9,15 +9,18 @@ from cni_cnm.kernel.rtnetlink import tc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_cnm.kernel.contract.link import Rate
+    from cni_cnm.kernel.contract.link import Bucket, Rate
     from cni_cnm.kernel.rtnetlink.connection import Connection
 
 
 def limit(connection: Connection, index: int, rate: Rate, mtu: int) -> None:
-    request = tc.root(index, token_bucket.bucket(rate, mtu))
-    sentence = f"limiting {connection.name(index)} to {rate.rate} bit/s"
+    set_bucket(connection, index, token_bucket.bucket(rate, mtu))
+
+
+def set_bucket(connection: Connection, index: int, bucket: Bucket) -> None:
+    sentence = f"limiting {connection.name(index)} to {bucket.rate * 8} bit/s"
     feature = "token bucket filter (sch_tbf)"
-    connection.control(request, tc.RTM_NEWQDISC, sentence, flags=tc.REPLACE, feature=feature)
+    connection.control(tc.root(index, bucket), tc.RTM_NEWQDISC, sentence, flags=tc.REPLACE, feature=feature)
 
 
 def remove_limit(connection: Connection, index: int) -> None:
@@ -27,10 +30,15 @@ def remove_limit(connection: Connection, index: int) -> None:
 
 
 def rate(connection: Connection, index: int) -> Rate | None:
+    found = bucket(connection, index)
+    return token_bucket.rate(found) if found is not None else None
+
+
+def bucket(connection: Connection, index: int) -> Bucket | None:
     """The kernel lists the disciplines of all links: it has no filter by link for them."""
     sentence = f"looking for the rate limit of {connection.name(index)}{connection.place}"
     found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence, tc.bucket)
-    return next((token_bucket.rate(one[1]) for one in found if one is not None and one[0] == index), None)
+    return next((one[1] for one in found if one is not None and one[0] == index), None)
 
 
 def redirect_ingress(connection: Connection, index: int, to: int) -> None:

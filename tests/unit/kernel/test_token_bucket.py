@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_cnm.kernel import Rate
-from cni_cnm.kernel.token_bucket import LATENCY_NS, NS, TICK_NS, U32, Bucket, bucket, kept
+from cni_cnm.kernel.contract.link import Bucket
+from cni_cnm.kernel.token_bucket import LATENCY_NS, NS, TICK_NS, U32, bucket, kept
 
 RATES = st.integers(8, 2**50)
 BURSTS = st.integers(0, 2**36)

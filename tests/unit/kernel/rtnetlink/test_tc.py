@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
+from cni_cnm.kernel.contract.link import Bucket
 from cni_cnm.kernel.netlink.header import HEADER
 from cni_cnm.kernel.rtnetlink import tc
-from cni_cnm.kernel.token_bucket import U32, Bucket
+from cni_cnm.kernel.token_bucket import U32
 from tests.unit.kernel.rtnetlink.test_links_requests import theirs
 
 INDEXES = st.integers(1, 2**31 - 1)

@@ -1,0 +1,51 @@
+"""Which form the reference's rules of an attachment have on this host, where the configuration leaves it open.
+
+The plugins choose iptables where they can, and Debian's 1.1.1 knows nothing else, whatever the configuration says. So
+the rules themselves decide: those with the attachment's chain, or with its comment.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.reference import iptables_form, names, nftables_form
+from cni_cnm.reference.configuration import IPTABLES, NFTABLES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.reference.attachment import Attachment
+    from cni_cnm.reference.host_rules import HostRules
+
+
+def with_forms(attachment: Attachment, seen: HostRules) -> Attachment:
+    asked, key = attachment.configuration, attachment.key
+    masquerade = ports = words = ""
+    if asked.bridge is not None and asked.bridge.masquerade:
+        mark = names.nft_masquerade_comment(key)
+        in_nft = any(f'comment "{mark}"' in one.rule.text for one in seen.all_of((nftables_form.MASQUERADE,)))
+        masquerade = NFTABLES if in_nft else IPTABLES
+    if asked.portmap is not None and asked.portmap.mappings:
+        comment = f'comment "{names.nft_ports_comment(key)}"'
+        in_nft = any(one.rule.text.endswith(comment) for one in seen.all_of(nftables_form.HOST_PORTS.values()))
+        ports = NFTABLES if in_nft else IPTABLES
+    if asked.firewall is not None and asked.firewall.policy:
+        words = _isolation_words(seen)
+    mac = spoof_mac(attachment, seen) if asked.bridge is not None and asked.bridge.spoof_check else ""
+    return attachment._replace(masquerade=masquerade, ports=ports, isolation_words=words, spoof_mac=mac)
+
+
+def spoof_mac(attachment: Attachment, seen: HostRules) -> str:
+    """What macspoofchk lets through: the MAC that the interface had then. The container's one if the rule is absent."""
+    chain = f"{names.spoof_chain(attachment.key)}-mac"
+    for found in seen.chains.get((nftables_form.SPOOF, chain), ()):
+        words = found.rule.text.split(" ")
+        if words[:2] == ["ether", "saddr"] and len(words) > 3:
+            return words[2]
+    return attachment.mac
+
+
+def _isolation_words(seen: HostRules) -> str:
+    """As the plugin that is on this host words its comments: the newest, if none was made yet."""
+    old = f"(ingressPolicy: {iptables_form.OLD_COMMENT})"
+    for found in seen.all_of(("iptables filter", "ip6tables filter")):
+        if found.rule.chain == "FORWARD" and f"-j {iptables_form.STAGE_1}" in found.rule.text:
+            return iptables_form.OLD_COMMENT if old in found.rule.text else iptables_form.NEW_COMMENT
+    return iptables_form.NEW_COMMENT
