@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from tests.program import ROOT
 from tests.system.daemon import Daemon
 from tests.system.node import Done, Node
 from tests.system.test_bundle import CALL, run
+from tests.system.test_containerd_config import containerd
 from tests.waiting import until
 
 INSTALL = ROOT / "scripts" / "install"
@@ -394,3 +396,129 @@ def test_install_refuses_what_it_does_not_know(bundle: Path, tmp_path: Path, arg
     assert done.returncode != 0
     assert done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# names of the reference plugins -------------------------------------------------------------------
+
+NAMES = {"bridge", "host-local", "static", "portmap", "firewall", "bandwidth", "tuning", "loopback", "ptp", "macvlan",
+         "ipvlan", "host-device", "sbr"}  # fmt: skip
+DROP_IN = "/opt/cni/drop-in"
+
+
+def plugin(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def files(folder: Path) -> dict[str, str | bytes]:
+    """Each file of a tree with its content, or where it links to."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def test_a_folder_with_the_names_of_the_reference_plugins(bundle: Path, tmp_path: Path) -> None:
+    """Each name is the program, the originals are beside it, and other plugins of the host are there, too."""
+    plugin(tmp_path / "usr/lib/cni/bridge", "debian's")
+    plugin(tmp_path / "usr/lib/cni/vlan", "debian's")
+    plugin(tmp_path / "opt/cni/bin/vlan", "upstream's")
+    plugin(tmp_path / "opt/cni/bin/dhcp", "upstream's")
+    before = files(tmp_path)
+    assert DROP_IN not in install(tmp_path)
+    assert not (tmp_path / "opt/cni/drop-in").exists()
+    said = install(tmp_path, "--drop-in")
+    folder = tmp_path / "opt/cni/drop-in"
+    linked = {path.name: os.readlink(path) for path in folder.iterdir()}
+    assert {name for name, to in linked.items() if to == "../lib/cni-cnm/current/relay"} == {*NAMES, "cni-cnm"}
+    assert {name: to for name, to in linked.items() if not to.startswith("..")} == {
+        "bridge.distrib": "/usr/lib/cni/bridge",
+        "vlan": "/usr/lib/cni/vlan",
+        "dhcp": "/opt/cni/bin/dhcp",
+    }
+    for name in ("cni-cnm", *NAMES):
+        version = run(folder / name, CNI_COMMAND="VERSION")
+        assert "0.4.0" in json.loads(version)["supportedVersions"]
+    assert install(tmp_path, "--drop-in") == said
+    assert "take it out of the settings" in install(tmp_path, "--uninstall")
+    assert files(tmp_path) == before
+
+
+def test_the_places_of_the_reference_plugins(bundle: Path, tmp_path: Path) -> None:
+    """They stay beside ours. A second install replaces nothing, and --uninstall restores them."""
+    plugin(tmp_path / "usr/lib/cni/bridge", "debian's")
+    plugin(tmp_path / "usr/lib/cni/vlan", "debian's")
+    plugin(tmp_path / "opt/cni/bin/loopback", "upstream's")
+    before = files(tmp_path)
+    said = install(tmp_path, "--replace", "--drop-in")
+    assert "replaced /usr/lib/cni/bridge /opt/cni/bin/loopback" in said
+    ours = {"usr/lib/cni/bridge": "/opt/cni/lib/cni-cnm/current/relay", "opt/cni/bin/loopback": "cni-cnm"}
+    for place, target in ours.items():
+        assert os.readlink(tmp_path / place) == target
+        assert (tmp_path / f"{place}.distrib").read_bytes() == before[place]
+    assert not (tmp_path / "usr/lib/cni/vlan").is_symlink()
+    assert os.readlink(tmp_path / "opt/cni/drop-in/bridge.distrib") == "/usr/lib/cni/bridge.distrib"
+    after = files(tmp_path)
+    assert "replaced" not in install(tmp_path, "--replace", "--drop-in")
+    assert files(tmp_path) == after
+    install(tmp_path, "--uninstall")
+    assert files(tmp_path) == before
+
+
+def test_without_reference_plugins_nothing_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    assert "nothing for --replace" in install(tmp_path, "--replace")
+    install(tmp_path, "--uninstall")
+    assert files(tmp_path) == {}
+
+
+def test_on_debian_the_reference_plugins_are_diverted(bundle: Path, node: Node) -> None:
+    """dpkg knows of it, so an upgrade of their package writes beside ours. --uninstall leaves no diversion."""
+    if not shutil.which("dpkg-divert") or not node.path("/usr/lib/cni/bridge").exists():
+        pytest.skip("no dpkg, or no reference plugins")
+    for folder in ("/usr/lib/cni", "/usr/local"):
+        work = f"/run/o{folder}"
+        node.run("sh", "-c", f"mkdir -p {work}/upper {work}/work; mount -t overlay -o lowerdir={folder},"
+                 f"upperdir={work}/upper,workdir={work}/work o {folder}").ok()  # fmt: skip
+    node.run("rm", "-rf", "/opt/cni").ok()
+    original = node.path("/usr/lib/cni/bridge").read_bytes()
+    node.run(str(INSTALL), "--replace").ok()
+    assert node.run("dpkg-divert", "--truename", "/usr/lib/cni/bridge").ok().out == "/usr/lib/cni/bridge.distrib\n"
+    assert node.path("/usr/lib/cni/bridge.distrib").read_bytes() == original
+    assert os.readlink(node.path("/usr/lib/cni/bridge")) == "/opt/cni/lib/cni-cnm/current/relay"
+    version = node.run("/usr/lib/cni/bridge", env={"CNI_COMMAND": "VERSION"}).ok()
+    assert "1.0.0" in json.loads(version.out)["supportedVersions"]
+    node.run(str(INSTALL), "--uninstall").ok()
+    assert node.run("dpkg-divert", "--list", "/usr/lib/cni/*").ok().out == ""
+    assert node.path("/usr/lib/cni/bridge").read_bytes() == original
+    assert not node.path("/usr/lib/cni/bridge.distrib").exists()
+
+
+def test_what_the_runtimes_are_told_is_literal(bundle: Path, tmp_path: Path) -> None:
+    """The lines of containerd are taken by containerd, and podman finds its plugins by those of podman."""
+    said = install(tmp_path, "--drop-in")
+    blocks: dict[str, str] = {}
+    for line in said.splitlines():
+        if line.startswith("  ") and not line.startswith("    "):
+            title = line.strip()
+            blocks[title] = ""
+        elif line.startswith("    "):
+            blocks[title] += f"{line[4:]}\n"
+    old, new, podman = (
+        next(text for title, text in blocks.items() if title.startswith(begin))
+        for begin in ("containerd before", "containerd 2.1", "podman")
+    )
+    found = []
+    for release, form, text in (("1", 2, old), ("2", 2, old), ("2", 3, new)):
+        try:
+            program = containerd(release)
+        except pytest.skip.Exception:
+            continue
+        config = tmp_path / "config.toml"
+        config.write_text(f"version = {form}\n{text}", "utf-8")
+        dumped = subprocess.run([program, "--config", str(config), "config", "dump"], capture_output=True, text=True)
+        found.append((release, DROP_IN in dumped.stdout))
+    assert all(taken for _, taken in found)
+    assert tomllib.loads(podman) == {"network": {"cni_plugin_dirs": [DROP_IN]}}
