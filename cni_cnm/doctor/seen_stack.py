@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from cni_cnm.kernel import Link, Namespaces, RouteEntry, Stack
-    from cni_cnm.model import IPInterface
+    from cni_cnm.model import IPAddress, IPInterface
 
 _ENODEV, _EOPNOTSUPP = 19, 95
 
@@ -79,6 +79,10 @@ class SeenStack:
     def link(self, name: str) -> Link | None:
         return self.by_name.get(name)
 
+    def index_of(self, name: str) -> int:
+        link = self.link(name)
+        return link.ifindex if link is not None else 0
+
     def link_at(self, index: int) -> Link | None:
         return self.by_index.get(index)
 
@@ -99,6 +103,9 @@ class SeenStack:
 
     def all_addresses(self, versions: Collection[int] = (4, 6)) -> Sequence[tuple[int, IPInterface]]:
         return [one for one in self._addresses if one[1].version in versions]
+
+    def local_addresses(self, versions: Collection[int]) -> Sequence[tuple[int, IPAddress]]:
+        return [(index, address.ip) for index, address in self.all_addresses(versions)]
 
     def routes(
         self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0

@@ -293,7 +293,7 @@ class BridgeDriver(Driver[BridgeOptions]):
                 gateway.refuse_conflict(options, link, [s.gateway for s in subnets if s.gateway], host)
         except (Conflict, InvalidConfig) as error:
             raise NotReady(error.msg, hint=error.hint) from error
-        if len(host.links(master=link.ifindex)) >= PORTS_MAX:
+        if host.port_count(link.name) >= PORTS_MAX:
             return f"the bridge {options.bridge} is full: {PORTS_MAX} ports"
         return ""
 

@@ -193,9 +193,9 @@ class HostLocal:
         self._refuse_unusable_folder()
         if not self._sets:
             return PoolStatus(None)
+        if all(self._offers_next(range_set, index) for index, range_set in enumerate(self._sets)):
+            return PoolStatus(1)  # thousands of leases are not listed
         capacities = [sum(member.capacity for member in range_set) for range_set in self._sets]
-        if (files := self._leases.count()) < min(capacities):
-            return PoolStatus(min(capacities) - files)  # thousands of leases are not looked at one by one
         live = {version: self._leases.numbers(version, live=True) for version in {*(self.families or ())}}
         free, detail = [], []
         for range_set, capacity in zip(self._sets, capacities, strict=True):
@@ -263,6 +263,14 @@ class HostLocal:
         raise AddressesExhausted(
             f"the network {key.network} has no free address in {ranges.shown(range_set)}",
             hint=f"remove containers or widen the range; `cni-cnm ipam show {key.network}` shows who has them",
+        )
+
+    def _offers_next(self, range_set: RangeSet, index: int) -> bool:
+        """Whether one of the first addresses that `acquire` would try has no lease."""
+        candidates = ranges.in_order(range_set, self._leases.last_reserved(index))
+        return any(
+            not self._leases.has(str(member.address(number)))
+            for _, (member, number) in zip(range(_TRIES), candidates, strict=False)
         )
 
     def _refuse_unusable_folder(self) -> None:

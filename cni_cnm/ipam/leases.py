@@ -118,6 +118,16 @@ class Leases:
                 return ""
             raise IoFailed(f"the lease {self.folder}/{name} cannot be read: {error.strerror}") from error
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name, a void lease included."""
+        try:
+            self._status(name)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise IoFailed(f"the lease {self.folder}/{name} cannot be read: {error.strerror}") from error
+        return True
+
     def is_of(self, name: str, key: EndpointKey) -> bool:
         return self.owner(name) in (owner_text(key), key.container_id)
 
@@ -234,15 +244,6 @@ class Leases:
             for name, packed in self._entries()
             if (version == 6) == (":" in name) and not (live and self.void(name))
         }
-
-    def count(self) -> int:
-        """How many files the folder has; a few are no leases."""
-        try:
-            return len(os.listdir(self.folder if self._folder is None else self._folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
-        except OSError as error:
-            raise IoFailed(f"the leases in {self.folder} cannot be read: {error.strerror}") from error
 
     def remove_folder(self) -> None:
         """Remove the folder of a network that is deleted. It stays if there is a lease in it, or another's file."""

@@ -22,7 +22,7 @@ from cni_cnm.kernel.netlink.header import (
     RTM_SETLINK,
 )
 from cni_cnm.kernel.netlink.netlink_socket import Later
-from cni_cnm.kernel.rtnetlink import addresses, link_deletion, links, routes
+from cni_cnm.kernel.rtnetlink import addresses, link_deletion, link_ioctls, links, routes
 from cni_cnm.kernel.rtnetlink.batch import Batch, Deleting
 from cni_cnm.kernel.rtnetlink.connection import Connection
 
@@ -91,6 +91,13 @@ class KernelStack:
 
     def link_at(self, index: int) -> Link | None:
         return self.connection.link_at(index)
+
+    def index_of(self, name: str) -> int:
+        if not link_ioctls.fits(name):
+            link = self.link(name)
+            return link.ifindex if link is not None else 0
+        self.connection.flush()
+        return link_ioctls.index_of(self.connection.socket.fileno(), name)
 
     def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         query = links.query(master=master, kind=kind)
@@ -197,14 +204,15 @@ class KernelStack:
         txqlen: int | None = None,
         group: int | None = None,
         alias: str | None = None,
+        arp_notify: bool | None = None,
     ) -> None:
         given = (
             *(("name", name), ("mac", mac), ("mtu", mtu), ("master", master), ("txqlen", txqlen), ("group", group)),
-            *(("alias", alias), ("up", up), ("promisc", promisc), ("allmulti", allmulti)),
+            *(("alias", alias), ("arp_notify", arp_notify), ("up", up), ("promisc", promisc), ("allmulti", allmulti)),
         )
         changes = {key: value for key, value in given if value is not None}
-        said = ", ".join([f"{key} {value}" for key, value in changes.items()])
-        sentence = f"setting {said} of {self.connection.name(index)}"
+        said = Later(lambda: ", ".join([f"{key} {value}" for key, value in changes.items()]))
+        sentence = Later(lambda: f"setting {said} of {self.connection.name(index)}")
         self.connection.write(links.change(index, changes), RTM_SETLINK, sentence)
 
     def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
@@ -253,6 +261,10 @@ class KernelStack:
         sentence = f"looking for the state of the bridge port {name}{self.place}"
         found = self.connection.socket.ask(links.query(name=name), RTM_GETLINK, sentence)
         return links.port_state(*found) if found is not None else None
+
+    def port_count(self, bridge: str) -> int:
+        self.connection.flush()
+        return link_ioctls.port_count(self.connection.socket.fileno(), bridge)
 
     def vlans(self, index: int) -> Sequence[Vlan]:
         from cni_cnm.kernel.rtnetlink import bridge_ports
@@ -329,6 +341,16 @@ class KernelStack:
         )
         # A kernel without IPv6 answers with the addresses of all families.
         return [one for one in listed if one[1].version in versions]
+
+    def local_addresses(self, versions: Collection[int]) -> Sequence[tuple[int, IPAddress]]:
+        found: list[tuple[int, IPAddress]] = []
+        if 4 in versions:
+            sentence = f"listing the local routes{self.place}"
+            listed = self.connection.socket.dump(routes.local_query(), RTM_GETROUTE, sentence, routes.read_local)
+            found += [one for one in listed if one is not None]
+        if 6 in versions:
+            found += [(index, address.ip) for index, address in self.all_addresses({6})]
+        return found
 
     def tentative(self, index: int) -> bool:
         return any(self._dump_addresses(index, addresses.tentative))

@@ -54,6 +54,9 @@ def pods(count: int) -> list[Pod]:
 class Host:
     """A network namespace that stands for a host, with veths on bridges: as many as asked for so far.
 
+    The bridges are down. On one that is up the kernel looks at all ports when one loses its carrier, and holds the lock
+    of all links meanwhile. After thousands of veths were made this would delay the next calls (linkwatch_event).
+
     Each side of the comparison has one: what the other leaves in the packet filter is not its cost.
     """
 
@@ -79,7 +82,7 @@ class Host:
         for number in range(self._present, present):
             bridge = f"others{number // PORTS_OF_A_BRIDGE}"
             if number % PORTS_OF_A_BRIDGE == 0:
-                yield f"link add {bridge} up type bridge"
+                yield f"link add {bridge} type bridge"
             yield f"link add other{number} up master {bridge} type veth peer name eth{number} netns {self._others}"
 
 

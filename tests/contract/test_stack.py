@@ -94,6 +94,23 @@ def test_taken_name_makes_neither_end(world: World, taken: str) -> None:
     assert world.container.link("other") is None
 
 
+def test_index_of_a_link(world: World) -> None:
+    """0 for a name that no link has, or can have."""
+    near, _ = world.pair()
+    assert world.host.index_of("veth0") == near.ifindex
+    with world.host.batch():
+        world.host.add_veth("n" * 15, peer="far", peer_stack=world.container)
+        assert world.host.index_of("n" * 15)
+    for name in ("absent", "n" * 16, "", "é\udcff"):
+        assert world.host.index_of(name) == 0
+
+
+def test_what_is_no_bridge_has_no_ports(world: World) -> None:
+    world.pair()
+    for name in ("veth0", "absent"):
+        assert world.host.port_count(name) == 0
+
+
 def test_bridge_takes_1023_ports(world: World) -> None:
     """The next port is refused with EXFULL, and nothing of its veth stays; one that goes makes room."""
     bridge = world.bridge()
@@ -105,7 +122,7 @@ def test_bridge_takes_1023_ports(world: World) -> None:
         for link in world.host.links():
             if link.name.startswith("b") and link.kind == "veth":
                 world.host.set_link(link.ifindex, master=bridge.ifindex)
-    assert len(world.host.links(master=bridge.ifindex)) == 1023
+    assert len(world.host.links(master=bridge.ifindex)) == world.host.port_count(bridge.name) == 1023
     with pytest.raises(KernelError) as error:
         world.host.add_veth("more", peer="eth1", peer_stack=world.container, master=bridge.ifindex)
     assert error.value.errno == errno.EXFULL

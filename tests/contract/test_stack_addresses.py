@@ -52,6 +52,18 @@ def test_addresses_read_back(world: World) -> None:
     assert error.value.errno == errno.EEXIST
 
 
+def test_local_addresses_are_those_of_all_links(world: World) -> None:
+    """Also of a link that is down, and of an address that is there twice."""
+    far = _addressed(world)
+    world.container.add_address(1, V4)
+    for version, given in ((4, V4.ip), (6, V6.ip)):
+        found = world.container.local_addresses({version})
+        assert (far.ifindex, given) in found
+        assert {address.version for _, address in found} == {version}
+    world.container.set_link(far.ifindex, up=False)
+    assert {(1, V4.ip), (far.ifindex, V4.ip)} <= {*world.container.local_addresses({4, 6})}
+
+
 def test_addresses_are_deleted(world: World) -> None:
     """A deleted address is gone with its subnet's route; a missing one is EADDRNOTAVAIL."""
     far = _addressed(world)
@@ -246,6 +258,14 @@ def test_sysctls_differ_by_namespace(world: World) -> None:
     assert world.container.sysctl("net/ipv4/conf/eth0/arp_notify") == "1"
     assert world.host.sysctl("net/ipv4/ip_forward") == before == "0"
     assert world.host.sysctl("net/ipv4/conf/eth0/arp_notify") is None
+
+
+def test_arp_notify_is_set_with_the_link(world: World) -> None:
+    """The sysctl, without /proc/sys."""
+    _, far = world.pair()
+    for value in (True, False):
+        world.container.set_link(far.ifindex, arp_notify=value)
+        assert world.container.sysctl("net/ipv4/conf/eth0/arp_notify") == str(int(value))
 
 
 def test_sysctls_follow_a_renamed_link(world: World) -> None:

@@ -61,6 +61,10 @@ class MemoryStack:
         device = self.space.devices.get(index)
         return _shown(device) if device is not None else None
 
+    def index_of(self, name: str) -> int:
+        link = self.link(name)
+        return link.ifindex if link is not None else 0
+
     def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         self.flush()
         devices = self.space.ports(master) if master else self.space.devices.values()
@@ -72,6 +76,10 @@ class MemoryStack:
     def _on_bridge(self, link: Link) -> bool:
         master = self.link_at(link.master) if link.master else None
         return master is not None and master.kind == "bridge"
+
+    def port_count(self, bridge: str) -> int:
+        link = self.link(bridge)
+        return len(self.links(master=link.ifindex)) if link is not None and link.kind == "bridge" else 0
 
     def add_bridge(
         self, name: str, *, mac: str, mtu: int = 0, vlan_filtering: bool = False, ip_hooks: bool = False
@@ -185,6 +193,7 @@ class MemoryStack:
         txqlen: int | None = None,
         group: int | None = None,
         alias: str | None = None,
+        arp_notify: bool | None = None,
     ) -> None:
         plain = {"promisc": promisc, "allmulti": allmulti, "txqlen": txqlen, "group": group, "alias": alias}
         given: dict[str, Any] = {key: value for key, value in plain.items() if value is not None}
@@ -202,6 +211,8 @@ class MemoryStack:
             sizes = {"mac": mac.lower() if mac else None, "mtu": mtu}
             given.update((key, value) for key, value in sizes.items() if value is not None)
             device.link = device.link._replace(**given)
+            if arp_notify is not None:
+                self.space.sysctls[f"net/ipv4/conf/{device.link.name}/arp_notify"] = str(int(arp_notify))
             for upper in device.uppers if mtu is not None else ():
                 upper.link = upper.link._replace(mtu=min(upper.link.mtu, mtu or 0))
             if up is not None:
@@ -347,6 +358,9 @@ class MemoryStack:
         self.flush()
         every = [(index, address) for index, device in self.space.devices.items() for address in device.addresses]
         return [(index, address) for index, address in every if address.version in versions]
+
+    def local_addresses(self, versions: Collection[int]) -> Sequence[tuple[int, IPAddress]]:
+        return [(index, address.ip) for index, address in self.all_addresses(versions)]
 
     def tentative(self, index: int) -> bool:
         self.flush()

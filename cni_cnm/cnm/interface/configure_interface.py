@@ -53,6 +53,8 @@ def configure(
         )
     with stack.batch():
         stack.set_link(LOOPBACK, up=True)
+        if versions:
+            stack.set_link(index, arp_notify=True)  # as the reference bridge does
         for address in addresses:
             stack.add_address(index, address.interface, dad=role.dad, prefix_route=role.gateway != "router")
         if role.up:
@@ -127,13 +129,13 @@ def require_link(stack: Stack, ifname: str) -> Link:
 
 
 def _hygiene(ifname: str, versions: set[int], role: Role) -> list[tuple[str, str]]:
-    """The reference bridge's sysctls, and no router advertisements where addresses are managed.
+    """The reference bridge's sysctls of IPv6, and no router advertisements where addresses are managed.
 
     Without addresses (L2) no sysctl is set.
     """
     if not versions:
         return []
-    values = [(f"net/ipv4/conf/{ifname}/arp_notify", "1")]
+    values = []
     if 6 in versions:
         values += [
             ("net/ipv6/conf/lo/disable_ipv6", "0"),

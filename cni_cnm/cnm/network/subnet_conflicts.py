@@ -181,11 +181,17 @@ def claims_of_links(
     """
     subnets = [subnet for subnet in subnets if subnet.version == 4 or not subnet.is_link_local]
     versions = {subnet.version for subnet in subnets}
-    known = {link.ifindex for link in map(stack.link, own) if link is not None}
+    known = {index for index in map(stack.index_of, own) if index}
+    claimants = dict.fromkeys(
+        index
+        for index, address in stack.local_addresses(versions)
+        if index not in known and any(address.version == subnet.version and address in subnet for subnet in subnets)
+    )
     addresses = [
         (index, address)
-        for index, address in stack.all_addresses(versions)
-        if index not in known and any(address.version == subnet.version and address.ip in subnet for subnet in subnets)
+        for index in claimants
+        for address in stack.addresses(index)
+        if any(address.version == subnet.version and address.ip in subnet for subnet in subnets)
     ]
     routes = [
         route

@@ -59,7 +59,7 @@ def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> At
         repeated = _earlier_attach(host, key, spec, stack)
         if repeated is not None:
             return repeated
-        if spec.previous is None and (present := stack.link(spec.ifname)) is not None:
+        if spec.previous is None and stack.index_of(spec.ifname) and (present := stack.link(spec.ifname)) is not None:
             raise _interface_present(host, key, present)
         existing = None
         if driver.uses_existing_interface or driver.takes_host_link:
@@ -140,7 +140,7 @@ def _restore_gateways(host: Host, name: str) -> bool:
 
 
 def _has_interface(record: EndpointRecord, stack: Stack) -> bool:
-    return stack.link(record.device.container.name if record.device else record.ifname) is not None
+    return bool(stack.index_of(record.device.container.name if record.device else record.ifname))
 
 
 def _lives_elsewhere(host: Host, record: EndpointRecord) -> bool:

@@ -40,11 +40,11 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
 
         if record is None or record.pending:
             record = cluster_readiness.join(host, configured)
-        _refuse_edit(host, configured, record)
+        asked = _next(host, configured, record)
         warnings = cluster_readiness.require_data_path(host, record)
     else:
-        _refuse_edit(host, configured, record)
-    full = [configured.driver.status(configured.options, _subnets(host, configured, record), host.stack)]
+        asked = _next(host, configured, record)
+    full = [configured.driver.status(configured.options, _subnets(host, configured, asked), host.stack)]
     # Without a record the first attach chooses a subnet. Whether the pools have one left is known only then.
     if record or not from_pools:
         spec = configured.addressing.with_recorded_subnets(record) if record else network.ipam
@@ -61,53 +61,51 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     return [
         *warnings,
         *full,
-        *_subnet_conflicts(host, configured, record),
+        *_subnet_conflicts(host, configured, record, asked),
         *(obstacle.sentence for obstacle in obstacles),
     ]
 
 
-def _refuse_edit(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> None:
-    """NotReady if the configuration was edited in a way that the network's endpoints do not allow."""
+def _next(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> NetworkRecord | None:
+    """The network's record after the next attach; None where that is known only then.
+
+    NotReady if the configuration was edited in a way that the network's endpoints do not allow.
+    """
     if record is None:
-        return
+        recorded = network.addressing.recorded
+        return None if recorded else network_description.describe(network, network.spec.ipam.config)
     try:
         if network_description.is_current(record, network):
-            return
+            return record
+        asked = network_description.describe_again(network, record)
         in_use = any(True for _ in delete_network.endpoints_of(host, record))
-        network_description.update(record, network_description.describe_again(network, record), in_use=in_use)
+        network_description.update(record, asked, in_use=in_use)
     except (Conflict, InvalidConfig) as error:
         raise NotReady(error.msg, hint=error.hint) from error
+    return asked
 
 
-def _subnets(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> Sequence[Subnet]:
+def _subnets(host: Host, network: ConfiguredNetwork, asked: NetworkRecord | None) -> Sequence[Subnet]:
     """Of the network as the next attach makes it; none where that is known only then, or to a plugin."""
-    if network.role.interface == "moved":
+    if network.role.interface == "moved" or asked is None:
         return ()
-    if record is not None:
-        asked = network_description.describe_again(network, record)
-    elif network.addressing.recorded:
-        return ()
-    else:
-        asked = network_description.describe(network, network.spec.ipam.config)
     try:
         return network_subnets(host, asked)
     except NoSuchDriver as error:
         raise NotReady(error.msg, hint=error.hint) from error
 
 
-def _subnet_conflicts(host: Host, network: ConfiguredNetwork, record: NetworkRecord | None) -> Sequence[str]:
+def _subnet_conflicts(
+    host: Host, network: ConfiguredNetwork, record: NetworkRecord | None, asked: NetworkRecord | None
+) -> Sequence[str]:
     """NotReady if the next attach cannot make or change the network because of its subnets. Else what they overlap.
 
     A network that exists goes on, whatever has come up beside it since.
     """
-    if record is not None:
-        asked = network_description.describe_again(network, record)
-        if network_description.subnets_of(asked) == network_description.subnets_of(record):
-            return () if network.spec.allow_overlap else subnet_conflicts.warnings(host, record)
-    elif network.addressing.recorded:
+    if asked is None:
         return ()
-    else:
-        asked = network_description.describe(network, network.spec.ipam.config)
+    if record is not None and network_description.subnets_of(asked) == network_description.subnets_of(record):
+        return () if network.spec.allow_overlap else subnet_conflicts.warnings(host, record)
     try:
         return subnet_conflicts.refuse(host, asked, network_subnets(host, asked), network.spec)
     except (Conflict, InvalidConfig) as error:

@@ -41,6 +41,9 @@ class Stack(Protocol):
     def link(self, name: str) -> Link | None:
         """The link of that name, None if there is none."""
 
+    def index_of(self, name: str) -> int:
+        """The index of the link of that name, 0 if there is none. Much cheaper than `link`."""
+
     def link_at(self, index: int) -> Link | None: ...
     def links(self, *, master: int = 0, kind: str = "") -> Sequence[Link]:
         """All links, or those with that master, or of that kind. The kernel sends no others."""
@@ -112,8 +115,13 @@ class Stack(Protocol):
         txqlen: int | None = None,
         group: int | None = None,
         alias: str | None = None,
+        arp_notify: bool | None = None,
     ) -> None:
-        """Change the attributes that are not None, in one request. `master` 0 releases the link from its bridge."""
+        """Change the attributes that are not None, in one request. `master` 0 releases the link from its bridge.
+
+        `arp_notify` is the sysctl of that name, which a container's /proc/sys need not be opened for. The kernel sets
+        it after `up`.
+        """
 
     def move_link(self, index: int, to: Stack, *, name: str = "") -> None:
         """Move a link to another namespace. A link whose move is refused stays where it is.
@@ -142,6 +150,9 @@ class Stack(Protocol):
 
         None for a link that is missing, or no port of a bridge.
         """
+
+    def port_count(self, bridge: str) -> int:
+        """How many ports the bridge of that name has. The cost does not grow with the links of the namespace."""
 
     def vlans(self, index: int) -> Sequence[Vlan]: ...
     def add_vlan(self, index: int, vlan: Vlan) -> None:
@@ -185,6 +196,9 @@ class Stack(Protocol):
     def addresses(self, index: int) -> Sequence[IPInterface]: ...
     def all_addresses(self, versions: Collection[int] = (4, 6)) -> Sequence[tuple[int, IPInterface]]:
         """Those of all links, each with its link's index."""
+
+    def local_addresses(self, versions: Collection[int]) -> Sequence[tuple[int, IPAddress]]:
+        """The same without prefix lengths. For IPv4 the cost grows with the addresses, not with the links."""
 
     def tentative(self, index: int) -> bool:
         """Whether duplicate address detection runs for any IPv6 address of the link."""

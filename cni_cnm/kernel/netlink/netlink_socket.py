@@ -96,6 +96,9 @@ class NetlinkSocket:
         """By which the kernel tells, in notifications, whose request was the cause."""
         return int(self._socket.getsockname()[0])
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
     def namespace_cookie(self) -> int:
         """Of the namespace the socket is bound to; 0 where the kernel has none (before 5.14)."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _socket import AF_BRIDGE
+from _socket import AF_BRIDGE, AF_INET
 from struct import Struct
 
 from cni_cnm.kernel.contract.link import Link, Port, Vlan
@@ -55,6 +55,8 @@ _PEER = 1
 _BRPORT_STATE, _BRPORT_MODE, _BRPORT_ISOLATED = 1, 4, 33
 _BRIDGE_FLAGS, _BRIDGE_VLAN_INFO = 0, 2
 """Of IFLA_AF_SPEC in the family AF_BRIDGE."""
+_INET_CONF, _ARP_NOTIFY = 1, 22
+"""IFLA_INET_CONF, among the attributes of AF_INET in IFLA_AF_SPEC; IPV4_DEVCONF_ARP_NOTIFY."""
 _VLAN_INFO = Struct("=HH")
 """struct bridge_vlan_info: flags and VLAN."""
 _U32, _U16, _U8 = 4, 2, 1
@@ -71,6 +73,7 @@ _CHANGED = {
     "txqlen": lambda value: pack_number(_TXQLEN, value),
     "group": lambda value: pack_number(_GROUP, value),
     "alias": lambda value: pack_text(_IFALIAS, value),
+    "arp_notify": lambda value: pack(_AF_SPEC, pack(AF_INET, pack(_INET_CONF, pack_number(_ARP_NOTIFY, value)))),
 }
 _CHANGED_FLAGS = {"up": IFF_UP, "promisc": IFF_PROMISC, "allmulti": IFF_ALLMULTI}
 
@@ -84,8 +87,11 @@ _QUERY = pack_number(_EXT_MASK, _SKIP_STATS)
 
 
 def query(index: int = 0, *, name: str = "", master: int = 0, kind: str = "") -> bytes:
-    """The request for one link, or for a dump of those with a master or of a kind, without the statistics."""
-    attributes = _QUERY
+    """The request for one link, without the statistics, or for a dump of those with a master or of a kind.
+
+    A dump has no mask: with one the kernel first computes the size of each link's message (rtnl_calcit).
+    """
+    attributes = _QUERY if index or name else b""
     if name:
         attributes += pack_text(_IFNAME, name)
     if master:

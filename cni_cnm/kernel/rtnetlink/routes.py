@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPNetwork
 
 _NOWHERE = 255
-_UNICAST, _UNREACHABLE = 1, 7
-"""RTN_UNICAST, RTN_UNREACHABLE."""
+_UNICAST, _LOCAL, _UNREACHABLE = 1, 2, 7
+"""RTN_UNICAST, RTN_LOCAL, RTN_UNREACHABLE."""
 _ON_LINK = 4
 """RTNH_F_ONLINK, among the flags of struct rtmsg."""
 _COMPAT = 252
@@ -78,6 +78,23 @@ def query(version: int, *, link: int = 0, table: int | None = None, protocol: in
     if link:
         attributes += pack_number(_OIF, link)
     return _header(version, table, protocol=protocol, kind=kind) + attributes
+
+
+def local_query() -> bytes:
+    """The request for a dump of the IPv4 routes by which packets to own addresses are taken in, of all tables.
+
+    The kernel adds one with each address, also on a link that is down.
+    """
+    return _FIXED.pack(AF_INET, 0, 0, 0, 0, 0, 0, _LOCAL, 0)
+
+
+def read_local(data: bytes, offset: int) -> tuple[int, IPAddress] | None:
+    """Index of the link and the address; None for a route of another kind, or to a subnet such as 127.0.0.0/8."""
+    length, family, dst_len, _, _, _, kind, _ = _HEAD.unpack_from(data, offset)
+    if (family, dst_len, kind) != (AF_INET, 32, _LOCAL):
+        return None
+    found = places(data, offset + _FIXED_BYTES, offset + length)
+    return number(data, found.get(_OIF)), IPv4Address(raw(data, found.get(_DST)))
 
 
 def lookup(address: IPAddress) -> bytes:

@@ -263,17 +263,39 @@ def test_check(store: LeaseFolder) -> None:
 
 
 def test_status(store: LeaseFolder) -> None:
-    """STATUS counts what an ADD could get: the poorest range set decides; other files do not count."""
+    """STATUS says whether an ADD could get addresses: the poorest range set decides; other files do not count.
+
+    What is left is counted where one set is used up.
+    """
     config = ranges("10.1.0.0/29", ["10.2.0.0/30", "10.3.0.0/30"])
-    assert store.pool(config).status().free == 2
+    assert store.pool(config).status() == (1, "")
     assert not store.folder.exists()
     store.add(config, "c1")
     store.foreign("10.1.0.1", "gateway")
     store.foreign("10.1.0.5", "")
+    assert store.pool(config).status() == (1, "")
+    store.add(config, "c2")
     assert store.pool(config).status() == (
-        1,
-        "4 of 5 free in 10.1.0.1-10.1.0.6; 1 of 2 free in 10.2.0.1-10.2.0.2,10.3.0.1-10.3.0.2",
+        0,
+        "3 of 5 free in 10.1.0.1-10.1.0.6; 0 of 2 free in 10.2.0.1-10.2.0.2,10.3.0.1-10.3.0.2",
     )
+
+
+def test_status_lists_no_leases(store: LeaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows with no number of leases, as long as an ADD finds an address at once."""
+    store.add(SMALL, "c1")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", lambda *_: pytest.fail("the leases were listed"))
+        assert store.pool(SMALL).status().free
+
+
+def test_status_of_void_leases(store: LeaseFolder) -> None:
+    """An address whose lease is void is free."""
+    config = ranges("10.2.0.0/30")
+    store.foreign("10.2.0.2", "")
+    assert store.pool(config).status().free == 1
+    store.foreign("10.2.0.2", "c1\r\neth0")
+    assert store.pool(config).status().free == 0
 
 
 def test_status_of_an_impossible_store(store: LeaseFolder) -> None:
