@@ -380,6 +380,8 @@ class Part(NamedTuple):
     """Limits."""
     tuning: Tuning | None = None
     """Sysctls and link attributes."""
+    source_routing: SourceRouting | None = None
+    """Rules and tables of its addresses."""
     policy: Mapping[str, Json] = {}
     """Keys of the plugin `firewall` in lower case, for the driver of the network."""
 

@@ -1,8 +1,8 @@
 """The plugins that this program stands in for: which one it is, says the name that it is called by.
 
     NAME.py               `VERBS` of the plugin NAME, which are called as those of cni/verbs.py
-    interface_plugin.py   plugins that make an interface (bridge): a driver of ours, in the profile `reference`
-    chained_plugin.py     plugins behind them (portmap, firewall, bandwidth, tuning): each adds its part to the endpoint
+    interface_plugin.py   plugins that make an interface (bridge, ptp, …): a driver of ours, in the profile `reference`
+    chained_plugin.py     plugins behind them (portmap, tuning, sbr, …): each adds its part to the endpoint
     ipam_plugin.py        plugins that only lease addresses (host-local, static), for other interface plugins
     original.py           the reference executable of the same name, which takes down what it has made
 
@@ -22,9 +22,14 @@ MODULES: Mapping[str, str] = {
     "bandwidth": "bandwidth",
     "bridge": "bridge",
     "firewall": "firewall",
+    "host-device": "host_device",
     "host-local": "host_local",
+    "ipvlan": "ipvlan",
     "loopback": "loopback",
+    "macvlan": "macvlan",
     "portmap": "portmap",
+    "ptp": "ptp",
+    "sbr": "sbr",
     "static": "static",
     "tuning": "tuning",
 }

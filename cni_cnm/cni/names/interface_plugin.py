@@ -10,26 +10,53 @@ from cni_cnm.cni import verbs as own
 from cni_cnm.cni.names import original
 from cni_cnm.cni.request import VALID
 from cni_cnm.errors import CheckFailed
+from cni_cnm.fields import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping
 
     from cni_cnm.cni.invocation import Invocation, Verb
     from cni_cnm.model import Json
 
 _KEYS = frozenset(("cniversion", "name", "type", "ipam", "dns", "args", "prevresult", *VALID))
 """Of all interface plugins, in lower case."""
-_RUNTIME_KEYS = frozenset(("mac", "ips", "ipranges", "aliases"))
-"""Of `runtimeConfig`: the MAC, and what IPAM plugins read. `aliases` are recorded."""
+_RUNTIME_KEYS = frozenset(("ips", "ipranges", "aliases"))
+"""Of `runtimeConfig`: what IPAM plugins read. `aliases` are recorded."""
+MACS = frozenset(("CNI_ARGS", "args", "runtimeConfig"))
+"""Where a MAC can be requested, beside the configuration."""
 
 
-def verbs(driver: str, keys: Iterable[str]) -> Mapping[str, Verb]:
-    """The verbs of the plugin whose interfaces `driver` makes. `keys`: its own, in any case."""
+def verbs(
+    driver: str,
+    keys: Iterable[str],
+    *,
+    runtime: Iterable[str] = (),
+    macs: Collection[str] = (),
+    prepare: Callable[[Mapping[str, Json]], Mapping[str, Json]] = dict,
+) -> Mapping[str, Verb]:
+    """The verbs of the plugin whose interfaces `driver` makes.
+
+    Args:
+        driver: its name.
+        keys: the plugin's own keys, in any case.
+        runtime: those of `runtimeConfig`, in lower case.
+        macs: those of `MACS` that the plugin reads. A MAC that is requested elsewhere is another plugin's, as tuning's.
+        prepare: changes an ADD's configuration before its keys are chosen.
+    """
     read = _KEYS | {key.lower() for key in keys}
+    of_runtime = {*_RUNTIME_KEYS, *runtime, *(("mac",) if "runtimeConfig" in macs else ())}
 
     def as_ours(invocation: Invocation) -> Invocation:
-        invocation.read_as(_document(invocation.given, driver, read, invocation.call.verb))
+        call = invocation.call
+        given = prepare(invocation.given) if call.verb == "ADD" else invocation.given
+        document = _document(given, read, of_runtime, call.verb)
+        if "args" not in macs:
+            document = _without_mac(document)
+        if "CNI_ARGS" not in macs:
+            pieces = [piece for piece in call.args.split(";") if not piece.startswith("MAC=")]
+            invocation.call = call._replace(args=";".join(pieces))
+        invocation.read_as({**document, "driver": driver, "profile": "reference"})
         return invocation
 
     def add(invocation: Invocation) -> bytes:
@@ -65,11 +92,21 @@ def verbs(driver: str, keys: Iterable[str]) -> Mapping[str, Verb]:
     return {"ADD": add, "CHECK": check, "DEL": delete, "GC": collect, "STATUS": status}
 
 
-def _document(given: Mapping[str, Json], driver: str, keys: frozenset[str], verb: str) -> dict[str, Json]:
+def _document(given: Mapping[str, Json], keys: Container[str], runtime: Container[str], verb: str) -> dict[str, Json]:
     """The configuration as that of `cni-cnm`. An ADD makes an interface, whatever was made before it."""
     unread = ("prevresult",) if verb == "ADD" else ()
     kept = {key: value for key, value in given.items() if key.lower() in keys and key.lower() not in unread}
     for key, value in given.items():
         if key.lower() == "runtimeconfig" and isinstance(value, dict):
-            kept[key] = {name: one for name, one in value.items() if name.lower() in _RUNTIME_KEYS}
-    return {**kept, "driver": driver, "profile": "reference"}
+            kept[key] = {name: one for name, one in value.items() if name.lower() in runtime}
+    return kept
+
+
+def _without_mac(document: dict[str, Json]) -> dict[str, Json]:
+    """Without `args.cni.mac`."""
+    args = Fields(document).raw("args")
+    cni = Fields(args).raw("cni") if isinstance(args, dict) else None
+    if not isinstance(cni, dict):
+        return document
+    kept = {key: value for key, value in cni.items() if key.lower() != "mac"}
+    return {**{key: value for key, value in document.items() if key.lower() != "args"}, "args": {"cni": kept}}

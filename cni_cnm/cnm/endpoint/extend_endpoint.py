@@ -7,7 +7,7 @@ Each step pushes what undoes it. Withdrawing is the reverse: the record is chang
 
 from __future__ import annotations
 
-from cni_cnm.cnm.endpoint import endpoint_record, interface_tuning, shared_ports
+from cni_cnm.cnm.endpoint import endpoint_record, endpoint_source_routing, interface_tuning, shared_ports
 from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts
 from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import PENDING, READY, load_network
@@ -42,6 +42,8 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
     )
     options = _with_policy(endpoint, stack, spec, part)
     with Rollback() as undo:
+        if part.source_routing is not None:
+            undo.push(lambda: endpoint_source_routing.elect_again(host, record, stack))
         undo.push(lambda: endpoint.write(**record._asdict()))
         endpoint.write(
             state=PENDING,
@@ -52,6 +54,8 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
         device = record.device
         if part.bandwidth or part.tuning:
             device = _tune(endpoint, stack, part, undo)
+        if part.source_routing is not None:
+            endpoint_source_routing.extend(endpoint, stack, part.source_routing, undo)
         if ports and record.priority:  # not the container's first network
             shared_ports.share(endpoint)
         if endpoint.record.ports:
@@ -85,6 +89,9 @@ def withdraw(endpoint: LockedEndpoint, plugin: str, gathered: ErrorList) -> None
         interface_tuning.remove_part(host, part, gathered)
         if not gathered.errors:
             endpoint.write(parts=parts, **_without(record, plugin))
+        return
+    if plugin == "sbr":
+        endpoint_source_routing.withdraw(endpoint, parts, gathered)
         return
     if record.driver == CHAINED:
         elements = record._replace(ports=())

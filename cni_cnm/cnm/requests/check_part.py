@@ -27,6 +27,11 @@ def check(host: Host, key: EndpointKey, spec: EndpointSpec, part: Part) -> Seque
 
         with host.namespaces.open(spec.netns) as stack:
             tuning.check(stack, record.ifname, part.tuning)
+    if part.source_routing is not None:
+        from cni_cnm.cnm.endpoint import endpoint_source_routing
+
+        with host.namespaces.open(spec.netns) as stack:
+            endpoint_source_routing.check(record, stack)
     if part.bandwidth is not None:
         from cni_cnm.cnm.interface import shaping
 

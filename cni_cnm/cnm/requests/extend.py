@@ -4,6 +4,7 @@
     firewall    the policy of the endpoint's network, and what other firewalls accept
     bandwidth   limits
     tuning      sysctls and link attributes
+    sbr         rules and tables of its addresses
 
 The endpoint's record names its parts, so taking the endpoint down removes them, whatever plugin is called first. While
 a part is being added the record is pending: what a kill leaves is removed by the next DEL of the plugin or of the
