@@ -42,6 +42,8 @@ NOUNS = (
     "explain",
     "repair",
     "gc",
+    "adopt",
+    "release",
     "support",
     "serve",
 )

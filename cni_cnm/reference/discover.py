@@ -39,11 +39,12 @@ def read_all(namespaces: Namespaces, folder: str = cache.FOLDER) -> Discovered:
     found, wrong = cache.read_all(folder)
     seen = host_rules.read()
     with namespaces.host() as stack:
-        attachments = tuple(_attachment(cached, namespaces, stack, seen) for cached in found)
+        attachments = tuple(look(cached, namespaces, stack, seen) for cached in found)
     return Discovered(_with_shared_addresses(attachments), seen, tuple(wrong))
 
 
-def _attachment(cached: Cached, namespaces: Namespaces, stack: Stack, seen: HostRules) -> Attachment:
+def look(cached: Cached, namespaces: Namespaces, stack: Stack, seen: HostRules) -> Attachment:
+    """What the plugins have made of one attachment, compared with the host. `stack`, `seen`: the host's."""
     asked = configuration.parse(cached)
     attachment = Attachment(cached, asked, not_understood=asked.not_understood)
     if asked.not_understood or asked.bridge is None:
@@ -88,7 +89,9 @@ def _addresses(ifname: str, given: Result) -> tuple[Address, ...]:
 
 
 def _wrong_in_container(attachment: Attachment, namespaces: Namespaces) -> list[str]:
-    netns, ifname = attachment.cached.netns, attachment.key.ifname
+    ifname = attachment.key.ifname
+    in_result = (one.sandbox for one in attachment.interfaces if one.name == ifname and one.sandbox)
+    netns = attachment.cached.netns or next(in_result, "")  # libcni before 1.2 keeps it in the result alone
     if not netns:
         return ["its cached file names no network namespace"]
     try:

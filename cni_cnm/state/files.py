@@ -3,6 +3,7 @@
 STATE_DIR/networks/NAME.json    kept over reboots
 STATE_DIR/allowed/pairs.json    kept: networks that are opened to each other
 STATE_DIR/pools/ID.json         kept: subnets that Docker has requested
+STATE_DIR/adopt/NETWORK.json    kept: networks that were taken over from the reference plugins
 STATE_DIR/leased/ID.json        kept: addresses that an IPAM plugin has given an endpoint
 RUN_DIR/endpoints/ID.json       void after a reboot, like the kernel objects they describe
 RUN_DIR/sandboxes/ID.json

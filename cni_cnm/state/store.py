@@ -24,9 +24,12 @@ ALLOWED = "allowed"
 POOLS = "pools"
 LEASED = "leased"
 REAPED = "reaped"
+ADOPT = "adopt"
+"""Networks that were taken over from the reference plugins, and how far that is."""
 
 _HINTS = {
     ENDPOINTS: "delete the container: a DEL finds its addresses and links without the record",
+    ADOPT: "it has the files that `cni-cnm release` puts back; keep a copy of it",
     NETWORKS: "move the file away: the next ADD records the network again",
 }
 
@@ -36,7 +39,7 @@ def hint(kind: str) -> str:
     return _HINTS.get(kind, "move the file away")
 
 
-DURABLE = frozenset((NETWORKS, ALLOWED, POOLS, LEASED))
+DURABLE = frozenset((NETWORKS, ALLOWED, POOLS, LEASED, ADOPT))
 """Kinds that are kept over reboots. The others describe kernel objects, or are of one epoch."""
 
 

@@ -27,7 +27,6 @@ BANNED = {
     r"sayable|unsayable|unsaid": "that the version has a field for",
     r"wish(?:es)?|wished": "request",
     r"born": "made",
-    r"adopts?|adopted": "use the existing interface",
     r"complain\w*": "refuse",
     r"dismiss\w*": "leave",
     r"reapers?": "link deleter",

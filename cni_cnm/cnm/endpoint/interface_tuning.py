@@ -55,7 +55,7 @@ def remove(endpoint: LockedEndpoint, gathered: ErrorList, *, link_stays: bool) -
     if bandwidth is not None:
         from cni_cnm.cnm.interface import shaping
 
-        ifb = shaping.ifb_name(record.id)
+        ifb = ifb_of(record)
         if link_stays and device is not None and device.host:
             port = device.host[-1].name
             gathered.attempt(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
@@ -88,7 +88,16 @@ def check(record: EndpointRecord, stack: Stack, host_stack: Stack, mac: str) -> 
     if record.bandwidth is not None and record.device is not None:
         from cni_cnm.cnm.interface import shaping
 
-        shaping.check(host_stack, record.device.host[-1].name, shaping.ifb_name(record.id), record.bandwidth)
+        shaping.check(host_stack, record.device.host[-1].name, ifb_of(record), record.bandwidth)
+
+
+def ifb_of(record: EndpointRecord) -> str:
+    """As the record has it: an interface that was taken over has the name that the reference plugin gave it."""
+    from cni_cnm.cnm.interface import shaping
+
+    links = record.device.extra if record.device else ()
+    named = (link.name for link in links if link.name.startswith(shaping.IFB_PREFIX))
+    return next(named, shaping.ifb_name(record.id))
 
 
 def _restore(host: Host, record: EndpointRecord) -> None:

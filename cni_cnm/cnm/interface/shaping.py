@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cni_cnm.model import Json
 
 KEYS = ("ingressRate", "ingressBurst", "egressRate", "egressBurst")
+IFB_PREFIX = "bwp"
+"""Of the names of ifbs, the reference's as well."""
 RATE_MAX = 2**63 - 1
 BURST_MAX = 2**35 - 1
 """Less than 4 GiB, as the reference."""
@@ -49,7 +51,7 @@ def parse(block: Mapping[str, Json] | None, runtime: Mapping[str, Json] | None) 
 
 def ifb_name(endpoint_id: str) -> str:
     """The name of an endpoint's ifb. A container with two endpoints in one network has two."""
-    return f"bwp{endpoint_id[:12]}"
+    return f"{IFB_PREFIX}{endpoint_id[:12]}"
 
 
 def apply(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> Interface | None:

@@ -1,10 +1,11 @@
-"""What fails the next attach on this host, whatever the network is: no room for records, no nftables."""
+"""What fails the next attach on this host, whatever the network is, and what of a network is half done."""
 
 from __future__ import annotations
 
 import os
 
-from cni_cnm.errors import CnmError, NotReady
+from cni_cnm.errors import CnmError, DamagedRecord, NotReady
+from cni_cnm.state.store import ADOPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ def require_nftables(host: Host, policy: Policy) -> None:
         host.nft.require()
     except CnmError as error:
         raise NotReady(error.msg, hint=error.hint) from error
+
+
+def unfinished_adoption(host: Host, network: str) -> list[str]:
+    """A sentence if `cni-cnm adopt` or `release` of the network has not ended: it goes on, or was killed."""
+    try:
+        state = host.store.get(ADOPT, network)
+    except DamagedRecord as error:
+        return [error.msg]
+    if not isinstance(state, dict) or state.get("done"):
+        return []
+    way = state.get("way")
+    return [f"`cni-cnm {way}` of the network {network} has not ended; `cni-cnm {way} {network} --yes` goes on"]
 
 
 def _existing(folder: str) -> str:

@@ -60,6 +60,7 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     obstacles = foreign_accepts.obstacles(host, record.id, record.policy) if record else ()
     return [
         *warnings,
+        *readiness.unfinished_adoption(host, network.name),
         *full,
         *_subnet_conflicts(host, configured, record, asked),
         *(obstacle.sentence for obstacle in obstacles),

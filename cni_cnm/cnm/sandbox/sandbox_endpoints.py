@@ -13,7 +13,7 @@ from cni_cnm.state.store import SANDBOXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.host import Host
@@ -105,6 +105,22 @@ def _open_any(host: Host, endpoints: Sequence[EndpointRecord]) -> Stack | None:
     """The sandbox's namespace, by the path of whichever endpoint still leads to it; None if it is gone."""
     opened = (namespace_identity.open_joined(host, endpoint) for endpoint in endpoints)
     return next((stack for stack in opened if stack is not None), None)
+
+
+def record_member(host: Host, endpoint: EndpointRecord, versions: Collection[int]) -> None:
+    """Record that an endpoint is in its sandbox, whose routes are not changed.
+
+    `versions`: the IP versions whose default route is by its interface. Of these it is the default gateway.
+    """
+    identity = sandbox_id(endpoint.container_id)
+    with lock(host, identity):
+        record = load_sandbox(host.store, identity, host.epoch)
+        if record is None:
+            record = SandboxRecord(identity, endpoint.container_id, endpoint.netns, host.epoch)
+        others = tuple(one for one in record.endpoints if one != endpoint.id)
+        gateways = {**record.gateways, **{str(version): endpoint.id for version in versions}}
+        changed = record._replace(endpoints=(*others, endpoint.id), gateways=gateways)
+        host.store.put(SANDBOXES, identity, changed.to_json())
 
 
 def register_sandbox(host: Host, container_id: str, netns: str) -> bool:

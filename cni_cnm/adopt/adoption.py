@@ -1,0 +1,113 @@
+"""What is on disk of a network that was taken over, or that is being taken over or released.
+
+    STATE_DIR/adopt/NETWORK.json     written before the first effect, deleted after the last one of a release
+
+Every step of both directions can be repeated, so the record has no steps: only which way it goes, and what files had
+before. After a kill the next `adopt` or `release` goes that way from wherever it stopped.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from cni_cnm.errors import Unfinished
+from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.state.record_reader import read, readable
+from cni_cnm.state.store import ADOPT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.model import Json
+    from cni_cnm.state.store import Store
+
+SCHEMA = 1
+TAKEN, RELEASED = "adopt", "release"
+
+
+class Adoption(NamedTuple):
+    network: str
+    way: str
+    """TAKEN or RELEASED."""
+    done: bool
+    path: str
+    """The file that configures the network."""
+    before: bytes
+    """What it had."""
+    after: bytes
+    """What it has with this program's entry."""
+    cache: str
+    """libcni's folder of results."""
+    cached: Mapping[str, bytes] = {}
+    """By endpoint's id: what libcni's file had of each that was taken over."""
+    forms: tuple[str, ...] = ()
+    """Where the plugins keep masquerade, and published ports: `iptables` or `nftables`. Empty: nothing of it."""
+
+    def to_json(self) -> Json:
+        return {
+            "schema": SCHEMA,
+            "network": self.network,
+            "way": self.way,
+            "done": self.done,
+            "path": self.path,
+            "before": _text(self.before),
+            "after": _text(self.after),
+            "cache": self.cache,
+            "cached": {key: _text(value) for key, value in self.cached.items()},
+            "forms": list(self.forms),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Json) -> Adoption:
+        return cls(
+            raw["network"],
+            raw["way"],
+            raw["done"],
+            raw["path"],
+            _bytes(raw["before"]),
+            _bytes(raw["after"]),
+            raw["cache"],
+            {key: _bytes(value) for key, value in raw["cached"].items()},
+            tuple(raw["forms"]),
+        )
+
+    def save(self, host: Host) -> None:
+        host.store.put(ADOPT, self.network, self.to_json())
+
+
+def load(store: Store, network: str) -> Adoption | None:
+    return read(store, ADOPT, network, Adoption.from_json)
+
+
+def adoptions(store: Store) -> Iterator[Adoption]:
+    """By network."""
+    return readable(store, ADOPT, lambda name: load(store, name))
+
+
+def lock(host: Host, network: str) -> AbstractContextManager[None]:
+    """One at a time for each network."""
+    return host.store.lock(f"adopt/{network}", timeout_s=0.0)
+
+
+def unfinished(adoption: Adoption) -> Unfinished:
+    name = adoption.network
+    if adoption.way == TAKEN:
+        return Unfinished(
+            f"the network {name} is being taken over, and that has not ended",
+            hint=f"`cni-cnm adopt {name} --yes` goes on, `cni-cnm release {name} --yes` goes back",
+        )
+    return Unfinished(
+        f"the network {name} is being released, and that has not ended",
+        hint=f"`cni-cnm release {name} --yes` goes on, `cni-cnm adopt {name} --yes` goes back",
+    )
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)

@@ -1,0 +1,159 @@
+"""Takes a network over from the reference plugins, in place.
+
+    state on disk ──► each attachment: record, elements ──► the runtime's file ──► each attachment: libcni's file, then
+    the plugins' rules are removed ──► once more, for what was made or deleted meanwhile ──► done
+
+Both sets of rules stand at once for a moment and do the same, so no packet is lost. Connections keep what the kernel
+tracks of them. Each step can be repeated: a second run goes on where a killed one stopped.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+
+from cni_cnm import text_file
+from cni_cnm.adopt import adoption, fused, one_attachment, release
+from cni_cnm.adopt import plan as plans
+from cni_cnm.adopt.adoption import TAKEN, Adoption
+from cni_cnm.adopt.look import LEFT
+from cni_cnm.adopt.look import READY as NOT_YET
+from cni_cnm.cnm.endpoint import locked_endpoint
+from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
+from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
+from cni_cnm.cnm.network.ensure_network import ensure_network
+from cni_cnm.cnm.records import READY, load_endpoint
+from cni_cnm.cnm.rollback import Rollback
+from cni_cnm.conflists import folder
+from cni_cnm.errors import CnmError, Conflict, IoFailed, raise_gathered
+from cni_cnm.reference import cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cni_cnm.adopt.look import Look, Pod
+    from cni_cnm.adopt.plan import Plan
+    from cni_cnm.cnm.host import Host
+
+_ROUNDS = 5
+"""A runtime that has not read its new file yet makes containers the old way for a moment."""
+
+
+def take_over(host: Host, plan: Plan) -> list[str]:
+    """Returns what was left alone although it was ready before, a sentence each. The caller holds the adoption's lock.
+
+    A failure is undone, unless the network was this program's before. Conflict if the runtime's file was edited
+    meanwhile.
+    """
+    earlier = adoption.load(host.store, plan.network)
+    try:
+        return _take_over(host, plan)
+    except CnmError as error:
+        if earlier is None or not earlier.done:
+            try:
+                release.release(host, release.make(host, plan.network))
+            except CnmError as second:
+                error.add_note(f"while undoing: {second}")
+        raise
+
+
+def _take_over(host: Host, plan: Plan) -> list[str]:
+    look, state, notes = plan.look, _begin(host, plan), list[str]()
+    ensure_network(host, plan.configured, Rollback())
+    refused: set[str] = set()
+    for _ in range(_ROUNDS):
+        ours = [pod for pod in plan.pods if pod.state != LEFT]
+        with _locked(host, ours):
+            for pod in ours:
+                if why := _stand(host, pod, look):
+                    refused.add(pod.key.id)
+                    notes.append(f"{pod.shown} is left alone: {why}")
+            _write_conflist(state)
+            for pod in ours:
+                if pod.key.id not in refused:
+                    _hand_over(host, state, pod, look)
+        plan = plans.again(host, plan)
+        new = [pod for pod in plan.pods if pod.state == NOT_YET and pod.key.id not in refused]
+        state = _remember(host, state, plan, refused)
+        if not new:
+            break
+    state._replace(done=True).save(host)
+    return notes
+
+
+def _begin(host: Host, plan: Plan) -> Adoption:
+    """The intent, on the disk before anything is changed."""
+    earlier = adoption.load(host.store, plan.network)
+    state = Adoption(plan.network, TAKEN, False, plan.conflist.path, plan.before, plan.after, plan.look.folder)
+    if earlier is not None:
+        state = state._replace(cached=earlier.cached, forms=earlier.forms)
+    return _remember(host, state, plan, frozenset())
+
+
+def _remember(host: Host, state: Adoption, plan: Plan, refused: frozenset[str] | set[str]) -> Adoption:
+    """With libcni's file of each attachment, as it was before."""
+    cached, forms = dict(state.cached), state.forms
+    for pod in plan.pods:
+        if pod.key.id in refused:
+            cached.pop(pod.key.id, None)
+        elif pod.cached is not None and pod.attachment is not None:
+            cached[pod.key.id] = cache.render(pod.cached)
+            found = (pod.attachment.masquerade, pod.attachment.ports)
+            forms = tuple(old or new for old, new in zip(forms or ("", ""), found, strict=True))
+    changed = state._replace(cached=cached, forms=forms)
+    changed.save(host)
+    return changed
+
+
+@contextmanager
+def _locked(host: Host, pods: Sequence[Pod]) -> Iterator[None]:
+    """ADD and DEL of these endpoints wait meanwhile, where they are this program's."""
+    with ExitStack() as locks:
+        for identity in sorted({pod.key.id for pod in pods}):
+            locks.enter_context(locked_endpoint.lock(host, identity))
+        yield
+
+
+def _stand(host: Host, pod: Pod, look: Look) -> str:
+    """The record and the elements of an attachment. Looks at it again before that. Why it is left alone; "" if not."""
+    made = load_endpoint(host.store, pod.key.id)
+    if made is not None and made.state == READY and made.epoch == host.epoch:
+        return ""
+    now = look.once_more(pod.key)
+    if now is None:
+        return "it was deleted meanwhile"
+    if now.living is None:
+        return now.reason
+    try:
+        one_attachment.record(host, now.living)
+    except CnmError as error:
+        return error.msg
+    return ""
+
+
+def _write_conflist(state: Adoption) -> None:
+    try:
+        now = text_file.read(state.path)
+    except OSError as error:
+        raise IoFailed(f"{state.path} cannot be read: {error.strerror}") from error
+    if now == state.after:
+        return
+    if now != state.before:
+        raise Conflict(
+            f"{state.path} was edited while the network {state.network} was taken over",
+            hint="adopt it again when the edit is finished",
+        )
+    folder.replace(state.path, state.after)
+
+
+def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look) -> None:
+    """libcni's file, then the plugins' rules. An attachment that was deleted meanwhile is taken down."""
+    made = load_endpoint(host.store, pod.key.id)
+    cached = look.cached(pod.key)
+    if cached is None and made is not None:  # deleted by the plugins, with their configuration
+        raise_gathered(take_down(LockedEndpoint(host, made), {}).errors)
+    if cached is not None and made is not None and not fused.is_ours(cached.config):
+        cache.write(cached._replace(config=state.after), state.cache)
+    original = state.cached.get(pod.key.id)
+    if original is not None:
+        one_attachment.remove_rules(look.attachment(cache.parse(original)))
