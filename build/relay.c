@@ -7,6 +7,8 @@
  * cases. A program that ends without an answer (out of memory, files that cannot be read, killed) is answered for.
  *
  *   VERSION                                        answered here; stdin is not read
+ *   setup, teardown without CNI_COMMAND            a call of netavark's plugin API, sent like one of CNI. Errors are
+ *                                                  {"error": ...}
  *   no CNI_COMMAND                                 the full program (its command line). `serve`, `run` and `exec` are
  *                                                  executed in this process
  *   no service, connection refused or closed,      the full program, with the same stdin. Its CNI_CNM_REQUEST is the id
@@ -22,7 +24,7 @@
  *
  *   request  struct request, then `environ` and `argv` (each string ends in NUL), then stdin verbatim. Descriptors
  *            (SCM_RIGHTS) come with its first byte: the relay's network namespace and, if `descriptors` is 2, the
- *            file that CNI_NETNS names
+ *            file that CNI_NETNS names, or netavark's argument
  *   reply    struct reply, then stdout and stderr verbatim. A connection that is closed earlier declines the request
  *
  * Environment: CNI_CNM_SOCKET (the service's socket; empty: none), CNI_CNM_PROGRAM (the full program),
@@ -67,7 +69,7 @@ static char *environment[ENVIRON_MAX + 2];
 static char program[PATH_MAX + sizeof PROGRAM];
 static char **arguments;
 static struct timespec deadline;
-static int is_status;
+static int is_status, of_netavark;
 static const char *input; /* the stdin that was read; NULL before that */
 static size_t input_size;
 
@@ -91,6 +93,11 @@ _Noreturn static void fail(const char *code, const char *message, const char *ca
 	const char *parts[] = { "{\"cniVersion\":\"1.0.0\",\"code\":", code, ",\"msg\":\"", message, cause, "\"}\n" };
 	char answer[1024] = "";
 	const char *command = getenv("CNI_COMMAND");
+	if (of_netavark) {
+		snprintf(answer, sizeof answer, "{\"error\":\"%s%s\"}\n", message, cause);
+		put(STDOUT_FILENO, answer, strlen(answer));
+		_exit(1);
+	}
 	if (command == NULL || *command == '\0') {
 		snprintf(answer, sizeof answer, "cni-cnm: %s%s\n", message, cause);
 		put(STDERR_FILENO, answer, strlen(answer));
@@ -253,7 +260,7 @@ _Noreturn static void execute_program(char **envp)
 		if (dup2(fd, STDIN_FILENO) < 0)
 			fail_with(errno, "stdin cannot be passed on to the full program: ");
 	}
-	if (command != NULL && *command != '\0')
+	if (of_netavark || (command != NULL && *command != '\0'))
 		answer_by(named, envp);
 	if (arguments[0] != NULL && arguments[1] != NULL && !is_replaced(arguments[1]))
 		run_command(named, envp);
@@ -373,8 +380,12 @@ int main(int argc, char **argv, char **envp)
 	int fds[2], sock;
 
 	arguments = argc > 0 ? argv : (char *[]){ "cni-cnm", NULL };
-	if (command == NULL || *command == '\0')
-		execute_program(envp);
+	if (command == NULL || *command == '\0') {
+		of_netavark = argc > 1 && (strcmp(argv[1], "setup") == 0 || strcmp(argv[1], "teardown") == 0);
+		if (!of_netavark)
+			execute_program(envp);
+		command = "", netns = argc > 2 ? argv[2] : NULL;
+	}
 	if (strcmp(command, "VERSION") == 0)
 		return answer_version();
 	do /* if the runtime has closed 0, 1 or 2, no socket of ours may take that number */

@@ -1,4 +1,7 @@
-"""Chooses the frontend: CNI if CNI_COMMAND is set, else the command line. Imports nothing else: every pod pays."""
+"""Chooses the frontend, and imports nothing else: every pod pays.
+
+With CNI_COMMAND it is CNI's, with create, setup, teardown or info as argument netavark's, else the command line.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _TRY_AGAIN = 11
+_OF_NETAVARK = ("create", "setup", "teardown", "info")
 
 
 def main() -> int:
@@ -44,6 +48,10 @@ def _answer(command: str | None) -> int:
         gc.disable()  # what a call leaves behind goes with its process
         return run(os.environ, sys.argv[0])
     _restore_stderr()
+    if sys.argv[1:2] and sys.argv[1] in _OF_NETAVARK:
+        from cni_cnm.netavark.process import run as run_netavark
+
+        return run_netavark(os.environ, sys.argv[1:])
     from cni_cnm.cli import run_command
 
     return run_command(sys.argv)

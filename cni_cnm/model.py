@@ -89,6 +89,8 @@ class Route(NamedTuple):
     """None: the main table."""
     scope: int | None = None
     """As in rtnetlink(7): 0 global, 253 link, 254 host. None: the kernel's choice."""
+    kind: str | None = None
+    """`blackhole`, `unreachable` or `prohibit`: packets are dropped, and there is no gateway. None: unicast."""
 
 
 IPV6_MTU = 1280
@@ -355,6 +357,8 @@ class EndpointSpec(NamedTuple):
     """Sysctls and link attributes; None: none."""
     source_routing: SourceRouting | None = None
     """Rules and tables of its addresses; None: none."""
+    host_ifname: str = ""
+    """The name of the link on the host, at most 15 bytes; "": one that follows from the endpoint's id."""
     listed: bool = False
     """An earlier plugin of the same list has made an interface of this name."""
     previous: Attachment | None = None

@@ -127,7 +127,7 @@ class Applier:
                 elif not entry.tunnelled:  # why a device is not there, is named once
                     problems.append(f"the route to {entry.dst} has no link: this host has no {entry.link}")
             elif isinstance(entry, Unreachable):
-                route = RouteEntry(entry.subnet, priority=LAST_RESORT, protocol=CLUSTER, unreachable=True)
+                route = RouteEntry(entry.subnet, priority=LAST_RESORT, protocol=CLUSTER, kind="unreachable")
                 found.append(completed(route))
         return found
 

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 STDIN_LIMIT = 4 * 1024 * 1024
 """A configuration with its prevResult has a few KiB. One byte more than this is read, so that it is refused."""
-_WRITE_TRIES = 3
 
 
 def run(environ: Mapping[str, str], program: str) -> int:
     """Answer the call this process was started for, by the path `program`; returns the exit code."""
     from cni_cnm.cni.plugin import handle
+    from cni_cnm.frontend.reply import write_stdout
     from cni_cnm.frontend.request_log import log
 
     begun = monotonic()
     reply = handle(environ, _read_stdin, lambda: open_controller(environ), program, _owner)
-    _write_stdout(reply.out)
+    write_stdout(reply.out)
     try:
         if reply.err:
             sys.stderr.write(reply.err)
@@ -36,18 +36,6 @@ def run(environ: Mapping[str, str], program: str) -> int:
     except Exception:  # noqa: BLE001, S110 - the call is answered
         pass
     return reply.code
-
-
-def _write_stdout(answer: bytes) -> None:
-    """Write the whole answer. OSError if that fails three times."""
-    failures = 0
-    while answer:
-        try:
-            answer = answer[os.write(1, answer) :]
-        except OSError:
-            failures += 1
-            if failures == _WRITE_TRIES:
-                raise
 
 
 def open_controller(environ: Mapping[str, str]) -> Controller:

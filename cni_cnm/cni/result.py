@@ -53,7 +53,7 @@ def encode(attachment: Attachment, version: str) -> dict[str, Json]:
     sections: dict[str, Json] = {
         "interfaces": [_interface(link, version) for link in attachment.interfaces],
         "ips": [_ip(address, attachment.container_index, version) for address in attachment.addresses],
-        "routes": [_route(route) for route in attachment.routes],
+        "routes": [_route(route) for route in attachment.routes if not route.kind],
         "dns": _dns(attachment.dns),
     }
     kept = {key: value for key, value in sections.items() if value or (key == "dns" and shape(version) == VERSIONED)}
@@ -169,5 +169,5 @@ def _read_address(raw: Fields, key: str) -> Address:
 
 
 def _read_route(raw: Fields) -> Route:
-    extras = {key: raw.whole(key) for key in _ROUTE_EXTRAS if key in raw}
+    extras: dict[str, Json] = {key: raw.whole(key) for key in _ROUTE_EXTRAS if key in raw}
     return Route(raw.required("dst", validate.network_of), raw.address("gw"), **extras)

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 _ROUTE_NUMBERS = Route._fields[2:]
 
-LATER_OPTIONS = frozenset(
-    ("gateway_modes", "masquerade_except", "addressless", "sources", "trusted", "outside", "ip_hooks")
-)
+LATER_OPTIONS = frozenset((
+    "gateway_modes", "masquerade_except", "addressless", "sources", "trusted", "outside", "ip_hooks", "metric",
+    "unmanaged",
+))  # fmt: skip
 """Options of drivers that 0.1.0 does not know. It would fail on them, so a record has them under a key of their own."""
 
 

@@ -108,10 +108,16 @@ class SeenStack:
         return [(index, address.ip) for index, address in self.all_addresses(versions)]
 
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
+        self,
+        *,
+        link: int = 0,
+        table: int | None = None,
+        versions: Collection[int] = (4, 6),
+        protocol: int = 0,
+        kind: str = "",
     ) -> Sequence[RouteEntry]:
-        if table is not None or protocol:
-            return self._stack.routes(link=link, table=table, versions=versions, protocol=protocol)
+        if table is not None or protocol or kind:
+            return self._stack.routes(link=link, table=table, versions=versions, protocol=protocol, kind=kind)
         routes = self._routes_of.get(link, []) if link else self._routes
         return [route for route in routes if route.dst.version in versions]
 

@@ -156,6 +156,8 @@ class Role(NamedTuple):
     gateway: GatewayPolicy = "ipam"
     default_route: bool = False
     """The network can be the sandbox's default gateway."""
+    metric: int = 0
+    """Of its default routes. With one, each endpoint of a sandbox has a default route, and none is elected."""
     internal: bool = False
     up: bool = True
     """False: the interface is left down."""

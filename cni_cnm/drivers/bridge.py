@@ -87,6 +87,7 @@ class BridgeDriver(Driver[BridgeOptions]):
         return Role(
             gateway="driver" if options.is_gateway else "ipam",
             default_route=options.default_gateway,
+            metric=options.metric,
             internal=options.internal,
             up=options.container_up,
             dad=options.dad,

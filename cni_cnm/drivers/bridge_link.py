@@ -28,6 +28,11 @@ def require(options: BridgeOptions, host: Stack) -> Link | None:
     link = host.link(options.bridge)
     if link is not None:
         _require_bridge(options, link)
+    elif options.unmanaged:
+        raise InvalidConfig(
+            f"the bridge {options.bridge} does not exist, and an unmanaged network does not make it",
+            hint=f"make it first: ip link add {options.bridge} type bridge",
+        )
     return link
 
 
@@ -36,10 +41,9 @@ def ensure(options: BridgeOptions, versions: Collection[int], host: Stack) -> tu
 
     InvalidConfig if its MTU is too small for one of the IP `versions`.
     """
-    link = host.link(options.bridge)
+    link = require(options, host)
     if link is None:
         return _make(options, versions, host), True
-    _require_bridge(options, link)
     _require_ipv6(options, options.mtu or link.mtu, versions)
     if not link.up or (options.promisc and not link.promisc):
         host.set_link(link.ifindex, up=True, promisc=True if options.promisc else None)

@@ -46,7 +46,12 @@ PORT_KEYS = (
 )  # fmt: skip
 """Keys of the reference plugin that both profiles read."""
 REFERENCE_KEYS = frozenset(key.lower() for key in (*REFERENCE_ONLY, *PORT_KEYS))
-KEYS = REFERENCE_KEYS | {"mtu", "enableipv6", "masqueradeexcept"}
+CNM_ONLY = ("noDefaultRoute", "metric", "unmanaged")
+"""Keys of the cnm profile, named after options of netavark's bridge driver."""
+KEYS = REFERENCE_KEYS | {"mtu", "enableipv6", "masqueradeexcept", *(key.lower() for key in CNM_ONLY)}
+
+
+METRIC_MAX = 2**32 - 1
 
 
 class BridgeOptions(NamedTuple):
@@ -86,6 +91,10 @@ class BridgeOptions(NamedTuple):
     """Links of the host from which all ports are reached."""
     outside: str = ""
     """The host's link to other hosts of the same network (driver overlay): the bridge has its MTU. "" for none."""
+    metric: int = 0
+    """Of the default routes in containers. 0: they have none, and one endpoint of a container has the default route."""
+    unmanaged: bool = False
+    """The bridge is another program's: it must exist, gets no address, and its packets no rules."""
     ip_hooks: bool = False
     """Frames between ports pass the packet filter's hooks of IP (driver overlay, where there is a kube-proxy)."""
 
@@ -141,6 +150,12 @@ def bridge_name(network: str) -> str:
 def _reference(network: NetworkSpec) -> BridgeOptions:
     raw = Fields(network.options, words=True)
     options.refuse_labels(raw, "bridge")
+    for key in CNM_ONLY:
+        if key in raw:
+            raise InvalidConfig(
+                f"{key} is a key of the cnm profile, beside keys of the reference bridge plugin",
+                hint='use either those keys, or "profile": "cnm"',
+            )
     default_gateway = raw.flag("isDefaultGateway")
     return BridgeOptions(
         bridge=raw.parsed("bridge", validate.new_interface_name) or "cni0",
@@ -163,16 +178,24 @@ def _cnm(network: NetworkSpec) -> BridgeOptions:
     raw = Fields(network.options, words=True)
     labels = options.labels(raw, "bridge", LABELS, REFERENCE_ONLY)
     modes = firewall_options.gateway_modes(labels, internal=network.internal)
+    unmanaged = raw.flag("unmanaged")
+    if unmanaged and not labels.text(LABEL_NAME):
+        raise InvalidConfig(
+            f"unmanaged is set, and {LABEL_NAME} is missing", hint="name the bridge, which has to exist"
+        )
+    no_default_route = network.internal or raw.flag("noDefaultRoute")
     return BridgeOptions(
         bridge=labels.parsed(LABEL_NAME, validate.new_interface_name) or bridge_name(network.name),
         profile="cnm",
-        is_gateway=True,
-        default_gateway=not network.internal,
-        masquerade=labels.flag(LABEL_MASQUERADE, True) and not network.internal,
+        is_gateway=not unmanaged,
+        default_gateway=not no_default_route,
+        metric=raw.whole("metric", 0, 0, METRIC_MAX),
+        unmanaged=unmanaged,
+        masquerade=labels.flag(LABEL_MASQUERADE, True) and not network.internal and not unmanaged,
         masquerade_except=firewall_options.masquerade_except(raw),
         mtu=options.mtu(labels, LABEL_MTU) or options.mtu(raw, "mtu"),
         internal=network.internal,
-        ingress=firewall_options.labelled_ingress(raw, labels),
+        ingress="open" if unmanaged else firewall_options.labelled_ingress(raw, labels),
         gateway_modes=modes,
         addressless=firewall_options.addressless(labels, modes),
         sources=firewall_options.sources(labels),

@@ -51,7 +51,7 @@ def masquerade_except(raw: Fields) -> tuple[str, ...]:
     return tuple(map(str, filter(set(kept).__contains__, given)))
 
 
-NEW = ("masquerade_except", "addressless", "sources", "trusted", "outside", "ip_hooks")
+NEW = ("masquerade_except", "addressless", "sources", "trusted", "outside", "ip_hooks", "metric", "unmanaged")
 """Keys of options that 0.1.0 did not write."""
 
 

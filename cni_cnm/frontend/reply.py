@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from errno import EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOLCK, ENOMEM
-from os import strerror
 
 from cni_cnm.errors import CnmError, IoFailed, Several, TryAgain
 from cni_cnm.frontend.one_line import one_line
@@ -23,6 +23,7 @@ _SCARCE = {
     ENOLCK: "`free`: the kernel has no memory for a lock",
 }
 _CAUSES_MAX = 16
+_WRITE_TRIES = 3
 
 
 class Subject(NamedTuple):
@@ -48,6 +49,18 @@ class Reply(NamedTuple):
     subject: Subject = Subject()
     error: int = 0
     """Code of the error object; 0: the request was successful."""
+
+
+def write_stdout(answer: bytes) -> None:
+    """Write the whole answer. OSError if that fails three times."""
+    failures = 0
+    while answer:
+        try:
+            answer = answer[os.write(1, answer) :]
+        except OSError:
+            failures += 1
+            if failures == _WRITE_TRIES:
+                raise
 
 
 def warnings(sentences: Sequence[str]) -> str:
@@ -86,7 +99,7 @@ def _scarcity(error: BaseException | None) -> int:
             return next(filter(None, map(_scarcity, error.errors)), 0)
         number = ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
         if number is None and isinstance(error, ImportError | OSError):  # the loader of libraries gives only text
-            number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if strerror(scarce) in str(error)), None)
+            number = next((scarce for scarce in (EMFILE, ENFILE, ENOMEM) if os.strerror(scarce) in str(error)), None)
         if number in _SCARCE:
             return number
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)  # `from None`

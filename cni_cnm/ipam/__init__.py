@@ -3,7 +3,7 @@
     host_local      addresses from ranges, in the reference executable's lease folder (default)
     static          the addresses in the configuration
     none            no addresses (L2)
-    preallocated    addresses that Docker allocates with another IPAM driver; `given` in records
+    preallocated    addresses that the runtime allocates: Docker with another IPAM driver, podman; `given` in records
     delegated       any other CNI IPAM executable, found on CNI_PATH
     remote          any Docker IPAM plugin: remote_pools has the network's pools, remote_leases the endpoints' addresses
     pools           a subnet from the default address pools, for a network that names none

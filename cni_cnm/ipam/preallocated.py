@@ -1,32 +1,33 @@
-"""Addresses that Docker has allocated with another IPAM driver, and releases itself once the endpoint is gone.
+"""Addresses that a runtime has allocated itself: Docker with another IPAM driver, podman for a netavark plugin.
 
-`configure` reads the same ranges as host-local for their gateways. No address is allocated here.
+`configure` reads the same ranges as host-local for their subnets and gateways. No address is allocated here. An
+endpoint gets those that its runtime names, and the runtime releases them once the endpoint is gone.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
-from cni_cnm.errors import NotReady
+from cni_cnm.errors import InvalidConfig, NotReady
 from cni_cnm.fields import Fields
-from cni_cnm.ipam import ranges
+from cni_cnm.ipam import ranges, routes
+from cni_cnm.ipam.contract import LOCAL_SPACE
 from cni_cnm.ipam.none import NoAddresses, release_unrecorded
-from cni_cnm.model import Lease
+from cni_cnm.model import Address, Lease, Subnet, ip_address, ip_interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cni_cnm.ipam.contract import IpamHost
-    from cni_cnm.ipam.ranges import RangeSet
-    from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json
+    from cni_cnm.ipam.ranges import Range, RangeSet
+    from cni_cnm.model import EndpointKey, EndpointSpec, IPAddress, IpamSpec, IPInterface, Json, Route
 
 
 __all__ = ["configure", "release_unrecorded", "restore"]
 
 
 def configure(network: str, spec: IpamSpec, endpoint: EndpointSpec | None, host: IpamHost) -> Preallocated:  # noqa: ARG001
-    return Preallocated(ranges.parse(Fields(spec.config, "ipam.")))
+    ipam = Fields(spec.config, "ipam.")
+    return Preallocated(ranges.parse(ipam), routes.read(ipam), held=_requested(endpoint))
 
 
 def restore(network: str, record: Mapping[str, Json], host: IpamHost) -> Preallocated:  # noqa: ARG001
@@ -37,23 +38,40 @@ class Preallocated(NoAddresses):
     type = "given"
     """As network records name it."""
 
-    def __init__(self, sets: Sequence[RangeSet] = (), held: tuple[IPAddress, ...] = ()) -> None:
+    def __init__(
+        self,
+        sets: Sequence[RangeSet] = (),
+        routes: tuple[Route, ...] = (),
+        held: tuple[IPAddress, ...] = (),
+    ) -> None:
         self.families: tuple[int, ...] | None = tuple(range_set[0].version for range_set in sets)
         self._sets = sets
+        self._routes = routes
         self._held = held
+
+    def subnets(self) -> Sequence[Subnet]:
+        members = [member for range_set in self._sets for member in range_set]
+        return [Subnet(member.subnet, member.gateway_interface, LOCAL_SPACE) for member in members]
 
     def gateways(self) -> Sequence[IPInterface]:
         return ranges.gateways(self._sets)
 
     def validate(self, endpoint: EndpointSpec) -> None:
-        raise NotReady(
-            f"{endpoint.container_id} cannot get an address: another IPAM driver of Docker allocates this network's",
-            hint="create the network with --ipam-driver cni-cnm --ipam-opt cni-cnm.network=NAME to share it",
-        )
+        if not endpoint.addresses:
+            raise NotReady(
+                f"{endpoint.container_id} cannot get an address: the runtime that made this network allocates them",
+                hint="attach containers of that runtime only, or make a network whose ipam is host-local",
+            )
+        for address in _requested(endpoint):
+            member = self._holder(address)
+            if address == member.gateway:
+                raise InvalidConfig(f"the requested address {address} is the gateway of {member.subnet}")
 
     def acquire(self, key: EndpointKey, endpoint: EndpointSpec) -> Lease:  # noqa: ARG002
         self.validate(endpoint)
-        return Lease()
+        found = [(address, self._holder(address)) for address in _requested(endpoint)]
+        addresses = [Address(ip_interface(f"{one}/{own.subnet.prefixlen}"), own.gateway) for one, own in found]
+        return Lease(tuple(addresses), self._routes)
 
     def release(
         self,
@@ -65,3 +83,17 @@ class Preallocated(NoAddresses):
 
     def record(self) -> Mapping[str, Json]:
         return {"addresses": [str(address) for address in self._held]}
+
+    def _holder(self, address: IPAddress) -> Range:
+        """The range whose subnet has the address: a runtime may give one outside the range."""
+        members = [member for range_set in self._sets for member in range_set]
+        for member in members:
+            if address.version == member.version and address in member.subnet:
+                return member
+        subnets = ", ".join(str(member.subnet) for member in members)
+        raise InvalidConfig(f"the requested address {address} is not in {subnets}")
+
+
+def _requested(endpoint: EndpointSpec | None) -> tuple[IPAddress, ...]:
+    addresses = endpoint.addresses if endpoint else ()
+    return tuple(dict.fromkeys(getattr(address, "ip", address) for address in addresses))

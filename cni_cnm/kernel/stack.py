@@ -367,11 +367,17 @@ class KernelStack:
         self.connection.write(addresses.message(index, address), RTM_DELADDR, sentence)
 
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
+        self,
+        *,
+        link: int = 0,
+        table: int | None = None,
+        versions: Collection[int] = (4, 6),
+        protocol: int = 0,
+        kind: str = "",
     ) -> Sequence[RouteEntry]:
         found: list[RouteEntry] = []
         for version in versions:
-            query = routes.query(version, link=link, table=table, protocol=protocol)
+            query = routes.query(version, link=link, table=table, protocol=protocol, kind=kind)
             try:
                 sentence = f"listing the routes{self.place}"
                 listed = self.connection.socket.dump(query, RTM_GETROUTE, sentence, routes.read)
@@ -384,7 +390,7 @@ class KernelStack:
             if protocol:
                 found += [entry for entry in there if entry.protocol == protocol]
             else:
-                found += [entry for entry in there if not entry.unreachable]
+                found += [entry for entry in there if entry.kind == kind]
         return found
 
     def route_link(self, address: IPAddress) -> int:

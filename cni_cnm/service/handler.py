@@ -22,6 +22,7 @@ from cni_cnm.kernel.nft import KernelNft
 from cni_cnm.kernel.process import owner_of_caller, parent_of
 from cni_cnm.kernel.setns import own_fd
 from cni_cnm.kernel.sysctl import open_folders
+from cni_cnm.netavark import plugin as netavark
 from cni_cnm.service import lingering, node_files
 from cni_cnm.service.host_stack import HostStack
 from cni_cnm.service.protocol import Refused
@@ -89,7 +90,10 @@ class Handler:
         opened = 0.0
         settings: Settings | None = None
         traced = Steps() if self._trace else None
-        descriptors = dict(zip([environ.get("CNI_NETNS", "")], call.descriptors[1:], strict=False))
+        argv = [*call.request.argv] or ["cni-cnm"]
+        of_netavark = not environ.get("CNI_COMMAND") and argv[1:2] != [] and argv[1] in netavark.VERBS
+        netns = "".join(argv[2:3]) if of_netavark else environ.get("CNI_NETNS", "")
+        descriptors = dict(zip([netns], call.descriptors[1:], strict=False))
         namespaces = RequestNamespaces(self._own, descriptors, self._host_stack, traced)
 
         def controller() -> Controller:
@@ -104,13 +108,16 @@ class Handler:
             return made
 
         try:
-            reply = handle(
-                environ,
-                lambda: call.request.stdin,
-                controller,
-                call.request.argv[0] if call.request.argv else "cni-cnm",
-                lambda: owner_of_caller(parent_of(call.pid)),
-            )
+            if of_netavark:
+                reply = netavark.handle(argv[1:], environ, lambda: call.request.stdin, controller)
+            else:
+                reply = handle(
+                    environ,
+                    lambda: call.request.stdin,
+                    controller,
+                    argv[0],
+                    lambda: owner_of_caller(parent_of(call.pid)),
+                )
         except BaseException:
             namespaces.close()
             raise

@@ -149,7 +149,7 @@ def test_entries_of_an_administrator_stay(place: Place) -> None:
         RouteEntry(ip_network("10.99.0.0/24"), ip_address("10.99.0.1"), index, onlink=True),
         RouteEntry(ip_network("10.32.200.0/24"), ip_address("192.0.2.99")),
         RouteEntry(ip_network("10.97.0.0/24"), ip_address("192.0.2.99"), protocol=4),
-        RouteEntry(ip_network("10.96.0.0/24"), unreachable=True, protocol=4),
+        RouteEntry(ip_network("10.96.0.0/24"), kind="unreachable", protocol=4),
     )
     neighbour = Neighbour(index, ip_address("10.99.0.1"), "02:00:00:00:77:01")
     entry = FdbEntry(index, "02:00:00:00:77:01", ip_address("203.0.113.7"))

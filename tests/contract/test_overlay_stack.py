@@ -204,7 +204,7 @@ def test_a_gateway_that_is_not_on_the_link(stack: OverlayStack) -> None:
 def test_an_unreachable_route(stack: OverlayStack, version: int) -> None:
     """It is listed by its protocol alone, beside another one of the same destination."""
     index = device(stack).ifindex
-    refusing = RouteEntry(BLOCK[version], priority=1 << 30, protocol=CLUSTER, unreachable=True)
+    refusing = RouteEntry(BLOCK[version], priority=1 << 30, protocol=CLUSTER, kind="unreachable")
     stack.add_route(refusing)
     by_hand = RouteEntry(BLOCK[version], NEXT[version], index, onlink=True, priority=7)
     stack.add_route(by_hand)

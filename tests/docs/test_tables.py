@@ -29,6 +29,7 @@ PLACES: Mapping[str, tuple[dict[str, Any], str]] = {
     "Keys of both profiles": (CONF, ""),
     "Keys of the reference profile": (REFERENCE, ""),
     "Keys of one bridge port": (REFERENCE, ""),
+    "Keys of the cnm profile": (CONF, ""),
     "Labels of the cnm profile": (CONF, "options"),
     "Drivers macvlan and ipvlan": (MACVLAN, ""),
     "`firewall`": (CONF, "firewall"),

@@ -231,7 +231,7 @@ class Space:
         link = route.link
         if link and link not in self.devices:
             refuse(errno.ENODEV, what)
-        if route.unreachable:
+        if route.kind:
             link = 0
         elif route.gw is not None:
             link = link if route.onlink else self._link_to(route.gw, link)

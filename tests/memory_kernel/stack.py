@@ -373,12 +373,18 @@ class MemoryStack:
         self._write(lambda: self.space.delete_address(self.space.device(index), address))
 
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
+        self,
+        *,
+        link: int = 0,
+        table: int | None = None,
+        versions: Collection[int] = (4, 6),
+        protocol: int = 0,
+        kind: str = "",
     ) -> Sequence[RouteEntry]:
         self.flush()
         wanted = None if table in (None, 0, MAIN) else table
         there = [r for r in self.space.routes if r.table == wanted and link in (0, r.link)]
-        there = [r for r in there if (r.protocol == protocol if protocol else not r.unreachable)]
+        there = [r for r in there if (r.protocol == protocol if protocol else r.kind == kind)]
         return [r for r in there if r.dst.version in versions]
 
     def route_link(self, address: IPAddress) -> int:

@@ -64,6 +64,39 @@ def test_the_service_gets_the_whole_call(relay: Relay, tmp_path: Path) -> None:
     assert other.st_ino == container.stat().st_ino
 
 
+@pytest.mark.parametrize("verb", ["setup", "teardown"])
+def test_a_call_of_netavark_is_a_request(relay: Relay, tmp_path: Path, verb: str) -> None:
+    """The verb and the namespace are arguments; the other verbs are left to the full program."""
+    seen = []
+
+    def script(connection: socket.socket) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(REPLIED)
+
+    container = tmp_path / "netns"
+    container.touch()
+    with Service(relay.socket, script):
+        ran = relay.run(b"message", args=(verb, str(container)), CNI_COMMAND="", CNI_NETNS="")
+        assert relay.run(b"x", args=("create",), CNI_COMMAND="").out.endswith(b"args=create stdin=x")
+    request, (_, other) = seen[0]
+    assert (ran.code, ran.out) == (0, b'{"ips":[]}')
+    assert (request.stdin, request.argv) == (b"message", ["cni-cnm", verb, str(container)])
+    assert other.st_ino == container.stat().st_ino
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("arguments", [("setup",), ("setup", "/nowhere")])
+def test_errors_of_a_call_of_netavark(relay: Relay, arguments: tuple[str, ...]) -> None:
+    """An object with one key, on stdout: of the relay itself, and for a program that ends without an answer."""
+    relay.program.write_text("#!/bin/sh\nkill -9 $$\n")
+    ran = relay.run(args=arguments, CNI_COMMAND="")
+    assert (ran.code, json.loads(ran.out)) == (1, {"error": "the program ended without an answer, by signal 9: "})
+    relay.program.unlink()
+    assert json.loads(relay.run(args=arguments, CNI_COMMAND="").out) == {
+        "error": "the full program is missing beside the relay"
+    }
+
+
 def test_every_request_has_its_own_id(relay: Relay) -> None:
     """An id is random, and one inherited from the environment is replaced."""
     seen = []

@@ -26,6 +26,7 @@ PROGRAMS = {
     "ls",
     "rm",
     "docker",
+    "podman",
     "ss",
     "ip",
     "fuser",

@@ -55,6 +55,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 LATER: dict[str, Any] = {
     "gateway_modes": ("routed", "nat"), "masquerade_except": ("10.244.0.0/16",), "addressless": (4,),
     "sources": ("192.0.2.1",), "trusted": ("up0",), "outside": "cnm-vx4096", "ip_hooks": True,
+    "metric": 100, "unmanaged": True,
 }  # fmt: skip
 """Options of a bridge that are new in this version, with values that are not their defaults."""
 NUMBERS = {"mtu": None, "advmss": None, "priority": None, "table": None, "scope": None}

@@ -95,6 +95,11 @@ def connect(
         extra = driver.add_gateways(record.options, endpoint.record.plan, host.stack)
         device = device._replace(extra=(*device.extra, *extra))
         endpoint.record = endpoint.record._replace(device=device)
+    lease = endpoint.record.lease
+    if lease is not None and any(route.kind for route in lease.routes):
+        from cni_cnm.cnm.interface import interface_routes
+
+        undo.push(lambda: interface_routes.remove_dropping(stack, lease.routes))
     index = _configure(endpoint, device, stack)
     if record.tuning or record.bandwidth:
         from cni_cnm.cnm.endpoint import interface_tuning

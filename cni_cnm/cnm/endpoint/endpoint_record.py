@@ -53,7 +53,7 @@ def new_record(
         epoch=epoch,
         holder=(key.container_id, key.ifname),
         request_id=spec.request_id,
-        host_ifname=f"veth{key.id[:8]}",
+        host_ifname=spec.host_ifname or f"veth{key.id[:8]}",
         mac=spec.mac or _mac(network, key.id),
         ipam_type=network.ipam_type,
         priority=priority,

@@ -96,11 +96,22 @@ def _remove_links(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
             from cni_cnm.cnm.endpoint import endpoint_source_routing
 
             endpoint_source_routing.remove(host, record, gathered)
+        if record.lease is not None and any(route.kind for route in record.lease.routes):
+            gathered.attempt(lambda: _remove_dropping_routes(endpoint, gathered))
         if record.state == CREATED and role.interface == "moved":  # its plugin does not know of it yet
             return
         _leave(endpoint, gathered)
         if not gathered.unanswered:
             gathered.attempt(lambda: endpoint.driver.delete_endpoint(record.options, record.plan, host.stack))
+
+
+def _remove_dropping_routes(endpoint: LockedEndpoint, gathered: ErrorList) -> None:
+    from cni_cnm.cnm.interface import interface_routes
+
+    lease, stack = endpoint.record.lease, _open_sandbox(endpoint, gathered)
+    if lease is not None and stack is not None:
+        with stack:
+            interface_routes.remove_dropping(stack, lease.routes)
 
 
 def _leave(endpoint: LockedEndpoint, gathered: ErrorList) -> None:

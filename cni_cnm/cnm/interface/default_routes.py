@@ -34,6 +34,9 @@ def default_routes(lease: Lease, role: Role) -> tuple[tuple[Route, ...], tuple[R
         if role.gateway == "none":
             reached = any(a.interface.version == version for a in lease.addresses)
         if role.default_route and reached and not offers[version]:
+            if role.metric:
+                routes.append(Route(ip_network(default), gateway, priority=role.metric))
+                continue
             offers[version].append(Route(ip_network(default), gateway))
             routes += offers[version]
     return tuple(routes), (*offers[4], *offers[6])
@@ -48,7 +51,7 @@ def combine(lease: Lease, more: Lease) -> Lease:
 
 def is_default_route(route: Route) -> bool:
     """A default route without metric in the main table: only one endpoint of a sandbox can have it."""
-    return route.dst.prefixlen == 0 and not route.priority and route.table in (None, 0, 254)
+    return route.dst.prefixlen == 0 and not route.priority and not route.kind and route.table in (None, 0, 254)
 
 
 def _gateway(lease: Lease, version: int) -> IPAddress | None:

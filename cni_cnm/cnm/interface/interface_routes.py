@@ -29,7 +29,7 @@ def entries(routes: Sequence[Route], index: int, addresses: Sequence[Address]) -
     found: dict[object, RouteEntry] = {}
     for route in routes:
         one = _entry(route, index, addresses)
-        key = one.dst, one.priority or 0, one.table or 0, one.gw is None
+        key = one.dst, one.priority or 0, one.table or 0, one.gw is None, one.kind
         other = found.setdefault(key, one)
         if one.gw is not None and one.gw not in (other.gw, *other.also_via):
             found[key] = other._replace(also_via=(*other.also_via, one.gw))
@@ -77,6 +77,17 @@ def remove_default(stack: Stack, routes: Sequence[Route], index: int, addresses:
                 raise
 
 
+def remove_dropping(stack: Stack, routes: Sequence[Route]) -> None:
+    """Remove those that drop packets: they have no link to go with. No error if absent."""
+    for route in routes:
+        if route.kind:
+            try:
+                stack.delete_route(_entry(route, 0, ()))
+            except KernelError as error:
+                if error.errno != errno.ESRCH:
+                    raise
+
+
 def default_versions(stack: Stack, versions: Collection[int], excluding: Sequence[int]) -> set[int]:
     """Those of `versions` that have a default route, whatever its metric, by a link that is not `excluding`."""
     there = stack.routes(versions=versions)
@@ -86,7 +97,7 @@ def default_versions(stack: Stack, versions: Collection[int], excluding: Sequenc
 def check(stack: Stack, wanted: Sequence[RouteEntry]) -> None:
     """CheckFailed naming the first route that is missing. One that was added behind another has another metric."""
     for route in wanted:
-        table = stack.routes(table=route.table)
+        table = stack.routes(table=route.table, kind=route.kind)
         for gateway in (route.gw, *route.also_via):
             one = route._replace(gw=gateway, also_via=())
             if not any(there.dst == one.dst and _leads(there, one) and _ranks(there, one) for there in table):
@@ -103,6 +114,8 @@ def check_anywhere(stack: Stack, routes: Sequence[Route]) -> None:
 
 def _entry(route: Route, index: int, addresses: Sequence[Address]) -> RouteEntry:
     """A route without gateway goes via the first gateway of its family (CNI convention), else on the link."""
+    if route.kind:
+        return RouteEntry(route.dst, priority=route.priority, table=route.table, kind=route.kind)
     version = route.dst.version
     via = route.gw
     if via is None and route.scope != ON_LINK:

@@ -6,7 +6,7 @@ from cni_cnm import ipam
 from cni_cnm.cnm.records import load_network
 from cni_cnm.drivers import OVERLAY, drivers
 from cni_cnm.memo import Memo
-from cni_cnm.model import ip_network
+from cni_cnm.model import IpamSpec, NetworkSpec, ip_network
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.drivers import Driver, Options, Role
-    from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
+    from cni_cnm.model import EndpointSpec
 
 
 class Addressing(NamedTuple):
@@ -76,6 +76,13 @@ def read(spec: NetworkSpec) -> ConfiguredNetwork:
 
     given = spec.driver, id(driver), spec.options, spec.internal, spec.ipam.type, spec.ipam.config
     return ConfiguredNetwork(spec, *_options.get(spec.name, given, parse), addressing_of(spec))
+
+
+def recorded(record: NetworkRecord) -> ConfiguredNetwork:
+    """A network as it is on record."""
+    addresses = IpamSpec(record.ipam_type, record.ipam)
+    spec = NetworkSpec(record.name, record.driver, record.options.to_json(), addresses, record.internal)
+    return ConfiguredNetwork(spec, drivers.get(record.driver), record.options, record.role, addressing_of(spec))
 
 
 def addressing_of(spec: NetworkSpec) -> Addressing:

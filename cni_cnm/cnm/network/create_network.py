@@ -96,12 +96,13 @@ def create_network(
         return _create(host, network, allocated.config, skipped)
 
 
-def choose_subnet(host: Host, family: int, prefixlen: int = 0) -> IPNetwork:
+def choose_subnet(host: Host, family: int, prefixlen: int = 0, taken: Sequence[IPNetwork] = ()) -> IPNetwork:
     """A subnet of IP version `family` from the default pools that nothing uses yet. `prefixlen` 0: the pools' own.
 
-    The caller holds the lock `pools` until it has recorded the subnet.
+    `taken`: subnets that are used as well. The caller holds the lock `pools` until it has recorded the subnet.
     """
-    return ipam.choose_subnet(family, host.settings, _recorded_subnets(host), _routed_subnets(host), prefixlen)
+    used = [*_recorded_subnets(host), *taken]
+    return ipam.choose_subnet(family, host.settings, used, _routed_subnets(host), prefixlen)
 
 
 def network_subnets(host: Host, record: NetworkRecord) -> Sequence[Subnet]:

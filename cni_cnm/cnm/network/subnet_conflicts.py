@@ -196,7 +196,7 @@ def claims_of_links(
     routes = [
         route
         for route in stack.routes(versions=versions)
-        if not (route.link in known or route.unreachable or route.protocol == CLUSTER)
+        if not (route.link in known or route.kind or route.protocol == CLUSTER)
         and any(_covers(subnet, route.dst) for subnet in subnets)
     ]
     if not addresses and not routes:

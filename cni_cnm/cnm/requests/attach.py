@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.network.ensure_network import Ensured
-    from cni_cnm.cnm.records import EndpointRecord
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Link, Stack
     from cni_cnm.model import Attachment, EndpointSpec, IpamSpec, NetworkSpec
@@ -36,8 +36,16 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
 
     The same `request_id` again returns the recorded result.
     """
-    configured = configured_network.read(network)
-    endpoint_record.refuse_unsupported(network, configured.role, spec)
+    return _attach_growing(host, configured_network.read(network), spec)
+
+
+def attach_to(host: Host, record: NetworkRecord, spec: EndpointSpec) -> Attachment:
+    """The same for a network that is on record, made by any frontend."""
+    return _attach_growing(host, configured_network.recorded(record), spec)
+
+
+def _attach_growing(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> Attachment:
+    endpoint_record.refuse_unsupported(configured.spec, configured.role, spec)
     while True:
         try:
             return _attach(host, configured, spec)
@@ -46,7 +54,7 @@ def attach(host: Host, network: NetworkSpec, spec: EndpointSpec) -> Attachment:
                 raise
             from cni_cnm.cnm.network import grow_overlay
 
-            grow_overlay.grow(host, network.name, full)
+            grow_overlay.grow(host, configured.name, full)
 
 
 def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> Attachment:
@@ -61,6 +69,11 @@ def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> At
             return repeated
         if spec.previous is None and stack.index_of(spec.ifname) and (present := stack.link(spec.ifname)) is not None:
             raise _interface_present(host, key, present)
+        if spec.host_ifname and host.stack.link(spec.host_ifname) is not None:
+            raise Conflict(
+                f"the host has an interface {spec.host_ifname}, which the container's link was to be named",
+                hint="request another name for the link on the host",
+            )
         existing = None
         if driver.uses_existing_interface or driver.takes_host_link:
             existing = driver.existing_interface(

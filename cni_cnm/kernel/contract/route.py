@@ -22,6 +22,10 @@ CLUSTER = 67
 """Our protocol number: of routes and neighbours that lead to other hosts. No other program is known to use it."""
 
 
+DROPPING = {"blackhole": 6, "unreachable": 7, "prohibit": 8}
+"""Types of routes that lead nowhere, with their numbers (RTN_BLACKHOLE …)."""
+
+
 class RouteEntry(NamedTuple):
     """A route. `dst` is always given (0.0.0.0/0 and ::/0 for default); `link` 0: only a gateway is given."""
 
@@ -41,8 +45,8 @@ class RouteEntry(NamedTuple):
     """Who made it (rtnetlink protocol): 2 the kernel, 9 a router advertisement. None: `BOOT`."""
     onlink: bool = False
     """The gateway is on the link, though no route says so."""
-    unreachable: bool = False
-    """Packets are refused with "unreachable". It has neither link nor gateway."""
+    kind: str = ""
+    """One of `DROPPING`; "": unicast. Such a route drops packets, and has neither link nor gateway."""
 
     @property
     def advertised(self) -> bool:
@@ -63,7 +67,7 @@ class RoutingRule(NamedTuple):
 
 def implied_scope(route: RouteEntry) -> int:
     """What scope None stands for. IPv6 has no scope but the universe."""
-    return UNIVERSE if route.gw is not None or route.unreachable or route.dst.version == 6 else LINK
+    return UNIVERSE if route.gw is not None or route.kind or route.dst.version == 6 else LINK
 
 
 def completed(route: RouteEntry) -> RouteEntry:

@@ -211,11 +211,17 @@ class Stack(Protocol):
 
     def delete_address(self, index: int, address: IPInterface) -> None: ...
     def routes(
-        self, *, link: int = 0, table: int | None = None, versions: Collection[int] = (4, 6), protocol: int = 0
+        self,
+        *,
+        link: int = 0,
+        table: int | None = None,
+        versions: Collection[int] = (4, 6),
+        protocol: int = 0,
+        kind: str = "",
     ) -> Sequence[RouteEntry]:
-        """Unicast routes of `versions`: of `table`, None for the main one; of `link`, 0 for all links.
+        """Routes of `versions` and of one `kind`: of `table`, None for the main one; of `link`, 0 for all links.
 
-        With `protocol` those of that program alone, and its unreachable ones, too.
+        With `protocol` those of that program alone, of every kind.
         """
 
     def route_link(self, address: IPAddress) -> int:

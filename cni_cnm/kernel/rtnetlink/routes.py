@@ -6,7 +6,7 @@ from _socket import AF_INET, AF_INET6
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from struct import Struct
 
-from cni_cnm.kernel.contract.route import BOOT, MAIN, RouteEntry, completed, implied_scope
+from cni_cnm.kernel.contract.route import BOOT, DROPPING, MAIN, RouteEntry, completed, implied_scope
 from cni_cnm.kernel.netlink.nlattr import number, pack, pack_number, places, raw
 
 TYPE_CHECKING = False
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from cni_cnm.model import IPAddress, IPNetwork
 
 _NOWHERE = 255
-_UNICAST, _LOCAL, _UNREACHABLE = 1, 2, 7
-"""RTN_UNICAST, RTN_LOCAL, RTN_UNREACHABLE."""
+_UNICAST, _LOCAL = 1, 2
+"""RTN_UNICAST, RTN_LOCAL."""
+_KINDS = {_UNICAST: "", **{number: kind for kind, number in DROPPING.items()}}
 _ON_LINK = 4
 """RTNH_F_ONLINK, among the flags of struct rtmsg."""
 _COMPAT = 252
@@ -63,21 +64,21 @@ def message(route: RouteEntry, *, delete: bool = False) -> bytes:
         length=dst.prefixlen,
         protocol=route.protocol or (0 if delete else BOOT),  # 0: of any program
         scope=scope if route.scope is None else route.scope,
-        kind=_UNREACHABLE if route.unreachable else _UNICAST,
+        kind=DROPPING.get(route.kind, _UNICAST),
         flags=_ON_LINK if route.onlink else 0,
     ) + attributes  # fmt: skip
 
 
-def query(version: int, *, link: int = 0, table: int | None = None, protocol: int = 0) -> bytes:
+def query(version: int, *, link: int = 0, table: int | None = None, protocol: int = 0, kind: str = "") -> bytes:
     """The request for a dump of one table's routes of one IP version (4 or 6).
 
-    Without `protocol` unicast routes alone.
+    Without `protocol` those of one kind alone.
     """
     attributes = _of_table(table)
-    kind = 0 if protocol else _UNICAST
+    number_of_kind = 0 if protocol else DROPPING.get(kind, _UNICAST)
     if link:
         attributes += pack_number(_OIF, link)
-    return _header(version, table, protocol=protocol, kind=kind) + attributes
+    return _header(version, table, protocol=protocol, kind=number_of_kind) + attributes
 
 
 def local_query() -> bytes:
@@ -106,15 +107,14 @@ def lookup(address: IPAddress) -> bytes:
 def read(data: bytes, offset: int) -> RouteEntry | None:
     """The route of the message at `offset` of a datagram; None if it is of no IP family, or of another type."""
     length, family, dst_len, table, protocol, scope, kind, flags = _HEAD.unpack_from(data, offset)
-    if family not in (AF_INET, AF_INET6) or kind not in (_UNICAST, _UNREACHABLE):
+    if family not in (AF_INET, AF_INET6) or kind not in _KINDS:
         return None
     six = family == AF_INET6
     address: type[IPAddress] = IPv6Address if six else IPv4Address
     network: type[IPNetwork] = IPv6Network if six else IPv4Network
     found = places(data, offset + _FIXED_BYTES, offset + length)
     metrics = places(data, *found[_METRICS]) if _METRICS in found else {}
-    unreachable = kind == _UNREACHABLE
-    link = 0 if unreachable else number(data, found.get(_OIF))  # the kernel shows lo for IPv6
+    link = 0 if kind != _UNICAST else number(data, found.get(_OIF))  # the kernel shows lo for IPv6
     gateways = _gateways(data, found, address)
     if _MULTIPATH in found:
         link, gateways = _next_hops(data, *found[_MULTIPATH], address)
@@ -132,7 +132,7 @@ def read(data: bytes, offset: int) -> RouteEntry | None:
             also_via=tuple(gateways[1:]),
             protocol=protocol,
             onlink=bool(flags & _ON_LINK),
-            unreachable=unreachable,
+            kind=_KINDS[kind],
         )
     )
 

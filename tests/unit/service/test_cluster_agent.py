@@ -132,7 +132,7 @@ class Running:
         self.loop.turn(self.now, changed=change is not None)
 
     def routes(self) -> set[str]:
-        return {str(route.dst) for route in self.stack.routes(protocol=CLUSTER) if not route.unreachable}
+        return {str(route.dst) for route in self.stack.routes(protocol=CLUSTER) if not route.kind}
 
     def status(self) -> status_file.AgentStatus:
         found = status_file.read(self.run_dir)
@@ -236,7 +236,7 @@ def test_uplink_was_down(running: Running) -> None:
     block = running.store.directory().claim(running.store.networks["web"], near)
     running.threads.report(Change("host", near.name, near), Change("block", block.key, block))
     running.turn()
-    (route,) = (one for one in running.stack.routes(protocol=CLUSTER) if not one.unreachable)
+    (route,) = (one for one in running.stack.routes(protocol=CLUSTER) if not one.kind)
     assert route.gw == near.addresses[0]
     running.stack.delete_route(route)
     running.turn(0, LinkChange(links=frozenset(["eth0"])))

@@ -121,6 +121,28 @@ def test_the_containers_namespace_is_the_descriptor(
     assert found == [os.stat(NAMESPACE).st_ino]
 
 
+def test_a_request_of_netavark(
+    lines: list[tuple[str, str]], config: Path, own: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verb and the namespace are arguments. Its descriptor is used, whatever the path means to the service."""
+    found: list[object] = []
+
+    def answered(arguments: Any, environ: Any, stdin: Callable[[], bytes], controller: Callable[[], Any]) -> Reply:
+        found.extend((arguments, stdin(), controller().namespaces.open(arguments[1]).inode()))
+        return Reply(0, b"out", summary="netavark setup")
+
+    monkeypatch.setattr("cni_cnm.netavark.plugin.handle", answered)
+    monkeypatch.setattr(
+        module,
+        "open_controller",
+        lambda settings, namespaces, nft: SimpleNamespace(namespaces=namespaces, host=SimpleNamespace()),
+    )
+    answer = serve(Handler(), call(own, own, argv=("cni-cnm", "setup", "/nowhere")))
+    assert answer.out == b"out"
+    assert found == [["setup", "/nowhere"], CONF, os.stat(NAMESPACE).st_ino]
+    assert lines == [("netavark setup", "none")]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_everything_a_request_opens_is_closed(
     lines: list[tuple[str, str]], config: Path, own: int, engine: SimpleNamespace, *, fails: bool

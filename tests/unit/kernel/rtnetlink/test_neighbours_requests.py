@@ -90,7 +90,7 @@ def test_routes(dst: Any, index: int) -> None:
     assert routes.message(by_gateway) == body
     assert routes.message(by_gateway, delete=True) == theirs(rtmsg, attributes, **fields, scope=255, type=1, flags=4)
     assert routes.read(datagram(body, RTM_NEWROUTE), 0) == completed(by_gateway)
-    refusing = RouteEntry(dst, priority=7, protocol=CLUSTER, unreachable=True)
+    refusing = RouteEntry(dst, priority=7, protocol=CLUSTER, kind="unreachable")
     body = theirs(rtmsg, [*named, ("RTA_PRIORITY", 7)], **fields, type=7)
     assert routes.message(refusing) == body
     assert routes.read(datagram(body, RTM_NEWROUTE), 0) == refusing

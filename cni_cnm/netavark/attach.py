@@ -1,0 +1,84 @@
+"""setup and teardown: a container is attached to a network, and detached.
+
+podman alone allocates the addresses of its networks. So a container whose namespace is gone and whose address podman
+has given to another one was removed without a teardown: it is taken down here.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.network.delete_network import delete_if_unused
+from cni_cnm.cnm.network.network_description import subnets_of
+from cni_cnm.cnm.reconcile import gone_namespaces
+from cni_cnm.cnm.records import endpoints_of, load_network
+from cni_cnm.cnm.requests.attach import attach_to
+from cni_cnm.errors import CnmError, Conflict, InvalidNamespace
+from cni_cnm.model import EndpointKey, EndpointSpec
+from cni_cnm.netavark import OWNER
+from cni_cnm.netavark.endpoint_spec import endpoint_spec
+from cni_cnm.netavark.network_spec import network_spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.model import Attachment
+    from cni_cnm.netavark.messages import Leaving, PodmanContainer, PodmanNetwork
+
+
+def setup(controller: Controller, container: PodmanContainer, netns: str, request_id: str) -> Attachment:
+    """All of it or nothing. Errors as of `Controller.attach`."""
+    host = controller.host
+    network, endpoint = network_spec(container.network), endpoint_spec(container, netns, request_id)
+    if host.namespaces.is_host(netns):
+        raise InvalidNamespace(f"{netns} is the plugin's own network namespace", hint="give the container's")
+    record = load_network(host.store, network.name)
+    if record is None:
+        return controller.attach(network, endpoint)
+    _take_down_gone(controller, record, container)
+    if record.owner == OWNER:
+        return controller.attach(network, endpoint)
+    refuse_differences(record, container.network)
+    return attach_to(host, record, endpoint)
+
+
+def teardown(controller: Controller, leaving: Leaving, netns: str) -> Sequence[str]:
+    """No error if there is nothing. A network of podman's is deleted with its last container.
+
+    Returns sentences about what is left. Errors as of `Controller.detach`.
+    """
+    host = controller.host
+    try:
+        netns = "" if host.namespaces.is_host(netns) else netns  # the container's namespace is gone
+    except CnmError:
+        pass  # as if it were gone
+    key = EndpointKey(leaving.network, leaving.container_id, leaving.ifname)
+    notes = controller.detach(key, EndpointSpec(leaving.container_id, leaving.ifname, netns, OWNER), None)
+    record = load_network(host.store, leaving.network)
+    if record is not None and record.owner == OWNER:
+        delete_if_unused(host, leaving.network)
+    return notes
+
+
+def refuse_differences(record: NetworkRecord, network: PodmanNetwork) -> None:
+    """Conflict if a network that podman is to share is not as podman has it."""
+    there = subnets_of(record)
+    if network.subnets and {subnet.pool for subnet in network.subnets} != set(there):
+        raise Conflict(
+            f"there is a network {record.name} already, and it has {', '.join(map(str, there)) or 'no subnet'}",
+            hint="share it with `podman network create` without a subnet, or choose another name",
+        )
+    if record.ipam_type != "host-local":
+        raise Conflict(
+            f"there is a network {record.name} already, and its addresses are not from host-local",
+            hint="choose another name",
+        )
+
+
+def _take_down_gone(controller: Controller, record: NetworkRecord, container: PodmanContainer) -> None:
+    wanted = set(container.addresses)
+    for endpoint in endpoints_of(controller.host.store, record.id):
+        of_other = endpoint.container_id != container.container_id and endpoint.owner == OWNER
+        if of_other and any(address.interface.ip in wanted for address in endpoint.addresses):
+            gone_namespaces.take_down_if_gone(controller.host, endpoint.id)

@@ -1,0 +1,121 @@
+"""create: what a network lacks is chosen, as netavark does it for its own bridge driver.
+
+subnets     one of IPv4 from the default address pools, and one of IPv6 if it is enabled
+gateways    the first address of a subnet; none on an internal network
+bridge      `br-` and the first 12 digits of the network's id
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.network.create_network import choose_subnet, network_subnets
+from cni_cnm.cnm.records import load_network
+from cni_cnm.errors import Conflict, InvalidConfig
+from cni_cnm.ipam.ranges import first_gateway
+from cni_cnm.netavark import OWNER, configured
+from cni_cnm.netavark.attach import refuse_differences
+from cni_cnm.netavark.messages import IPAM_NONE, PodmanSubnet
+from cni_cnm.netavark.network_options import bridge_name, driver_options, is_managed
+from cni_cnm.netavark.network_spec import network_spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.model import IPNetwork, Json
+    from cni_cnm.netavark.messages import PodmanNetwork
+
+
+def complete(controller: Controller, network: PodmanNetwork) -> tuple[PodmanNetwork, Sequence[str]]:
+    """The network with all that it lacked, and warnings. Nothing is made: that is for the first container.
+
+    Raises:
+        InvalidConfig, UnsupportedField: for what a network of this driver cannot have.
+        Conflict: its bridge's name is taken.
+        NotReady: a container could not be attached to it, for example because of its subnets.
+    """
+    host = controller.host
+    driver_options(network)
+    record = load_network(host.store, network.name)
+    if record is not None and record.owner != OWNER:
+        return _shared(host, record, network), ()
+    managed = is_managed(network)
+    bridge = bridge_name(network)
+    if not managed and not bridge:
+        raise InvalidConfig(
+            "mode is unmanaged, and no bridge is named", hint="name it: `podman network create --interface-name BRIDGE`"
+        )
+    if managed and bridge and record is None and host.stack.link(bridge) is not None:
+        raise Conflict(
+            f"the host has an interface {bridge} already",
+            hint="choose another: `podman network create --interface-name BRIDGE`",
+        )
+    subnets = network.subnets
+    if network.ipam != IPAM_NONE:
+        subnets = (*subnets, *(PodmanSubnet(pool, None) for pool in _chosen(host, network)))
+    completed = network._replace(
+        interface=bridge or f"br-{network.id[:12]}",
+        subnets=tuple(_with_gateway(network, subnet) for subnet in subnets),
+        ipv6=network.ipv6 or any(subnet.pool.version == 6 for subnet in subnets),
+        ipam=network.ipam or "host-local",
+        dns=False,
+    )
+    return completed, controller.status(network_spec(completed), exhausted_is_error=False)
+
+
+def document(given: Mapping[str, Json], network: PodmanNetwork) -> dict[str, Json]:
+    """The answer: what was given, with what was chosen."""
+    kept = {key: value for key, value in given.items() if value is not None}
+    ranges = {subnet.get("subnet"): subnet.get("lease_range") for subnet in given.get("subnets") or ()}
+    subnets = [
+        {
+            "subnet": str(subnet.pool),
+            **({"gateway": str(subnet.gateway)} if subnet.gateway is not None else {}),
+            **({"lease_range": ranges[str(subnet.pool)]} if ranges.get(str(subnet.pool)) else {}),
+        }
+        for subnet in network.subnets
+    ]
+    return {
+        **kept,
+        "network_interface": network.interface,
+        "subnets": subnets,
+        "ipv6_enabled": network.ipv6,
+        "internal": network.internal,
+        "dns_enabled": network.dns,
+        "ipam_options": {**(given.get("ipam_options") or {}), "driver": network.ipam},
+    }
+
+
+def _chosen(host: Host, network: PodmanNetwork) -> Sequence[IPNetwork]:
+    """Subnets for the IP versions that it is to have, and has none of."""
+    there = {subnet.pool.version for subnet in network.subnets}
+    wanted = {4, 6} if network.ipv6 else {4} if not there else set()
+    taken = [*configured.subnets(), *(subnet.pool for subnet in network.subnets)]
+    return [choose_subnet(host, version, taken=taken) for version in sorted(wanted - there)]
+
+
+def _with_gateway(network: PodmanNetwork, subnet: PodmanSubnet) -> PodmanSubnet:
+    if subnet.gateway is not None or (network.internal and not network.dns):
+        return subnet
+    return subnet._replace(gateway=first_gateway(subnet.pool))
+
+
+def _shared(host: Host, record: NetworkRecord, network: PodmanNetwork) -> PodmanNetwork:
+    """A network that CNI or a program has made: podman's containers join it as it is."""
+    refuse_differences(record, network)
+    if network.options:
+        raise Conflict(
+            f"there is a network {network.name} already, and options are given for it",
+            hint="leave out the options to share it, or choose another name",
+        )
+    subnets = network_subnets(host, record)
+    return network._replace(
+        interface=record.policy.bridge or network.interface,
+        subnets=tuple(PodmanSubnet(one.pool, one.gateway.ip if one.gateway else None) for one in subnets),
+        ipv6=any(one.pool.version == 6 for one in subnets),
+        internal=record.internal,
+        ipam="host-local",
+        dns=False,
+    )

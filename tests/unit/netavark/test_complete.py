@@ -1,0 +1,190 @@
+"""create: what is chosen for a network, what stays as it was given, and what is refused before any container."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cni_cnm.model import IPNetwork
+from cni_cnm.netavark import configured
+from tests.netavark_messages import container, network, route
+from tests.unit.netavark.plugin import Plugin, refused
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
+    monkeypatch.setattr(configured, "subnets", lambda: ())
+    return Plugin(tmp_path)
+
+
+def test_a_network_gets_a_subnet_its_gateway_and_a_bridge(plugin: Plugin) -> None:
+    """Name, id, driver and keys that are not read stay as they are."""
+    given = network(labels={"a": "b"}, future={"key": 1})
+    made = plugin.create(given)
+    (subnet,) = made["subnets"]
+    pool = ip_network(subnet["subnet"])
+    assert subnet["gateway"] == str(pool[1])
+    assert made["network_interface"] == f"br-{given['id'][:12]}"
+    assert {key: made[key] for key in given} == given
+    assert not [*plugin.controller.networks()]
+    assert [link.name for link in plugin.host.links()] == ["lo"]
+
+
+@pytest.mark.parametrize("subnets", [None, [{"subnet": "10.9.0.0/24"}], [{"subnet": "fd09::/64"}]])
+def test_ipv6_adds_the_version_that_is_missing(plugin: Plugin, subnets: Any) -> None:
+    """Both versions, each with a gateway, and the subnet that was given among them."""
+    made = plugin.create(network(ipv6_enabled=True, subnets=subnets))
+    assert {ip_network(one["subnet"]).version for one in made["subnets"]} == {4, 6}
+    assert all(one["gateway"] == str(ip_network(one["subnet"])[1]) for one in made["subnets"])
+    assert subnets is None or made["subnets"][0]["subnet"] == subnets[0]["subnet"]
+
+
+def test_an_ipv6_subnet_enables_it(plugin: Plugin) -> None:
+    assert plugin.create(network(subnets=[{"subnet": "fd09::/64"}]))["ipv6_enabled"] is True
+
+
+def test_an_internal_network_has_no_gateway_unless_one_is_given(plugin: Plugin) -> None:
+    """As with netavark: nothing is routed there."""
+    subnets = [{"subnet": "10.9.0.0/24"}, {"subnet": "10.10.0.0/24", "gateway": "10.10.0.7"}]
+    made = plugin.create(network(internal=True, subnets=subnets))
+    assert made["subnets"] == subnets
+
+
+def test_a_lease_range_stays(plugin: Plugin) -> None:
+    """podman allocates from it."""
+    lease_range = {"start_ip": "10.9.0.100", "end_ip": "10.9.0.200"}
+    made = plugin.create(network(subnets=[{"subnet": "10.9.0.0/24", "lease_range": lease_range}]))
+    assert made["subnets"][0]["lease_range"] == lease_range
+
+
+def test_without_addresses(plugin: Plugin) -> None:
+    """The ipam driver none: no subnet is chosen."""
+    made = plugin.create(network(ipam_options={"driver": "none"}))
+    assert made["subnets"] == []
+    assert made["ipam_options"] == {"driver": "none"}
+
+
+def test_subnets_of_podman_and_of_networks_here_are_not_chosen(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ip_network(plugin.create(network())["subnets"][0]["subnet"])
+    taken: list[IPNetwork] = [first]
+    monkeypatch.setattr(configured, "subnets", lambda: taken)
+    second = ip_network(plugin.create(network())["subnets"][0]["subnet"])
+    assert not first.overlaps(second)
+    plugin.controller.new_network("other", ipam_config={"subnet": str(second)})
+    third = ip_network(plugin.create(network())["subnets"][0]["subnet"])
+    assert not third.overlaps(second)
+
+
+def test_podmans_files_are_read(tmp_path: Path) -> None:
+    """What is no network is left out."""
+    subnets = [{"subnet": "10.89.0.0/24"}, {"subnet": "fd89::/64"}]
+    (tmp_path / "web.json").write_text(json.dumps(network(subnets=subnets)))
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "wrong.json").write_text('{"subnets": [{"subnet": "x"}]}')
+    (tmp_path / "note.txt").write_text("{}")
+    assert [str(one) for one in configured.subnets(str(tmp_path))] == ["10.89.0.0/24", "fd89::/64"]
+    assert configured.subnets(str(tmp_path / "missing")) == ()
+
+
+def test_a_network_of_cni_is_shared(plugin: Plugin, tmp_path: Path) -> None:
+    """podman's containers join it as it is; addresses are leased there."""
+    plugin.controller.new_network("web", ipam_config={"subnet": "10.9.0.0/24"}, internal=True)
+    shared = plugin.create(network())
+    assert shared["subnets"] == [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.1"}]
+    assert shared["internal"] is True
+    status = plugin.setup(container(shared, "10.9.0.9"))
+    assert status["interfaces"]["eth0"]["subnets"][0]["ipnet"] == "10.9.0.9/24"
+    assert (tmp_path / "leases/web/10.9.0.9").exists()
+    plugin.teardown(container(shared, "10.9.0.9"))
+    assert not (tmp_path / "leases/web/10.9.0.9").exists()
+    assert [one.name for one in plugin.controller.networks()] == ["web"]
+
+
+def test_a_network_of_cni_with_other_subnets_is_not_shared(plugin: Plugin) -> None:
+    plugin.controller.new_network("web", ipam_config={"subnet": "10.9.0.0/24"})
+    sentence = refused(plugin.call("create", message=network(subnets=[{"subnet": "10.8.0.0/24"}])))
+    assert "there is a network web already, and it has 10.9.0.0/24" in sentence
+    sentence = refused(plugin.call("create", message=network(options={"mtu": "1400"})))
+    assert "options are given for it" in sentence
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "name": ({"name": "a/b"}, "name"),
+    "id": ({"id": ""}, "id is missing"),
+    "dhcp": ({"ipam_options": {"driver": "dhcp"}}, "the ipam driver dhcp is not supported"),
+    "none with subnets": (
+        {"ipam_options": {"driver": "none"}, "subnets": [{"subnet": "10.9.0.0/24"}]},
+        "subnets are given",
+    ),
+    "bridge name": ({"network_interface": "much-too-long-a-name"}, "network_interface"),
+    "host bits": ({"subnets": [{"subnet": "10.9.0.1/24"}]}, "subnets[0].subnet"),
+    "one address": ({"subnets": [{"subnet": "10.9.0.1/32"}]}, "too small"),
+    "gateway": ({"subnets": [{"subnet": "10.9.0.0/24", "gateway": "10.8.0.1"}]}, "gateway 10.8.0.1 is not in"),
+    "lease range": (
+        {"subnets": [{"subnet": "10.9.0.0/24", "lease_range": {"start_ip": "10.9.0.9", "end_ip": "10.9.0.8"}}]},
+        "end_ip 10.9.0.8 is before",
+    ),
+    "overlap": ({"subnets": [{"subnet": "10.9.0.0/24"}, {"subnet": "10.9.0.0/16"}]}, "overlaps"),
+    "route without gateway": ({"routes": [route("10.1.0.0/16")]}, "has no gateway"),
+    "blackhole with gateway": ({"routes": [route("10.1.0.0/16", "172.18.0.2", kind="blackhole")]}, "no gateway"),
+    "route type": ({"routes": [route("10.1.0.0/16", kind="throw")]}, "type"),
+    "route host bits": ({"routes": [route("10.1.0.1/16", "172.18.0.2")]}, "destination"),
+    "vrf": ({"options": {"vrf": "red"}}, "the network option vrf is not supported"),
+    "unknown option": ({"options": {"bclim": "1"}}, "the network option bclim is not supported"),
+    "isolate": ({"options": {"isolate": "yes"}}, "isolate is 'yes', it must be strict, true, false"),
+    "mtu": ({"options": {"mtu": "many"}}, "the option mtu"),
+    "mtu of IPv6": ({"options": {"mtu": "67"}}, "mtu is 67"),
+    "metric": ({"options": {"metric": "-1"}}, "the option metric"),
+    "vlan": ({"options": {"vlan": "4095"}}, "the option vlan"),
+    "mode": ({"options": {"mode": "auto"}}, "managed or unmanaged"),
+    "no_default_route": ({"options": {"no_default_route": "maybe"}}, "the option no_default_route"),
+    "outbound address": ({"options": {"outbound_addr4": "fd00::1"}}, "an IPv4 address"),
+    "unmanaged without a bridge": ({"options": {"mode": "unmanaged"}}, "no bridge is named"),
+    "unmanaged with rules": (
+        {"network_interface": "br9", "options": {"mode": "unmanaged", "isolate": "true"}},
+        "its packets get no rules",
+    ),
+    "unmanaged, no bridge": (
+        {"network_interface": "br9", "options": {"mode": "unmanaged"}},
+        "the bridge br9 does not exist",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_a_container_could_not_use_is_refused_at_create(
+    plugin: Plugin, changes: dict[str, Any], sentence: str
+) -> None:
+    """One sentence that names the value; nothing is recorded."""
+    assert sentence in refused(plugin.call("create", message=network(**changes)))
+    assert not [*plugin.controller.networks()]
+
+
+def test_a_bridge_or_a_subnet_of_another_program_is_refused(plugin: Plugin) -> None:
+    plugin.host.add_bridge("br9", mac="02:00:00:00:00:09", mtu=0)
+    assert "the host has an interface br9 already" in refused(
+        plugin.call("create", message=network(network_interface="br9"))
+    )
+    plugin.controller.new_network("other", ipam_config={"subnet": "10.9.0.0/24"})
+    taken: Sequence[Any] = [{"subnet": "10.9.0.0/25"}]
+    assert "overlaps with 10.9.0.0/24 of the network other" in refused(
+        plugin.call("create", message=network(subnets=taken))
+    )
+
+
+@pytest.mark.parametrize("stdin", [b"", b"[]", b"{", b"\xff"])
+def test_what_is_no_message(plugin: Plugin, stdin: bytes) -> None:
+    assert "the message is not" in refused(plugin.call("create", message=stdin))
+
+
+def test_info_and_words_that_are_no_verb(plugin: Plugin) -> None:
+    """netavark's own plugins answer info without a verb, too."""
+    for arguments in (("info",), ()):
+        assert json.loads(plugin.call(*arguments).out)["api_version"] == "1.0.0"
+    for verb in ("setup", "teardown"):
+        assert "the path of the network namespace is missing" in refused(plugin.call(verb, message={}))
