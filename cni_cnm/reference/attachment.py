@@ -30,6 +30,10 @@ class Attachment(NamedTuple):
     """`iptables` or `nftables`: where its rules are; "" without."""
     ports: str = ""
     """The same, of published ports."""
+    older_host_ip: bool = False
+    """Its ports of one host address are in a chain of their own in nftables, as portmap 1.6 to 1.8 makes them."""
+    older_jumps: bool = False
+    """The tables of published ports in nftables are those of portmap 1.6 to 1.8."""
     spoof_mac: str = ""
     """What macspoofchk lets through; "" without."""
     isolation_words: str = ""

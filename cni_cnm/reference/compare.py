@@ -25,11 +25,21 @@ def compare_rules(attachment: Attachment, seen: HostRules) -> list[str]:
     texts = {one.rule.same(): one.rule for one in found} | {rule.same(): rule for rule in rules_of(attachment)}
     wrong = [f"its rule {_shown(texts[same])} is missing" for same in expected if same not in there]
     wrong += [f"the rule {_shown(texts[same])} is not one that its plugins make" for same in there - expected]
+    if not wrong:
+        wrong += _wrong_order(attachment, seen)
     absent = (rule for rule in shared_rules_of(attachment) if not seen.has(rule))
     wrong += [f"the shared rule {_shown(rule)} is missing" for rule in absent]
     chains = {names.masquerade_chain(attachment.key), names.ports_chain(attachment.key)} & seen.elsewhere
     wrong += [f"its chain {chain} is in the other backend of iptables" for chain in sorted(chains)]
     return wrong
+
+
+def _wrong_order(attachment: Attachment, seen: HostRules) -> Iterator[str]:
+    """In its own chains the order counts: a packet is marked before its destination is changed."""
+    for place in own_chains(attachment, seen):
+        expected = [rule.same() for rule in rules_of(attachment) if (rule.table, rule.chain) == place]
+        if expected != [one.rule.same() for one in seen.chains[place]]:
+            yield f"the rules of its chain {place[1]} of {place[0]} are in another order"
 
 
 def own_rules(attachment: Attachment, seen: HostRules) -> Iterator[FoundRule]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cni_cnm.reference import iptables_form, names, nftables_form
 from cni_cnm.reference.configuration import IPTABLES, NFTABLES
+from cni_cnm.reference.rule import XT_FAMILIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,18 +19,38 @@ if TYPE_CHECKING:
 def with_forms(attachment: Attachment, seen: HostRules) -> Attachment:
     asked, key = attachment.configuration, attachment.key
     masquerade = ports = words = ""
+    older_host_ip = older_jumps = False
     if asked.bridge is not None and asked.bridge.masquerade:
         mark = names.nft_masquerade_comment(key)
         in_nft = any(f'comment "{mark}"' in one.rule.text for one in seen.all_of((nftables_form.MASQUERADE,)))
         masquerade = NFTABLES if in_nft else IPTABLES
     if asked.portmap is not None and asked.portmap.mappings:
         comment = f'comment "{names.nft_ports_comment(key)}"'
-        in_nft = any(one.rule.text.endswith(comment) for one in seen.all_of(nftables_form.HOST_PORTS.values()))
-        ports = NFTABLES if in_nft else IPTABLES
+        own = [one for one in seen.all_of(nftables_form.HOST_PORTS.values()) if one.rule.text.endswith(comment)]
+        ports = NFTABLES if own else IPTABLES
+        if ports == IPTABLES and asked.portmap.masq_all and _only_own_subnet(attachment, seen):
+            asked = asked._replace(portmap=asked.portmap._replace(masq_all=False))
+        older_host_ip = any(one.rule.chain == nftables_form.HOST_IP_CHAIN for one in own)
+        older_jumps = bool(own) and not any(chain == nftables_form.ALL_CHAIN for _, chain in seen.chains)
     if asked.firewall is not None and asked.firewall.policy:
         words = _isolation_words(seen)
     mac = spoof_mac(attachment, seen) if asked.bridge is not None and asked.bridge.spoof_check else ""
-    return attachment._replace(masquerade=masquerade, ports=ports, isolation_words=words, spoof_mac=mac)
+    return attachment._replace(
+        configuration=asked,
+        masquerade=masquerade,
+        ports=ports,
+        older_host_ip=older_host_ip,
+        older_jumps=older_jumps,
+        isolation_words=words,
+        spoof_mac=mac,
+    )
+
+
+def _only_own_subnet(attachment: Attachment, seen: HostRules) -> bool:
+    """Debian's portmap does not know masqAll: it marks what comes from the container's own subnet."""
+    chain = names.ports_chain(attachment.key)
+    tables = [f"{program} nat" for program in XT_FAMILIES.values()]
+    return any(one.rule.text.startswith("-s ") for table in tables for one in seen.chains.get((table, chain), ()))
 
 
 def spoof_mac(attachment: Attachment, seen: HostRules) -> str:

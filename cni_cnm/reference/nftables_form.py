@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MASQUERADE, SPOOF = "inet cni_plugins_masquerade", "bridge nat"
 HOST_PORTS = {4: "ip cni_hostport", 6: "ip6 cni_hostport"}
 TABLES = (MASQUERADE, *HOST_PORTS.values(), SPOOF)
-MASQUERADING = "masquerading"
-"""Chain of HOST_PORTS."""
+ALL_CHAIN, HOST_IP_CHAIN, MASQUERADING = "hostports_all", "hostip_hostports", "masquerading"
+"""Chains of HOST_PORTS. The first is of 1.9 and later."""
 _IP = {4: "ip", 6: "ip6"}
 _LOCAL = "fib daddr type 2"
 """RTN_LOCAL."""
@@ -37,7 +37,7 @@ DECLARED = {
     **{(table, MASQUERADING): "type nat hook postrouting priority 100;" for table in HOST_PORTS.values()},
 }  # fmt: skip
 """What a table (without a chain) or a chain is declared with."""
-PORT_CHAINS = ("hostports", "hostip_hostports", MASQUERADING)
+PORT_CHAINS = ("hostports", HOST_IP_CHAIN, MASQUERADING)
 """Of HOST_PORTS: where DEL looks for the container's rules."""
 
 
@@ -55,17 +55,25 @@ def masquerade(key: EndpointKey, addresses: Sequence[IPInterface]) -> Iterator[R
         yield Rule(MASQUERADE, "masq_checks", text)
 
 
-def ports_shared(portmap: Portmap, version: int) -> Iterator[Rule]:
-    """Each ADD of the reference replaces the jumps by those with its own conditions."""
+def ports_shared(portmap: Portmap, version: int, *, older: bool = False) -> Iterator[Rule]:
+    """Each ADD of the reference replaces the jumps by those with its own conditions. `older`: of 1.6 to 1.8."""
     table = HOST_PORTS[version]
-    yield Rule(table, "hostports_all", "jump hostip_hostports")
-    yield Rule(table, "hostports_all", "jump hostports")
-    jump = " ".join((*(portmap.conditions4 if version == 4 else portmap.conditions6), _LOCAL, "jump hostports_all"))
+    conditions = portmap.conditions4 if version == 4 else portmap.conditions6
+    if older:
+        yield Rule(table, "prerouting", " ".join((*conditions, f"jump {HOST_IP_CHAIN}")))
+        yield Rule(table, "prerouting", " ".join((*conditions, _LOCAL, "jump hostports")))
+        yield Rule(table, "output", " ".join((*conditions, f"jump {HOST_IP_CHAIN}")))
+        yield Rule(table, "output", " ".join((*conditions, _LOCAL, "jump hostports")))
+        return
+    yield Rule(table, ALL_CHAIN, f"jump {HOST_IP_CHAIN}")
+    yield Rule(table, ALL_CHAIN, "jump hostports")
+    jump = " ".join((*conditions, _LOCAL, f"jump {ALL_CHAIN}"))
     yield Rule(table, "prerouting", jump)
     yield Rule(table, "output", jump)
 
 
-def ports(key: EndpointKey, portmap: Portmap, address: IPInterface) -> Iterator[Rule]:
+def ports(key: EndpointKey, portmap: Portmap, address: IPInterface, *, older: bool = False) -> Iterator[Rule]:
+    """`older`: those of one host address are in a chain of their own, as 1.6 to 1.8 makes them."""
     table, ip = HOST_PORTS[address.version], _IP[address.version]
     comment = f'comment "{names.nft_ports_comment(key)}"'
     to = f"[{address.ip}]" if address.version == 6 else str(address.ip)
@@ -77,7 +85,8 @@ def ports(key: EndpointKey, portmap: Portmap, address: IPInterface) -> Iterator[
             if not mapping.host_ip.is_unspecified:
                 host = f"{ip} daddr {mapping.host_ip} "
         port = f"{mapping.protocol} dport {mapping.host_port}"
-        yield Rule(table, "hostports", f"{host}{port} dnat to {to}:{mapping.container_port} {comment}")
+        chain = HOST_IP_CHAIN if host and older else "hostports"
+        yield Rule(table, chain, f"{host}{port} dnat to {to}:{mapping.container_port} {comment}")
     if portmap.snat:
         yield Rule(table, MASQUERADING, f"{ip} saddr {address.ip} {ip} daddr {address.ip} masquerade {comment}")
         if address.version == 4:

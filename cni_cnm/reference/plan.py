@@ -77,7 +77,7 @@ def _xt(
             if there:
                 yield f"-F {chain}"
             yield from map(_added, rules)
-        if not rules and (table, chain) in seen.chains:
+        if chain not in wanted_chains and (table, chain) in seen.chains:
             gone.append(chain)
     wanted = {rule.same() for rule in own}
     for one in found:

@@ -47,7 +47,7 @@ def _own(attachment: Attachment) -> Iterator[Rule]:
             if attachment.ports == IPTABLES:
                 yield from iptables_form.ports(key, portmap, address)
             elif attachment.ports == NFTABLES:
-                yield from nftables_form.ports(key, portmap, address)
+                yield from nftables_form.ports(key, portmap, address, older=attachment.older_host_ip)
     if configuration.firewall is not None:
         for address in addresses:
             yield from iptables_form.accepts(address)
@@ -63,7 +63,7 @@ def _shared(attachment: Attachment) -> Iterator[Rule]:
             if attachment.ports == IPTABLES:
                 yield from iptables_form.ports_shared(portmap, address)
             elif attachment.ports == NFTABLES:
-                yield from nftables_form.ports_shared(portmap, address.version)
+                yield from nftables_form.ports_shared(portmap, address.version, older=attachment.older_jumps)
     firewall = configuration.firewall
     if firewall is not None:
         for given in attachment.addresses:
