@@ -266,6 +266,15 @@ class SourceRouting(NamedTuple):
     """The table of each address, in their order; () before they are chosen."""
 
 
+class NameService(NamedTuple):
+    """That the names of a network's containers are answered, by a server at its gateways (docs/names.md)."""
+
+    domain: str
+    """The domain of the network, in lower case."""
+    servers: tuple[str, ...] = ()
+    """Addresses of the servers that other questions go to; empty: those of the host's resolv.conf."""
+
+
 class IpamSpec(NamedTuple):
     """The `ipam` part of a network, as configured. An IPAM executable needs more than its own object."""
 
@@ -304,6 +313,8 @@ class NetworkSpec(NamedTuple):
     """`docker`: made for a network of Docker's, and deleted with it."""
     allow_overlap: bool = False
     """Make it although another network or the host has some of its subnets."""
+    names: NameService | None = None
+    """The names of its containers are answered. None: they are not."""
 
 
 class Pod(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cni_cnm.cli import network_connect, network_create, network_edit, network_inspect, network_prune
+from cni_cnm.cli import network_connect, network_create, network_edit, network_inspect, network_names, network_prune
 from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
 from cni_cnm.cli.network_inspect import summary
@@ -48,6 +48,7 @@ def configure(nouns: Any) -> None:
     ls.set_defaults(verb=list_networks)
 
     network_inspect.configure(verbs)
+    network_names.configure(verbs)
     network_create.configure(verbs)
     network_edit.configure(verbs)
     network_connect.configure(verbs)

@@ -36,6 +36,14 @@ def configure(verbs: Any) -> None:
     )
     create.add_argument("--ipv6", action="store_true", help="choose an IPv6 subnet too, where no --subnet is given")
     create.add_argument("--internal", action="store_true", help="no default route, no masquerade")
+    create.add_argument("--dns", action="store_true", help="answer the names of its containers at the gateway")
+    create.add_argument(
+        "--dns-server",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="with --dns: where other questions go (default: the host's resolv.conf)",
+    )
     create.add_argument(
         "--allow-overlap", action="store_true", help="allow a subnet that overlaps with another network or the host"
     )
@@ -102,6 +110,8 @@ def create_network(arguments: argparse.Namespace) -> None:
             internal=arguments.internal,
             labels=pairs(arguments.label, "--label"),
             allow_overlap=arguments.allow_overlap,
+            dns=arguments.dns,
+            dns_servers=arguments.dns_server,
         )
     except CnmError as error:
         error.msg, error.hint = (_as_typed(text, arguments) for text in (error.msg, error.hint))

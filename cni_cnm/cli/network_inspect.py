@@ -89,6 +89,7 @@ def _inspected(controller: Controller, network: Network) -> dict[str, Any]:
         **summary(network, allowed_pairs(controller.host), docker_names(controller.host, [network])),
         "options": record.options.to_json(),
         "docker_networks": list(record.docker_networks),
+        **({"names": _names(controller, network)} if record.names is not None else {}),
         **of_hosts,
         "endpoints": {endpoint.record.id: _endpoint(endpoint) for endpoint in endpoints},
     }
@@ -106,6 +107,21 @@ def _endpoint(endpoint: NamedEndpoint) -> dict[str, Any]:
         "mac": endpoint.mac,
         "addresses": [str(address.interface) for address in record.addresses],
         "published": [port.published() for port in record.ports],
+        **({"names": list(record.names)} if record.names else {}),
+    }
+
+
+def _names(controller: Controller, network: Network) -> dict[str, Any]:
+    """How names are answered, and what is in the way. `server` is a pid, 0 for none."""
+    from cni_cnm.cnm.network import name_service
+    from cni_cnm.names import server
+
+    host, names = controller.host, network.record.names
+    return {
+        "domain": names.domain if names else "",
+        "servers": list(names.servers) if names else [],
+        "server": server.running(host.settings.run_dir, network.name)[0],
+        "obstacles": name_service.obstacles(host, network.record),
     }
 
 

@@ -12,7 +12,7 @@ from cni_cnm.cni.versions import UNSTATED
 from cni_cnm.drivers import CHAINED, DEFAULT, drivers
 from cni_cnm.errors import InvalidConfig, InvalidEnvironment, UnsupportedField, shown
 from cni_cnm.fields import Fields, lowered
-from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NetworkSpec, PortmapOptions
+from cni_cnm.model import Dns, EndpointKey, EndpointSpec, IpamSpec, NameService, NetworkSpec, PortmapOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ CNM = "cnm"
 OWN_KEYS = frozenset((
     "cniversion", "name", "type", "ipam", "dns", "args", "runtimeconfig", "capabilities",
     "prevresult", "mac", "profile", "driver", "options", "internal", "labels", "owner",
-    "statusexhausted", "allowoverlap",
+    "statusexhausted", "allowoverlap", "dnsenabled", "dnsservers",
 ))  # fmt: skip
 """Read by this frontend or added by runtimes: not passed to drivers."""
 BLOCKS = ("portmap", "firewall", "bandwidth", "tuning", "sbr")
@@ -85,7 +85,25 @@ def network_of(document: Mapping[str, Json], config: Fields, call: Call) -> Netw
         labels=_labels(config.object("labels"), config.mapping("labels")),
         portmap=portmap_of(config)[0],
         allow_overlap=config.flag("allowOverlap"),
+        names=_names(config) if "dnsEnabled" in config or "dnsServers" in config else None,
     )
+
+
+def _names(config: Fields) -> NameService | None:
+    """`dnsEnabled`, with `dnsServers`, or else the name servers of `dns`, and with the domain of `dns`."""
+    if not config.flag("dnsEnabled"):
+        if config.items("dnsServers"):
+            raise InvalidConfig("dnsServers is given, and dnsEnabled is not true", hint="set dnsEnabled to true")
+        return None
+    from cni_cnm.names import labels
+
+    dns = config.object("dns")
+    domain = labels.domain_of(name_of(config), dns.text("domain"))
+    if not domain:
+        raise dns.wrong("domain", "labels of letters, digits, '-' and '_' with dots between them for dnsEnabled")
+    key, source = ("dnsServers", config) if config.items("dnsServers") else ("nameservers", dns)
+    servers = (validate.require(validate.address, text, source.name(key)) for text in source.texts(key))
+    return NameService(domain, tuple(map(str, servers)))
 
 
 def _firewall(config: Fields) -> dict[str, Json]:

@@ -80,6 +80,8 @@ class Controller:
         internal: bool = False,
         labels: Mapping[str, str] | None = None,
         allow_overlap: bool = False,
+        dns: bool = False,
+        dns_servers: Sequence[str] = (),
     ) -> Network:
         """Make a network: its record, its data path and its part of the packet filter. All of it or nothing.
 
@@ -97,6 +99,8 @@ class Controller:
             internal: nothing outside the network is reached from it.
             labels: metadata that is recorded and shown.
             allow_overlap: make it although another network or the host has some of its subnets.
+            dns: the names of its containers are answered at its gateways (docs/names.md).
+            dns_servers: addresses of the servers that other questions go to; by default those of the host.
 
         Raises:
             InvalidConfig: an argument is wrong, or the driver or the IPAM does not read a key.
@@ -119,6 +123,8 @@ class Controller:
             internal=internal,
             labels=labels,
             allow_overlap=allow_overlap,
+            dns=dns,
+            dns_servers=dns_servers,
         )
 
     def networks(self) -> Iterator[Network]:
@@ -158,7 +164,10 @@ class Controller:
         from cni_cnm.cnm.objects.lookup import find_network
         from cni_cnm.cnm.packet_filter import allow_networks
 
-        allow_networks.allow(self.host, find_network(self.host, one).record, find_network(self.host, other).record)
+        pair = find_network(self.host, one).record, find_network(self.host, other).record
+        allow_networks.allow(self.host, *pair)
+        if any(network.names is not None for network in pair):
+            self._renew_names()
 
     def revoke(self, one: str | Network, other: str | Network) -> None:
         """Close two networks to each other, also for connections that exist. No error if they are not open.
@@ -173,7 +182,18 @@ class Controller:
         from cni_cnm.cnm.objects.lookup import find_network
         from cni_cnm.cnm.packet_filter import allow_networks
 
-        allow_networks.revoke(self.host, find_network(self.host, one).record, find_network(self.host, other).record)
+        pair = find_network(self.host, one).record, find_network(self.host, other).record
+        allow_networks.revoke(self.host, *pair)
+        if any(network.names is not None for network in pair):
+            self._renew_names()
+
+    def _renew_names(self) -> None:
+        """Networks answer the names of those that are open to them."""
+        from cni_cnm.cnm.reconcile import names
+        from cni_cnm.cnm.reconcile.changed import EVERYTHING
+
+        for difference in names.compare(self.host, EVERYTHING):
+            names.repair(self.host, difference)
 
     # sandboxes --------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from cni_cnm.cnm.record_json import (
 from cni_cnm.drivers import EndpointPlan, drivers
 from cni_cnm.errors import DamagedRecord
 from cni_cnm.memo import Memo
-from cni_cnm.model import Bandwidth, EndpointKey, Lease, Pod, PortmapOptions, SourceRouting
+from cni_cnm.model import Bandwidth, EndpointKey, Lease, NameService, Pod, PortmapOptions, SourceRouting
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.record_reader import damaged, read, readable
 from cni_cnm.state.store import ENDPOINTS, NETWORKS, POOLS, SANDBOXES
@@ -72,6 +72,8 @@ class NetworkRecord(NamedTuple):
     published_only: bool = False
     """False for networks that 0.1.0 made. Other hosts reach published ports only, where the policy says so, and a port
     of the bridge has hairpin where nothing is configured."""
+    names: NameService | None = None
+    """The names of its containers are answered. Not on record of others."""
 
     @property
     def role(self) -> Role:
@@ -84,13 +86,19 @@ class NetworkRecord(NamedTuple):
 
     def to_json(self) -> Json:
         options = options_to_json(self.options.to_json())
-        return {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), **options}
+        raw = {"schema": SCHEMA, **dict(zip(_NETWORK_KEYS, self, strict=True)), **options}
+        if self.names is None:
+            del raw["names"]
+        return raw
 
     @classmethod
     def from_json(cls, raw: Json) -> NetworkRecord:
         fields = _fields(raw, _NETWORK_FIELDS)
         fields["options"] = drivers.get(raw["driver"]).restore(options_from_json(raw))
         fields["docker_networks"] = tuple(raw.get("guests", ()))
+        if "names" in raw:
+            domain, servers = raw["names"]
+            fields["names"] = NameService(domain, tuple(servers))
         return cls(**fields)
 
 
@@ -201,6 +209,8 @@ class EndpointRecord(NamedTuple):
     """With the tables that were chosen. 0.1.0 records none."""
     parts: tuple[str, ...] = ()
     """The other plugins of its list that have added to it (cnm/requests/extend.py). 0.1.0 records none."""
+    names: tuple[str, ...] = ()
+    """What is answered for it, without the network's domain, on a network that answers names."""
 
     @property
     def role(self) -> Role:
@@ -324,6 +334,7 @@ _CONVERTED: Mapping[str, tuple[Callable[[Any], Json], Callable[[Json], Any]]] = 
     "holder": (tuple, lambda raw: _holder(*raw)),
     "aliases": (tuple, tuple),
     "parts": (tuple, tuple),
+    "names": (tuple, tuple),
     "ports": (ports_to_json, ports_from_json),
     "wanted": (ports_to_json, ports_from_json),
     "portmap": (tuple, lambda raw: portmap_from_json(*raw)),

@@ -31,7 +31,7 @@ CHECKS = (
         "firewalls",
     ),
     *("conflists", "overlaps", "networks", "bridges", "mtu", "packet_filter", "leases", "links", "modes", "cluster"),
-    *("adoptions", "reach", "records", "endpoints", "duplicates", "inside"),
+    *("names", "adoptions", "reach", "records", "endpoints", "duplicates", "inside"),
 )
 """In the order in which they are printed: first the host, then what is ours on it, then containers."""
 

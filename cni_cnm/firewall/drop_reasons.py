@@ -8,6 +8,7 @@ REASONS = {
     "foreign": "between a network and a bridge of another program",
     "unpublished": "from outside to a port that is not published",
     "overlay_source": "to an overlay network, by a link that does not lead back to the sender",
+    "names": "to port 53 of a network's gateway, by another link than the network's own",
     "loopback": "to 127.0.0.0/8, by a link other than lo",
     "deleting": "from a link that is being deleted",
     "icc": "between containers of a network with icc false",

@@ -4,6 +4,7 @@ supervisor   sockets, starts, restarts          all that the service has
 worker-N     requests of relays                 the engine's capabilities
 docker       Docker's socket, if requested      the engine's, and CAP_NET_BIND_SERVICE
 watch        keeps the host as the records say  the engine's; not of a service that lingers
+names        the name servers of networks   what starting them as another user needs; not of a service that lingers
 metrics      answers scrapes                    CAP_NET_ADMIN, CAP_DAC_OVERRIDE; not with the setting metrics = "off"
 cluster      the agent of a cluster's host      CAP_NET_ADMIN, CAP_DAC_OVERRIDE; if the settings have [cluster]
 deleter      deletes links for the others       CAP_NET_ADMIN
@@ -83,6 +84,7 @@ class Processes:
             roles.append(Role("docker", self._answer_docker, privileges.DOCKER))
         if not self._lingers:
             roles.append(Role("watch", self._watch, ended=self._stopped_watching))
+            roles.append(Role("names", self._keep_name_servers, privileges.NAMES))
         if self._cluster:
             roles.append(Role("cluster", self._run_agent, privileges.AGENT, executes=False))
         if self._metrics is not None:
@@ -136,6 +138,12 @@ class Processes:
             self.page.watching = watching
 
         reconcile_watch.run(self._handler.engine, self._handler.note, seen, stop)
+
+    def _keep_name_servers(self, stop: int) -> None:
+        from cni_cnm.service import name_servers
+
+        self._close_listeners()
+        name_servers.run(self._handler.engine, self._handler.note, stop)
 
     def _run_agent(self, stop: int) -> None:
         from cni_cnm.service import cluster_agent

@@ -6,6 +6,7 @@ plugin    the Docker plugin `my-plugin`, and a pod on its network
 drained   the two networks, without endpoints
 served    a service with a log that is JSON, and the container c1 on the network net
 ruleset   the ruleset that docs/firewall.md shows
+names     a network that answers names, with a container and a pod, and a service
 docker    a dockerd that has an image called nginx
 """
 
@@ -94,6 +95,7 @@ def host(name: str) -> Iterator[Host]:
             "docker": _docker,
             "served": _served,
             "ruleset": _ruleset,
+            "names": _names,
         }[name](made, ends)
         yield made
 
@@ -164,6 +166,19 @@ def _served(host: Host, ends: ExitStack) -> None:
 
 def _ruleset(host: Host, ends: ExitStack) -> None:
     host.node.run("nft", "-f", "-", stdin="".join(block.text for block in blocks("nft"))).ok()
+
+
+def _names(host: Host, ends: ExitStack) -> None:
+    shop = {**PODNET, "name": "shop", "dnsEnabled": True, "ipam": {"subnet": "10.7.0.0/24"}}
+    service = Daemon(host.node, f"{BIN}/cni-cnm", "serve")
+    service.wait(host.node.path("/run/cni-cnm/service.sock").exists)
+    ends.callback(service.stop)
+    for name in ("front", "bbbb"):
+        host.node.add_netns(name)
+    netns = {"CNI_NETNS": "/run/netns/front"}
+    host.cni("ADD", {**shop, "runtimeConfig": {"aliases": ["www"]}}, "front", **netns).ok()
+    host.cni("ADD", shop, "b" * 64, CNI_ARGS="K8S_POD_NAMESPACE=team-a;K8S_POD_NAME=stock-0").ok()
+    until(lambda: "10.7.0.1:53" in host.node.run("ss", "-Hlun").out, "the name server")
 
 
 def _docker(host: Host, ends: ExitStack) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from cni_cnm.cluster.accepted_hosts import AcceptedHosts
 from cni_cnm.cluster.remote_blocks import RemoteBlocks
 from cni_cnm.cluster.underlay import Peer, Port, Route
-from cni_cnm.firewall import Policy, isolation, masquerade, overlay, portmap, reflection, spoof
+from cni_cnm.firewall import Policy, isolation, masquerade, names, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.portmap_options import parse_mappings
 from cni_cnm.firewall.remote_blocks import OwnSide
 from cni_cnm.kernel import Transaction, merge
@@ -54,6 +54,7 @@ def _build(nft: KernelNft) -> None:
         masquerade.add_exceptions(PODNET[3:], "podnet", [addresses[0].network], [ip_network("10.244.0.0/16")]),
         portmap.publish(ID, LABEL, addresses, ports),
         isolation.add_network(PODNET[3:], "podnet", PODNET, isolation.SAME_BRIDGE, published_only=(4, 6)),
+        names.add_network(PODNET[3:], "podnet", PODNET, [ip_interface("10.88.0.1/16"), ip_interface("fd00:88::1/64")]),
         isolation.change_foreign(["docker0"], ()),
         isolation.add_network(BACKEND[3:], "backend", BACKEND, isolation.ISOLATED, internal=True),
         isolation.allow(PODNET[3:], "podnet", [PODNET], [BACKEND]),

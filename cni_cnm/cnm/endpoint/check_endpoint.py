@@ -51,4 +51,8 @@ def check(
         interface_tuning.check(record, stack, host.stack, expected.mac)
     warnings = packet_filter.check(host, record, record.policy)
     pool_of(host, record).check(record.key, record.lease, environ)
+    if record.names:
+        from cni_cnm.cnm.endpoint import endpoint_names
+
+        endpoint_names.check(host, record)
     return warnings

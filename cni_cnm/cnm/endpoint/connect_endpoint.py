@@ -28,11 +28,21 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.rollback import Rollback
     from cni_cnm.ipam.contract import Ipam
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Attachment, Device, Dns, EndpointSpec, Route
+    from cni_cnm.model import Attachment, Device, Dns, EndpointSpec, NameService, Route
 
 
-def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns | None, undo: Rollback) -> None:
-    """Reserve addresses; the lease gets the routes and DNS that the container will have."""
+def reserve(
+    endpoint: LockedEndpoint,
+    pool: Ipam,
+    spec: EndpointSpec,
+    dns: Dns | None,
+    undo: Rollback,
+    names: NameService | None = None,
+) -> None:
+    """Reserve addresses; the lease gets the routes and DNS that the container will have.
+
+    `names`: of a network that answers names. Its gateways are the name servers, if the runtime names no others.
+    """
     role = endpoint.role
     if spec.previous is not None:
         previous = spec.previous
@@ -45,9 +55,14 @@ def reserve(endpoint: LockedEndpoint, pool: Ipam, spec: EndpointSpec, dns: Dns |
     undo.push_record_removal(lambda: _release(endpoint, spec.environ))
     addresses = tuple(default_routes.with_gateway(address, role) for address in leased.addresses)
     routes, offers = default_routes.default_routes(leased._replace(addresses=addresses), role)
+    given = dns or leased.dns
+    if names is not None:
+        from cni_cnm.cnm.endpoint import endpoint_names
+
+        given = endpoint_names.resolver(names, addresses, given)
     endpoint.write(
         ipam=pool.record(),
-        lease=Lease(addresses, routes, spec.dns or dns or leased.dns),
+        lease=Lease(addresses, routes, spec.dns or given),
         default_routes=_offered(endpoint.record, offers),
     )
 
@@ -129,6 +144,11 @@ def connect(
         from cni_cnm.cnm.endpoint import leaving_holder
 
         warnings = leaving_holder.wait(host, joined, taken, lambda: enforce_endpoint(host, joined, policy))
+    if joined.names:
+        from cni_cnm.cnm.endpoint import endpoint_names
+
+        undo.push(lambda: endpoint_names.withdraw(host, joined))
+        endpoint_names.publish(host, joined)
     endpoint.write(state=READY)
     attachment = results.attachment(endpoint.record, elected)
     if joined.ports and role.outside != "plugin":

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.drivers import Role
     from cni_cnm.ipam.contract import Ipam
-    from cni_cnm.model import EndpointKey, EndpointSpec, NetworkSpec
+    from cni_cnm.model import EndpointKey, EndpointSpec, NameService, NetworkSpec
 
 DEFAULT_PORTMAP = PortmapOptions()
+NO_NAMES = EndpointRecord._field_defaults["names"]
 
 
 def pool_of(host: Host, record: EndpointRecord) -> Ipam:
@@ -65,7 +66,14 @@ def new_record(
         source_routing=spec.source_routing,
         pod=spec.pod,
         published_only=network.published_only,
+        names=NO_NAMES if network.names is None else _names(network.names, spec),
     )
+
+
+def _names(names: NameService, spec: EndpointSpec) -> tuple[str, ...]:
+    from cni_cnm.cnm.endpoint import endpoint_names
+
+    return endpoint_names.of_spec(names, spec)
 
 
 def refuse_unsupported(network: NetworkSpec, role: Role, spec: EndpointSpec) -> None:

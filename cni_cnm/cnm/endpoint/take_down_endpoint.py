@@ -57,6 +57,10 @@ def take_down(endpoint: LockedEndpoint, environ: Mapping[str, str]) -> ErrorList
 def disconnect(endpoint: LockedEndpoint, gathered: ErrorList, *, delete_empty_sandbox: bool) -> None:
     """Remove the endpoint's links and let it leave its sandbox. Addresses and packet filter stay."""
     record = endpoint.record
+    if record.names:
+        from cni_cnm.cnm.endpoint import endpoint_names
+
+        gathered.attempt(lambda: endpoint_names.withdraw(endpoint.host, record))
     gathered.attempt(lambda: _remove_links(endpoint, gathered))
     if record.container_id:
         gathered.attempt(lambda: leave_sandbox(endpoint.host, record, delete_empty=delete_empty_sandbox))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cni_cnm import ipam
 from cni_cnm.cnm.records import load_network
 from cni_cnm.drivers import OVERLAY, drivers
+from cni_cnm.errors import InvalidConfig
 from cni_cnm.memo import Memo
 from cni_cnm.model import IpamSpec, NetworkSpec, ip_network
 from cni_cnm.named_tuple import NamedTuple
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.drivers import Driver, Options, Role
-    from cni_cnm.model import EndpointSpec
+    from cni_cnm.model import EndpointSpec, NameService
 
 
 class Addressing(NamedTuple):
@@ -75,13 +76,40 @@ def read(spec: NetworkSpec) -> ConfiguredNetwork:
         return driver, options, driver.role(options)
 
     given = spec.driver, id(driver), spec.options, spec.internal, spec.ipam.type, spec.ipam.config
-    return ConfiguredNetwork(spec, *_options.get(spec.name, given, parse), addressing_of(spec))
+    configured = ConfiguredNetwork(spec, *_options.get(spec.name, given, parse), addressing_of(spec))
+    if spec.names is not None:
+        _refuse_names(configured, spec.names)
+    return configured
+
+
+def _refuse_names(network: ConfiguredNetwork, names: NameService) -> None:
+    """InvalidConfig for a network whose gateways cannot answer names."""
+    spec, policy = network.spec, network.driver.policy(network.options)
+    lacks = ""
+    if network.role.gateway != "driver" or not policy.bridge or policy.alone:
+        lacks = "its bridge has no gateway address" if policy.bridge else f"the driver {spec.driver} has no bridge"
+    elif spec.ipam.type in ("", "none"):
+        lacks = "it has no addresses"
+    elif network.options.to_json().get("vlan"):
+        lacks = "its gateway is in a VLAN of the bridge"
+    if lacks:
+        raise InvalidConfig(
+            f"dnsEnabled is true for the network {spec.name}, and {lacks}, so no name server can answer there",
+            hint="leave out dnsEnabled, or use a network of the driver bridge with a gateway",
+        )
+    if spec.internal and names.servers:
+        raise InvalidConfig(
+            f"the network {spec.name} is internal and has name servers ({', '.join(names.servers)}), which are outside",
+            hint="leave out dnsServers: an internal network answers the names of its own containers alone",
+        )
 
 
 def recorded(record: NetworkRecord) -> ConfiguredNetwork:
     """A network as it is on record."""
     addresses = IpamSpec(record.ipam_type, record.ipam)
-    spec = NetworkSpec(record.name, record.driver, record.options.to_json(), addresses, record.internal)
+    spec = NetworkSpec(
+        record.name, record.driver, record.options.to_json(), addresses, record.internal, names=record.names
+    )
     return ConfiguredNetwork(spec, drivers.get(record.driver), record.options, record.role, addressing_of(spec))
 
 

@@ -148,6 +148,10 @@ def _create(
 
             enforce.ensure(host)
             overlay_elements.put(host, record)
+        if record.names is not None:
+            from cni_cnm.cnm.network import name_service
+
+            name_service.begin(host, record)
     return Created(record, warnings)
 
 

@@ -86,6 +86,7 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         network_elements.remove_isolation(host, record)
         network_elements.change_overlay(host, record, None)
         network_elements.change_exceptions(host, record, None)
+        network_elements.change_names(host, record, None)
         with shared_parent.lock(host, record):
             if record.owns_data_path and not of_plugin and not shared:
                 gathered.attempt(lambda: shared_parent.delete_data_path(host, record))
@@ -94,6 +95,10 @@ def remove_network(host: Host, record: NetworkRecord, *, force: bool = False) ->
         host.store.delete(NETWORKS, record.name)
         gathered.attempt(lambda: _remove_lease_folder(host, record))
         foreign_bridges.forget(host)
+    if record.names is not None:
+        from cni_cnm.cnm.network import name_service
+
+        gathered.attempt(lambda: name_service.end(host, record))
     if record.driver == OVERLAY:
         from cni_cnm.cnm.network import leave_overlay
 

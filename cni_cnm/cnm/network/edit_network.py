@@ -90,6 +90,11 @@ def _apply(
         with firewall_state.lock(host):
             network_elements.change_exceptions(host, old, new)
             network_elements.change_overlay(host, old, new)
+            network_elements.change_names(host, old, new)
+        if old.names is not None and new.names is None:
+            from cni_cnm.cnm.network import name_service
+
+            name_service.end(host, old)
 
 
 def _make_again(

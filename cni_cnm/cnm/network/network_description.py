@@ -38,6 +38,7 @@ def describe(network: ConfiguredNetwork, ipam_config: Mapping[str, Json], *, ear
         created=time(),
         docker_networks=spec.docker_networks,
         owner=spec.owner,
+        names=spec.names,
     )
 
 
@@ -51,7 +52,12 @@ def describe_again(network: ConfiguredNetwork, record: NetworkRecord) -> Network
 def spec_of(record: NetworkRecord) -> NetworkSpec:
     """The specification that a record was made from."""
     return NetworkSpec(
-        record.name, record.driver, record.options.to_json(), IpamSpec(record.ipam_type, record.ipam), record.internal
+        record.name,
+        record.driver,
+        record.options.to_json(),
+        IpamSpec(record.ipam_type, record.ipam),
+        record.internal,
+        names=record.names,
     )
 
 
@@ -110,7 +116,7 @@ def is_current(record: NetworkRecord, network: ConfiguredNetwork) -> bool:
     ipam_config = network.addressing.with_recorded_subnets(record).config
     options = network.driver.settled(_adopted(network, record), earlier=not record.published_only)
     spec = network.spec
-    requested = (spec.name, spec.driver, options, spec.ipam.type, ipam_config, spec.internal)
+    requested = (spec.name, spec.driver, options, spec.ipam.type, ipam_config, spec.internal, spec.names)
     return not record.pending and _configured(record) == requested
 
 
@@ -139,4 +145,4 @@ def _shown(record: NetworkRecord) -> str:
 
 def _configured(record: NetworkRecord) -> tuple[object, ...]:
     """Of the record what follows from the configuration."""
-    return record.name, record.driver, record.options, record.ipam_type, record.ipam, record.internal
+    return record.name, record.driver, record.options, record.ipam_type, record.ipam, record.internal, record.names

@@ -16,7 +16,7 @@ from cni_cnm.drivers import drivers
 from cni_cnm.errors import InvalidConfig, shown
 from cni_cnm.fields import lowered
 from cni_cnm.firewall.portmap_options import parse_mappings
-from cni_cnm.model import Bandwidth, PortMapping, Tuning
+from cni_cnm.model import Bandwidth, NameService, PortMapping, Tuning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,31 @@ def addresses(given: object) -> tuple[IPAddress | IPInterface, ...]:
 
 def ports(given: object) -> tuple[PortMapping, ...]:
     return parse_mappings([_port(one, f"ports[{at}]") for at, one in enumerate(_items(given, "ports"))])
+
+
+def aliases(given: object) -> tuple[str, ...]:
+    from cni_cnm.names import labels
+
+    found = tuple(require_printable(one, f"aliases[{at}]") for at, one in enumerate(_items(given, "aliases")))
+    for at, alias in enumerate(found):
+        if not labels.is_name(alias.lower()):
+            raise InvalidConfig(f"aliases[{at}] is {shown(alias)}, it must be labels of letters, digits, '-' and '_'")
+    return found
+
+
+def names(network: str, enabled: object, servers: object) -> NameService | None:
+    """The domain is the network's own."""
+    from cni_cnm.names import labels
+
+    found = [
+        validate.require(validate.address, one, f"dns_servers[{at}]")
+        for at, one in enumerate(_items(servers, "dns_servers"))
+    ]
+    if not flag(enabled, "dns"):
+        if found:
+            raise InvalidConfig("dns_servers is given, and dns is not", hint="set dns to True")
+        return None
+    return NameService(labels.domain_of(network), tuple(map(str, found)))
 
 
 def bandwidth(given: object) -> Bandwidth | None:

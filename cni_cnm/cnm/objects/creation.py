@@ -31,6 +31,8 @@ def new_network(
     internal: object,
     labels: object,
     allow_overlap: object,
+    dns: object,
+    dns_servers: object,
 ) -> Network:
     """See `Controller.new_network`. A network that a killed process left half made is removed first."""
     name = validate.require(validate.network_name, name, "a network's name")
@@ -52,6 +54,7 @@ def new_network(
         arguments.flag(internal, "internal"),
         labels=arguments.labels(labels),
         allow_overlap=arguments.flag(allow_overlap, "allow_overlap"),
+        names=arguments.names(name, dns, dns_servers),
     )
     network = configured_network.read(spec)
     with host.store.lock(f"network/{name}"):

@@ -121,6 +121,7 @@ class Network:
         mac: str = "",
         addresses: Collection[str | IPAddress | IPInterface] = (),
         ports: Collection[str | Mapping[str, Json] | PortMapping] = (),
+        aliases: Collection[str] = (),
         bandwidth: Mapping[str, int] | Bandwidth | None = None,
         tuning: Mapping[str, Json] | Tuning | None = None,
         owner: str = "library",
@@ -134,6 +135,7 @@ class Network:
                 counts for the IPAM `static` only.
             ports: published while the endpoint is joined. Text is '[ADDRESS:]HOST[-LAST]:CONTAINER[-LAST][/PROTOCOL]',
                 such as '8080:80' or '127.0.0.1:53:53/udp'; a dict has the keys of CNI's `portMappings`.
+            aliases: further names, which are answered beside `name` on a network that answers names (docs/names.md).
             bandwidth: limits while it is joined. A dict has the keys of CNI's `bandwidth`: `ingressRate` and
                 `egressRate` in bits a second, `ingressBurst` and `egressBurst` in bits.
             tuning: sysctls and link attributes while it is joined. A dict has the keys of CNI's plugin tuning:
@@ -157,6 +159,7 @@ class Network:
             validate.require(validate.owner, owner, "owner"),
             arguments.mac(mac),
             arguments.addresses(addresses),
+            aliases=arguments.aliases(aliases),
             ports=arguments.ports(ports),
             bandwidth=arguments.bandwidth(bandwidth),
             tuning=arguments.tuning(tuning),
@@ -188,7 +191,7 @@ class Network:
                     raise NoSuchNetwork(f"the network {self.name} was deleted")
                 undo.push_record_removal(endpoint.delete_record)
                 endpoint.write(name=name, ipam=pool.record())
-            connect_endpoint.reserve(endpoint, pool, spec, None, undo)
+            connect_endpoint.reserve(endpoint, pool, spec, None, undo, network.names)
             endpoint.write(state=CREATED)
         return Endpoint(host, endpoint.record)
 

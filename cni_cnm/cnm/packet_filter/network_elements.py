@@ -42,6 +42,10 @@ def elements_of(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork
         from cni_cnm.cnm.packet_filter import overlay_elements
 
         parts.append(overlay_elements.of_network(record))
+    if record.names is not None:
+        from cni_cnm.cnm.packet_filter import name_elements
+
+        parts.append(name_elements.of_network(host, record))
     return merge(*parts)
 
 
@@ -65,6 +69,14 @@ def change_overlay(host: Host, old: NetworkRecord, new: NetworkRecord | None) ->
         from cni_cnm.cnm.packet_filter import overlay_elements
 
         overlay_elements.change(host, old, new)
+
+
+def change_names(host: Host, old: NetworkRecord, new: NetworkRecord | None) -> None:
+    """The same for the gateways that answer names."""
+    if old.names is not None or (new and new.names is not None):
+        from cni_cnm.cnm.packet_filter import name_elements
+
+        name_elements.change(host, old, new)
 
 
 def _exceptions(host: Host, record: NetworkRecord, subnets: Collection[IPNetwork] | None = None) -> Transaction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cni_cnm.cnm.reconcile import docker_endpoints, endpoints, leases, modes, networks, overlaps, packet_filter
+from cni_cnm.cnm.reconcile import docker_endpoints, endpoints, leases, modes, names, networks, overlaps, packet_filter
 from cni_cnm.cnm.reconcile.changed import EVERYTHING
 from cni_cnm.cnm.reconcile.difference import Outcome
 from cni_cnm.errors import CnmError
@@ -32,7 +32,7 @@ class Part(Protocol):
         """
 
 
-PARTS: tuple[Part, ...] = (modes, docker_endpoints, networks, endpoints, leases, packet_filter, overlaps)
+PARTS: tuple[Part, ...] = (modes, docker_endpoints, networks, endpoints, leases, names, packet_filter, overlaps)
 """In this order: an endpoint whose container is gone needs nothing, and an endpoint's link needs its bridge."""
 
 

@@ -22,6 +22,8 @@ from cni_cnm.model import EndpointKey, stable_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.network.configured_network import ConfiguredNetwork
     from cni_cnm.cnm.network.ensure_network import Ensured
@@ -87,15 +89,23 @@ def _attach(host: Host, configured: ConfiguredNetwork, spec: EndpointSpec) -> At
             later = pool.needs_interface and configured.role.interface in ("made", "device")
 
             def reserve() -> None:
-                connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo)
+                connect_endpoint.reserve(endpoint, pool, spec, network.dns, undo, network.names)
 
             if not later:
                 reserve()
             attachment = connect_endpoint.connect(endpoint, stack, undo, _restore_gateways, reserve if later else None)
+            if network.names is not None:
+                attachment = attachment._replace(warnings=(*attachment.warnings, *_names_warnings(network, spec)))
             if ensured is None:
                 return attachment
             warnings = (*ensured.warnings, *attachment.warnings)
             return attachment._replace(warnings=warnings, network_made=ensured.made)
+
+
+def _names_warnings(network: NetworkSpec, spec: EndpointSpec) -> Sequence[str]:
+    from cni_cnm.cnm.endpoint import endpoint_names
+
+    return endpoint_names.warnings(network.names, network.name, spec) if network.names else ()
 
 
 def _earlier_attach(host: Host, key: EndpointKey, spec: EndpointSpec, stack: Stack) -> Attachment | None:

@@ -58,6 +58,10 @@ def status(host: Host, network: NetworkSpec, *, exhausted_is_error: bool) -> Seq
     if full and exhausted_is_error:
         raise NotReady("; ".join(full), hint="remove containers, or widen the range")
     obstacles = foreign_accepts.obstacles(host, record.id, record.policy) if record else ()
+    if record is not None and record.names is not None:
+        from cni_cnm.cnm.network import name_service
+
+        warnings = [*warnings, *name_service.obstacles(host, record)]
     return [
         *warnings,
         *readiness.unfinished_adoption(host, network.name),

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_interface, ip_network
 
 from cni_cnm.cluster import accepted_hosts
-from cni_cnm.firewall import Policy, isolation, overlay, portmap, reflection, spoof
+from cni_cnm.firewall import Policy, isolation, names, overlay, portmap, reflection, spoof
 from cni_cnm.firewall.drop_reasons import REASONS
 from cni_cnm.firewall.portmap_options import parse_mappings
 
@@ -15,6 +15,7 @@ WEB = Policy(bridge="br-web", outside="cnm-vx4096", cluster=(ip_network("10.32.0
 DECLARATIONS = (
     isolation.add_network("1", "n", 7, isolation.SAME_BRIDGE).declare,
     isolation.add_endpoint("1", "n", "veth1", "02:00:00:00:00:01").declare,
+    names.add_network("1", "n", "br-web", [ADDRESS]).declare,
     overlay.add_network("1", "web", WEB, [ADDRESS]).declare,
     portmap.publish("1", "n", [ADDRESS], parse_mappings([{"hostPort": 80, "containerPort": 80}])).declare,
     spoof.add("1", "n", "veth1", "02:00:00:00:00:01").declare,

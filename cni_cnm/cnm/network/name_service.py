@@ -1,0 +1,64 @@
+"""What a network that answers names has beside its data path: a folder for the names, and elements for its gateways.
+
+The service starts the server (service/name_servers.py). It ends with the network, also where no service runs.
+"""
+
+from __future__ import annotations
+
+from cni_cnm.cnm.network import network_description
+from cni_cnm.cnm.packet_filter import enforce, firewall_state, name_elements
+from cni_cnm.names import hosts_files, server
+from cni_cnm.names.labels import domain_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.records import NetworkRecord
+
+
+def begin(host: Host, record: NetworkRecord) -> None:
+    """Make the folder, and put the elements in."""
+    hosts_files.make_folder(hosts_files.folder_of(host.settings.run_dir, record.name))
+    enforce.ensure(host)
+    with firewall_state.lock(host):
+        transaction = name_elements.of_network(host, record)
+        host.nft.commit(transaction, declare=True)
+    firewall_state.remember(host, transaction.declare)
+
+
+def end(host: Host, record: NetworkRecord) -> None:
+    """End the server, and remove the folder. No error if there is none."""
+    run_dir = host.settings.run_dir
+    for pid in server.find(run_dir, record.name):
+        server.end(pid)
+    hosts_files.remove_folder(hosts_files.folder_of(run_dir, record.name))
+
+
+def obstacles(host: Host, record: NetworkRecord) -> list[str]:
+    """Why names of the network are not answered now, one sentence; empty if its server runs. Cheap: STATUS asks."""
+    told = served(record)
+    if told is None:
+        return []
+    if not server.program():
+        return [f"names of the network {record.name} are not answered: {server.PROGRAM} is not installed"]
+    pid, words = server.running(host.settings.run_dir, record.name)
+    if not pid:
+        return [f"names of the network {record.name} are not answered: its name server does not run"]
+    if words != server.arguments(told, host.settings.run_dir):
+        return [f"the name server of the network {record.name} has other settings than the network"]
+    return []
+
+
+def served(record: NetworkRecord) -> server.Served | None:
+    """What the server of a network is told. None if it answers no names."""
+    if record.names is None:
+        return None
+    return server.Served(
+        record.name,
+        record.names.domain,
+        record.policy.bridge,
+        tuple(network_description.claimed_subnets(record)),
+        record.names.servers,
+        record.internal,
+        record.names.domain == domain_of(record.name),
+    )

@@ -1,0 +1,149 @@
+"""The server of a network: dnsmasq, with which arguments, and which process it is.
+
+A server is found by its arguments in /proc, in the network namespace of the caller: they are all that it was told. So
+one that runs on from an earlier service is found, also if that service was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from errno import EPERM, ESRCH
+
+from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.names import hosts_files
+from cni_cnm.names.zones import reverse_zones
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni_cnm.model import IPNetwork
+
+PROGRAM = "dnsmasq"
+_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin")
+_CACHE_NAMES = 1000
+"""Answers of upstream servers that each server remembers."""
+
+
+class Served(NamedTuple):
+    """What the server of a network is told."""
+
+    network: str
+    domain: str
+    link: str
+    """The host's link with the gateways: questions by other links are not answered."""
+    subnets: tuple[IPNetwork, ...]
+    upstreams: tuple[str, ...] = ()
+    """Addresses of the servers that other questions go to; empty: those of the host's resolv.conf."""
+    internal: bool = False
+    """Other questions go nowhere."""
+    local: bool = True
+    """No other server knows names of the domain. False for a configured one: what is not found goes upstream."""
+
+
+def program() -> str:
+    """Path of dnsmasq; "" if it is not installed."""
+    paths = (f"{folder}/{PROGRAM}" for folder in _FOLDERS)
+    return next((path for path in paths if os.access(path, os.X_OK)), "")
+
+
+def arguments(served: Served, run_dir: str) -> list[str]:
+    """The command line without the program's path."""
+    zones = [zone for subnet in served.subnets for zone in reverse_zones(subnet)]
+    local = [*([served.domain] if served.local or served.internal else []), *zones]
+    if served.internal:
+        others = ["--no-resolv", "--address=/#/"]  # "does not exist", which no resolver asks again
+    elif served.upstreams:
+        others = ["--no-resolv", *(f"--server={address}" for address in served.upstreams)]
+    else:
+        others = ["--resolv-file=/etc/resolv.conf"]
+    return [
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--pid-file",
+        "--log-facility=/dev/null",
+        "--no-hosts",
+        "--bind-dynamic",
+        f"--interface={served.link}",
+        "--except-interface=lo",
+        "--domain-needed",
+        f"--cache-size={_CACHE_NAMES}",
+        *(f"--local=/{zone}/" for zone in local),
+        *others,
+        f"{_folder_argument(run_dir, served.network)}",
+    ]
+
+
+def running(run_dir: str, network: str) -> tuple[int, list[str]]:
+    """Pid and arguments of the server that answered last, by its file; 0 if it is not running."""
+    try:
+        with open(f"{hosts_files.folder_of(run_dir, network)}/.server", encoding="ascii") as file:
+            pid = int(file.read())
+    except (OSError, ValueError):
+        return 0, []
+    found = command_line(pid)
+    return (pid, found[1:]) if is_server(found, run_dir, network) else (0, [])
+
+
+def record(run_dir: str, network: str, pid: int) -> None:
+    """Write the file that `running` reads."""
+    path = f"{hosts_files.folder_of(run_dir, network)}/.server"
+    with open(f"{path}.new", "w", encoding="ascii") as file:
+        file.write(f"{pid}\n")
+    os.rename(f"{path}.new", path)
+
+
+def find(run_dir: str, network: str = "") -> dict[int, list[str]]:
+    """The servers of this network namespace, by pid, with their arguments: of one network, or of all."""
+    try:
+        own = os.stat("/proc/thread-self/ns/net")
+    except OSError:
+        return {}
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and is_server(words := command_line(int(entry)), run_dir, network):
+            try:
+                there = os.stat(f"/proc/{entry}/ns/net")
+            except OSError:
+                continue
+            if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
+                found[int(entry)] = words[1:]
+    return found
+
+
+def is_server(words: Sequence[str], run_dir: str, network: str = "") -> bool:
+    """Whether a command line is that of a server of ours: of this network, or with "" of any."""
+    if not words or os.path.basename(words[0]) != PROGRAM:
+        return False
+    wanted = _folder_argument(run_dir, network)
+    return words[-1] == wanted if network else words[-1].startswith(wanted)
+
+
+def network_of(words: Sequence[str]) -> str:
+    """The network of a server's command line."""
+    return words[-1].rpartition("/")[2]
+
+
+def command_line(pid: int) -> list[str]:
+    """Empty for a process that has ended."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def end(pid: int) -> bool:
+    """Send SIGTERM. False if it has ended already, or is not ours to end."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except OSError as error:
+        if error.errno not in (ESRCH, EPERM):
+            raise
+        return False
+    return True
+
+
+def _folder_argument(run_dir: str, network: str) -> str:
+    return f"--hostsdir={hosts_files.folder_of(run_dir, network)}"

@@ -1,0 +1,222 @@
+"""The process `names` of the service: it starts the name server of each network that answers names, again if it ends.
+
+    wakes      a network's record or the list of allowed pairs has changed, a server has ended, or a start is due again
+    then       servers that are missing are started, and those that were told other things are replaced
+
+It looks for running servers in /proc (names/server.py), whichever service started them. So it takes over what an
+earlier one has left, and a server answers on while no service runs. Without networks that answer names it only waits.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from time import monotonic
+
+from cni_cnm.cnm.network import name_service
+from cni_cnm.cnm.reconcile import names as reconcile_names
+from cni_cnm.cnm.reconcile.changed import EVERYTHING
+from cni_cnm.cnm.records import network_records
+from cni_cnm.errors import CnmError
+from cni_cnm.frontend.stderr import say
+from cni_cnm.kernel import privileges, unprivileged
+from cni_cnm.kernel.inotify import Inotify
+from cni_cnm.names import hosts_files, server
+from cni_cnm.state.small_files import make_folder
+from cni_cnm.state.store import ALLOWED, NETWORKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from cni_cnm.cnm.controller import Controller
+
+PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.1, 30.0
+RAN_WELL_S = 10.0
+LOOK_S = 60.0
+"""While a program or an address is missing, it is looked for again after this time."""
+_END_S = 2.0
+
+
+class _Server:
+    """One network's server, as far as this process knows."""
+
+    def __init__(self, pid: int, pidfd: int, words: Sequence[str]) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.words = words
+        self.started = monotonic()
+
+
+class NameServers:
+    """Keeps the servers of one host. `note` writes a line to the log."""
+
+    def __init__(self, run_dir: str, note: Callable[[str, float], None]) -> None:
+        self._run_dir = run_dir
+        self._note = note
+        self._servers: dict[str, _Server] = {}
+        self._pauses: dict[str, float] = {}
+        self._due: dict[str, float] = {}
+        self._said: set[str] = set()
+
+    @property
+    def pidfds(self) -> list[int]:
+        """Readable when a server has ended."""
+        return [one.pidfd for one in self._servers.values()]
+
+    def wait_s(self) -> float | None:
+        """Seconds until a start is due again; None: none is."""
+        return max(0.0, min(self._due.values()) - monotonic()) if self._due else None
+
+    def keep(self, wanted: Mapping[str, server.Served]) -> None:
+        """Start, replace and end servers, so that each of these networks has one."""
+        self._reap()
+        for network in [name for name in (*self._servers, *self._due) if name not in wanted]:
+            self._due.pop(network, None)
+            self._end(network)
+        missing = [name for name in wanted if name not in self._servers and self._due.get(name, 0.0) <= monotonic()]
+        there = server.find(self._run_dir) if missing else {}
+        for pid, words in there.items():
+            self._take_over(server.network_of(words), pid, words)
+        for network, served in wanted.items():
+            words = server.arguments(served, self._run_dir)
+            known = self._servers.get(network)
+            if known is not None and list(known.words) == words:
+                continue
+            if self._due.get(network, 0.0) > monotonic():
+                continue
+            if known is not None:
+                self._end(network)
+            self._start(network, words)
+
+    def leave(self) -> None:
+        """Forget the servers. They run on."""
+        while self._servers:
+            os.close(self._servers.popitem()[1].pidfd)
+
+    def _reap(self) -> None:
+        for network, one in list(self._servers.items()):
+            if select.select([one.pidfd], [], [], 0)[0]:
+                self._forget(network)
+                ran_well = monotonic() - one.started >= RAN_WELL_S
+                pause = 0.0 if ran_well else self._pauses.get(network, 0.0)
+                self._note(f"NAMES the name server of the network {network} has ended{self._reason(network)}", 0.0)
+                self._due[network] = monotonic() + pause
+                self._pauses[network] = min(max(pause * 2, PAUSE_FIRST_S), PAUSE_LONGEST_S)
+
+    def _take_over(self, network: str, pid: int, words: Sequence[str]) -> None:
+        """A server that is found. A second one of the same network is ended."""
+        known = self._servers.get(network)
+        if known is not None:
+            if known.pid != pid:
+                server.end(pid)
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return
+        self._servers[network] = _Server(pid, pidfd, words)
+        self._record(network, pid)
+
+    def _start(self, network: str, words: Sequence[str]) -> None:
+        program = server.program()
+        self._due.pop(network, None)
+        if not program:
+            self._say(
+                f"NAMES names of the network {network} are not answered: {server.PROGRAM} is not installed; on Debian "
+                f"`apt-get install {server.PROGRAM}-base` installs it"
+            )
+            self._due[network] = monotonic() + LOOK_S
+            return
+        folder = hosts_files.folder_of(self._run_dir, network)
+        try:
+            hosts_files.make_folder(folder)
+            uid, gid = hosts_files.server_user()
+            pid = unprivileged.start([program, *words], uid, gid, (privileges.NET_BIND_SERVICE,), f"{folder}/.log")
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            self._say(f"NAMES the name server of the network {network} cannot be started: {error.strerror or error}")
+            self._due[network] = monotonic() + LOOK_S
+            return
+        self._servers[network] = _Server(pid, pidfd, words)
+        self._record(network, pid)
+        self._note(f"NAMES the name server of the network {network} runs with pid {pid}", 0.0)
+
+    def _end(self, network: str) -> None:
+        """End a server, and wait until its port is free."""
+        one = self._servers.get(network)
+        if one is None:
+            return
+        server.end(one.pid)
+        if not select.select([one.pidfd], [], [], _END_S)[0]:
+            signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+            select.select([one.pidfd], [], [], _END_S)
+        self._forget(network)
+
+    def _forget(self, network: str) -> None:
+        one = self._servers.pop(network)
+        try:
+            os.waitid(os.P_PIDFD, one.pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            pass  # an earlier service has started it
+        os.close(one.pidfd)
+
+    def _record(self, network: str, pid: int) -> None:
+        try:
+            server.record(self._run_dir, network, pid)
+        except OSError as error:
+            self._say(f"NAMES the pid of the network {network}'s name server cannot be written: {error.strerror}")
+
+    def _reason(self, network: str) -> str:
+        """What a server said at its end: it says nothing while it runs."""
+        try:
+            path = f"{hosts_files.folder_of(self._run_dir, network)}/.log"
+            with open(path, encoding="utf-8", errors="replace") as log:
+                lines = [line.strip() for line in log.read(4096).splitlines() if line.strip()]
+        except OSError:
+            lines = []
+        return f": {lines[-1]}" if lines else ""
+
+    def _say(self, sentence: str) -> None:
+        """Once."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._note(sentence, 0.0)
+            say(sentence.removeprefix("NAMES "))
+
+
+def run(
+    engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None], stop: int
+) -> None:
+    """Until `stop` is readable. Servers run on."""
+    with engine() as controller:
+        settings = controller.host.settings
+    folders = [f"{settings.state_dir}/{kind}" for kind in (NETWORKS, ALLOWED)]
+    changes = Inotify()
+    for folder in folders:
+        make_folder(folder, 0o700)
+        changes.watch(folder)
+    servers = NameServers(settings.run_dir, note)
+    before: object = None
+    while True:
+        changes.take()
+        try:
+            with engine() as controller:
+                host = controller.host
+                wanted = {one.name: told for one in network_records(host.store) if (told := name_service.served(one))}
+                pairs = controller.host.store.get(ALLOWED, "pairs") if wanted else None
+                if wanted and (sorted(wanted), pairs) != before:
+                    before = (sorted(wanted), pairs)
+                    for difference in reconcile_names.compare(host, EVERYTHING):
+                        if done := reconcile_names.repair(host, difference):
+                            note(f"REPAIR {difference.sentence}; {done}", 0.0)
+            servers.keep(wanted)
+        except CnmError as error:
+            say(f"the networks that answer names are not known: {error}")
+        ready, _, _ = select.select([stop, changes.fileno(), *servers.pidfds], [], [], servers.wait_s())
+        if stop in ready:
+            servers.leave()
+            changes.close()
+            return
