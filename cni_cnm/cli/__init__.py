@@ -96,13 +96,19 @@ def _run(argv: list[str]) -> int:
 
 
 def _written(code: int) -> int:
-    """Write what is left of the output. 1 instead of 0 if that fails: the command is not undone."""
+    """Write what is left of the output. 1 instead of 0 if that fails: the command is not undone.
+
+    No error if the reader has read enough, as `head` does.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:
         from cni_cnm.frontend.stderr import say
 
+        enough = isinstance(error, BrokenPipeError) and _is_unread()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the interpreter's end, which writes it once more
+        if enough:
+            return code
         if code == 0:
             say(f"cni-cnm: the command was carried out, but its output cannot be written: {error.strerror}")
         return code or 1

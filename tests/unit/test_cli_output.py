@@ -18,6 +18,17 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "CNI_CNM_CONFIG": str(tmp_path / "config.toml"), "PYTHONUNBUFFERED": "1"}
 
 
+def test_a_reader_that_has_enough(environ: dict[str, str]) -> None:
+    """The output is written at once, at the end. `doctor | head -1` is no error, and neither is a listing."""
+    del environ["PYTHONUNBUFFERED"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "cni_cnm", "endpoint", "ls"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environ, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("words", [["conf", "check", "none"], ["endpoint", "ls"], ["conf", "check", "none", "--json"]])
 def test_a_reader_that_has_ended(environ: dict[str, str], words: list[str]) -> None:
     """As `head` does: one sentence, which says that the command ended there."""
