@@ -15,6 +15,7 @@
     link_deleter    simultaneous deletions of links in one kernel request
     reconcile_watch keeps the host as the records say
     host_events     networks, full pools and other firewalls that an operator should know of
+    node_events     tells Kubernetes what there is to say of its Node
     trace           times of the steps of a request
 
 All state is on disk too. A service that is killed loses nothing, and relays then execute the full program.

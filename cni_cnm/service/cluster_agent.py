@@ -32,7 +32,7 @@ from cni_cnm.cnm.network.grow_overlay import mark_lost
 from cni_cnm.cnm.records import damaged_networks, load_network, network_records
 from cni_cnm.errors import CnmError, DamagedRecord, TryAgain
 from cni_cnm.firewall import TABLES
-from cni_cnm.frontend.events import CLUSTER, Event
+from cni_cnm.frontend.events import CLUSTER, Event, Reader
 from cni_cnm.kernel.contract.changes import NO_LINKS
 from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.kernel.overlay_stack import KernelOverlayStack
@@ -412,4 +412,10 @@ def run(
             agent = ClusterAgent(me, before, cluster, host, stack, applier, threads, monitor, say_line, packet_filter)
             del before  # the agent has it, until there is a list
             threads.start()
+            if cluster.store == "kubernetes":
+                from cni_cnm.cluster.kubernetes.node_events import NodeEvents
+                from cni_cnm.service.node_events import Teller
+
+                node_events = NodeEvents(cluster, me.name, stores.TIMEOUT_S)
+                Teller(Reader(host.settings.run_dir), node_events, say_line).start()
             agent.run(stop)

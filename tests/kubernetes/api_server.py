@@ -40,7 +40,8 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.kubernetes.api_model import ApiModel, Refused
 
 NODES = "/api/v1/nodes"
-AGENT = frozenset({"get nodes", "list nodes", "watch nodes", "patch nodes/status"})
+EVENTS = "/api/v1/namespaces/default/events"
+AGENT = frozenset({"get nodes", "list nodes", "watch nodes", "patch nodes/status", "create events", "patch events"})
 """The rights of cni-cnm's service account."""
 ADMIN = frozenset({*AGENT, "create nodes", "patch nodes", "delete nodes"})
 BOOKMARK_S = 60.0
@@ -96,6 +97,8 @@ class ApiServer:
         """Held while the model is used."""
         self.tokens: dict[str, frozenset[str]] = {"agent": AGENT, "admin": ADMIN}
         self.fault: Callable[[Request], Fault | None] = lambda _request: None
+        self.events: dict[str, Any] = {}
+        """Of Kubernetes, by name."""
         self.silent = False
         self.bookmark_s = BOOKMARK_S
         self.requests: list[Request] = []
@@ -203,6 +206,13 @@ class ApiServer:
             return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
         if what == "create nodes":
             return self._create(request.body)
+        if what == "create events":
+            return self.events.setdefault(request.body["metadata"]["name"], request.body)
+        if what == "patch events":
+            if request.name not in self.events:
+                raise Refused(404, "NotFound", f'events "{request.name}" not found')
+            self.events[request.name].update(request.body)
+            return self.events[request.name]
         raise Refused(404, "NotFound", "the server could not find the requested resource")
 
     def _create(self, raw: Any) -> Any:
@@ -271,9 +281,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _request(self, verb: str, body: Any) -> Request:
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        rest = parts.path.removeprefix(NODES).strip("/").split("/")
-        name = rest[0] if parts.path.startswith(NODES) else ""
-        resource = "nodes" if parts.path.startswith(NODES) else parts.path
+        base = next((one for one in (NODES, EVENTS) if parts.path.startswith(one)), "")
+        rest = parts.path.removeprefix(base).strip("/").split("/")
+        name = rest[0] if base else ""
+        resource = base.rpartition("/")[2] or parts.path
         if len(rest) > 1:
             resource += f"/{'/'.join(rest[1:])}"
         if verb == "get" and not name:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from cni_cnm import __version__, settings
+from cni_cnm.cluster.kubernetes.node_events import NAMESPACE
 from tests.kubernetes.manifests import Object, objects, of_kind
 from tests.program import ROOT
 
@@ -54,11 +55,14 @@ def test_they_are_of_this_version(name: str) -> None:
 
 
 def test_rights_at_the_api() -> None:
-    """Reading Nodes, and the annotations of one's own. Removing cni-cnm needs none."""
+    """Reading Nodes, and the annotations of one's own; events, in one namespace. Removing cni-cnm needs none."""
     assert of_kind("cni-cnm", "ClusterRole")["rules"] == [
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
     ]
+    role = of_kind("cni-cnm", "Role")
+    assert role["metadata"]["namespace"] == NAMESPACE
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]
     kinds = {one["kind"] for one in objects("uninstall")}
     assert kinds == {"Namespace", "DaemonSet"}
     assert of_kind("uninstall", "DaemonSet")["spec"]["template"]["spec"]["automountServiceAccountToken"] is False

@@ -14,6 +14,7 @@ import pytest
 
 from tests.kubernetes.node_lab import NETWORK, PODS, NodeLab, PodNode
 from tests.overlay.test_reach import routes, together
+from tests.waiting import until
 
 
 class Nodes(NamedTuple):
@@ -67,6 +68,23 @@ def test_pods_of_three_nodes(nodes: Nodes) -> None:
     for pod in pods:
         pod.check().ok()
         pod.delete().ok()
+
+
+@pytest.mark.long
+def test_a_repair_is_an_event_of_the_node(nodes: Nodes) -> None:
+    """What another program does to the bridge is seen by `kubectl describe node`."""
+    one, api = nodes.one, nodes.lab.api
+    one.wait_conflist()
+    pod = one.pod(PODS)
+    [bridge] = [name for name in one.node.links() if name.startswith("br-")]
+    one.node.run("ip", "link", "set", bridge, "down").ok()
+
+    def told() -> list[str]:
+        found = list(api.events.values())
+        return [each["message"] for each in found if each["involvedObject"]["name"] == "node1"]
+
+    until(lambda: f"the network pods: {bridge} is down; put right" in told(), "the event is there", 30, told)
+    pod.delete().ok()
 
 
 def test_who_is_seen(nodes: Nodes) -> None:

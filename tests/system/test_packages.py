@@ -20,6 +20,7 @@ from tests.system import packages
 from tests.system.containerd import Containerd
 from tests.system.daemon import Daemon
 from tests.system.node import COPIED, Done, Node
+from tests.system.open_connection import OpenConnection
 from tests.system.packages import EARLIER
 
 PODNET = {"cniVersion": "1.0.0", "name": "podnet", "type": "cni-cnm"}
@@ -99,6 +100,7 @@ def test_a_deb_with_containers_that_live_through_it(
     assert all(f"\n{name}" in licenses for name in parts)
     first = add(node, "c1")
     assert "podnet" in node.run("cni-cnm", "endpoint", "ls").ok().out
+    connection = None if suite else OpenConnection(node, "/run/netns/c1", first)  # the trees have no Python
     service = Daemon(node, "/opt/cni/lib/cni-cnm/current/cni-cnm", "serve")
     service.wait(node.path("/run/cni-cnm/service.sock").exists)
     node.write("/etc/cni-cnm/config.toml", "port_wait = 7\n")
@@ -111,6 +113,9 @@ def test_a_deb_with_containers_that_live_through_it(
     service.stop()
     assert pings(node, first)
     assert pings(node, second)
+    if connection is not None:
+        connection.lives()
+        connection.close()
     assert call(node, "DEL", "c1").ok().err == ""
 
     said = dpkg(node, "--remove", "cni-cnm").ok().out

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED = 401
 _HEADERS = {"Accept": "application/json", "User-Agent": "cni-cnm"}
+_JSON = {"Content-Type": "application/json"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -90,6 +91,11 @@ class Client:
             yield from pieces
         except NoAnswer as error:
             raise self.unreachable(error) from error
+
+    def create(self, path: str, value: Json) -> bytes:
+        """As `patch`."""
+        body = json.dumps(value, separators=(",", ":")).encode()
+        return self._tried(lambda: self._ask("POST", path, body, _JSON), again=False)
 
     def patch(self, path: str, change: Json) -> bytes:
         """A merge patch (RFC 7396). NoAnswer if the outcome is not known; else as `read`."""
