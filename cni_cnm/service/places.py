@@ -27,6 +27,10 @@ _PAUSE_S = 0.1
 """What failed once may fail at once again."""
 
 
+class Ended(Exception):
+    """No connection comes any more. The thread that raises it ends."""
+
+
 class Places:
     """`accept` blocks until there is a connection, and gives the task of serving it.
 
@@ -140,6 +144,8 @@ class Places:
                 with self._lock:
                     self._working += 1
                 return task
+            except Ended:
+                raise
             except Exception as error:  # noqa: BLE001 - likewise
                 say(f"a connection failed: {type(error).__name__}: {error}")
                 sleep(_PAUSE_S)
@@ -160,8 +166,14 @@ class Places:
 
 
 def _started(run: Callable[[], None], name: str) -> bool:
+    def until_ended() -> None:
+        try:
+            run()
+        except Ended:
+            pass
+
     try:
-        Thread(target=run, name=name, daemon=True).start()
+        Thread(target=until_ended, name=name, daemon=True).start()
     except RuntimeError:  # pids.max of a control group, or no memory
         return False
     return True

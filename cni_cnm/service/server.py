@@ -20,7 +20,7 @@ from time import perf_counter, sleep
 from cni_cnm import waiting
 from cni_cnm.frontend.stderr import say
 from cni_cnm.named_tuple import NamedTuple
-from cni_cnm.service.places import PLACES, THREADS_MAX, Places
+from cni_cnm.service.places import PLACES, THREADS_MAX, Ended, Places
 from cni_cnm.service.protocol import Incoming, OtherVersion, Refused, Request, encode_reply
 from cni_cnm.service.slow_requests import SlowRequests
 
@@ -115,7 +115,7 @@ class Server:
             connection, _ = self._listener.accept()
         except OSError as error:  # the relay has closed it, or no descriptor is free
             if self._stopping:
-                raise SystemExit from error  # it ends this thread: the listener may be closed
+                raise Ended from error  # the listener may be closed
             say(f"a connection cannot be accepted: {error.strerror}")
             sleep(_PAUSE_S)
             return None

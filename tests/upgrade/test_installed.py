@@ -72,11 +72,11 @@ class Machine:
 
     def live(self) -> None:
         """From now on pods live here."""
+        for container in ("hand", "busy"):  # first: ip mounts /run/netns, which would hide pods' namespaces there
+            self.node.add_netns(container)
         self.containerd = Containerd(self.node, bin_dir=Path(BIN))
         configure(self.containerd)
         self.pods = [self.containerd.cri.run_pod(f"pod-{number}") for number in range(2)]
-        for container in ("hand", "busy"):
-            self.node.add_netns(container)
         self.result = json.loads(self.call("ADD", "hand", runtimeConfig=RUNTIME).ok().out)
         first, second = self.pods
         self.connections = [
