@@ -42,6 +42,7 @@ _ETHERNET_BYTES = 6
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _TXQLEN = 1, 3, 4, 5, 10, 13
 _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP, _NET_NS_FD, _EXT_MASK = 18, 20, 26, 27, 28, 29
+_NUM_TX_QUEUES, _NUM_RX_QUEUES = 31, 32
 """IFLA_… of linux/if_link.h."""
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 """Of IFLA_LINKINFO."""
@@ -108,12 +109,18 @@ def bridge(name: str, mac: str, mtu: int, vlan_filtering: bool, ip_hooks: bool) 
     return message(attributes=created(name, mac, mtu) + info("bridge", data))
 
 
+_ONE_QUEUE = pack_number(_NUM_TX_QUEUES, 1) + pack_number(_NUM_RX_QUEUES, 1)
+"""Of a veth. Without it the kernel makes some for each processor of the machine, with their files in sysfs, and then
+puts all but one out of use (veth_init_queues)."""
+
+
 def veth(
     name: str, mac: str, mtu: int, master: int, *, peer: str, peer_mac: str, peer_namespace: int, up: bool = False
 ) -> bytes:
     """Both ends in one request; `peer_namespace` is a descriptor. `up`: this end, not the peer."""
-    other = message(attributes=created(peer, peer_mac, mtu) + pack_number(_NET_NS_FD, peer_namespace))
-    attributes = created(name, mac, mtu)
+    there = created(peer, peer_mac, mtu) + _ONE_QUEUE + pack_number(_NET_NS_FD, peer_namespace)
+    other = message(attributes=there)
+    attributes = created(name, mac, mtu) + _ONE_QUEUE
     if master:
         attributes += pack_number(_MASTER, master)
     attributes += info("veth", pack(_PEER, other))
