@@ -61,7 +61,7 @@ def ports_shared(portmap: Portmap, version: int, *, older: bool = False) -> Iter
     conditions = portmap.conditions4 if version == 4 else portmap.conditions6
     if older:
         yield Rule(table, "prerouting", " ".join((*conditions, f"jump {HOST_IP_CHAIN}")))
-        yield Rule(table, "prerouting", " ".join((*conditions, _LOCAL, "jump hostports")))
+        yield Rule(table, "prerouting", " ".join((*conditions, "jump hostports")))
         yield Rule(table, "output", " ".join((*conditions, f"jump {HOST_IP_CHAIN}")))
         yield Rule(table, "output", " ".join((*conditions, _LOCAL, "jump hostports")))
         return
