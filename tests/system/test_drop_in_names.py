@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +16,15 @@ import pytest
 
 from tests.names import Chain, behind, drop_in
 from tests.program import program
-from tests.side import Side
+from tests.side import REFERENCE, Side, require_reference
 
 BRIDGE: dict[str, Any] = {
     "type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]},
 }  # fmt: skip
-PORTMAP = {"type": "portmap", "capabilities": {"portMappings": True}}
-FIREWALL = {"type": "firewall", "ingressPolicy": "same-bridge"}
-TUNING = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400}
+PORTMAP: dict[str, Any] = {"type": "portmap", "capabilities": {"portMappings": True}}
+FIREWALL: dict[str, Any] = {"type": "firewall", "ingressPolicy": "same-bridge"}
+TUNING: dict[str, Any] = {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400}
 PLUGINS = (BRIDGE, PORTMAP, FIREWALL, TUNING)
 PORTS = {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": ""}]}
 
@@ -34,6 +38,7 @@ def links(tmp_path: Path) -> Path:
 def side(tmp_path: Path, links: Path) -> Iterator[Side]:
     if os.geteuid():
         pytest.skip("network namespaces need root")
+    require_reference()
     made = Side(program(tmp_path), "cni-cnm")
     behind(made, links)
     yield made
@@ -72,3 +77,96 @@ def test_a_list_is_one_endpoint(chain: Chain, side: Side) -> None:
     chain.check(runtime=PORTS)
     chain.delete(runtime=PORTS)
     nothing_left(side)
+
+
+def test_killed_between_two_plugins(chain: Chain, side: Side) -> None:
+    """A runtime that is killed there has no result. Its DEL leaves nothing, and the next ADD works."""
+    for until in (1, 2, 3):
+        chain.add(runtime=PORTS, until=until).ok()
+        chain.delete(netns="" if until == 2 else None)
+        nothing_left(side)
+    chain.add(runtime=PORTS).ok()
+    chain.check(runtime=PORTS)
+    chain.results.clear()
+    chain.delete(order=(0, 1, 3, 2, 0), netns="")
+    nothing_left(side)
+
+
+@pytest.mark.long
+def test_killed_at_any_moment(chain: Chain, side: Side) -> None:
+    """200 kills, each of one plugin of the list at a random moment."""
+    chosen = random.Random(18)
+    side.container("c1")
+    times = [0.5] * len(PLUGINS)
+    for number in range(200):
+        target, previous = chosen.randrange(len(PLUGINS)), None
+        for index in range(target):
+            previous = chain.call("ADD", index, previous=previous, runtime=PORTS).ok().json
+        config = {**chain.config(target, **PORTS), **({"prevResult": previous} if previous else {})}
+        command = side.node.command(str(chain.folder / PLUGINS[target]["type"]))
+        environ = {
+            **os.environ, "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/c1",
+            "CNI_IFNAME": "eth0", "CNI_PATH": side.path,
+        }  # fmt: skip
+        began = time.monotonic()
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, start_new_session=True
+        ) as child:
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(config).encode())
+            child.stdin.close()
+            try:
+                child.wait(chosen.uniform(0, times[target]))
+                times[target] = time.monotonic() - began
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+        chain.delete(netns="" if number % 5 == 0 else None)
+        nothing_left(side)
+
+
+# beside the originals ---------------------------------------------------------
+
+
+def test_a_list_of_the_originals_is_taken_down(chain: Chain, side: Side) -> None:
+    """Made before the names were installed: CHECK is theirs, and DEL runs them. Nothing of theirs is left."""
+    chain.version = "0.4.0"
+    chain.add(runtime=PORTS, folder=REFERENCE).ok()
+    assert "8080" in side.node.run("iptables-save").ok().out
+    assert records(side) == []
+    for index in range(4):  # Debian's portmap finds no chain for IPv6 and says so
+        theirs = chain.call("CHECK", index, previous=chain.results["c1"], runtime=PORTS, folder=REFERENCE)
+        assert chain.call("CHECK", index, previous=chain.results["c1"], runtime=PORTS).code == theirs.code
+    chain.delete(runtime=PORTS)
+    nothing_left(side)
+    assert "8080" not in side.node.run("iptables-save").ok().out
+    assert "10.88.0.2" not in side.node.run("iptables-save").ok().out
+
+
+def test_a_list_of_both_is_taken_down_from_both(chain: Chain, side: Side) -> None:
+    """`bridge` and `portmap` are the originals', the rest is ours: an endpoint on record beside their interface."""
+    side.container("c1")
+    answer = chain.call("ADD", 0, folder=REFERENCE).ok()
+    for index, folder in ((1, REFERENCE), (2, chain.folder), (3, chain.folder)):
+        answer = chain.call("ADD", index, previous=answer.json, runtime=PORTS, folder=folder).ok()
+    (record,) = records(side)
+    assert (record["driver"], record["parts"]) == ("chained", ["firewall", "tuning"])
+    chain.results["c1"] = answer.json
+    for index in (0, 2, 3):
+        chain.call("CHECK", index, previous=answer.json).ok()
+    chain.delete(runtime=PORTS)
+    nothing_left(side)
+    assert "8080" not in side.node.run("iptables-save").ok().out
+
+
+def test_addresses_for_an_original(chain: Chain, side: Side) -> None:
+    """The original `bridge` with our `host-local`: a lease without a record, which stays until its DEL."""
+    side.container("c1")
+    conf = chain.config(0)
+    made = side.call("ADD", conf, executable=REFERENCE / "bridge").ok()
+    assert made.json["ips"][0]["address"] == "10.88.0.2/24"
+    assert records(side) == []
+    assert side.leases("net")["10.88.0.2"].split() == ["c1", "eth0"]
+    side.call("CHECK", {**conf, "prevResult": made.json}, executable=REFERENCE / "bridge").ok()
+    for _ in range(2):
+        side.call("DEL", conf, executable=REFERENCE / "bridge").ok()
+    assert not [name for name in side.leases("net") if name.startswith("10.")]

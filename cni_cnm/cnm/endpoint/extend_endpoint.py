@@ -13,7 +13,7 @@ from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
 from cni_cnm.cnm.records import PENDING, READY, load_network
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.drivers import CHAINED, Place
-from cni_cnm.errors import PortTaken
+from cni_cnm.errors import InvalidConfig, PortTaken
 from cni_cnm.firewall import portmap
 from cni_cnm.model import Attachment, Dns, NetworkSpec, PortmapOptions, Tuning
 
@@ -65,7 +65,7 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
             undo.push(lambda: _withdraw_elements(endpoint, record))
             warnings = (*warnings, *_enforce(endpoint))
         endpoint.write(state=READY)
-    added = device.extra[len(record.device.extra) :]
+    added = tuple(link for link in device.extra if link not in record.device.extra)
     return Attachment((device.container, *added), (), (), Dns(), 0, warnings)
 
 
@@ -136,14 +136,27 @@ def _with_policy(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, par
 
 def _tune(endpoint: LockedEndpoint, stack: Stack, part: Part, undo: Rollback) -> Device:
     """The record has what was there before the first tuning, so that withdrawing brings that back."""
-    record = endpoint.record
-    assert record.device is not None
-    before = record.tuning_before
-    endpoint.record = record._replace(tuning=part.tuning, bandwidth=part.bandwidth)
-    device = interface_tuning.apply(endpoint, record.device, stack, undo)
-    tuning = _merged(record.tuning, part.tuning)
-    first = _merged(endpoint.record.tuning_before, before)
-    endpoint.write(device=device, tuning=tuning, tuning_before=first, bandwidth=part.bandwidth or record.bandwidth)
+    record, host, device = endpoint.record, endpoint.host, endpoint.record.device
+    assert device is not None
+    if part.tuning is not None:
+        from cni_cnm.cnm.interface import tuning
+
+        before = tuning.current(stack, record.ifname, part.tuning)
+        first, every = _merged(before, record.tuning_before), _merged(record.tuning, part.tuning)
+        endpoint.write(tuning=every, tuning_before=first)
+        device = interface_tuning.tune(stack, device, part.tuning, before, undo)
+    if part.bandwidth is not None:
+        if not device.host:
+            raise InvalidConfig(f"{record.ifname} has no link on the host, so bandwidth cannot be limited there")
+        if record.bandwidth is not None:
+            from cni_cnm.cnm.interface import shaping
+
+            ifb = shaping.ifb_name(record.id)
+            shaping.withdraw(host.stack, device.host[-1].name, ifb, record.bandwidth)
+            device = device._replace(extra=tuple(link for link in device.extra if link.name != ifb))
+        endpoint.write(bandwidth=part.bandwidth)
+        device = interface_tuning.limit(host, record.id, device, part.bandwidth, undo)
+    endpoint.record = endpoint.record._replace(device=device)
     return device
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.cnm.rollback import ErrorList, Rollback
     from cni_cnm.kernel import Stack
-    from cni_cnm.model import Device
+    from cni_cnm.model import Bandwidth, Device, Tuning
 
 
 def apply(endpoint: LockedEndpoint, device: Device, stack: Stack, undo: Rollback) -> Device:
@@ -34,18 +34,30 @@ def apply(endpoint: LockedEndpoint, device: Device, stack: Stack, undo: Rollback
         before = tuning.current(stack, record.ifname, record.tuning)
     endpoint.write(device=device, tuning_before=before)
     if record.tuning is not None and before is not None:
-        found = before
-        undo.push(lambda: tuning.restore(stack, record.ifname, found))
-        link = tuning.apply(stack, record.ifname, record.tuning)
-        device = device._replace(container=device.container._replace(mac=link.mac, mtu=link.mtu))
+        device = tune(stack, device, record.tuning, before, undo)
     if record.bandwidth is not None:
-        from cni_cnm.cnm.interface import shaping
-
-        port, ifb, bandwidth = device.host[-1].name, shaping.ifb_name(record.id), record.bandwidth
-        undo.push(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
-        made = shaping.apply(host.stack, port, ifb, bandwidth)
-        device = device._replace(extra=(*device.extra, made)) if made else device
+        device = limit(host, record.id, device, record.bandwidth, undo)
     return device
+
+
+def tune(stack: Stack, device: Device, wanted: Tuning, before: Tuning, undo: Rollback) -> Device:
+    """`before`: the values that are replaced. Returns the device as it is then."""
+    from cni_cnm.cnm.interface import tuning
+
+    ifname = device.container.name
+    undo.push(lambda: tuning.restore(stack, ifname, before))
+    link = tuning.apply(stack, ifname, wanted)
+    return device._replace(container=device.container._replace(mac=link.mac, mtu=link.mtu))
+
+
+def limit(host: Host, endpoint_id: str, device: Device, bandwidth: Bandwidth, undo: Rollback) -> Device:
+    """Returns the device with the ifb that was added."""
+    from cni_cnm.cnm.interface import shaping
+
+    port, ifb = device.host[-1].name, shaping.ifb_name(endpoint_id)
+    undo.push(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
+    made = shaping.apply(host.stack, port, ifb, bandwidth)
+    return device._replace(extra=(*device.extra, made)) if made else device
 
 
 def remove(endpoint: LockedEndpoint, gathered: ErrorList, *, link_stays: bool) -> None:

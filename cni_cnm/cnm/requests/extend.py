@@ -68,14 +68,15 @@ def withdraw(host: Host, key: EndpointKey, plugin: str) -> bool:
         return False
     with locked_endpoint.lock(host, key.id):
         record = load_endpoint(host.store, key.id)
-        if record is None or plugin not in record.parts:
-            return record is not None and record.driver != CHAINED
+        if record is None:
+            return False
         endpoint, gathered = LockedEndpoint(host, record), ErrorList()
-        extend_endpoint.withdraw(endpoint, plugin, gathered)
-        if not gathered.errors and endpoint.record.driver == CHAINED and not endpoint.record.parts:
+        if plugin in record.parts:
+            extend_endpoint.withdraw(endpoint, plugin, gathered)
+        if not gathered.errors and record.driver == CHAINED and not endpoint.record.parts:
             gathered = take_down(endpoint, {})
         raise_gathered(gathered.errors)
-    return True
+    return plugin in record.parts or record.driver != CHAINED
 
 
 def collect(host: Host, network: str, owner: str, valid: Sequence[EndpointKey], plugin: str) -> None:
