@@ -82,7 +82,8 @@ class Handler:
             lingering.refuse_others(call)
             if not self._read_settings(environ).linger:
                 lingering.end()
-        if self._in_container and (key := node_files.needed(environ, call.request.stdin)):
+        argv = [*call.request.argv] or ["cni-cnm"]
+        if self._in_container and (key := node_files.needed(environ, call.request.stdin, argv[0])):
             raise Refused(f"{key} names what is not in this container")
         if self._page is not None:
             self._page.called()
@@ -90,7 +91,6 @@ class Handler:
         opened = 0.0
         settings: Settings | None = None
         traced = Steps() if self._trace else None
-        argv = [*call.request.argv] or ["cni-cnm"]
         of_netavark = not environ.get("CNI_COMMAND") and argv[1:2] != [] and argv[1] in netavark.VERBS
         netns = "".join(argv[2:3]) if of_netavark else environ.get("CNI_NETNS", "")
         descriptors = dict(zip([netns], call.descriptors[1:], strict=False))

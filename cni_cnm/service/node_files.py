@@ -11,6 +11,7 @@ import json
 import os
 
 from cni_cnm import settings
+from cni_cnm.cni import names
 from cni_cnm.drivers import BUILT_IN as DRIVERS
 from cni_cnm.ipam import BUILT_IN as IPAMS
 from cni_cnm.kernel import sysctl
@@ -29,8 +30,13 @@ def in_container(environ: Mapping[str, str] = os.environ) -> bool:
     return bool(environ.get(sysctl.ENVIRONMENT))
 
 
-def needed(environ: Mapping[str, str], stdin: bytes) -> str:
-    """What of a call needs such files; "" if nothing does. Something that is no configuration needs none."""
+def needed(environ: Mapping[str, str], stdin: bytes, program: str = "") -> str:
+    """What of a call needs such files; "" if nothing does. Something that is no configuration needs none.
+
+    A call by another plugin's name may run the executable of that name.
+    """
+    if names.of(program) not in ("", "loopback"):
+        return names.of(program)
     if environ.get(settings.ENVIRONMENT):
         return settings.ENVIRONMENT
     try:

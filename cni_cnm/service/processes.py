@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 WORKERS_MAX = 4
 """The kernel changes links of a host one after the other: more workers would only wait for each other."""
 WARM = (
+    "cni_cnm.cni.names.bridge",
+    "cni_cnm.cni.names.firewall",
+    "cni_cnm.cni.names.host_local",
     "cni_cnm.cni.names.loopback",
+    "cni_cnm.cni.names.portmap",
+    "cni_cnm.cni.names.tuning",
     "cni_cnm.cni.result",
     "cni_cnm.cnm.network.ensure_network",
     "cni_cnm.cnm.packet_filter.firewall_reconcile",
@@ -50,6 +55,8 @@ WARM = (
     "cni_cnm.cnm.requests.check",
     "cni_cnm.cnm.requests.collect",
     "cni_cnm.cnm.requests.detach",
+    "cni_cnm.cnm.requests.extend",
+    "cni_cnm.cnm.requests.lease",
     "cni_cnm.cnm.requests.status",
     "cni_cnm.drivers.bridge",
 )

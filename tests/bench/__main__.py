@@ -40,6 +40,8 @@ class Configuration(NamedTuple):
     moved: int = 8000
     """What a port of the host is above the container's."""
     bandwidth: dict[str, int] | None = None
+    by_names: bool = False
+    """Ours are called by the names of the reference's plugins, too."""
     reference: bool = True
     """Whether the reference takes part, and bursts are measured."""
 
@@ -70,12 +72,15 @@ CHAIN: tuple[dict[str, object], ...] = (
     {"type": "bandwidth", "capabilities": {"bandwidth": True}},
     {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}},
 )
+LIST: tuple[dict[str, object], ...] = (PORTMAP, CHAIN[1], {"type": "tuning"})
+"""nerdctl's."""
 LIMITS = {"ingressRate": 10**9, "ingressBurst": 10**8, "egressRate": 10**9, "egressBurst": 10**8}
 CONFIGURATIONS = (
     Configuration("bare", {}),
     Configuration("masquerade", MASQUERADE),
     Configuration("port", MASQUERADE, (PORTMAP,), ports=1),
     Configuration("chain", MASQUERADE, CHAIN, ports=1, bandwidth=LIMITS),
+    Configuration("list", MASQUERADE, LIST, ports=1, by_names=True),
     Configuration("1000 ports", MASQUERADE, (PORTMAP,), ports=1000, moved=0, reference=False),
     Configuration("1000 apart", MASQUERADE, (PORTMAP,), ports=1000, step=7, reference=False),
 )
@@ -219,7 +224,7 @@ def _networks(
         ipam = {"type": "host-local", "subnet": subnet, "routes": [{"dst": "0.0.0.0/0"}]}
         base: dict[str, object] = {"cniVersion": "1.0.0", "name": name}
         bridge = {**base, "type": "bridge", "bridge": name, "isGateway": True, "ipam": ipam, **configuration.keys}
-        if ours:
+        if ours and not configuration.by_names:
             blocks = {str(block["type"]): _without(block, "type", "capabilities") for block in configuration.behind}
             return (Link(options.relay, {**bridge, "type": "cni-cnm", **blocks}, configuration.runtime),)
         behind = [
@@ -231,9 +236,21 @@ def _networks(
     ref, our = f"ref{number}", f"our{number}"
     subnets = f"10.{60 + 2 * number}.0.0/16", f"10.{61 + 2 * number}.0.0/16"
     reference = Contender("reference", links(options.reference, ref, subnets[0], ours=False), common, theirs)
-    service = Contender("service", links("", our, subnets[1], ours=True), relay, ours)
+    if configuration.by_names:
+        relay["CNI_PATH"] = f"{_by_names(options.relay, scratch, configuration)}:{options.reference}"
+    service = Contender("service", links(f"{scratch}/names", our, subnets[1], ours=True), relay, ours)
     program = service._replace(name="program", environ={**relay, "CNI_CNM_SOCKET": ""})
     return Network(ref, subnets[0], (reference,), ours=False), Network(our, subnets[1], (service, program), ours=True)
+
+
+def _by_names(relay: str, scratch: str, configuration: Configuration) -> str:
+    """A folder with the relay by the names of the plugins."""
+    folder = f"{scratch}/names"
+    os.makedirs(folder, exist_ok=True)
+    for name in ("bridge", *(str(block["type"]) for block in configuration.behind)):
+        if not os.path.exists(f"{folder}/{name}"):
+            os.symlink(relay, f"{folder}/{name}")
+    return folder
 
 
 def _without(block: Mapping[str, object], *names: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,4 +170,24 @@ def test_addresses_for_an_original(chain: Chain, side: Side) -> None:
     side.call("CHECK", {**conf, "prevResult": made.json}, executable=REFERENCE / "bridge").ok()
     for _ in range(2):
         side.call("DEL", conf, executable=REFERENCE / "bridge").ok()
+    assert not [name for name in side.leases("net") if name.startswith("10.")]
+
+
+@pytest.mark.parametrize("pods", [24, pytest.param(1000, marks=pytest.mark.long)])
+def test_one_store_with_the_original(chain: Chain, side: Side, pods: int) -> None:
+    """Both `host-local` lease from one range at once: no address twice, none lost, and each releases the other's."""
+    side.container("c1")
+    ipam = {"type": "host-local", "subnet": "10.88.0.0/21"}
+    conf = {"cniVersion": "1.0.0", "name": "net", "type": "any", "ipam": ipam}
+
+    def call(verb: str, number: int, *, swapped: bool = False) -> Any:
+        folder = (chain.folder, REFERENCE)[(number + swapped) % 2]
+        answer = side.call(verb, conf, f"p{number}", netns="/run/netns/c1", executable=folder / "host-local").ok()
+        return answer.json
+
+    with ThreadPoolExecutor(8) as pool:
+        given = [answer["ips"][0]["address"] for answer in pool.map(lambda n: call("ADD", n), range(pods))]
+        assert len(set(given)) == pods
+        assert len([name for name in side.leases("net") if name.startswith("10.")]) == pods
+        list(pool.map(lambda n: call("DEL", n, swapped=True), range(pods)))
     assert not [name for name in side.leases("net") if name.startswith("10.")]

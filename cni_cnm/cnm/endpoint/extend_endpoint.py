@@ -41,27 +41,27 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
         NetworkSpec(record.network, record.driver, internal=internal), endpoint.role, spec
     )
     options = _with_policy(endpoint, stack, spec, part)
+    parts = tuple(dict.fromkeys((*record.parts, part.plugin)))
+    if part.policy and options == record.options:  # the interface plugin has put it in with the rest
+        endpoint.write(parts=parts)
+        return Attachment((record.device.container,), (), (), Dns(), 0)
     with Rollback() as undo:
         if part.source_routing is not None:
             undo.push(lambda: endpoint_source_routing.elect_again(host, record, stack))
-        undo.push(lambda: endpoint.write(**record._asdict()))
-        endpoint.write(
-            state=PENDING,
-            parts=tuple(dict.fromkeys((*record.parts, part.plugin))),
-            options=options,
-            **({"ports": ports, "portmap": part.portmap} if part.plugin == "portmap" else {}),
-        )
+        undo.push_record_removal(lambda: endpoint.write(**record._asdict()))
+        published = {"ports": ports, "portmap": part.portmap} if part.plugin == "portmap" else {}
+        endpoint.write(state=PENDING, parts=parts, options=options, **published)
         device = record.device
         if part.bandwidth or part.tuning:
             device = _tune(endpoint, stack, part, undo)
         if part.source_routing is not None:
             endpoint_source_routing.extend(endpoint, stack, part.source_routing, undo)
-        if ports and record.priority:  # not the container's first network
+        if published and record.priority:  # not the container's first network
             shared_ports.share(endpoint)
-        if endpoint.record.ports:
+        if published and endpoint.record.ports:
             endpoint.driver.repair_endpoint(options, endpoint.record.plan, host.stack)  # a published port needs hairpin
             host.stack.set_sysctls(portmap.sysctls(device.host[0].name, part.portmap))
-        if part.plugin in ("portmap", "firewall"):
+        if published or part.policy:
             undo.push(lambda: _withdraw_elements(endpoint, record))
             warnings = (*warnings, *_enforce(endpoint))
         endpoint.write(state=READY)
