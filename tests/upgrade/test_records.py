@@ -23,7 +23,7 @@ KINDS: dict[str, Any] = {
 NEW: dict[str, set[str]] = {
     "networks": {"published_only"},
     "pools": {"requested"},
-    "endpoints": {"docker_since", "netns_cookie", "pod", "published_only", "requested_ifname"},
+    "endpoints": {"docker_since", "netns_cookie", "parts", "pod", "published_only", "requested_ifname"},
     "sandboxes": set(),
 }
 """Keys that this version writes and a release before it did not: what is listed here, a release must not need."""
