@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from cni_cnm.cni.invocation import Invocation, Verb
     from cni_cnm.model import Json
 
-_KEYS = frozenset(("cniversion", "name", "type", "ipam", "dns", "args", "prevresult", *VALID))
-"""Of all interface plugins, in lower case."""
+_KEYS = frozenset(
+    ("cniversion", "name", "type", "ipam", "dns", "args", "prevresult", "dnsenabled", "dnsservers", *VALID)
+)
+"""Of all interface plugins, in lower case; and those of our name service, which no reference plugin has."""
 _RUNTIME_KEYS = frozenset(("ips", "ipranges", "aliases"))
 """Of `runtimeConfig`: what IPAM plugins read. `aliases` are recorded."""
 MACS = frozenset(("CNI_ARGS", "args", "runtimeConfig"))
