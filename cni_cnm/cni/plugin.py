@@ -37,7 +37,7 @@ def handle(
     plugin it is (cni/names/).
     """
     invocation: Invocation | None = None
-    version, name = "", names.of(program)
+    version, name, acts = "", names.of(program), False
     try:
         verb = environment.verb(environ)
         if verb == "VERSION":
@@ -50,11 +50,14 @@ def handle(
         versions.require(verb, invocation.version, name)
         if verb in ("ADD", "CHECK"):
             request.refuse_repeated(raw)
-        out = names.verbs(name)[verb](invocation)
+        run = names.verbs(name)[verb]
+        acts = True
+        out = run(invocation)
     except CnmError as error:
-        return _failed(as_cnm_error(error), version, invocation, environ)
+        return _failed(as_cnm_error(error), version, invocation, environ, by_name=acts and bool(name))
     except Exception as error:  # noqa: BLE001 - for any defect the runtime gets one error object
-        return _failed(as_cnm_error(error), version, invocation, environ, trace=_trace(environ))
+        trace = _trace(environ)
+        return _failed(as_cnm_error(error), version, invocation, environ, trace=trace, by_name=acts and bool(name))
     invocation.warn(_left_out())
     subject = invocation.subject
     line = f"{summary(subject)} {invocation.outcome}".rstrip()
@@ -62,14 +65,21 @@ def handle(
 
 
 def _failed(
-    error: CnmError, version: str, invocation: Invocation | None, environ: Mapping[str, str], *, trace: str = ""
+    error: CnmError,
+    version: str,
+    invocation: Invocation | None,
+    environ: Mapping[str, str],
+    *,
+    trace: str = "",
+    by_name: bool = False,
 ) -> Reply:
+    """`by_name`: a verb of another plugin has failed, whose errors have the reference's codes."""
     from cni_cnm.cni.error_object import failure
 
     said = warnings([*invocation.warnings, *_left_out()]) if invocation else ""
     subject = invocation.subject if invocation else stated_by(environ)
-    as_given = names.error_code(error) if invocation and invocation.plugin else 0
-    return failure(error, version, err=said + trace, summary=summary(subject), subject=subject, code=as_given)
+    code = names.error_code(error) if by_name else 0
+    return failure(error, version, err=said + trace, summary=summary(subject), subject=subject, code=code)
 
 
 def _left_out() -> list[str]:
