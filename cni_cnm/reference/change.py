@@ -12,8 +12,8 @@ from __future__ import annotations
 from cni_cnm.errors import CnmError, Conflict, KernelFeatureMissing
 from cni_cnm.kernel import iptables, nft_text
 from cni_cnm.reference import compare, host_rules, limits, names, saved_tuning
-from cni_cnm.reference.plan import plan
-from cni_cnm.reference.rules import rules_of, shared_rules_of
+from cni_cnm.reference.plan import plan, without
+from cni_cnm.reference.rules import isolation_of, rules_of, shared_rules_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.kernel import Stack
     from cni_cnm.reference.attachment import Attachment
+    from cni_cnm.reference.plan import Plan
     from cni_cnm.reference.rule import Rule
 
 _TRIES = 5
@@ -77,6 +78,16 @@ def remove_rules(attachment: Attachment) -> None:
     _apply(attachment, (), ())
 
 
+def remove_isolation(attachment: Attachment) -> None:
+    """Remove the rules of its bridge that keep other bridges out (`ingressPolicy`). `write` puts them back.
+
+    The plugins never remove them. For a bridge on which no attachment is theirs any more.
+    """
+    require_understood(attachment)
+    rules = isolation_of(attachment)
+    _until_done(lambda: without(rules, host_rules.read()), f"the isolation of {attachment.bridge}")
+
+
 def require_understood(attachment: Attachment) -> None:
     """Conflict with the first reason."""
     if attachment.not_understood:
@@ -85,10 +96,15 @@ def require_understood(attachment: Attachment) -> None:
 
 
 def _apply(attachment: Attachment, own: Sequence[Rule], shared: Sequence[Rule]) -> None:
+    name = f"the rules of the container {attachment.key.container_id}"
+    _until_done(lambda: plan(attachment, own, shared, host_rules.read()), name)
+
+
+def _until_done(make_plan: Callable[[], Plan], name: str) -> None:
     """Read, plan and change, again as long as another program changes what was read."""
     before = None
     for _ in range(_TRIES):
-        wanted = plan(attachment, own, shared, host_rules.read())
+        wanted = make_plan()
         if not wanted:
             return
         try:
@@ -101,9 +117,9 @@ def _apply(attachment: Attachment, own: Sequence[Rule], shared: Sequence[Rule]) 
             if wanted == before:  # no other program has changed it: it is refused as it is
                 raise
             before = wanted
-    if plan(attachment, own, shared, host_rules.read()):
+    if make_plan():
         raise Conflict(
-            f"the rules of the container {attachment.key.container_id} cannot be changed",
+            f"{name} cannot be changed",
             hint="another program changes the packet filter all the time: stop it, or try again",
         )
 

@@ -51,6 +51,19 @@ def plan(attachment: Attachment, own: Sequence[Rule], shared: Sequence[Rule], se
     return Plan(tuple(scripts), tuple(_nft(own, shared, found, chains, seen)))
 
 
+def without(rules: Sequence[Rule], seen: HostRules) -> Plan:
+    """To remove every copy of these rules of iptables."""
+    scripts = []
+    for program in XT_FAMILIES.values():
+        lines: list[str] = []
+        for table in _TABLES:
+            found = [one.rule for rule in rules if rule.table == f"{program} {table}" for one in seen.copies(rule)]
+            lines += [f"*{table}", *(f"-D {rule.chain} {rule.text}" for rule in found), "COMMIT"] if found else []
+        if lines:
+            scripts.append((program, "\n".join((*lines, ""))))
+    return Plan(tuple(scripts))
+
+
 def _xt(
     table: str,
     attachment: Attachment,

@@ -24,6 +24,12 @@ def shared_rules_of(attachment: Attachment) -> tuple[Rule, ...]:
     return tuple(_unique(_shared(attachment)))
 
 
+def isolation_of(attachment: Attachment) -> tuple[Rule, ...]:
+    """Of the shared rules those of its bridge's isolation."""
+    link = f"-o {attachment.bridge} "
+    return tuple(rule for rule in shared_rules_of(attachment) if rule.is_xt() and link in rule.text)
+
+
 def port_addresses(attachment: Attachment) -> tuple[IPInterface, ...]:
     """Where published ports lead: the first address of each family."""
     found: dict[int, IPInterface] = {}

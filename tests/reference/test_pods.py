@@ -57,6 +57,27 @@ def same_but_for_links(state: dict[str, list[str]], other: dict[str, list[str]])
         assert state[kind] == other[kind]
 
 
+def test_the_isolation_of_a_bridge(make_pods: MakePods, newest: Path, host: KernelStack) -> None:
+    """Its rules are removed without those of another bridge, and put back with the pod's."""
+    pods = make_pods(newest, "iptables")
+    plugins = chain("iptables", V4, V6)
+    plugins[2]["ingressPolicy"] = "isolated"
+    pods.add("c1", pods.conflist(plugins))
+    other = chain("iptables", [{"subnet": "10.78.0.0/24"}], [{"subnet": "fd00:78::/64"}])
+    other[0]["bridge"] = "cni01"
+    pods.add("c2", pods.conflist(other, "other"))
+    both, attachment = pods.state(), read(pods)["c1"]
+    for _ in range(2):
+        change.remove_isolation(attachment)
+    left = pods.state()
+    for name in ("iptables", "ip6tables"):
+        gone = set(both[name]) - set(left[name])
+        assert len(gone) == 3
+        assert all("STAGE" in line and "-o cni0 " in line for line in gone)
+    change.write(attachment, host)
+    assert without_order(pods.state()) == without_order(both)
+
+
 @pytest.mark.parametrize("version", ["newest", "debian"])
 @pytest.mark.parametrize("form", ["iptables", "legacy", "nftables"])
 @pytest.mark.quick("iptables-debian", "nftables-newest")
