@@ -48,6 +48,11 @@ WARM = (
     "cni_cnm.cni.names.portmap",
     "cni_cnm.cni.names.tuning",
     "cni_cnm.cni.result",
+    "cni_cnm.cni.shared_part",
+    "cni_cnm.cni.unused_keys",
+    "cni_cnm.cni.verbs",
+    "cni_cnm.cnm.endpoint.interface_tuning",
+    "cni_cnm.cnm.endpoint.shared_ports",
     "cni_cnm.cnm.network.ensure_network",
     "cni_cnm.cnm.packet_filter.firewall_reconcile",
     "cni_cnm.cnm.packet_filter.port_listeners",
@@ -59,6 +64,16 @@ WARM = (
     "cni_cnm.cnm.requests.lease",
     "cni_cnm.cnm.requests.status",
     "cni_cnm.drivers.bridge",
+    "cni_cnm.kernel.conntrack",
+    "cni_cnm.kernel.foreign_firewalls",
+    "cni_cnm.kernel.nftables.nft_changes",
+    "cni_cnm.kernel.nftables.nft_elements",
+    "cni_cnm.kernel.nftables.nft_listing",
+    "cni_cnm.kernel.nftables.nft_owners",
+    "cni_cnm.kernel.nftables.nft_rules",
+    "cni_cnm.kernel.rtnetlink.bridge_ports",
+    "cni_cnm.kernel.rtnetlink.traffic_control",
+    "cni_cnm.kernel.sock_diag",
 )
 """Modules that requests import when they need them. Here they are imported once, for all processes."""
 _COUNTING = ("supervisor", "docker", "watch")
@@ -159,11 +174,16 @@ class Processes:
         cluster_agent.run(self._handler.engine, self._handler.note, stop)
 
     def _show_metrics(self, stop: int) -> None:
-        from cni_cnm.service import metrics_server
-
         assert self._metrics is not None
         assert self.counters is not None
         self._close_listeners(but=self._metrics)
+        if not self._metrics_address:
+            # Until the first scrape the HTTP server's modules are not loaded: they take 7 MiB.
+            ready, _, _ = select.select([stop, self._metrics.socket.fileno()], [], [])
+            if stop in ready:
+                return
+        from cni_cnm.service import metrics_server
+
         metrics_server.run(self._handler.engine, self.counters, self._metrics.socket, self._metrics_address, stop)
 
     def _count(self, part: int) -> None:

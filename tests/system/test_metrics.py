@@ -126,3 +126,20 @@ def test_an_address_that_another_program_has(side: Side) -> None:
     finally:
         assert service.stop(signal.SIGTERM) == 0
         taken.stop(signal.SIGKILL)
+
+
+def test_the_server_is_loaded_by_the_first_scrape(side: Side) -> None:
+    """Before it the process for metrics is small: it has neither the modules of HTTP nor their thread."""
+    service = Daemon(side.node, str(side.executable), "serve", log="/run/service.log")
+
+    def threads() -> list[int]:
+        return [len(os.listdir(f"/proc/{pid}/task")) for pid in children(service)]
+
+    try:
+        service.wait(side.node.path(SOCKET).exists)
+        side.add(NET, "c1").ok()
+        assert 2 not in threads()
+        assert ask(side)[0].endswith("200 OK")
+        assert 2 in threads()
+    finally:
+        assert service.stop(signal.SIGTERM) == 0
