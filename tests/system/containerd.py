@@ -47,8 +47,13 @@ snapshotter = "native"
 """
 
 
-def image_archive() -> bytes:
-    """An OCI image layout, as a tar, whose only file is busybox and whose only command is `sleep`."""
+SLEEP = ("/bin/sleep", "1000000")
+PAUSE = ("/bin/sh", "-c", "trap exit TERM; sleep 1000000 & wait")
+"""The same for a runtime that ends pods by SIGTERM, which a first process has no default action for."""
+
+
+def image_archive(command: tuple[str, ...] = SLEEP) -> bytes:
+    """An OCI image layout, as a tar, whose only file is busybox, with the command of its containers."""
     blobs: dict[str, bytes] = {}
 
     def blob(raw: bytes, media: str) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def image_archive() -> bytes:
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
         "os": "linux",
-        "config": {"Cmd": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"]},
+        "config": {"Cmd": list(command), "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [layer_blob["digest"]]},
     }
     manifest = {

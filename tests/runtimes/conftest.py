@@ -1,0 +1,54 @@
+"""The runtimes, one for all tests of a module."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.program import ROOT
+from tests.runtimes import crio as crio_programs
+from tests.runtimes import nerdctl as nerdctl_programs
+from tests.runtimes.crio import Crio
+from tests.runtimes.nerdctl import Nerdctl
+from tests.system.fixtures import bundle
+from tests.system.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+__all__ = ["bundle", "crio", "nerdctl"]
+
+
+def _node(reason: str) -> Node:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network and mount namespaces")
+    if reason:
+        pytest.skip(reason)
+    node = Node()
+    node.run(str(ROOT / "scripts/install")).ok()
+    return node
+
+
+@pytest.fixture(scope="module")
+def crio(bundle: Path) -> Iterator[Crio]:
+    node = _node(crio_programs.missing())
+    try:
+        found = Crio(node)
+        yield found
+        found.close()
+    finally:
+        node.close()
+
+
+@pytest.fixture(scope="module")
+def nerdctl(bundle: Path) -> Iterator[Nerdctl]:
+    node = _node(nerdctl_programs.missing())
+    try:
+        with Nerdctl(node) as found:
+            yield found
+    finally:
+        node.close()
