@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["bundle", "crio", "nerdctl"]
 
 
-def _node(reason: str) -> Node:
+def _node(reason: str, *options: str) -> Node:
     if os.geteuid() != 0:
         pytest.skip("needs root: network and mount namespaces")
     if reason:
         pytest.skip(reason)
     node = Node()
-    node.run(str(ROOT / "scripts/install")).ok()
+    node.run(str(ROOT / "scripts/install"), *options).ok()
     return node
 
 
@@ -46,7 +46,8 @@ def crio(bundle: Path) -> Iterator[Crio]:
 
 @pytest.fixture(scope="module")
 def nerdctl(bundle: Path) -> Iterator[Nerdctl]:
-    node = _node(nerdctl_programs.missing())
+    """As after `scripts/install --drop-in`: its own networks and those of a file of ours."""
+    node = _node(nerdctl_programs.missing(), "--drop-in")
     try:
         with Nerdctl(node) as found:
             yield found

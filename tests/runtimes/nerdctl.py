@@ -1,6 +1,6 @@
 """A real nerdctl in a Node, with containerd 2 and an image made of busybox. Nothing is shared with the machine.
 
-    with Nerdctl(node, cni_path="/opt/cni/bin") as nerdctl:
+    with Nerdctl(node, cni_path="/opt/cni/drop-in") as nerdctl:
         nerdctl("network", "create", "red")         `nerdctl …`: what it printed, or an AssertionError
         nerdctl.start("one", "--net=red")           a container of IMAGE that sleeps, by name
         nerdctl.execute("one", "ping", "-c1", "two")
@@ -54,7 +54,7 @@ def missing() -> str:
 class Nerdctl:
     """One containerd with the command line for it; `restart` starts containerd again over the same state."""
 
-    def __init__(self, node: Node, *, cni_path: str = "/opt/cni/bin") -> None:
+    def __init__(self, node: Node, *, cni_path: str = "/opt/cni/drop-in") -> None:
         self.node = node
         self._path = f"{built('docker')[0]}:{built('nerdctl')[0]}:{os.environ['PATH']}"
         self._programs = Path(built("nerdctl")[0])
@@ -99,7 +99,17 @@ class Nerdctl:
         return self.try_(*argv).ok().out.strip()
 
     def start(self, name: str, *options: str, command: tuple[str, ...] = ()) -> None:
-        self("run", "--detach", "--name", name, "--pull=never", "--security-opt=seccomp=unconfined", *options, IMAGE, *command)
+        self(
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--pull=never",
+            "--security-opt=seccomp=unconfined",
+            *options,
+            IMAGE,
+            *command,
+        )
 
     def execute(self, name: str, *command: str) -> Done:
         return self.try_("exec", name, *command)

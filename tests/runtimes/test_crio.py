@@ -83,9 +83,8 @@ def test_a_published_port_is_published_once(crio: Crio) -> None:
     configure(crio)
     pod = crio.cri.run_pod("web", ports=[{1: 0, 2: 80, 3: 8080}])
     crio.cri.run_container(pod, IMAGE, ["httpd", "-f", "-p", "80"])
-    address = next(iter(crio.node.addresses("eth0", netns=pod.netns))).partition("/")[0]
     crio.node.run("ip", "address", "replace", "198.51.100.7/32", "dev", "lo").ok()
-    for target in (f"{address}:80", "198.51.100.7:8080"):
+    for target in (f"{pod.addresses[0]}:80", "198.51.100.7:8080"):
         until(lambda target=target: "404" in _get(crio, target), f"{target} answers", said=lambda: _get(crio, target))
     assert _endpoints(crio)[0]["published"] == []
     _remove(crio, pod)

@@ -56,7 +56,7 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
             device = _tune(endpoint, stack, part, undo)
         if part.source_routing is not None:
             endpoint_source_routing.extend(endpoint, stack, part.source_routing, undo)
-        if published and record.priority:  # not the container's first network
+        if published:  # another network of the container may have published them meanwhile
             shared_ports.share(endpoint)
         if published and endpoint.record.ports:
             endpoint.driver.repair_endpoint(options, endpoint.record.plan, host.stack)  # a published port needs hairpin
