@@ -60,7 +60,7 @@ def complete(controller: Controller, network: PodmanNetwork) -> tuple[PodmanNetw
         subnets=tuple(_with_gateway(network, subnet) for subnet in subnets),
         ipv6=network.ipv6 or any(subnet.pool.version == 6 for subnet in subnets),
         ipam=network.ipam or "host-local",
-        dns=False,
+        dns=network.dns and managed and bool(subnets) and not network.options.get("vlan"),
     )
     return completed, controller.status(network_spec(completed), exhausted_is_error=False)
 
@@ -117,5 +117,5 @@ def _shared(host: Host, record: NetworkRecord, network: PodmanNetwork) -> Podman
         ipv6=any(one.pool.version == 6 for one in subnets),
         internal=record.internal,
         ipam="host-local",
-        dns=False,
+        dns=record.names is not None,
     )

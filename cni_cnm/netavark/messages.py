@@ -44,6 +44,9 @@ class PodmanNetwork(NamedTuple):
     ipv6: bool
     internal: bool
     dns: bool
+    """Names are answered."""
+    dns_servers: tuple[IPAddress, ...]
+    """Where other questions go; empty: where the host asks."""
     ipam: str
     """`host-local`: podman allocates addresses; `none`: there are none. "" before `create`."""
     options: Mapping[str, str]
@@ -104,6 +107,10 @@ def network(document: Mapping[str, Json], prefix: str = "") -> PodmanNetwork:
         ipv6=raw.flag("ipv6_enabled"),
         internal=raw.flag("internal"),
         dns=raw.flag("dns_enabled"),
+        dns_servers=tuple(
+            validate.require(validate.address, text, raw.name("network_dns_servers"))
+            for text in raw.texts("network_dns_servers")
+        ),
         ipam=ipam,
         options=raw.text_mapping("options"),
         routes=tuple(map(_route, raw.objects("routes"))),

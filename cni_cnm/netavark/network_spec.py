@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cni_cnm.drivers import DEFAULT
 from cni_cnm.ipam.ranges import NO_GATEWAY
-from cni_cnm.model import IpamSpec, NetworkSpec
+from cni_cnm.model import IpamSpec, NameService, NetworkSpec
 from cni_cnm.netavark import OWNER
 from cni_cnm.netavark.network_options import driver_options
 
@@ -24,7 +24,16 @@ def network_spec(network: PodmanNetwork) -> NetworkSpec:
         network.internal,
         labels=network.labels,
         owner=OWNER,
+        names=_names(network) if network.dns and network.subnets else None,
     )
+
+
+def _names(network: PodmanNetwork) -> NameService:
+    """podman has name servers of a network for aardvark-dns: other questions go there, but not from an internal one."""
+    from cni_cnm.names.labels import domain_of
+
+    servers = () if network.internal else tuple(map(str, network.dns_servers))
+    return NameService(domain_of(network.name), servers)
 
 
 def _ipam(network: PodmanNetwork) -> IpamSpec:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cni_cnm.errors import NotReady
-from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
+from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec
 from cni_cnm.netavark import configured
 from tests.netavark_messages import container, network, port, route
 from tests.unit.netavark.plugin import NETNS, Plugin, refused
@@ -59,6 +59,19 @@ def test_the_status_block(plugin: Plugin) -> None:
     }
     assert inside(plugin) == {"10.9.0.5/24", "10.9.0.6/24", "fd09::5/64"}
     assert ("0.0.0.0/0", "10.9.0.1", 0) in routes(plugin)
+
+
+def test_names(plugin: Plugin) -> None:
+    """With dns_enabled the gateways are the name servers. A network in a VLAN has none, nor one without subnets."""
+    named = made(plugin, DUAL, dns_enabled=True, network_dns_servers=["192.0.2.53"])
+    assert named["dns_enabled"] is True
+    block = plugin.setup(container(named, "10.9.0.5", "fd09::5", aliases=["db"]))
+    assert block["dns_server_ips"] == ["10.9.0.1", "fd09::1"]
+    assert block["dns_search_domains"] == ["web.internal"]
+    found = plugin.controller.network("web")
+    assert found.record.names == NameService("web.internal", ("192.0.2.53",))
+    (endpoint,) = found.endpoints()
+    assert "db" in endpoint.record.names
 
 
 def test_an_endpoint_says_whose_it_is(plugin: Plugin) -> None:
