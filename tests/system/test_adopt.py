@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.side import REFERENCE, require_reference
-from tests.system.adoption_host import CONFLIST, HERE, OUTSIDE, AdoptionHost, newest
+from tests.system.adoption_host import BIN, CONFLIST, HERE, OUTSIDE, AdoptionHost, newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +27,15 @@ def host(request: pytest.FixtureRequest, libcni_client: Path, tmp_path: Path) ->
     made.open("outside", HERE, 8080)
     made.open("p2", HERE, 8080)
     made.open("", HERE, 8080)
+    made.said = {name: made.refused("CHECK", name) for name in ("p1", "p2")}
     yield made
     made.close()
 
 
-@pytest.mark.quick("debian-iptables", "newest-nftables")
+@pytest.mark.quick("newest-nftables")
 def test_connections_stay_through_adopt_and_release(host: AdoptionHost) -> None:
     """Pods keep links, addresses and limits; each side's CHECK and DEL pass while the pods are its own."""
     node = host.node
-    said = host.refused("CHECK", "p1")  # Debian's portmap looks for IPv6 rules that it has not made
     rules, links, cached = host.rules(), host.links(), host.cached()
     before = node.path(CONFLIST).read_text()
     shown = host.command("adopt", "net")
@@ -61,7 +61,7 @@ def test_connections_stay_through_adopt_and_release(host: AdoptionHost) -> None:
     host.talk()
     assert node.path(CONFLIST).read_text() == before
     for name in ("p1", "p3"):
-        assert host.refused("CHECK", name) == said
+        assert host.refused("CHECK", name) == host.said["p1"]
     assert "10.7.0." not in host.command("endpoint", "ls")
     host.delete("p3")
     assert host.cached() == {name: value for name, value in cached.items() if "p1" in name}
@@ -72,3 +72,81 @@ def test_connections_stay_through_adopt_and_release(host: AdoptionHost) -> None:
     assert left == set()
     assert not [name for name in node.links() if name.startswith(("veth", "bwp"))]
     assert not [line for line in host.rules() if "10.7.0." in line]
+
+
+CALLS = "sendto,sendmsg,rename,link,linkat,unlink,write,clone,clone3,vfork,fcntl"
+"""What a run changes anything with, or starts a program with that does."""
+WAYS = {"adopt": "release", "release": "adopt"}
+
+
+def storm(host: AdoptionHost, times: int) -> None:
+    """Kill `adopt` and `release` at that many places each. The same command goes on, or the other one goes back."""
+    points = {way: chosen(points_of(host, way), times) for way in WAYS}
+    assert {way: len(some) for way, some in points.items()} == dict.fromkeys(WAYS, times)
+    for at in range(times):
+        for way, back in WAYS.items():
+            kill(host, points[way][at], way)
+            host.talk()
+            if at % 2:
+                if state(host):
+                    host.command(back, "net", "--yes")
+                judge(host, theirs=way == "adopt")
+                host.command(way, "net", "--yes")
+            elif state(host) or way == "adopt":
+                host.command(way, "net", "--yes")
+            host.talk()
+            judge(host, theirs=way == "release")
+
+
+def points_of(host: AdoptionHost, way: str) -> list[tuple[str, int]]:
+    """Each of these system calls of a run that is not killed: its name, and which of that name it is."""
+    done = host.node.run("strace", "-qqq", "-c", "-e", f"trace={CALLS}", f"{BIN}/cni-cnm", way, "net", "--yes").ok()
+    rows = [line.split() for line in done.err.splitlines()]
+    counts = {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and row[-1] in CALLS.split(",")}
+    return [(name, number) for name, count in counts.items() for number in range(1, count + 1)]
+
+
+def chosen(points: list[tuple[str, int]], number: int) -> list[tuple[str, int]]:
+    return [points[len(points) * (2 * at + 1) // (2 * number)] for at in range(number)]
+
+
+def kill(host: AdoptionHost, point: tuple[str, int], way: str) -> None:
+    """Run it, and kill it where it enters that system call."""
+    name, number = point
+    inject = f"inject={name}:signal=SIGKILL:when={number}"
+    command = (f"{BIN}/cni-cnm", way, "net", "--yes")
+    done = host.node.run("strace", "-qqq", "-o", "/dev/null", "-e", f"trace={name}", "-e", inject, *command)
+    assert done.code in (0, 137, -9), (point, done.code, done.out, done.err)
+
+
+def state(host: AdoptionHost) -> dict[str, object]:
+    """What is on disk of the adoption; empty if there is none."""
+    path = host.node.path("/var/lib/cni-cnm/adopt/net.json")
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def judge(host: AdoptionHost, *, theirs: bool) -> None:
+    """Each pod is wholly of one side, whose CHECK passes. Nothing of the other side is left."""
+    rules = [line for line in host.rules() if "10.7.0.2" in line or "10.7.0.3" in line]
+    assert bool(rules) is theirs
+    assert bool(host.node.files("/run/cni-cnm/endpoints")) is not theirs
+    assert bool(state(host)) is not theirs
+    plugins = [one["type"] for one in json.loads(host.node.path(CONFLIST).read_text())["plugins"]]
+    assert (plugins == ["cni-cnm"]) is not theirs
+    for name in ("p1", "p2"):
+        assert host.refused("CHECK", name) == (host.said[name] if theirs else "")
+
+
+@pytest.mark.parametrize("host", ["debian-iptables"], indirect=True)
+def test_killed_at_a_few_moments(host: AdoptionHost) -> None:
+    """Connections stay."""
+    storm(host, 2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("host", ["newest-iptables", "newest-nftables"], indirect=True)
+def test_killed_at_many_moments(host: AdoptionHost) -> None:
+    """At 200 places in all."""
+    storm(host, 50)
+    assert host.command("doctor", code=None).strip() in ("", "no findings")
