@@ -145,7 +145,7 @@ def _wanted(
     """Why the plugins cannot have an endpoint, or it as they would have made it."""
     if record.docker_network:
         return "it is of a container of Docker", None
-    if record.state != READY_RECORD:
+    if record.state != READY_RECORD and record.id not in state.cached:  # else a killed `adopt` has written it
         return "it was never finished; DEL it", None
     cached = look.cached(record.key)
     if cached is None:

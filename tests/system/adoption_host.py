@@ -126,7 +126,7 @@ class AdoptionHost:
         for netns, link, address in (("", "up0", HERE), ("/run/netns/outside", "eth0", OUTSIDE)):
             self.node.run("ip", "address", "add", f"{address}/24", "dev", link, netns=netns).ok()
             self.node.run("ip", "link", "set", link, "up", netns=netns).ok()
-        self._serve("/run/netns/outside", 7000)
+        self.serve("/run/netns/outside", 7000)
 
     def close(self) -> None:
         self.node.close()
@@ -147,7 +147,7 @@ class AdoptionHost:
         }  # fmt: skip
         result = self.call("ADD", name)
         if port:
-            self._serve(netns, 80)
+            self.serve(netns, 80)
         return result
 
     def check(self, name: str) -> None:
@@ -183,7 +183,7 @@ class AdoptionHost:
 
     # connections -------------------------------------------------------------
 
-    def _serve(self, netns: str, port: int) -> None:
+    def serve(self, netns: str, port: int) -> None:
         command = self.node.command(sys.executable, "-Ic", SERVER, str(port), netns=netns)
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
@@ -192,7 +192,9 @@ class AdoptionHost:
         self._servers.append(process)
 
     def open(self, netns: str, address: str, port: int) -> None:
-        talk = Talk(self.node, netns and f"/run/netns/{netns}", address, port)
+        """From a namespace, by name or path; "" is the host's."""
+        path = f"/run/netns/{netns}" if netns and "/" not in netns else netns
+        talk = Talk(self.node, path, address, port)
         self._talks.append(talk)
         talk.again()
 

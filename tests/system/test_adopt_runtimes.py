@@ -1,0 +1,110 @@
+"""Networks of real runtimes, taken over and released while their containers live: containerd 1 and 2, podman 4."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.program import ROOT
+from tests.side import REFERENCE, require_reference
+from tests.system.adoption_host import BIN, CONFLIST, HERE, OUTSIDE, AdoptionHost
+from tests.system.containerd import Containerd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def host(require_root: None, tmp_path: Path) -> Iterator[AdoptionHost]:
+    require_reference()
+    made = AdoptionHost(tmp_path, REFERENCE, "iptables", Path("/nowhere"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["1", "2"])
+def containerd(request: pytest.FixtureRequest, host: AdoptionHost) -> Iterator[Containerd]:
+    if shutil.which("containerd") is None or shutil.which("runc") is None:
+        pytest.skip("needs containerd and runc")
+    programs = None
+    if request.param == "2":
+        command = [str(ROOT / "scripts/reference"), "--built", "docker"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(done.stderr.strip())
+        programs = Path(done.stdout.strip())
+    made = Containerd(host.node, bin_dir=Path(BIN))
+    if programs is not None:
+        made.programs = programs
+        made.restart()
+    yield made
+    made.close()
+
+
+def plugins(host: AdoptionHost) -> list[str]:
+    return [one["type"] for one in json.loads(host.node.path(CONFLIST).read_text())["plugins"]]
+
+
+def test_pods_of_containerd(host: AdoptionHost, containerd: Containerd) -> None:
+    """It reads the file again by itself: pods that it makes and removes after each step are of the side of then."""
+    cri, node = containerd.cri, host.node
+    containerd.wait_ready()
+    first = cri.run_pod("first", ports=[{1: 0, 2: 80, 3: 8080}])
+    second = cri.run_pod("second")
+    host.serve(first.netns, 80)
+    host.open("outside", HERE, 8080)
+    host.open(first.netns, OUTSIDE, 7000)
+    shown = host.command("adopt", "net")
+    assert shown.count("ready") == 2, shown
+
+    host.command("adopt", "net", "--yes")
+    host.talk()
+    owners = {one["owner"] for one in json.loads(host.command("endpoint", "ls", "--json"))}
+    # Debian's ctr does not know the sandboxes of containerd 2, so its list is not complete.
+    assert owners == {"cni/containerd" if containerd.programs is None else "cni/unknown"}
+    cri.stop(second.id)
+    cri.remove(second.id)
+    assert len(json.loads(host.command("endpoint", "ls", "--json"))) == 1
+    third = cri.run_pod("third", ports=[{1: 0, 2: 80, 3: 9090}])
+    host.serve(third.netns, 80)
+    host.open("outside", HERE, 9090)
+    assert len(json.loads(host.command("endpoint", "ls", "--json"))) == 2
+    containerd.restart()
+    containerd.wait_ready()
+    host.talk()
+
+    host.command("release", "net", "--yes")
+    host.talk()
+    assert plugins(host)[0] == "bridge"
+    fourth = containerd.cri.run_pod("fourth")
+    assert json.loads(host.command("endpoint", "ls", "--json")) == []
+    for pod in (fourth, third, first):
+        containerd.cri.stop(pod.id)
+        containerd.cri.remove(pod.id)
+    assert not [line for line in host.rules() if "10.7.0." in line]
+    assert not [name for name in node.links() if name.startswith(("veth", "bwp"))]
+    assert not [path for path in node.files("/var/lib/cni/networks/net") if "10.7.0." in path]
+
+
+PODMAN = """
+[network]
+network_backend = "cni"
+network_config_dir = "/etc/cni/net.d"
+cni_plugin_dirs = ["/opt/cni/bin"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[containers]
+cgroups = "disabled"
+log_driver = "k8s-file"
+default_sysctls = []
+seccomp_profile = "unconfined"
+"""
