@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.adopt.living import Living
     from cni_cnm.cnm.host import Host
-    from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.reference.attachment import Attachment
     from cni_cnm.reference.cache import Cached
     from cni_cnm.reference.host_rules import HostRules
@@ -40,6 +40,8 @@ class Pod(NamedTuple):
     living: Living | None = None
     attachment: Attachment | None = None
     """As the plugins have made it, where it is ready."""
+    record: EndpointRecord | None = None
+    """Of one that is taken over."""
 
     @property
     def shown(self) -> str:
@@ -47,7 +49,8 @@ class Pod(NamedTuple):
 
     @property
     def addresses(self) -> Sequence[str]:
-        return [str(one.interface) for one in self.living.record.addresses] if self.living else []
+        record = self.living.record if self.living else self.record
+        return [str(one.interface) for one in record.addresses] if record else []
 
 
 class Look:
@@ -95,7 +98,7 @@ class Look:
         key, cached = found.key, found.cached
         made = load_endpoint(self._host.store, key.id)
         if made is not None and made.epoch == self._host.epoch and made.state == READY_RECORD:
-            return Pod(key, TAKEN, cached=cached)
+            return Pod(key, TAKEN, cached=cached, record=made)
         try:
             alive = living.look(self._host, cached, self._network, self._owner(key.container_id))
         except NamespaceGone:

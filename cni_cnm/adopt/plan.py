@@ -97,7 +97,8 @@ def changes(plan: Plan) -> Iterator[str]:
     """A sentence for each file and each table that is changed."""
     ready = sum(pod.state == READY for pod in plan.pods)
     kinds = ", ".join(entry.type for entry in plan.conflist.entries)
-    yield f"{plan.conflist.path}: one entry of cni-cnm in the place of {kinds}"
+    if _content(plan.conflist.path) != plan.after:
+        yield f"{plan.conflist.path}: one entry of cni-cnm in the place of {kinds}"
     if ready:
         yield f"{plan.look.folder}: this entry in the files of {_attachments(ready)}"
         yield f"packet filter: the rules of cni-cnm in the place of the plugins', for {_attachments(ready)}"

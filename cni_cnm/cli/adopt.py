@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from cni_cnm.adopt import adoption, plan, take_over
@@ -78,7 +79,7 @@ def adopt(arguments: argparse.Namespace) -> int:
     _show(found, as_json=arguments.json)
     if arguments.yes:
         return _take_over(host, found) or code
-    if found:
+    if any(True for one in found for _ in plan.changes(one)):
         again = f"cni-cnm adopt {arguments.network or '--all'} --yes"
         say(f"cni-cnm: nothing was changed; `{again}` does this")
     return code
@@ -116,6 +117,7 @@ def _show(found: list[Plan], *, as_json: bool) -> None:
     for one in found:
         for sentence in plan.changes(one):
             print(one_line(sentence))
+    sys.stdout.flush()  # what is said to stderr comes after it
 
 
 def _object(one: Plan) -> Mapping[str, Any]:

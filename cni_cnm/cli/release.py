@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from cni_cnm.adopt import adoption
@@ -75,6 +76,7 @@ def _show(found: Plan, *, as_json: bool) -> None:
         ENDPOINTS.table(rows)
     for sentence in sentences:
         print(one_line(sentence))
+    sys.stdout.flush()  # what is said to stderr comes after it
     if found.edited:
         say(f"cni-cnm: {found.state.path} was edited since; --discard-edit puts it back all the same")
 

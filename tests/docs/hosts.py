@@ -6,6 +6,7 @@ plugin    the Docker plugin `my-plugin`, and a pod on its network
 drained   the two networks, without endpoints
 served    a service with a log that is JSON, and the container c1 on the network net
 ruleset   the ruleset that docs/firewall.md shows
+reference three containers of the reference plugins, of which one is not as these have made it
 names     a network that answers names, with a container and a pod, and a service
 docker    a dockerd that has an image called nginx
 """
@@ -22,8 +23,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cni_cnm.model import EndpointKey
+from cni_cnm.reference import cache
+from cni_cnm.reference.cache import Cached
 from tests.docs.pages import blocks
 from tests.program import LAUNCHER, ROOT
+from tests.side import REFERENCE, require_reference
 from tests.system import dockerd
 from tests.system.daemon import Daemon
 from tests.system.dockerd import Dockerd
@@ -96,6 +101,7 @@ def host(name: str) -> Iterator[Host]:
             "served": _served,
             "ruleset": _ruleset,
             "names": _names,
+            "reference": _reference,
         }[name](made, ends)
         yield made
 
@@ -166,6 +172,34 @@ def _served(host: Host, ends: ExitStack) -> None:
 
 def _ruleset(host: Host, ends: ExitStack) -> None:
     host.node.run("nft", "-f", "-", stdin="".join(block.text for block in blocks("nft"))).ok()
+
+
+def _reference(host: Host, ends: ExitStack) -> None:
+    require_reference()
+    node = host.node
+    for plugin in ("bridge", "host-local", "portmap", "firewall"):
+        shutil.copy(REFERENCE / plugin, node.path(f"{BIN}/{plugin}"))
+    ipam = {"type": "host-local", "ranges": [[{"subnet": "10.22.0.0/24"}]]}
+    plugins: list[dict[str, Any]] = [
+        {"type": "bridge", "bridge": "cni0", "isDefaultGateway": True, "ipMasq": True, "ipam": ipam},
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "firewall"},
+    ]
+    listed = json.dumps({"cniVersion": "1.0.0", "name": "net", "plugins": plugins}, indent=2)
+    node.write("/etc/cni/net.d/10-net.conflist", listed)
+    ports: list[dict[str, Any]] = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
+    for container, mapped in ((FRONT, ports), (DATABASE, []), ("cccc90b1f2d377", [])):
+        node.add_netns(container[:4])
+        result: dict[str, Any] = {}
+        for plugin in plugins:
+            conf = {**plugin, "cniVersion": "1.0.0", "name": "net", **({"prevResult": result} if result else {})}
+            if plugin["type"] == "portmap":
+                conf["runtimeConfig"] = {"portMappings": mapped}
+            result = json.loads(host.cni("ADD", conf, container, program=f"{BIN}/{plugin['type']}").ok().out)
+        key, netns = EndpointKey("net", container, "eth0"), f"/run/netns/{container[:4]}"
+        cached = Cached(key, listed.encode(), netns, (), {"portMappings": mapped}, result)
+        node.write(cache.path(key), cache.render(cached).decode())
+    node.run("ip", "address", "del", "10.22.0.4/24", "dev", "eth0", netns="/run/netns/cccc").ok()
 
 
 def _names(host: Host, ends: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""Networks of real runtimes, taken over and released while their containers live: containerd 1 and 2, podman 4."""
+"""Networks of real runtimes, taken over and released while their containers live: containerd 1 and 2."""
 
 from __future__ import annotations
 
@@ -91,20 +91,3 @@ def test_pods_of_containerd(host: AdoptionHost, containerd: Containerd) -> None:
     assert not [line for line in host.rules() if "10.7.0." in line]
     assert not [name for name in node.links() if name.startswith(("veth", "bwp"))]
     assert not [path for path in node.files("/var/lib/cni/networks/net") if "10.7.0." in path]
-
-
-PODMAN = """
-[network]
-network_backend = "cni"
-network_config_dir = "/etc/cni/net.d"
-cni_plugin_dirs = ["/opt/cni/bin"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-[containers]
-cgroups = "disabled"
-log_driver = "k8s-file"
-default_sysctls = []
-seccomp_profile = "unconfined"
-"""
