@@ -177,8 +177,8 @@ def _ruleset(host: Host, ends: ExitStack) -> None:
 def _reference(host: Host, ends: ExitStack) -> None:
     require_reference()
     node = host.node
-    for plugin in ("bridge", "host-local", "portmap", "firewall"):
-        shutil.copy(REFERENCE / plugin, node.path(f"{BIN}/{plugin}"))
+    for name in ("bridge", "host-local", "portmap", "firewall"):
+        shutil.copy(REFERENCE / name, node.path(f"{BIN}/{name}"))
     ipam = {"type": "host-local", "ranges": [[{"subnet": "10.22.0.0/24"}]]}
     plugins: list[dict[str, Any]] = [
         {"type": "bridge", "bridge": "cni0", "isDefaultGateway": True, "ipMasq": True, "ipam": ipam},
