@@ -329,8 +329,10 @@ class Pod(NamedTuple):
 
     @property
     def label(self) -> str:
-        """NAMESPACE/NAME; "" for another container."""
-        return f"{self.namespace}/{self.name}" if self.name else ""
+        """NAMESPACE/NAME; the name alone where the runtime has no namespaces, as podman; "" for another container."""
+        if not self.name or not self.namespace:
+            return self.name
+        return f"{self.namespace}/{self.name}"
 
 
 class EndpointSpec(NamedTuple):

@@ -12,7 +12,7 @@ from cni_cnm.cnm.records import EndpointRecord, load_endpoint, network_records
 from cni_cnm.errors import InvalidConfig, NoSuchEndpoint
 from cni_cnm.find.endpoint_names import NamedEndpoint, named
 from cni_cnm.find.endpoints import find_container, find_endpoint, find_endpoints
-from cni_cnm.model import NetworkSpec, PortMapping
+from cni_cnm.model import NetworkSpec, Pod, PortMapping
 from tests.unit.cnm.docker.dockerd import Dockerd
 from tests.unit.docker_server.scripted_dockerd import ScriptedDockerd
 from tests.unit.find.pods import NETWORK, Pods
@@ -189,3 +189,8 @@ def test_null_driver(pods: Pods) -> None:
     """An endpoint without link and address is found by its container."""
     made = pods.add("c1", network=NetworkSpec("none", "null"))
     assert ids(find_endpoints(pods.host, "c1")) == [made]
+
+
+def test_the_label_of_a_pod() -> None:
+    """podman names its containers as pods without a namespace."""
+    assert (Pod("cart-0", "shop").label, Pod("box").label, Pod(namespace="shop").label) == ("shop/cart-0", "box", "")
