@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ PORTS = [
     {"hostPort": 8081, "containerPort": 81, "protocol": "udp", "hostIP": "127.0.0.1"},
     {"hostPort": 82, "containerPort": 82, "protocol": "tcp", "hostIP": "::1"},
 ]
+OTHERS = (
+    "iptables -A CNI-ADMIN -s 10.77.0.3 -j RETURN",
+    "iptables -t nat -I POSTROUTING -s 10.77.0.3 -j ACCEPT",
+    "ip6tables -A FORWARD -d fd00:77::3 -j ACCEPT",
+)
+"""Rules of the administrator with the addresses of the pod c1."""
 LIMITS = {"ingressRate": 1_000_000, "ingressBurst": 100_000, "egressRate": 2_000_001, "egressBurst": 4_294_967_295}
 
 
@@ -57,6 +64,7 @@ def same_but_for_links(state: dict[str, list[str]], other: dict[str, list[str]])
         assert state[kind] == other[kind]
 
 
+@pytest.mark.long
 def test_the_isolation_of_a_bridge(make_pods: MakePods, newest: Path, host: KernelStack) -> None:
     """Its rules are removed without those of another bridge, and put back with the pod's."""
     pods = make_pods(newest, "iptables")
@@ -88,6 +96,8 @@ def test_a_pod_is_read_removed_and_put_back(
     pods = make_pods(request.getfixturevalue(version), form)
     conflist = pods.conflist(chain(form, V4, V6))
     other = pods.add("c2", conflist, portMappings=[{**PORTS[0], "hostPort": 9090}], bandwidth=LIMITS)
+    for command in OTHERS:
+        subprocess.run(command, shell=True, check=True, env={"PATH": pods.path})
     alone = pods.state()
     pod = pods.add("c1", conflist, portMappings=PORTS, bandwidth=LIMITS)
     both, failing = pods.state(), pods.check(pod)

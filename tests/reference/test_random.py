@@ -93,7 +93,7 @@ def made(pods: Pods) -> Counter[str]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.quick("3", "8")
+@pytest.mark.quick("8")
 def test_what_is_read_renders_to_what_was_made(
     make_pods: Callable[[Path, str], Pods], request: pytest.FixtureRequest, host: KernelStack, seed: int
 ) -> None:
