@@ -80,6 +80,23 @@ def test_a_list_is_one_endpoint(chain: Chain, side: Side) -> None:
     nothing_left(side)
 
 
+def test_a_port_that_two_networks_of_a_container_request(chain: Chain, side: Side) -> None:
+    """nerdctl sends the ports to all networks side by side. The one that joined first may publish last."""
+    side.container("c1")
+    joined = chain.call("ADD", 0).ok()
+    other = {
+        "cniVersion": "1.0.0", "name": "other", "ipam": {"ranges": [[{"subnet": "10.89.0.0/24"}]]},
+        "capabilities": {"portMappings": True}, "runtimeConfig": PORTS,
+    }  # fmt: skip
+    side.call("ADD", other, ifname="eth1").ok()
+    chain.call("ADD", 1, previous=joined.json, runtime=PORTS).ok()
+    assert sorted(bool(record.get("ports")) for record in records(side)) == [False, True]
+    side.call("DEL", other, ifname="eth1").ok()
+    (record,) = records(side)
+    assert record.get("ports")
+    assert "8080" in ruleset(side)
+
+
 def test_killed_between_two_plugins(chain: Chain, side: Side) -> None:
     """A runtime that is killed there has no result. Its DEL leaves nothing, and the next ADD works."""
     for until in (1, 2, 3):
