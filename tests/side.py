@@ -45,14 +45,14 @@ class Side:
         self.containers: list[str] = []
         self._service: Daemon | None = None
         if serve and form() == "service" and executable.name == "cni-cnm":
-            self._serve()
+            self.serve()
 
     def close(self) -> None:
         self.node.close()
         if self._service:
             self._service.stop()
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         """A service in the node. It ends with the node's first process."""
         self._service = Daemon(self.node, str(self.executable), "serve")
         self._service.wait(self.node.path("/run/cni-cnm/service.sock").exists)

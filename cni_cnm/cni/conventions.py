@@ -61,10 +61,9 @@ def cni_args(text: str) -> dict[str, str]:
 
 
 def pod(args: str) -> str:
-    """NAMESPACE/NAME of the Kubernetes pod, "" if CNI_ARGS names none."""
+    """`Pod.label` of what CNI_ARGS has."""
     pairs = dict(piece.partition("=")[::2] for piece in args.split(";"))
-    name = pairs.get("K8S_POD_NAME", "")
-    return f"{pairs.get('K8S_POD_NAMESPACE', '')}/{name}" if name else ""
+    return Pod(*[pairs.get(key, "") for key in _POD]).label
 
 
 def requested(config: Fields, args: str) -> Requested:

@@ -204,14 +204,19 @@ class Leases:
         return self._epoch_start
 
     def _has_record(self, owner: str) -> bool:
-        """Whether an endpoint record of this epoch names the owner: then the file is only old by a wrong clock."""
+        """Whether an endpoint record of this epoch names the owner: then the file is only old by a wrong clock.
+
+        Not one that has no addresses yet. After a reboot podman starts a container under the same id again.
+        """
         container_id, _, ifname = owner.partition(SEPARATOR)
         key = EndpointKey(self._network, container_id, ifname)
         try:
             record = self._host.store.get(ENDPOINTS, ifname if container_id == DOCKER else key.id)
         except DamagedRecord:
             return True  # of which epoch is not known
-        return isinstance(record, dict) and record.get("epoch") == self._host.epoch
+        if not isinstance(record, dict) or record.get("epoch") != self._host.epoch:
+            return False
+        return container_id == DOCKER or record.get("lease") is not None
 
     # where the next allocation begins -------------------------------------
 

@@ -121,7 +121,7 @@ class Faulty:
     def _service_traced(self, options: Sequence[str]) -> Iterator[None]:
         """The processes of the service under strace, which counts from here on. Each one's calls by itself."""
         if self.side._service is None or not self.side._service.running:
-            self.side._serve()  # as systemd does
+            self.side.serve()  # as systemd does
         service = self.side._service
         assert service is not None
         until(lambda: len(family_of(service.pid)) >= self._processes, "the service has all its processes")

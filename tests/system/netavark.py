@@ -25,11 +25,15 @@ class PluginFailed(Exception):
 
 
 class Caller:
-    """`netavark create`, `setup` and `teardown` as podman calls them. `program`: netavark; "" for the stand-in."""
+    """`netavark create`, `setup` and `teardown` as podman calls them.
 
-    def __init__(self, side: Side, program: str = "") -> None:
+    `program`: netavark; "" for the stand-in. With `served` setup and teardown have no full program: a service answers.
+    """
+
+    def __init__(self, side: Side, program: str = "", *, served: bool = False) -> None:
         self._side = side
         self._program = program
+        self._environ = {"CNI_CNM_PROGRAM": "/nowhere"} if served else {}
         side.node.run("mkdir", "-p", PLUGINS, "/run/containers/networks").ok()
         side.node.run("ln", "-sf", str(side.executable), f"{PLUGINS}/cni-cnm").ok()
 
@@ -66,14 +70,16 @@ class Caller:
         return {**ids, **keys, "network": network, "network_options": {**absent, **options}}
 
     def _plugin(self, verb: str, message: dict[str, Any], *arguments: str) -> dict[str, Any]:
-        done = self._side.node.run(f"{PLUGINS}/cni-cnm", verb, *arguments, stdin=json.dumps(message))
+        environ = self._environ if verb != "create" else {}
+        done = self._side.node.run(f"{PLUGINS}/cni-cnm", verb, *arguments, stdin=json.dumps(message), env=environ)
         if done.code:
             raise PluginFailed(json.loads(done.out)["error"])
         return json.loads(done.out) if done.out else {}
 
     def _netavark(self, arguments: list[str], message: dict[str, Any]) -> dict[str, Any]:
         where = ("--config", "/run/containers/networks", "--firewall-driver", "none", "--plugin-directory", PLUGINS)
-        done = self._side.node.run(self._program, *where, *arguments, stdin=json.dumps(message))
+        environ = self._environ if arguments != ["create"] else {}
+        done = self._side.node.run(self._program, *where, *arguments, stdin=json.dumps(message), env=environ)
         if done.code:
             raise PluginFailed(json.loads(done.out)["error"])
         return json.loads(done.out) if done.out.strip() else {}

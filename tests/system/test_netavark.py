@@ -1,4 +1,7 @@
-"""netavark's plugin API with real namespaces and packets: by a stand-in caller, and by netavark 2 where it is built."""
+"""netavark's plugin API with real namespaces and packets: by a stand-in caller, and by netavark 2 where it is built.
+
+The stand-in calls the program from source. netavark calls the built one: a relay in front of a service.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,41 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.netavark_messages import network, port, route
+from tests.program import built, program
+from tests.side import Side
 from tests.system.netavark import Caller, PluginFailed, netavark
 from tests.system.test_ports import ask, serve
 
 if TYPE_CHECKING:
-    from tests.side import Side
+    from collections.abc import Iterator
+    from pathlib import Path
 
 C1, C2 = "/run/netns/c1", "/run/netns/c2"
 OTHER = {"container_id": "f" * 64, "container_name": "other"}
 
 
 @pytest.fixture(params=["stand-in", "netavark"])
-def caller(request: pytest.FixtureRequest, side: Side) -> Caller:
-    return Caller(side, "" if request.param == "stand-in" else netavark())
+def real(request: pytest.FixtureRequest) -> bool:
+    """Whether netavark itself calls."""
+    return str(request.param) == "netavark"
+
+
+@pytest.fixture
+def side(real: bool, tmp_path: Path, require_root: None) -> Iterator[Side]:
+    if real:
+        netavark()  # skips before anything is built
+    made = Side(built() / "cni-cnm" if real else program(tmp_path), "cni-cnm", serve=False)
+    if real:
+        made.serve()
+    for container in ("c1", "c2"):
+        made.container(container)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def caller(real: bool, side: Side) -> Caller:
+    return Caller(side, netavark(), served=True) if real else Caller(side)
 
 
 def on(ifname: str, *addresses: str, **options: Any) -> dict[str, Any]:

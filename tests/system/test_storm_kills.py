@@ -105,7 +105,7 @@ class Storm:
             time.sleep(randomness.uniform(0.2, 2))
             service = self.side._service
             if service is None or not service.running:
-                self.side._serve()  # as systemd does
+                self.side.serve()  # as systemd does
                 continue
             family = family_of(service.pid)
             victim = randomness.choice(family[1:] * 3 + family[:1]) if family else 0

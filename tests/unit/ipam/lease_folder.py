@@ -38,8 +38,10 @@ class LeaseFolder:
     def pool(self, config: Mapping[str, Json], endpoint: EndpointSpec | None = None) -> Ipam:
         return ipam.configure(NETWORK, IpamSpec("host-local", config), endpoint, self.host)
 
-    def record(self, key: EndpointKey, pool: Ipam) -> None:
-        self.host.store.put(ENDPOINTS, key.id, {"epoch": self.host.epoch, "ipam": pool.record()})
+    def record(self, key: EndpointKey, pool: Ipam, *, leased: bool = True) -> None:
+        """The part of an endpoint's record that leases are compared with. `leased`: it has its addresses."""
+        lease: dict[str, Json] | None = {"addresses": []} if leased else None
+        self.host.store.put(ENDPOINTS, key.id, {"epoch": self.host.epoch, "ipam": pool.record(), "lease": lease})
 
     def recorded(self, key: EndpointKey) -> bool:
         return self.host.store.has(ENDPOINTS, key.id)
@@ -55,7 +57,7 @@ class LeaseFolder:
         key = self.key(container, ifname)
         endpoint = EndpointSpec(container, ifname, "", "test", addresses=wishes)
         pool = self.pool(config, endpoint)
-        self.record(key, pool)
+        self.record(key, pool, leased=False)
         try:
             lease = pool.acquire(key, endpoint)
         except BaseException:

@@ -161,6 +161,17 @@ def test_lease_of_an_earlier_epoch_is_reclaimed(store: LeaseFolder) -> None:
         pool.acquire(store.key("c2"), EndpointSpec("c2", "eth0", "", "t"))
 
 
+def test_the_same_container_after_a_restart(store: LeaseFolder) -> None:
+    """podman starts a container again under its id. The record of this ADD has no addresses, so it vouches for none."""
+    config = {"subnet": "10.1.0.0/29"}
+    for address in ("10.1.0.4", "10.1.0.5"):
+        store.foreign(address, "one\r\neth0", age_s=1000)
+    pool = store.after_restart(config, lambda: time.time() - 500)
+    store.record(store.key("one"), pool, leased=False)
+    wished = EndpointSpec("one", "eth0", "", "t", addresses=(ip_address("10.1.0.4"),))
+    assert [str(one.interface) for one in pool.acquire(store.key("one"), wished).addresses] == ["10.1.0.4/29"]
+
+
 def test_lease_of_this_epoch_stays(store: LeaseFolder) -> None:
     """A foreign lease younger than the epoch is never touched."""
     store.foreign("10.1.0.2", "other\r\neth0", age_s=400)
