@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 
-from cni_cnm.reference import iptables_form, names, nftables_form
-from cni_cnm.reference.rule import XT_FAMILIES, words
+from cni_cnm.reference import names, nftables_form
+from cni_cnm.reference.rule import XT_FAMILIES
 from cni_cnm.reference.rules import rules_of, shared_rules_of
 
 TYPE_CHECKING = False
@@ -15,12 +14,13 @@ if TYPE_CHECKING:
 
     from cni_cnm.reference.attachment import Attachment
     from cni_cnm.reference.host_rules import FoundRule, HostRules
+    from cni_cnm.reference.rule import Rule
 
 
 def compare_rules(attachment: Attachment, seen: HostRules) -> list[str]:
     """A sentence for each rule that is missing, unknown or changed."""
     expected = Counter(rule.same() for rule in rules_of(attachment))
-    found = list(own_rules(attachment, seen))
+    found = own_rules(attachment, seen)
     there = Counter(one.rule.same() for one in found)
     texts = {one.rule.same(): one.rule for one in found} | {rule.same(): rule for rule in rules_of(attachment)}
     wrong = [f"its rule {_shown(texts[same])} is missing" for same in expected if same not in there]
@@ -42,28 +42,19 @@ def _wrong_order(attachment: Attachment, seen: HostRules) -> Iterator[str]:
             yield f"the rules of its chain {place[1]} of {place[0]} are in another order"
 
 
-def own_rules(attachment: Attachment, seen: HostRules) -> Iterator[FoundRule]:
+def own_rules(attachment: Attachment, seen: HostRules) -> list[FoundRule]:
     """Every rule of the host that is this attachment's by its chain, its comment, or an address in CNI-FORWARD."""
     key = attachment.key
-    chains = {names.masquerade_chain(key), names.ports_chain(key), names.old_ports_chain(key)}
-    spoof = {names.spoof_chain(key), f"{names.spoof_chain(key)}-mac"}
-    comments = {
-        nftables_form.MASQUERADE: f'comment "{names.nft_masquerade_comment(key)}"',
-        nftables_form.SPOOF: f'comment "{names.spoof_comment(key)}"',
-    }
-    hosts = {f"{one.interface.ip}/{one.interface.max_prefixlen}" for one in attachment.addresses}
-    for (table, chain), rules in seen.chains.items():
-        for found in rules:
-            text = found.rule.text
-            if found.rule.is_xt():
-                accepts = chain == iptables_form.FORWARD and _names(text, hosts)
-                if accepts or chain in chains or _jumps_to(text, chains):
-                    yield found
-            elif table in comments:
-                if text.endswith(comments[table]) or (table == nftables_form.SPOOF and chain in spoof):
-                    yield found
-            elif attachment.ports and _is_port_rule(attachment, chain, text):
-                yield found
+    found = [one for place in own_chains(attachment, seen) for one in seen.chains[place]]
+    for chain in (names.masquerade_chain(key), names.ports_chain(key), names.old_ports_chain(key)):
+        found += seen.named(chain)
+    for address in attachment.addresses:
+        found += seen.named(f"{address.interface.ip}/{address.interface.max_prefixlen}")
+    found += seen.named(names.nft_masquerade_comment(key))
+    found += seen.named(names.spoof_comment(key))
+    if attachment.ports:
+        found += [one for one in seen.named(names.nft_ports_comment(key)) if _is_port_rule(attachment, one.rule)]
+    return list({id(one): one for one in found}.values())
 
 
 def own_chains(attachment: Attachment, seen: HostRules) -> list[tuple[str, str]]:
@@ -75,24 +66,13 @@ def own_chains(attachment: Attachment, seen: HostRules) -> list[tuple[str, str]]
     return [place for place in wanted if place in seen.chains]
 
 
-def _is_port_rule(attachment: Attachment, chain: str, text: str) -> bool:
+def _is_port_rule(attachment: Attachment, rule: Rule) -> bool:
     """The comment does not name the network: of a container with two, the address says whose the rule is."""
-    if not text.endswith(f' comment "{names.nft_ports_comment(attachment.key)}"'):
-        return False
-    if chain not in nftables_form.PORT_CHAINS:
-        return True
+    if rule.chain not in nftables_form.PORT_CHAINS:
+        return rule.table in nftables_form.HOST_PORTS.values()
     hosts = [one.interface.ip for one in attachment.addresses]
     starts = tuple(f"[{host}]" if host.version == 6 else f"{host}:" for host in hosts)
-    return any(word.startswith(starts) or word in map(str, hosts) for word in text.split(" "))
-
-
-def _jumps_to(text: str, chains: set[str]) -> bool:
-    return text.rpartition("-j ")[2] in chains
-
-
-def _names(text: str, hosts: set[str]) -> bool:
-    spelled = list(words(text))
-    return any(flag in ("-s", "-d") and value in hosts for flag, value in pairwise(spelled))
+    return any(word.startswith(starts) or word in map(str, hosts) for word in rule.text.split(" "))
 
 
 def _shown(rule: object) -> str:

@@ -6,9 +6,13 @@ the rules themselves decide: those with the attachment's chain, or with its comm
 
 from __future__ import annotations
 
+from itertools import chain
+
 from cni_cnm.reference import iptables_form, names, nftables_form
 from cni_cnm.reference.configuration import IPTABLES, NFTABLES
 from cni_cnm.reference.rule import XT_FAMILIES
+
+_HOST_PORTS = frozenset(nftables_form.HOST_PORTS.values())
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,17 +25,14 @@ def with_forms(attachment: Attachment, seen: HostRules) -> Attachment:
     masquerade = ports = words = ""
     older_host_ip = older_jumps = False
     if asked.bridge is not None and asked.bridge.masquerade:
-        mark = names.nft_masquerade_comment(key)
-        in_nft = any(f'comment "{mark}"' in one.rule.text for one in seen.all_of((nftables_form.MASQUERADE,)))
-        masquerade = NFTABLES if in_nft else IPTABLES
+        masquerade = NFTABLES if seen.named(names.nft_masquerade_comment(key)) else IPTABLES
     if asked.portmap is not None and asked.portmap.mappings:
-        comment = f'comment "{names.nft_ports_comment(key)}"'
-        own = [one for one in seen.all_of(nftables_form.HOST_PORTS.values()) if one.rule.text.endswith(comment)]
+        own = [one for one in seen.named(names.nft_ports_comment(key)) if one.rule.table in _HOST_PORTS]
         ports = NFTABLES if own else IPTABLES
         if ports == IPTABLES and asked.portmap.masq_all and _only_own_subnet(attachment, seen):
             asked = asked._replace(portmap=asked.portmap._replace(masq_all=False))
         older_host_ip = any(one.rule.chain == nftables_form.HOST_IP_CHAIN for one in own)
-        older_jumps = bool(own) and not any(chain == nftables_form.ALL_CHAIN for _, chain in seen.chains)
+        older_jumps = bool(own) and not any((table, nftables_form.ALL_CHAIN) in seen.chains for table in _HOST_PORTS)
     if asked.firewall is not None and asked.firewall.policy:
         words = _isolation_words(seen)
     mac = spoof_mac(attachment, seen) if asked.bridge is not None and asked.bridge.spoof_check else ""
@@ -48,15 +49,14 @@ def with_forms(attachment: Attachment, seen: HostRules) -> Attachment:
 
 def _only_own_subnet(attachment: Attachment, seen: HostRules) -> bool:
     """Debian's portmap does not know masqAll: it marks what comes from the container's own subnet."""
-    chain = names.ports_chain(attachment.key)
-    tables = [f"{program} nat" for program in XT_FAMILIES.values()]
-    return any(one.rule.text.startswith("-s ") for table in tables for one in seen.chains.get((table, chain), ()))
+    places = [(f"{program} nat", names.ports_chain(attachment.key)) for program in XT_FAMILIES.values()]
+    return any(one.rule.text.startswith("-s ") for place in places for one in seen.chains.get(place, ()))
 
 
 def spoof_mac(attachment: Attachment, seen: HostRules) -> str:
     """What macspoofchk lets through: the MAC that the interface had then. The container's one if the rule is absent."""
-    chain = f"{names.spoof_chain(attachment.key)}-mac"
-    for found in seen.chains.get((nftables_form.SPOOF, chain), ()):
+    place = nftables_form.SPOOF, f"{names.spoof_chain(attachment.key)}-mac"
+    for found in seen.chains.get(place, ()):
         words = found.rule.text.split(" ")
         if words[:2] == ["ether", "saddr"] and len(words) > 3:
             return words[2]
@@ -66,7 +66,8 @@ def spoof_mac(attachment: Attachment, seen: HostRules) -> str:
 def _isolation_words(seen: HostRules) -> str:
     """As the plugin that is on this host words its comments: the newest, if none was made yet."""
     old = f"(ingressPolicy: {iptables_form.OLD_COMMENT})"
-    for found in seen.all_of(("iptables filter", "ip6tables filter")):
-        if found.rule.chain == "FORWARD" and f"-j {iptables_form.STAGE_1}" in found.rule.text:
+    chains = (seen.chains.get((f"{program} filter", "FORWARD"), ()) for program in XT_FAMILIES.values())
+    for found in chain.from_iterable(chains):
+        if f"-j {iptables_form.STAGE_1}" in found.rule.text:
             return iptables_form.OLD_COMMENT if old in found.rule.text else iptables_form.NEW_COMMENT
     return iptables_form.NEW_COMMENT

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 
 from cni_cnm.errors import KernelFeatureMissing
 from cni_cnm.kernel import iptables, nft_text
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.reference import nftables_form
-from cni_cnm.reference.rule import XT_FAMILIES, Rule
+from cni_cnm.reference.iptables_form import FORWARD
+from cni_cnm.reference.rule import XT_FAMILIES, Rule, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _TABLES = ("nat", "filter")
 _LEGACY_NAMES = {"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names"}
@@ -25,6 +27,7 @@ _NF_TABLES = "nf_tables"
 """In the first line that iptables-save prints where it is not legacy."""
 _TABLE = re.compile(r"^table (\S+ \S+) \{")
 _CHAIN = re.compile(r"^\tchain (\S+) \{")
+_COMMENT = re.compile(r' comment "([^"]*)"$')
 _RULE = re.compile(r"^\t\t(.*) # handle (\d+)$")
 
 
@@ -34,28 +37,46 @@ class FoundRule(NamedTuple):
     """Of nftables."""
 
 
-class HostRules(NamedTuple):
-    chains: Mapping[tuple[str, str], tuple[FoundRule, ...]] = {}
-    """The rules of each chain, by table and chain as `Rule` names them."""
-    tables: frozenset[str] = frozenset()
-    """Of nftables."""
-    elsewhere: frozenset[str] = frozenset()
-    """Names of chains in the tables of iptables' other backend."""
+class HostRules:
+    """`chains`: the rules of each chain, by table and chain as `Rule` names them. `tables`: of nftables.
+
+    `elsewhere`: names of chains in the tables of iptables' other backend. What is asked for is looked up, so that a
+    question costs the same with a thousand pods.
+    """
+
+    def __init__(
+        self,
+        chains: Mapping[tuple[str, str], tuple[FoundRule, ...]],
+        tables: frozenset[str] = frozenset(),
+        elsewhere: frozenset[str] = frozenset(),
+    ) -> None:
+        self.chains, self.tables, self.elsewhere = chains, tables, elsewhere
+        self._copies: dict[tuple[str, str], dict[object, list[FoundRule]]] = {}
+        self._named: dict[str, list[FoundRule]] = {}
+        for rules in chains.values():
+            for found in rules:
+                for name in _names_in(found.rule):
+                    self._named.setdefault(name, []).append(found)
 
     def has(self, rule: Rule) -> bool:
-        same = rule.same()
-        return any(found.rule.same() == same for found in self.chains.get((rule.table, rule.chain), ()))
+        return bool(self.copies(rule))
 
-    def copies(self, rule: Rule) -> list[FoundRule]:
+    def copies(self, rule: Rule) -> Sequence[FoundRule]:
         """Each copy of the rule that the host has."""
-        same = rule.same()
-        return [found for found in self.chains.get((rule.table, rule.chain), ()) if found.rule.same() == same]
+        place = (rule.table, rule.chain)
+        if place not in self._copies:
+            known: dict[object, list[FoundRule]] = {}
+            for found in self.chains.get(place, ()):
+                known.setdefault(found.rule.same(), []).append(found)
+            self._copies[place] = known
+        return self._copies[place].get(rule.same(), ())
 
-    def all_of(self, tables: Iterable[str]) -> Iterator[FoundRule]:
-        wanted = set(tables)
-        for (table, _), rules in self.chains.items():
-            if table in wanted:
-                yield from rules
+    def named(self, name: str) -> Sequence[FoundRule]:
+        """Rules with this comment (nftables), that jump to this chain (iptables), of this address in CNI-FORWARD.
+
+        An address has its prefix length: `10.0.0.2/32`.
+        """
+        return self._named.get(name, ())
 
 
 def read() -> HostRules:
@@ -108,6 +129,19 @@ def parse_listing(listed: str) -> tuple[dict[tuple[str, str], tuple[FoundRule, .
         elif (match := _RULE.match(line)) and (table, chain) in found:
             found[table, chain].append(FoundRule(Rule(table, chain, match[1]), int(match[2])))
     return {place: tuple(rules) for place, rules in found.items()}, frozenset(tables)
+
+
+def _names_in(rule: Rule) -> Iterator[str]:
+    if not rule.is_xt():
+        comment = _COMMENT.search(rule.text)
+        if comment:
+            yield comment[1]
+        return
+    target = rule.text.rpartition("-j ")[2]
+    if target.startswith("CNI-"):
+        yield target
+    if rule.chain == FORWARD:
+        yield from {value for flag, value in pairwise(words(rule.text)) if flag in ("-s", "-d")}
 
 
 def _other_backend(program: str, saved: str) -> Iterator[str]:

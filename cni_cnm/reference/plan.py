@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 
 def plan(attachment: Attachment, own: Sequence[Rule], shared: Sequence[Rule], seen: HostRules) -> Plan:
     """For `own` rules, and no others of the attachment; before them the `shared` ones that are missing."""
-    found = list(compare.own_rules(attachment, seen))
+    found = compare.own_rules(attachment, seen)
     chains = compare.own_chains(attachment, seen)
     private = set(chains) | {(rule.table, rule.chain) for rule in own if rule.chain.startswith(_private(attachment))}
     scripts = []
