@@ -135,4 +135,5 @@ def _execute(environ: Mapping[str, str], socket: str, settings: Settings) -> NoR
         program = [sys.executable]
     else:
         program = [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]]
+        program[-1] = os.path.realpath(program[-1])  # by the name of another plugin it is no command line
     os.execve(program[0], [*program, "serve", "--linger", str(settings.linger), "--socket", socket], kept)  # noqa: S606

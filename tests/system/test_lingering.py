@@ -19,6 +19,7 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CONF: dict[str, Any] = {
     "cniVersion": "1.0.0", "name": "podnet", "bridge": "br0", "isGateway": True,
@@ -90,6 +91,17 @@ def test_the_second_call_leaves_a_service_behind(host: Host) -> None:
     assert host.service()[0] == supervisor
     assert host.node.path("/run/cni-cnm/linger").stat().st_mtime_ns == noted, "a call without the service"
     assert host.node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes") == set()
+
+
+def test_calls_by_another_name_leave_one_behind(host: Host, tmp_path: Path) -> None:
+    """The service is the program itself, whatever plugin it was called as."""
+    (tmp_path / "bridge").symlink_to(host.side.executable)
+    for verb in ("ADD", "DEL"):
+        host.side.call(verb, CONF, env=LINGERS, executable=tmp_path / "bridge").ok()
+    host.wait()
+    host.side.call("ADD", CONF, env=LINGERS, executable=tmp_path / "bridge").ok()
+    host.side.call("DEL", CONF, env=LINGERS, executable=tmp_path / "bridge").ok()
+    assert host.node.files("/run/cni-cnm/endpoints") == set()
 
 
 def test_it_has_nothing_of_its_caller(host: Host) -> None:
