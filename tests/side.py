@@ -36,15 +36,23 @@ class Answer(NamedTuple):
 
 class Side:
     def __init__(
-        self, executable: Path, type_name: str, extra_path: tuple[Path, ...] = (), *, serve: bool = True
+        self,
+        executable: Path,
+        type_name: str,
+        extra_path: tuple[Path, ...] = (),
+        *,
+        serve: bool = True,
+        names: Path | None = None,
     ) -> None:
+        """`names`: the folder in which the program under test has the names of the reference plugins."""
         self.node = Node()
+        self.names = names
         self.executable = executable
         self.type = type_name
         self.path = ":".join(str(p) for p in (executable.parent, *extra_path))
         self.containers: list[str] = []
         self._service: Daemon | None = None
-        if serve and form() == "service" and executable.name == "cni-cnm":
+        if serve and form() == "service" and (executable.name == "cni-cnm" or names):
             self.serve()
 
     def close(self) -> None:
@@ -54,7 +62,8 @@ class Side:
 
     def serve(self) -> None:
         """A service in the node. It ends with the node's first process."""
-        self._service = Daemon(self.node, str(self.executable), "serve")
+        program = self.names / "cni-cnm" if self.names else self.executable
+        self._service = Daemon(self.node, str(program), "serve")
         self._service.wait(self.node.path("/run/cni-cnm/service.sock").exists)
 
     def container(self, name: str) -> str:

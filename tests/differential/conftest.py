@@ -1,4 +1,7 @@
-"""`ours` and `reference`: two nodes, one implementation each. `newest`: the folder of the newest reference plugins."""
+"""`ours` and `reference`: two nodes, one implementation each. `newest`: the folder of the newest reference plugins.
+
+Ours is called as `cni-cnm`, and with `--long` also by the names of the reference plugins.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,30 @@ from pathlib import Path
 
 import pytest
 
+from cni_cnm.cni import names
 from tests.differential.paths import Party
+from tests.names import drop_in
 from tests.program import ROOT, program
 from tests.side import REFERENCE, Side, require_reference
 
+CALLED_AS = ("cni-cnm", pytest.param("names", marks=pytest.mark.long))
 
-@pytest.fixture
-def ours(tmp_path: Path) -> Iterator[Side]:
+
+@pytest.fixture(params=CALLED_AS)
+def ours(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
     if os.geteuid():
         pytest.skip("network namespaces need root")
-    side = Side(program(tmp_path), "cni-cnm", (REFERENCE,))
+    side = our_side(tmp_path, "bridge" if request.param == "names" else "")
     yield side
     side.close()
+
+
+def our_side(folder: Path, name: str = "", originals: Path = REFERENCE) -> Side:
+    """A node with the program under test, called by a reference plugin's name if one is given."""
+    if not name:
+        return Side(program(folder), "cni-cnm", (originals,))
+    links = drop_in(folder, ("cni-cnm", *names.MODULES))
+    return Side(links / name, name, (originals,), names=links)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
     outside 192.0.2.2, 2001:db8::2 ─── 192.0.2.1, 192.0.2.7, 2001:db8::1  host ─── pods
 
 The reference runs the plugins of the list one after the other, as libcni does. Ours gets the same list as one
-configuration: the keys of the bridge, and a block for each plugin behind it.
+configuration: the keys of the bridge, and a block for each plugin behind it. By the names of the reference plugins it
+gets the list as the reference does.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class Party:
 
     def __init__(self, side: Side) -> None:
         self.side, self.node = side, side.node
-        self.ours = side.type == "cni-cnm"
+        self.merged = side.type == "cni-cnm"
+        self.ours = self.merged or side.names is not None
+        self.folder = side.names or REFERENCE
         self._results: dict[tuple[str, str, str], Any] = {}
         for key in ("all", "default"):  # no test waits a second for its link-local addresses
             self.node.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{key}/accept_dad").ok()
@@ -102,13 +105,15 @@ class Party:
     # the verbs, for a whole list ----------------------------------------------
 
     def add(self, conflist: dict[str, Any], container: str = "c1", *, ifname: str = "eth0", **runtime: Any) -> Answer:
-        if self.ours:
+        if self.merged:
             answer = self.side.add(one(conflist, runtime), container, ifname=ifname)
         else:
             answer, previous = Answer(0, None, ""), None
             for plugin in conflist["plugins"]:
                 config = link(conflist, plugin, runtime, previous)
-                answer = self.side.call("ADD", config, container, ifname=ifname, executable=REFERENCE / plugin["type"])
+                answer = self.side.call(
+                    "ADD", config, container, ifname=ifname, executable=self.folder / plugin["type"]
+                )
                 if answer.code:
                     break
                 previous = answer.json
@@ -118,12 +123,12 @@ class Party:
 
     def check(self, conflist: dict[str, Any], container: str = "c1", *, ifname: str = "eth0", **runtime: Any) -> Answer:
         previous = self._results[conflist["name"], container, ifname]
-        if self.ours:
+        if self.merged:
             return self.side.check(one(conflist, runtime), previous, container, ifname=ifname)
         answer = Answer(0, None, "")
         for plugin in conflist["plugins"]:
             config = link(conflist, plugin, runtime, previous)
-            answer = self.side.call("CHECK", config, container, ifname=ifname, executable=REFERENCE / plugin["type"])
+            answer = self.side.call("CHECK", config, container, ifname=ifname, executable=self.folder / plugin["type"])
             if answer.code:
                 break
         return answer
@@ -140,14 +145,14 @@ class Party:
     ) -> Answer:
         """`remembered` False: the runtime has lost the result of ADD."""
         previous = self._results.get((conflist["name"], container, ifname)) if remembered else None
-        if self.ours:
+        if self.merged:
             config = {**one(conflist, runtime), **({"prevResult": previous} if previous else {})}
             return self.side.delete(config, container, ifname=ifname, netns=netns)
         answer = Answer(0, None, "")
         for plugin in reversed(conflist["plugins"]):
             config = link(conflist, plugin, runtime, previous)
             answer = self.side.call(
-                "DEL", config, container, ifname=ifname, netns=netns, executable=REFERENCE / plugin["type"]
+                "DEL", config, container, ifname=ifname, netns=netns, executable=self.folder / plugin["type"]
             )
             if answer.code:
                 break

@@ -94,7 +94,7 @@ def with_gateways(result: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.long]) for name in LISTS]
 )
-@pytest.mark.quick("podman-kept", "nomad-folded", "flannel-kept")
+@pytest.mark.quick("cni-cnm-podman-kept", "cni-cnm-nomad-folded", "cni-cnm-flannel-kept")
 def test_list(name: str, form: str, parties: tuple[Party, Party]) -> None:
     """Result, addresses, routes, MTU and paths are the reference's. CHECK passes, DEL twice works, nothing is left."""
     conflist = LISTS[name]

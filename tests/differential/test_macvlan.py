@@ -6,15 +6,24 @@ Where ours differs on purpose, the test says so and shows the reference's fault.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.differential.conftest import CALLED_AS, our_side
 from tests.side import REFERENCE, Side, normal, require_reference
 
 V4 = [[{"subnet": "10.77.0.0/24"}]]
 V6 = [[{"subnet": "fd00:77::/64"}]]
 MODES = ("bridge", "private", "vepa", "passthru")
+
+
+@pytest.fixture(params=CALLED_AS)
+def ours(request: pytest.FixtureRequest, require_root: None, tmp_path: Path) -> Iterator[Side]:
+    side = our_side(tmp_path, "macvlan" if request.param == "names" else "")
+    yield side
+    side.close()
 
 
 @pytest.fixture

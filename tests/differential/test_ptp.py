@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.differential.conftest import CALLED_AS, our_side
 from tests.side import REFERENCE, Side, normal, require_reference
 
 V4 = [[{"subnet": "10.77.0.0/24"}]]
 V6 = [[{"subnet": "fd00:77::/64"}]]
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0")
+
+
+@pytest.fixture(params=CALLED_AS)
+def ours(request: pytest.FixtureRequest, require_root: None, tmp_path: Path) -> Iterator[Side]:
+    side = our_side(tmp_path, "ptp" if request.param == "names" else "")
+    yield side
+    side.close()
 
 
 @pytest.fixture
