@@ -91,9 +91,9 @@ def disconnect_container(arguments: argparse.Namespace) -> None:
     members = [one for one in found if one.record.network == network.name]
     if not members:
         raise NoSuchEndpoint(f"the container {found[0].container} is not in the network {network.name}")
-    of_runtime = next((one for one in members if one.record.owner.startswith("cni/")), None)
+    of_runtime = next((one for one in members if one.record.of_runtime), None)
     if of_runtime is not None and not arguments.force:
-        runtime = of_runtime.record.owner.partition("/")[2]
+        runtime = of_runtime.record.owner.removeprefix("cni/")
         raise Forbidden(
             f"{of_runtime.shown} was made by {runtime}, which does not expect that it goes",
             hint="--force removes it all the same",

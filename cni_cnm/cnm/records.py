@@ -248,6 +248,11 @@ class EndpointRecord(NamedTuple):
         )
 
     @property
+    def of_runtime(self) -> bool:
+        """Whether a container runtime made it, by CNI or netavark, which says when it goes."""
+        return self.owner.startswith("cni/") or self.owner == "netavark"
+
+    @property
     def label(self) -> str:
         """Network, container and interface in one word, as comments in the packet filter have it."""
         return f"{self.network}/{self.container_id[:12] or self.name}/{self.ifname or '-'}"

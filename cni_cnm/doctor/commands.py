@@ -34,7 +34,7 @@ def make_again(endpoint: NamedEndpoint, *, joined: bool = False) -> tuple[str, .
         return (command("docker", "restart", endpoint.docker.name or endpoint.container_id),)
     if record.pod.name and runtime in ("containerd", "crio"):
         return (command("crictl", "stopp", record.container_id),)  # the kubelet makes the pod's sandbox again
-    if runtime == "podman":
+    if runtime in ("podman", "netavark"):
         return (command("podman", "restart", record.container_id),)
     if runtime == "nerdctl" and "-" in record.container_id:
         namespace, _, container = record.container_id.rpartition("-")  # as its OCI hook names the sandbox

@@ -2,20 +2,29 @@
 
 subnets     one of IPv4 from the default address pools, and one of IPv6 if it is enabled
 gateways    the first address of a subnet; none on an internal network
-bridge      `br-` and the first 12 digits of the network's id
+    bridge      `br-` and the first 12 digits of the network's id
+
+podman enables names unless it is told not to. A network gets them where they are answered (docs/names.md): a container
+whose only name server does not answer could look up nothing.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+from errno import EAGAIN
+
 from cni_cnm.cnm.network.create_network import choose_subnet, network_subnets
 from cni_cnm.cnm.records import load_network
-from cni_cnm.errors import Conflict, InvalidConfig
+from cni_cnm.errors import Conflict, InvalidConfig, NotReady
 from cni_cnm.ipam.ranges import first_gateway
+from cni_cnm.names import server
 from cni_cnm.netavark import OWNER, configured
 from cni_cnm.netavark.attach import refuse_differences
 from cni_cnm.netavark.messages import IPAM_NONE, PodmanSubnet
 from cni_cnm.netavark.network_options import bridge_name, driver_options, is_managed
 from cni_cnm.netavark.network_spec import network_spec
+from cni_cnm.settings import SERVICE_SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +61,12 @@ def complete(controller: Controller, network: PodmanNetwork) -> tuple[PodmanNetw
             f"the host has an interface {bridge} already",
             hint="choose another: `podman network create --interface-name BRIDGE`",
         )
+    found: list[str] = []
+    if network.dns and (why := unanswered()):
+        if network.dns_servers:
+            raise NotReady(f"name servers are given, and names are not answered: {why}", hint="docs/names.md")
+        found.append(f"names of the network {network.name} are not answered, as with --disable-dns: {why}")
+        network = network._replace(dns=False)
     subnets = network.subnets
     if network.ipam != IPAM_NONE:
         subnets = (*subnets, *(PodmanSubnet(pool, None) for pool in _chosen(host, network)))
@@ -62,7 +77,16 @@ def complete(controller: Controller, network: PodmanNetwork) -> tuple[PodmanNetw
         ipam=network.ipam or "host-local",
         dns=network.dns and managed and bool(subnets) and not network.options.get("vlan"),
     )
-    return completed, controller.status(network_spec(completed), exhausted_is_error=False)
+    return completed, [*found, *controller.status(network_spec(completed), exhausted_is_error=False)]
+
+
+def unanswered() -> str:
+    """Why nothing on this host answers names; "" if something does. A service declines a connection without request."""
+    if not server.program():
+        return f"{server.PROGRAM} is not installed"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+        number = connection.connect_ex(os.environ.get("CNI_CNM_SOCKET") or SERVICE_SOCKET)
+    return "" if number in (0, EAGAIN) else "no service runs (cni-cnm serve)"
 
 
 def document(given: Mapping[str, Json], network: PodmanNetwork) -> dict[str, Json]:

@@ -12,4 +12,4 @@ def containers() -> frozenset[str]:
     return frozenset((*words("podman", "ps", *_ALL, "--external"), *words("podman", "ps", *_ALL)))
 
 
-RUNTIME = Runtime("podman", frozenset(("cni/podman", "cni/conmon")), containers)
+RUNTIME = Runtime("podman", frozenset(("cni/podman", "cni/conmon", "netavark")), containers)

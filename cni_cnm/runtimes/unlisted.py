@@ -1,4 +1,4 @@
-"""Endpoints of CNI that their runtime does not list, and that no process uses: leftovers.
+"""Endpoints of CNI and netavark that their runtime does not list, and that no process uses: leftovers.
 
 A list may be wrong: a runtime with an empty new store lists nothing, while the containers of the old one live. So an
 endpoint with a process in its namespace stays, whatever the runtime says. So does one that is new: containerd 1
@@ -54,7 +54,7 @@ def look(host: Host, runtimes: Sequence[Runtime]) -> Found:
     kept: list[str] = []
     lists: dict[str, frozenset[str] | None] = {}
     for record in endpoint_records(host.store):
-        if not record.owner.startswith("cni/") or record.docker_network or not record.container_id:
+        if not record.of_runtime or record.docker_network or not record.container_id:
             continue
         if record.owner not in lists:
             lists[record.owner] = _listed(record.owner, runtimes, kept)

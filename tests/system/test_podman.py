@@ -41,6 +41,7 @@ class Host:
             self.node.run("mkdir", "-p", folder).ok()
             self.node.run("mount", "--bind", str(kept), folder).ok()
         self.node.run(str(ROOT / "scripts/install"), "--drop-in").ok()
+        self.node.write("/etc/cni-cnm/config.toml", 'log = "/run/log"\n')
         self.podman = Podman(self.node, "/opt/cni/drop-in", storage=str(state / "graph"))
 
     def close(self) -> None:
@@ -103,6 +104,7 @@ def test_the_life_of_containers(host: Host, kind: str) -> None:
     files = {name: host.node.path(f"/etc/cni/net.d/{name}.conflist").read_text() for name in SUBNETS}
     ports = ("-p", "8080:80", "-p", "5353:53/udp", "-p", "9000-9002:9000-9002")
     podman.run("one", "--network", "web", *ports)
+    assert "listens" not in host.node.path("/run/log").read_text()  # podman itself does, to hold the ports
     podman.run("two", "--network", f"web:{STATIC}", "--network", "back:interface_name=eth1")
     assert podman.addresses("two")["web"] == "10.81.0.77"
     assert "02:00:00:00:00:77" in podman("exec", "two", "ip", "link", "show", "eth0")

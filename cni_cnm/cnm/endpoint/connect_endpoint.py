@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Attachment, Device, Dns, EndpointSpec, NameService, Route
 
+_HOLDS_PORTS = ("netavark", "cni/podman", "cni/conmon")
+"""Owners whose runtime, podman, listens on the ports that it publishes: it would not start beside another process."""
+
 
 def reserve(
     endpoint: LockedEndpoint,
@@ -151,7 +154,7 @@ def connect(
         endpoint_names.publish(host, joined)
     endpoint.write(state=READY)
     attachment = results.attachment(endpoint.record, elected)
-    if joined.ports and role.outside != "plugin":
+    if joined.ports and role.outside != "plugin" and joined.owner not in _HOLDS_PORTS:
         from cni_cnm.cnm.packet_filter import port_listeners
 
         warnings = (*warnings, *port_listeners.warnings(joined.ports))

@@ -61,7 +61,7 @@ def _is_leaving(host: Host, record: EndpointRecord, owner: str) -> bool:
         return False
     if record.pod.name and holder.pod[:2] == record.pod[:2]:
         return holder.pod.uid != record.pod.uid or _has_ended(host, holder)
-    return holder.owner == record.owner and holder.owner.startswith("cni/") and _has_ended(host, holder)
+    return holder.owner == record.owner and holder.of_runtime and _has_ended(host, holder)
 
 
 def _has_ended(host: Host, holder: EndpointRecord) -> bool:

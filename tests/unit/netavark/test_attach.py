@@ -9,7 +9,7 @@ import pytest
 
 from cni_cnm.errors import NotReady
 from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec
-from cni_cnm.netavark import configured
+from cni_cnm.netavark import complete, configured
 from tests.netavark_messages import container, network, port, route
 from tests.unit.netavark.plugin import NETNS, Plugin, refused
 
@@ -21,6 +21,7 @@ DUAL = [{"subnet": "10.9.0.0/24"}, {"subnet": "fd09::/64"}]
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
     monkeypatch.setattr(configured, "subnets", lambda: ())
+    monkeypatch.setattr(complete, "unanswered", lambda: "")
     made = Plugin(tmp_path)
     made.namespaces.create(OTHER)
     return made

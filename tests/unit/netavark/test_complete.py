@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from cni_cnm.model import IPNetwork
-from cni_cnm.netavark import configured
+from cni_cnm.names import server
+from cni_cnm.netavark import complete, configured
 from tests.netavark_messages import container, network, route
 from tests.unit.netavark.plugin import Plugin, refused
 
@@ -19,6 +21,7 @@ from tests.unit.netavark.plugin import Plugin, refused
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
     monkeypatch.setattr(configured, "subnets", lambda: ())
+    monkeypatch.setattr(complete, "unanswered", lambda: "")
     return Plugin(tmp_path)
 
 
@@ -89,6 +92,32 @@ def test_podmans_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("{}")
     assert [str(one) for one in configured.subnets(str(tmp_path))] == ["10.89.0.0/24", "fd89::/64"]
     assert configured.subnets(str(tmp_path / "missing")) == ()
+
+
+def test_names_that_nothing_would_answer(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """podman's default is to enable them. Then it is told, and the network has none; name servers cannot be given."""
+    monkeypatch.setattr(complete, "unanswered", lambda: "dnsmasq is not installed")
+    reply = plugin.call("create", message=network(dns_enabled=True))
+    assert json.loads(reply.out)["dns_enabled"] is False
+    assert "names of the network web are not answered, as with --disable-dns: dnsmasq is not installed" in reply.err
+    given = network(dns_enabled=True, network_dns_servers=["192.0.2.53"])
+    assert "name servers are given" in refused(plugin.call("create", message=given))
+
+
+@pytest.mark.parametrize(("program", "why"), [("", "dnsmasq is not installed"), ("/bin/true", "no service runs")])
+def test_why_names_are_not_answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, why: str) -> None:
+    monkeypatch.setattr(server, "program", lambda: program)
+    monkeypatch.setenv("CNI_CNM_SOCKET", str(tmp_path / "service.sock"))
+    assert why in complete.unanswered()
+
+
+def test_names_are_answered_where_a_service_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(server, "program", lambda: "/bin/true")
+    monkeypatch.setenv("CNI_CNM_SOCKET", str(tmp_path / "service.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "service.sock"))
+        listener.listen()
+        assert complete.unanswered() == ""
 
 
 def test_a_network_of_cni_is_shared(plugin: Plugin, tmp_path: Path) -> None:

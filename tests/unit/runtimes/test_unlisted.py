@@ -10,7 +10,7 @@ import pytest
 
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
-from cni_cnm.runtimes import unlisted
+from cni_cnm.runtimes import podman, unlisted
 from cni_cnm.runtimes.asked import RuntimeSilent
 from cni_cnm.runtimes.runtime import Runtime
 from cni_cnm.state.store import ENDPOINTS
@@ -71,6 +71,18 @@ def test_owners_that_no_runtime_has_are_kept(world: World) -> None:
     found = unlisted.look(world.engine, [Runtime("podman", frozenset(("cni/podman",)), frozenset)])
     assert not found.leftover
     assert found.kept == ["endpoints of cni/containerd are kept: no runtime of that name can be asked"]
+
+
+def test_podmans_containers_by_netavark(world: World) -> None:
+    """They are podman's, and it is asked."""
+    for record in list(endpoint_records(world.engine.store)):
+        world.engine.store.put(ENDPOINTS, record.id, record._replace(owner="netavark").to_json())
+    written(world, unlisted.NEW_S + 1)
+    listing = podman.RUNTIME._replace(containers=lambda: frozenset("b"))
+    found = unlisted.look(world.engine, [listing])
+    assert {(record.container_id, why) for record, why in found.leftover.values()} == {
+        ("a", "podman does not have its container")
+    }
 
 
 @pytest.mark.parametrize("change", [{"owner": "docker"}, {"owner": "library"}, {"docker_network": "d"}])
