@@ -48,9 +48,11 @@ def serve(arguments: argparse.Namespace) -> int:
         docker_listener = Listener(docker_path, os.environ, docker=True)
     metrics, address = (None, "") if lingers else _metrics()
     listeners = [one for one in (listener, docker_listener, metrics) if one is not None]
+    store = _store()
     processes = Processes(
         listener, docker_listener, workers=arguments.workers, trace=arguments.trace, lingers=lingers,
-        cluster=not lingers and _in_cluster(), metrics=metrics, metrics_address=address,
+        cluster=not lingers and bool(store), exchanges_names=not lingers and store == "etcd", metrics=metrics,
+        metrics_address=address,
     )  # fmt: skip
     processes.prepare()
 
@@ -74,16 +76,17 @@ def serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _in_cluster() -> bool:
-    """False for settings that cannot be read: each request says why."""
+def _store() -> str:
+    """Of the host's cluster; "" for none, and for settings that cannot be read: each request says why."""
     from cni_cnm.errors import CnmError
     from cni_cnm.settings import load
 
     try:
-        return load().cluster is not None
+        cluster = load().cluster
+        return cluster.store if cluster is not None else ""
     except CnmError as error:
         sys.stderr.write(f"there is no agent of a cluster: {error}\n")
-        return False
+        return ""
 
 
 def _metrics() -> tuple[Listener | None, str]:

@@ -23,6 +23,8 @@ AGENT = frozenset((DAC_OVERRIDE, NET_ADMIN))
 """For devices, routes and packet filter of overlay networks, and for records and logs of another owner."""
 NAMES = frozenset((CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, SYS_PTRACE))
 """For the folders of names, and to start and end name servers of another user."""
+EXCHANGE = frozenset((CHOWN, DAC_OVERRIDE))
+"""For the folders of names."""
 LINKS = frozenset((NET_ADMIN,))
 """For changing links of the own network namespace."""
 

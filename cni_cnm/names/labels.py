@@ -85,6 +85,13 @@ def answered(names: Iterable[str], pod: Pod, domain: str) -> list[str]:
     return found
 
 
+def may_answer(name: str, domain: str) -> bool:
+    """Whether a name that another host has written may be answered as it is."""
+    if not is_name(name):
+        return False
+    return "." not in name or name.endswith(f".{domain}") or (name.count(".") == 1 and not _is_public(name))
+
+
 def _is_public(name: str) -> bool:
     """Whether a name may be one of the Internet."""
     from cni_cnm.names.top_level_domains import TOP_LEVEL_DOMAINS

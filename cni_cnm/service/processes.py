@@ -7,6 +7,7 @@ watch        keeps the host as the records say  the engine's; not of a service t
 names        the name servers of networks   what starting them as another user needs; not of a service that lingers
 metrics      answers scrapes                    CAP_NET_ADMIN, CAP_DAC_OVERRIDE; not with the setting metrics = "off"
 cluster      the agent of a cluster's host      CAP_NET_ADMIN, CAP_DAC_OVERRIDE; if the settings have [cluster]
+exchange     names of overlay networks      CAP_DAC_OVERRIDE, CAP_CHOWN; if the settings have an etcd
 deleter      deletes links for the others       CAP_NET_ADMIN
 """
 
@@ -85,7 +86,8 @@ class Processes:
 
     def __init__(
         self, pods: Listener, docker: Listener | None, *, workers: int = 0, trace: bool = False, lingers: bool = False,
-        cluster: bool = False, metrics: Listener | None = None, metrics_address: str = "",
+        cluster: bool = False, exchanges_names: bool = False, metrics: Listener | None = None,
+        metrics_address: str = "",
     ) -> None:  # fmt: skip
         self._pods = pods
         self._docker = docker
@@ -93,6 +95,7 @@ class Processes:
         self._trace = trace
         self._lingers = lingers
         self._cluster = cluster
+        self._exchanges_names = exchanges_names
         self._metrics = metrics
         self._metrics_address = metrics_address
         self.page = SharedPage()
@@ -109,6 +112,8 @@ class Processes:
             roles.append(Role("names", self._keep_name_servers, privileges.NAMES))
         if self._cluster:
             roles.append(Role("cluster", self._run_agent, privileges.AGENT, executes=False))
+        if self._exchanges_names:
+            roles.append(Role("exchange", self._exchange_names, privileges.EXCHANGE, executes=False))
         if self._metrics is not None:
             roles.append(Role("metrics", self._show_metrics, privileges.AGENT, executes=False))
         roles.append(Role("deleter", self._reap, privileges.LINKS, executes=False, stage=1))
@@ -172,6 +177,12 @@ class Processes:
 
         self._close_listeners()
         cluster_agent.run(self._handler.engine, self._handler.note, stop)
+
+    def _exchange_names(self, stop: int) -> None:
+        from cni_cnm.service import name_exchange
+
+        self._close_listeners()
+        name_exchange.run(self._handler.engine, stop)
 
     def _show_metrics(self, stop: int) -> None:
         assert self._metrics is not None

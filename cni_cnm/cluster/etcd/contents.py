@@ -87,6 +87,7 @@ class Contents:
             "alive": [],
             "blocks": [],
             "topology": [],
+            "names": [],
         }
         for record in records:
             key = self._keys.read(record.key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import randrange
 
 from cni_cnm.cluster.directory import WatchEnded
-from cni_cnm.cluster.etcd import blocks, hosts, networks
+from cni_cnm.cluster.etcd import blocks, hosts, names, networks
 from cni_cnm.cluster.etcd.client import Client
 from cni_cnm.cluster.etcd.keys import Keys
 from cni_cnm.cluster.etcd.life import Life
@@ -78,7 +78,9 @@ class EtcdDirectory:
 
     def leave(self, name: str, *, instance: str = "", force: bool = False) -> Sequence[Block]:
         self._client.begin()
-        return hosts.leave(self._client, self._keys, name, instance, force)
+        freed = hosts.leave(self._client, self._keys, name, instance, force)
+        names.remove_host(self._client, self._keys, name)
+        return freed
 
     # networks and blocks ---------------------------------------------------
     def create_network(self, wanted: OverlayNetwork) -> OverlayNetwork:

@@ -4,6 +4,7 @@ PREFIX/hosts/HOST                 {"instance", "addresses", "mac"}
 PREFIX/alive/HOST                 empty, with a lease: etcd deletes it when the host has shown no life
 PREFIX/networks/NETWORK           {"id", "subnets", "block_sizes", "vni", "port", "direct"}
 PREFIX/topology                   empty, written with each new or deleted network: one writer at a time
+PREFIX/names/HOST/NETWORK/ENDPOINT   the lines of its hosts file, of a network that answers names (names.py)
 PREFIX/blocks/NETWORK/INDEX       {"host", "instance", "network": its id}
 """
 
@@ -13,6 +14,7 @@ import re
 
 from cni_cnm.named_tuple import NamedTuple
 
+_NAMES_PARTS = 3
 _INDEX = re.compile("0|[1-9][0-9]{0,37}")
 
 
@@ -41,10 +43,16 @@ class Keys:
     def block(self, network: str, index: int) -> str:
         return f"{self.blocks(network)}{index}"
 
+    def names(self, *place: str) -> str:
+        """The key of host, network and endpoint; with less of them, what such keys begin with."""
+        return f"{self.all}names/{'/'.join(place)}{'/' if 0 < len(place) < _NAMES_PARTS else ''}"
+
     def read(self, key: str) -> Key | None:
         """What a key names; None for a key that is none of these."""
         kind, _, name = key.removeprefix(self.all).partition("/")
         if kind in ("hosts", "alive", "networks") and name and "/" not in name:
+            return Key(kind, name)
+        if kind == "names" and name.count("/") == _NAMES_PARTS - 1 and all(name.split("/")):
             return Key(kind, name)
         network, _, index = name.partition("/")
         if kind == "blocks" and network and _INDEX.fullmatch(index):
@@ -56,9 +64,9 @@ class Key(NamedTuple):
     """What a key names."""
 
     kind: str
-    """`hosts`, `alive`, `networks`, `blocks` or `topology`."""
+    """`hosts`, `alive`, `networks`, `blocks`, `names` or `topology`."""
     name: str
-    """Of the host, or of the network."""
+    """Of the host, or of the network; of names host, network and endpoint with slashes between them."""
     number: int = 0
     """Of the block: its index."""
 

@@ -71,6 +71,11 @@ def delete(key: str) -> Operation:
     return {"request_delete_range": {"key": _text(key)}}
 
 
+def delete_below(prefix: str) -> Operation:
+    """All keys that begin with `prefix`."""
+    return {"request_delete_range": range_below(prefix)}
+
+
 def get(key: str) -> Operation:
     return {"request_range": {"key": _text(key)}}
 
