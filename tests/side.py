@@ -62,9 +62,13 @@ class Side:
 
     def serve(self) -> None:
         """A service in the node. It ends with the node's first process."""
-        program = self.names / "cni-cnm" if self.names else self.executable
-        self._service = Daemon(self.node, str(program), "serve")
+        self._service = Daemon(self.node, self.command, "serve")
         self._service.wait(self.node.path("/run/cni-cnm/service.sock").exists)
+
+    @property
+    def command(self) -> str:
+        """The command line of the program under test."""
+        return str(self.names / "cni-cnm" if self.names else self.executable)
 
     def container(self, name: str) -> str:
         self.containers.append(name)

@@ -98,6 +98,15 @@ class Party:
         ):  # fmt: skip
             self.node.run("ip", *command.split(), netns=outside).ok()
 
+    @property
+    def made_first(self) -> set[str]:
+        """What a container has when a plugin behind the first one refuses: of one configuration nothing is made."""
+        return {"lo"} if self.merged else {"lo", "eth0"}
+
+    def refusal(self, code: int) -> int:
+        """The code of an error that has `code` by our own name."""
+        return code if self.merged else 999
+
     def container(self, *names: str) -> None:
         for name in names:
             self.side.container(name)

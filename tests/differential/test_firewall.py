@@ -118,6 +118,8 @@ def test_unknown_policy(parties: Parties) -> None:
         assert party.add(config).code == 1
     ours, reference = parties
     assert "10.77.0.2" in reference.rules()
+    assert ours.node.links("/run/netns/c1") == ours.made_first
+    ours.delete(config).ok()
     assert ours.node.links("/run/netns/c1") == {"lo"}
     assert ours.node.files("/run/cni-cnm/endpoints") == set()
 
@@ -143,6 +145,8 @@ def test_late_delete_of_an_address_s_earlier_owner(parties: Parties) -> None:
         party.container("c1", "c2")
         party.add(config).ok()
         party.delete(config).ok()
+        if party.side.names:  # Debian's, which is asked to take down what is not on record, does not know isolated
+            party.side.path = str(party.side.names)
         party.add(config, "c2").ok()
         assert "10.77.0.2/30" in party.node.addresses("eth0", netns="/run/netns/c2")
         party.delete(config).ok()
@@ -190,7 +194,7 @@ def test_isolation_goes_with_the_network(parties: Parties) -> None:
     ours, reference = parties
     reference.node.run("ip", "link", "del", "cni77").ok()
     assert "cni77" in reference.rules()
-    ours.node.run(str(ours.side.executable), "network", "rm", "net").ok()
+    ours.node.run(ours.side.command, "network", "rm", "net").ok()
     assert "cni77" not in ours.rules()
 
 
