@@ -97,7 +97,7 @@ class Look:
     def _pod(self, found: Attachment) -> Pod:
         key, cached = found.key, found.cached
         made = load_endpoint(self._host.store, key.id)
-        if made is not None and made.epoch == self._host.epoch and made.state == READY_RECORD:
+        if made is not None and self.is_of(made, cached):
             return Pod(key, TAKEN, cached=cached, record=made)
         try:
             alive = living.look(self._host, cached, self._network, self._owner(key.container_id))
@@ -108,6 +108,11 @@ class Look:
         if found.not_understood:
             return Pod(key, LEFT, "; ".join(found.not_understood), cached, alive)
         return Pod(key, READY, "", cached, alive, found)
+
+    def is_of(self, made: EndpointRecord, cached: Cached) -> bool:
+        """Whether a record is of this attachment, not of an earlier one of the container."""
+        links = {link.get("name") for link in cached.result.get("interfaces", ()) if not link.get("sandbox")}
+        return made.epoch == self._host.epoch and made.state == READY_RECORD and made.host_ifname in links
 
     def _age(self, one: Attachment) -> tuple[float, EndpointKey]:
         try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from cni_cnm.cnm.endpoint import interface_tuning
+from cni_cnm.cnm.endpoint.endpoint_record import pool_of
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
 from cni_cnm.cnm.interface import shaping
 from cni_cnm.cnm.interface.configure_interface import LOOPBACK
 from cni_cnm.cnm.packet_filter import endpoint_elements, foreign_accepts
 from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
-from cni_cnm.cnm.records import PENDING, READY
+from cni_cnm.cnm.records import PENDING, READY, load_endpoint
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.cnm.sandbox.sandbox_endpoints import leave_sandbox, record_member
 from cni_cnm.drivers import drivers
 from cni_cnm.firewall import portmap
+from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.reference import change, limits, names
 from cni_cnm.reference.saved_tuning import SavedTuning
 
@@ -32,6 +34,9 @@ def record(host: Host, living: Living) -> None:
     """
     endpoint, driver = LockedEndpoint(host, living.record), drivers.get(living.record.driver)
     made, policy = endpoint.record, endpoint.policy
+    earlier = load_endpoint(host.store, made.id)
+    if earlier is not None and earlier.epoch == host.epoch:  # of a killed run, or of an interface that is gone
+        withdraw_elements(host, earlier)
     with Rollback() as undo:
         undo.push_record_removal(endpoint.delete_record)
         endpoint.write(state=PENDING)
@@ -43,7 +48,7 @@ def record(host: Host, living: Living) -> None:
         driver.repair_endpoint(made.options, made.plan, host.stack)
         if made.ports and made.device is not None and made.device.host:
             host.stack.set_sysctls(portmap.sysctls(made.device.host[0].name, made.portmap))
-        undo.push(lambda: _withdraw_elements(host, made))
+        undo.push(lambda: withdraw_elements(host, made))
         enforce_endpoint(host, made, policy)
         endpoint.write(state=READY)
 
@@ -86,14 +91,21 @@ def write_rules(host: Host, attachment: Attachment) -> None:
 
 def forget(host: Host, made: EndpointRecord) -> None:
     """Remove elements and record of an interface that the reference plugins have again. Connections stay."""
-    driver = drivers.get(made.driver)
-    _withdraw_elements(host, made)
+    driver, endpoint = drivers.get(made.driver), LockedEndpoint(host, made)
+    endpoint.write(state=PENDING)  # else a killed run would leave a record that is ready, without its elements
+    withdraw_elements(host, made)
     driver.repair_endpoint(made.options, made.plan._replace(publishes=False), host.stack)
     leave_sandbox(host, made, delete_empty=True)
-    LockedEndpoint(host, made).delete_record()
+    pool = pool_of(host, made)
+    if not isinstance(pool, HostLocal):
+        endpoint.delete_record()
+        return
+    with pool.leases:
+        pool.leases.void_index()
+        endpoint.delete_record()
 
 
-def _withdraw_elements(host: Host, made: EndpointRecord) -> None:
+def withdraw_elements(host: Host, made: EndpointRecord) -> None:
     """Those keyed by its addresses included; what the kernel tracks of its connections stays."""
     policy = made.policy
     foreign_accepts.withdraw_endpoint(host, made, policy)

@@ -8,6 +8,8 @@ As take_over.py in the other direction. The packet filter of both stands at once
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import ExitStack
 
 from cni_cnm import text_file
@@ -16,7 +18,7 @@ from cni_cnm.adopt.adoption import RELEASED
 from cni_cnm.adopt.look import Look
 from cni_cnm.adopt.owners import UNKNOWN
 from cni_cnm.cnm.endpoint import locked_endpoint
-from cni_cnm.cnm.network.delete_network import remove_network
+from cni_cnm.cnm.network.delete_network import endpoints_of, remove_network
 from cni_cnm.cnm.records import READY as READY_RECORD
 from cni_cnm.cnm.records import endpoint_records, load_endpoint, load_network
 from cni_cnm.conflists import folder
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
     from cni_cnm.reference.attachment import Attachment
     from cni_cnm.reference.cache import Cached
 
-_ROUNDS = 5
+_ROUNDS = 20
+PAUSE_S = 0.3
+"""A runtime has read its file, and has not called yet."""
+_SETTLED_S, _LOOK_AGAIN_S = 5.0, 0.1
 READY, REFUSED = "ready", "refused"
 
 
@@ -48,6 +53,8 @@ class Return(NamedTuple):
     """Why the reference plugins cannot have it, a clause; "" if they can."""
     attachment: Attachment | None = None
     """As the plugins would have made it."""
+    passing: bool = False
+    """The reason may be gone in a moment: a runtime is making it, or deleting it."""
 
 
 class Plan(NamedTuple):
@@ -80,44 +87,66 @@ def changes(plan: Plan) -> Iterator[str]:
     yield f"{plan.network}: cni-cnm forgets the network; its bridge stays"
 
 
-def release(host: Host, plan: Plan, *, discard_edit: bool = False) -> None:
+def release(host: Host, network: str, *, discard_edit: bool = False) -> None:
     """The caller holds the adoption's lock.
 
     Raises:
+        NotFound: the network was not taken over.
         Forbidden: the plugins cannot have one of the endpoints. Nothing is changed then.
         Conflict: the runtime's file was edited, and `discard_edit` is false.
+        Unfinished: containers come faster than they are released.
     """
-    for one in plan.returns:
-        if one.reason:
-            raise Forbidden(
-                f"the reference plugins cannot have {one.record.shown}: {one.reason}",
-                hint="remove that endpoint, then release the network",
-            )
+    plan = _settled(host, network)
     if plan.edited and not discard_edit:
         raise Conflict(
-            f"{plan.state.path} was edited since the network {plan.network} was taken over",
+            f"{plan.state.path} was edited since the network {network} was taken over",
             hint="--discard-edit puts back what it had before; keep a copy of it if you need the edit",
         )
-    state = plan.state._replace(way=RELEASED, done=False)
-    state.save(host)
     for _ in range(_ROUNDS):
+        state = _begin(host, plan)
         with ExitStack() as locks:
             for one in sorted(plan.returns, key=lambda one: one.record.id):
                 locks.enter_context(locked_endpoint.lock(host, one.record.id))
             ready = [one for one in plan.returns if load_endpoint(host.store, one.record.id) == one.record]
             for one in ready:
-                if one.attachment is not None:
+                # Without a link it was deleted, or is being: the plugins' DEL has nothing to remove then.
+                if one.attachment is not None and host.stack.link(one.record.host_ifname) is not None:
                     one_attachment.write_rules(host, one.attachment)
             if discard_edit or _content(state.path) == state.after:
                 folder.replace(state.path, state.before)
             for one in ready:
                 _hand_over(host, state, one)
-        plan = make(host, plan.network)
-        if not plan.returns:
-            break
-    _restore_cached(state)
-    _forget_network(host, state.network)
-    host.store.delete(ADOPT, state.network)
+        time.sleep(PAUSE_S)
+        plan = _settled(host, network)
+        if not plan.returns and _forget_network(host, network):
+            _restore_cached(state)
+            host.store.delete(ADOPT, network)
+            return
+    raise adoption.unfinished(plan.state)
+
+
+def _settled(host: Host, network: str) -> Plan:
+    """Waits for what a runtime is making or deleting. Forbidden if the plugins cannot have one of the endpoints."""
+    deadline = time.monotonic() + _SETTLED_S
+    while True:
+        plan = make(host, network)
+        refused = [one for one in plan.returns if one.reason]
+        if not refused:
+            return plan
+        if time.monotonic() > deadline or not all(one.passing for one in refused):
+            raise Forbidden(
+                f"the reference plugins cannot have {refused[0].record.shown}: {refused[0].reason}",
+                hint="remove that endpoint, then release the network",
+            )
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _begin(host: Host, plan: Plan) -> Adoption:
+    """The intent, on the disk before anything is changed, with libcni's file of each as it is going to be."""
+    files = {one.record.id: cache.render(one.attachment.cached) for one in plan.returns if one.attachment is not None}
+    state = plan.state._replace(way=RELEASED, done=False, cached={**plan.state.cached, **files})
+    state.save(host)
+    return state
 
 
 def _returns(host: Host, state: Adoption) -> Iterator[Return]:
@@ -129,31 +158,30 @@ def _returns(host: Host, state: Adoption) -> Iterator[Return]:
     for record in endpoint_records(host.store):
         if record.network_id != network.id or record.epoch != host.epoch:
             continue
-        try:
-            why, attachment = _wanted(look, state, record, seen)
-        except CnmError as error:
-            why, attachment = error.msg, None
-        if not why and record.container_id in used:
-            why = "its container has another interface on this network, and their rules would have one name"
+        found = _wanted(look, state, record, seen)
+        if not found.reason and record.container_id in used:
+            twice = "its container has another interface on this network, and their rules would have one name"
+            found = Return(record, twice)
         used.add(record.container_id)
-        yield Return(record, why, attachment)
+        yield found
 
 
-def _wanted(
-    look: Look, state: Adoption, record: EndpointRecord, seen: host_rules.HostRules
-) -> tuple[str, Attachment | None]:
-    """Why the plugins cannot have an endpoint, or it as they would have made it."""
+def _wanted(look: Look, state: Adoption, record: EndpointRecord, seen: host_rules.HostRules) -> Return:
     if record.docker_network:
-        return "it is of a container of Docker", None
-    if record.state != READY_RECORD and record.id not in state.cached:  # else a killed `adopt` has written it
-        return "it was never finished; DEL it", None
-    cached = look.cached(record.key)
-    if cached is None:
-        return "libcni's cache does not know it, so no runtime would delete it with the plugins", None
-    attachment = look.attachment(_as_before(state, record, cached), seen)
+        return Return(record, "it is of a container of Docker")
+    if record.state != READY_RECORD and record.id not in state.cached:  # else a killed run has written it
+        return Return(record, "it was never finished; DEL it", passing=True)
+    try:
+        cached = look.cached(record.key)
+        if cached is None:
+            why = "libcni's cache does not know it, so no runtime would delete it with the plugins"
+            return Return(record, why, passing=True)
+        attachment = look.attachment(_as_before(state, record, cached), seen)
+    except CnmError as error:  # a link that vanishes while it is looked at
+        return Return(record, error.msg, passing=True)
     if attachment.configuration.not_understood:
-        return attachment.configuration.not_understood[0], None
-    return "", one_attachment.as_made_by_plugins(_with_forms(attachment, state), record)
+        return Return(record, attachment.configuration.not_understood[0])
+    return Return(record, "", one_attachment.as_made_by_plugins(_with_forms(attachment, state), record))
 
 
 def _with_forms(found: Attachment, state: Adoption) -> Attachment:
@@ -176,7 +204,7 @@ def _as_before(state: Adoption, record: EndpointRecord, cached: Cached) -> Cache
 
 
 def _hand_over(host: Host, state: Adoption, one: Return) -> None:
-    if one.attachment is not None:
+    if one.attachment is not None and os.path.exists(cache.path(one.record.key, state.cache)):
         cache.write(one.attachment.cached, state.cache)
     one_attachment.forget(host, one.record)
     if one.attachment is not None:
@@ -192,11 +220,16 @@ def _restore_cached(state: Adoption) -> None:
             cache.write(cached._replace(config=config), state.cache)
 
 
-def _forget_network(host: Host, name: str) -> None:
+def _forget_network(host: Host, name: str) -> bool:
+    """False if an endpoint has come. The bridge stays: the plugins need it."""
     with host.store.lock(f"network/{name}"):
         network = load_network(host.store, name)
-        if network is not None:
-            remove_network(host, network._replace(owns_data_path=False))
+        if network is None:
+            return True
+        if any(True for _ in endpoints_of(host, network)):
+            return False
+        remove_network(host, network._replace(owns_data_path=False))
+        return True
 
 
 def _is_edited(state: Adoption) -> bool:

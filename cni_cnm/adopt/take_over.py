@@ -9,6 +9,7 @@ tracks of them. Each step can be repeated: a second run goes on where a killed o
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 
 from cni_cnm import text_file
@@ -17,11 +18,12 @@ from cni_cnm.adopt import plan as plans
 from cni_cnm.adopt.adoption import TAKEN, Adoption
 from cni_cnm.adopt.look import LEFT
 from cni_cnm.adopt.look import READY as NOT_YET
+from cni_cnm.adopt.look import TAKEN as TAKEN_OVER
 from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
 from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 from cni_cnm.cnm.network.ensure_network import ensure_network
-from cni_cnm.cnm.records import READY, load_endpoint
+from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.conflists import folder
 from cni_cnm.errors import CnmError, Conflict, IoFailed, raise_gathered
@@ -51,7 +53,7 @@ def take_over(host: Host, plan: Plan) -> list[str]:
     except CnmError as error:
         if earlier is None or not earlier.done:
             try:
-                release.release(host, release.make(host, plan.network))
+                release.release(host, plan.network)
             except CnmError as second:
                 error.add_note(f"while undoing: {second}")
         raise
@@ -72,6 +74,7 @@ def _take_over(host: Host, plan: Plan) -> list[str]:
             for pod in ours:
                 if pod.key.id not in refused:
                     _hand_over(host, state, pod, look)
+        time.sleep(release.PAUSE_S)
         plan = plans.again(host, plan)
         new = [pod for pod in plan.pods if pod.state == NOT_YET and pod.key.id not in refused]
         state = _remember(host, state, plan, refused)
@@ -96,8 +99,9 @@ def _remember(host: Host, state: Adoption, plan: Plan, refused: frozenset[str] |
     for pod in plan.pods:
         if pod.key.id in refused:
             cached.pop(pod.key.id, None)
-        elif pod.cached is not None and pod.attachment is not None:
+        elif pod.cached is not None and pod.state != LEFT and not fused.is_ours(pod.cached.config):
             cached[pod.key.id] = cache.render(pod.cached)
+        if pod.attachment is not None:
             found = (pod.attachment.masquerade, pod.attachment.ports)
             forms = tuple(old or new for old, new in zip(forms or ("", ""), found, strict=True))
     changed = state._replace(cached=cached, forms=forms)
@@ -116,12 +120,11 @@ def _locked(host: Host, pods: Sequence[Pod]) -> Iterator[None]:
 
 def _stand(host: Host, pod: Pod, look: Look) -> str:
     """The record and the elements of an attachment. Looks at it again before that. Why it is left alone; "" if not."""
-    made = load_endpoint(host.store, pod.key.id)
-    if made is not None and made.state == READY and made.epoch == host.epoch:
-        return ""
     now = look.once_more(pod.key)
     if now is None:
         return "it was deleted meanwhile"
+    if now.state == TAKEN_OVER:
+        return ""
     if now.living is None:
         return now.reason
     try:

@@ -60,7 +60,7 @@ def release(arguments: argparse.Namespace) -> int:
         say(f"cni-cnm: nothing was changed; `cni-cnm release {name} --yes` does this")
         return 0
     with adoption.lock(host, name):
-        releasing.release(host, releasing.make(host, name), discard_edit=arguments.discard_edit)
+        releasing.release(host, name, discard_edit=arguments.discard_edit)
     say(f"cni-cnm: the network {name} is the reference plugins' again")
     return 0
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 
-from cni_cnm.errors import DamagedRecord
+from cni_cnm.errors import DamagedRecord, IoFailed
 from cni_cnm.json_text import decoder, encoder
 from cni_cnm.model import EndpointKey, digest, ip_address
 from cni_cnm.state import small_files
@@ -72,6 +72,13 @@ class LeaseIndex:
             return os.stat(self._path).st_mtime_ns == self._folder_time()
         except OSError:
             return False
+
+    def remove(self) -> None:
+        """The next lookup reads the whole folder. No error if absent; IoFailed if it stays."""
+        try:
+            small_files.remove(self._path)
+        except OSError as error:
+            raise IoFailed(f"{self._path} cannot be removed: {error.strerror}") from error
 
     def leaves_out(self, key: EndpointKey) -> bool:
         """Whether the endpoint has a record: its leases are not in the index."""

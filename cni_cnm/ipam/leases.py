@@ -337,6 +337,11 @@ class Leases:
         owner = EndpointKey(self._network, *raw["holder"])
         return [(name, ip_address(name), owner) for name in allocated.get("addresses") or ()]
 
+    def void_index(self) -> None:
+        """Before a record is deleted whose lease stays: the index does not have that lease. Requires the lock."""
+        self._index.remove()
+        self._was_valid = False
+
     def has_none(self, key: EndpointKey) -> bool:
         """Whether a valid index says that `unrecorded` would find nothing. Takes no lock and writes nothing."""
         if not self.exists():

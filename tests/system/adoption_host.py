@@ -137,17 +137,20 @@ class AdoptionHost:
 
     # the runtime -------------------------------------------------------------
 
-    def add(self, name: str, *, port: int = 0, limits: bool = False) -> dict[str, Any]:
+    def prepare(self, name: str, *, port: int = 0, limits: bool = False) -> None:
+        """A container's namespace, and what its runtime requests."""
         mappings = [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]
         capabilities = {**({"portMappings": mappings} if port else {}), **({"bandwidth": LIMITS} if limits else {})}
-        netns = self.node.add_netns(name)
         self._requests[name] = {
-            "path": [BIN], "cache": "/var/lib/cni", "containerID": name, "netns": netns, "ifname": "eth0",
-            "args": [["IgnoreUnknown", "1"], ["K8S_POD_NAME", name]], "capabilities": capabilities,
+            "path": [BIN], "cache": "/var/lib/cni", "containerID": name, "netns": self.node.add_netns(name),
+            "ifname": "eth0", "args": [["IgnoreUnknown", "1"], ["K8S_POD_NAME", name]], "capabilities": capabilities,
         }  # fmt: skip
+
+    def add(self, name: str, *, port: int = 0, limits: bool = False) -> dict[str, Any]:
+        self.prepare(name, port=port, limits=limits)
         result = self.call("ADD", name)
         if port:
-            self.serve(netns, 80)
+            self.serve(f"/run/netns/{name}", 80)
         return result
 
     def check(self, name: str) -> None:
@@ -197,6 +200,11 @@ class AdoptionHost:
         talk = Talk(self.node, path, address, port)
         self._talks.append(talk)
         talk.again()
+
+    def hang_up(self) -> None:
+        """No connection is to answer any more."""
+        self._ended += self._talks
+        self._talks = []
 
     def talk(self) -> None:
         for talk in self._talks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,116 @@ def test_connections_stay_through_adopt_and_release(host: AdoptionHost) -> None:
     assert left == set()
     assert not [name for name in node.links() if name.startswith(("veth", "bwp"))]
     assert not [line for line in host.rules() if "10.7.0." in line]
+
+
+@pytest.mark.parametrize("host", ["newest-iptables"], indirect=True)
+def test_what_is_left_alone_and_what_is_refused(host: AdoptionHost) -> None:
+    """Each with its reason, and nothing is changed by what is refused."""
+    node = host.node
+    node.run("iptables", "-t", "filter", "-D", "CNI-FORWARD", "-s", "10.7.0.3/32", "-j", "ACCEPT").ok()
+    shown = host.command("adopt", "net", "--yes")
+    assert "p2         eth0       10.7.0.3/24  left alone  its rule `CNI-FORWARD -s 10.7.0.3/32 -j ACCEPT`" in shown
+    host.check("p1")
+    host.delete("p2")  # with the configuration of now: the plugins' rules are removed all the same
+    assert not [line for line in host.rules() if "10.7.0.3" in line]
+
+    node.add_netns("p9")
+    environment = {"CNI_CONTAINERID": "p9", "CNI_NETNS": "/run/netns/p9", "CNI_IFNAME": "eth0", "CNI_PATH": BIN}
+    entry = json.loads(node.path(CONFLIST).read_text())["plugins"][0]
+    config = {**entry, "cniVersion": "1.0.0", "name": "net"}
+    node.run(f"{BIN}/cni-cnm", stdin=json.dumps(config), env={**environment, "CNI_COMMAND": "ADD"}).ok()
+    refused = host.command("release", "net", "--yes", code=1)
+    assert "the reference plugins cannot have net/p9/eth0: libcni's cache does not know it" in refused
+    node.run(
+        f"{BIN}/cni-cnm", stdin=json.dumps(config), env={**environment, "CNI_PATH": BIN, "CNI_COMMAND": "DEL"}
+    ).ok()
+
+    edited = {"cniVersion": "1.0.0", "name": "net", "plugins": [{**entry, "hairpinMode": False}]}
+    node.write(CONFLIST, json.dumps(edited))
+    assert "was edited since" in host.command("release", "net", "--yes", code=1)
+    assert "was edited since" in host.command("adopt", "net", code=1)
+    host.talk()
+    host.command("release", "net", "--yes", "--discard-edit")
+    host.talk()
+    assert json.loads(node.path(CONFLIST).read_text())["plugins"][0]["type"] == "bridge"
+    host.check("p1")
+
+
+def reboot(host: AdoptionHost) -> None:
+    """Kernel objects and /run are gone. Files of /var and /etc stay, libcni's cache and leases among them."""
+    node = host.node
+    for name in ("p1", "p2"):
+        node.run("ip", "netns", "del", name).ok()
+    script = """
+    for table in nat filter; do iptables -t $table -F; iptables -t $table -X; done
+    nft flush ruleset; ip link del cni0
+    for link in $(ip -br link show type ifb | cut -d' ' -f1); do ip link del $link; done
+    rm -rf /run/cni-cnm
+    """
+    node.run("sh", "-c", script).ok()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("host", ["newest-iptables"], indirect=True)
+@pytest.mark.parametrize("way", ["adopt", "release"])
+def test_a_reboot_in_the_middle(host: AdoptionHost, way: str) -> None:
+    """The containers are gone. The files are wholly of one side afterwards, and the runtime's DEL and ADD work."""
+    host.command("adopt", "net", "--yes")
+    half = state(host) | {"done": False, "way": "adopt"}
+    host.node.write("/var/lib/cni-cnm/adopt/net.json", json.dumps(half))
+    host.hang_up()
+    reboot(host)
+    assert "that has not ended" in host.command("doctor", code=3)
+    host.command(way, "net", "--yes")
+    assert bool(state(host)) is (way == "adopt")
+    for name in ("p1", "p2"):
+        host.delete(name)
+    assert host.cached() == {}
+    host.add("p3", port=8080)
+    host.check("p3")
+    assert bool(host.node.files("/run/cni-cnm/endpoints")) is (way == "adopt")
+    host.delete("p3")
+    assert not [path for path in host.node.files("/var/lib/cni/networks/net") if "10.7.0." in path]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("host", ["newest-iptables", "newest-nftables"], indirect=True)
+def test_a_runtime_that_goes_on(host: AdoptionHost) -> None:
+    """Containers come and go all the time, with the file as the runtime reads it. In the end nothing is left."""
+    ended = Event()
+    failures: list[str] = []
+
+    def churn(number: int) -> None:
+        name = f"x{number}"
+        host.prepare(name)
+        while not ended.is_set():
+            for verb in ("ADD", "DEL"):
+                for _ in range(10):
+                    why = host.refused(verb, name)
+                    if not why:
+                        break
+                    failures.append(why)
+                    host.refused("DEL", name)
+
+    threads = [Thread(target=churn, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for way in ("adopt", "release") * 5:
+        host.command(way, "net", "--yes")
+        host.talk()
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert [why for why in failures if "resource busy" not in why] == []  # a chain that both change
+    assert not state(host)
+    for name in ("p1", "p2"):
+        host.check(name)
+    host.delete("p1")
+    host.delete("p2")
+    assert not [line for line in host.rules() if "10.7.0." in line]
+    assert host.node.files("/run/cni-cnm/endpoints") == set()
+    assert not [name for name in host.node.links() if name.startswith(("veth", "bwp"))]
 
 
 CALLS = "sendto,sendmsg,rename,link,linkat,unlink,write,clone,clone3,vfork,fcntl"
