@@ -1,4 +1,4 @@
-"""Networks of real runtimes, taken over and released while their containers live: containerd 1 and 2."""
+"""Networks of real runtimes, taken over and released while their containers live: containerd 1 and 2, podman 4."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.program import ROOT
 from tests.side import REFERENCE, require_reference
 from tests.system.adoption_host import BIN, CONFLIST, HERE, OUTSIDE, AdoptionHost
 from tests.system.containerd import Containerd
+from tests.system.podman import Podman
+from tests.system.podman import missing as podman_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,3 +93,46 @@ def test_pods_of_containerd(host: AdoptionHost, containerd: Containerd) -> None:
     assert not [line for line in host.rules() if "10.7.0." in line]
     assert not [name for name in node.links() if name.startswith(("veth", "bwp"))]
     assert not [path for path in node.files("/var/lib/cni/networks/net") if "10.7.0." in path]
+
+
+@pytest.fixture
+def podman(host: AdoptionHost) -> Iterator[Podman]:
+    if why := podman_missing():
+        pytest.skip(why)
+    host.node.path(CONFLIST).unlink()
+    made = Podman(host.node, BIN)
+    yield made
+    made.close()
+
+
+def test_containers_of_podman(host: AdoptionHost, podman: Podman) -> None:
+    """It reads its files at each command: `network` and `rm` work on both sides, with the containers of the other."""
+    podman("network", "create", "--subnet", "10.7.0.0/24", "web")
+    podman.run("c1", "--network", "web", "-p", "8080:80")
+    podman.run("c2", "--network", "web")
+    netns = podman.netns("c1")
+    host.serve(netns, 80)
+    host.open("outside", HERE, 8080)
+    host.open(netns, OUTSIDE, 7000)
+    addresses = podman.addresses("c1")
+    shown = host.command("adopt", "web")
+    assert shown.count(" ready ") == 2, shown
+
+    host.command("adopt", "--all", "--yes")
+    host.talk()
+    assert {one["owner"] for one in json.loads(host.command("endpoint", "ls", "--json"))} == {"cni/podman"}
+    assert podman.addresses("c1") == addresses
+    assert "web" in podman("network", "ls")
+    podman("rm", "--force", "--time", "0", "c2")
+    podman.run("c3", "--network", "web", "-p", "9090:80")
+    host.serve(podman.netns("c3"), 80)
+    host.open("outside", HERE, 9090)
+    assert len(json.loads(host.command("endpoint", "ls", "--json"))) == 2
+
+    host.command("release", "web", "--yes")
+    host.talk()
+    assert json.loads(host.command("endpoint", "ls", "--json")) == []
+    podman.run("c4", "--network", "web")
+    podman("rm", "--all", "--force", "--time", "0")
+    assert not [line for line in host.rules() if "10.7.0." in line]
+    assert not [name for name in host.node.links() if name.startswith(("veth", "bwp"))]
