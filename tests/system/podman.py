@@ -82,8 +82,8 @@ class Podman:
 
     def close(self) -> None:
         self.try_("rm", "--all", "--force", "--time", "0")
-        for controller in _CGROUPS.glob("*"):
-            root = controller / self._cgroup
+        # A container that is started without a group has it below podman's own.
+        for root in (group / name for group in _CGROUPS.glob("*") for name in (self._cgroup, "libpod_parent")):
             for folder in sorted((root, *root.rglob("*")), key=lambda path: -len(path.parts)):
                 if folder.is_dir():
                     try:
