@@ -23,7 +23,7 @@ from tests.program import ROOT
 
 BIN = ROOT / "dist" / "bin"
 PLUGIN = BIN / "cni-cnm"
-COPIED = ("/etc", "/opt", "/var/lib")
+COPIED = ("/etc", "/opt", "/usr/local", "/var/lib")
 FRESH = ("/var/lib/cni", "/var/lib/cni-cnm", "/var/lib/containerd", "/etc/cni", "/etc/cni-cnm")
 
 UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
