@@ -207,8 +207,8 @@ def run(
                 host = controller.host
                 wanted = {one.name: told for one in network_records(host.store) if (told := name_service.served(one))}
                 pairs = controller.host.store.get(ALLOWED, "pairs") if wanted else None
-                if wanted and (sorted(wanted), pairs) != before:
-                    before = (sorted(wanted), pairs)
+                if wanted and (wanted, pairs) != before:
+                    before = (wanted, pairs)
                     for difference in reconcile_names.compare(host, EVERYTHING):
                         if done := reconcile_names.repair(host, difference):
                             note(f"REPAIR {difference.sentence}; {done}", 0.0)

@@ -130,6 +130,8 @@ class Processes:
             import_module(module)
         if self._docker is not None:
             import_module("cni_cnm.docker_server.server")
+        if not self._lingers:
+            import_module("cni_cnm.service.name_servers")
         if self._cluster:
             import_module("cni_cnm.service.cluster_agent")
         libnftables.preload()

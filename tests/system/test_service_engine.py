@@ -45,7 +45,7 @@ class Served:
     def pids(self) -> dict[str, int]:
         """Of the service's processes, as the node sees them, in the order in which they were started."""
         found = map(int, self.node.run("pgrep", "-f", "serve --trace").ok().out.split())
-        return dict(zip(("supervisor", "worker", "watch", "metrics", "deleter"), found, strict=True))
+        return dict(zip(("supervisor", "worker", "watch", "names", "metrics", "deleter"), found, strict=True))
 
     def close(self) -> None:
         self.node.close()

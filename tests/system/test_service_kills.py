@@ -28,8 +28,8 @@ HEAP_BYTES = 64 << 20
 """HEAP_MAX_SIZE of glibc: where an arena begins, except the first one."""
 NFT_SOCKET = "(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER)"
 """As libnftables makes it. Ours are closed on exec."""
-ROLES = 5
-"""Two workers, the watch, the process for metrics, the link deleter."""
+ROLES = 6
+"""Two workers, the watch, the process for name servers, the process for metrics, the link deleter."""
 
 
 class Served:
