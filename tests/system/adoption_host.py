@@ -117,7 +117,7 @@ class AdoptionHost:
             if one.name != "cnitool":
                 shutil.copy(one, target / one.name)
         (target / "cni-cnm").unlink(missing_ok=True)
-        shutil.copy(program(folder), target / "cni-cnm", follow_symlinks=True)
+        (target / "cni-cnm").symlink_to(program(folder))
         self.node.write(
             CONFLIST, json.dumps({"cniVersion": "1.0.0", "name": "net", "plugins": plugins_of(form, **more)}, indent=2)
         )
