@@ -11,6 +11,7 @@ from __future__ import annotations
 from cni_cnm.cni import request
 from cni_cnm.conflists.changes import text_of
 from cni_cnm.conflists.conflist import TYPE, Entry, parse
+from cni_cnm.drivers.bridge_options import KEYS, REFERENCE_KEYS
 from cni_cnm.errors import CnmError, UnsupportedField
 from cni_cnm.fields import Fields
 
@@ -28,8 +29,10 @@ _CHAINED = ("portmap", "firewall", "bandwidth", "tuning")
 _IPAMS = ("", "host-local")
 _OF_LIST = ("type", "capabilities", "name", "cniversion")
 """Keys of an entry that are not of its plugin."""
+_OWN_MEANING = (request.OWN_KEYS - {"ipam", "dns", "args"}) | {*request.BLOCKS} | (KEYS - REFERENCE_KEYS - {"mtu"})
+"""Keys that the plugin bridge ignores, and that this program would not."""
 _WITHOUT_EFFECT = {
-    INTERFACE: ("ipmasqbackend",),
+    INTERFACE: ("ipmasqbackend", *_OWN_MEANING),
     "portmap": ("backend", "markmasqbit"),
     "firewall": ("backend",),
     "tuning": ("datadir",),

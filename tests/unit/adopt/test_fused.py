@@ -46,6 +46,13 @@ def test_podmans_list() -> None:
     assert not fused.is_ours(json.dumps(given.document).encode())
 
 
+def test_keys_that_the_bridge_ignores_stay_without_effect() -> None:
+    """They would mean something to this program."""
+    ignored = {"driver": "macvlan", "profile": "cnm", "internal": True, "dnsEnabled": True, "labels": {"a": "b"},
+               "Owner": "x", "portmap": {"snat": False}, "unmanaged": True}  # fmt: skip
+    assert fused.entry(listed({**BRIDGE, **ignored}, *PODMAN[1:])) == fused.entry(listed(BRIDGE, *PODMAN[1:]))
+
+
 def test_blocks_have_the_keys_of_their_plugins() -> None:
     """Keys that only say how the reference does it are left out."""
     portmap = {"type": "portmap", "backend": "iptables", "markMasqBit": 4, "snat": False}
