@@ -9,8 +9,9 @@ before. After a kill the next `adopt` or `release` goes that way from wherever i
 from __future__ import annotations
 
 import base64
+from contextlib import ExitStack, contextmanager
 
-from cni_cnm.errors import Unfinished
+from cni_cnm.errors import TryAgain, Unfinished
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state.record_reader import read, readable
 from cni_cnm.state.store import ADOPT
@@ -18,7 +19,6 @@ from cni_cnm.state.store import ADOPT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.model import Json
@@ -87,9 +87,18 @@ def adoptions(store: Store) -> Iterator[Adoption]:
     return readable(store, ADOPT, lambda name: load(store, name))
 
 
-def lock(host: Host, network: str) -> AbstractContextManager[None]:
-    """One at a time for each network."""
-    return host.store.lock(f"adopt/{network}", timeout_s=0.0)
+@contextmanager
+def lock(host: Host, network: str) -> Iterator[None]:
+    """One at a time for each network. TryAgain if another process has it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(host.store.lock(f"adopt/{network}", timeout_s=0.0))
+        except TryAgain as error:
+            raise TryAgain(
+                f"another process is taking over or releasing the network {network}",
+                hint=f"wait until it has ended; then `cni-cnm adopt {network}` shows what is left to do",
+            ) from error
+        yield
 
 
 def unfinished(adoption: Adoption) -> Unfinished:

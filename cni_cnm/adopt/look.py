@@ -64,14 +64,14 @@ class Look:
 
     def __init__(self, host: Host, network: NetworkRecord, folder: str, owner: Callable[[str], str]) -> None:
         self._host = host
-        self._network = network
+        self.network = network
         self._owner = owner
         self.folder = folder
 
     def all(self) -> list[Pod]:
         """In the order in which they were attached: of a container's interfaces the first has the default route."""
         seen = discover.read_all(self._host.namespaces, self.folder)
-        mine = [one for one in seen.attachments if one.key.network == self._network.name]
+        mine = [one for one in seen.attachments if one.key.network == self.network.name]
         return [self._pod(one) for one in sorted(mine, key=self._age)]
 
     def once_more(self, key: EndpointKey) -> Pod | None:
@@ -100,7 +100,7 @@ class Look:
         if made is not None and self.is_of(made, cached):
             return Pod(key, TAKEN, cached=cached, record=made)
         try:
-            alive = living.look(self._host, cached, self._network, self._owner(key.container_id))
+            alive = living.look(self._host, cached, self.network, self._owner(key.container_id))
         except NamespaceGone:
             return Pod(key, LEFT, "its network namespace does not exist", cached)
         except CnmError as error:

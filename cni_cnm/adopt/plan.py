@@ -93,6 +93,13 @@ def require_program() -> None:
         )
 
 
+def is_due(host: Host, plan: Plan) -> bool:
+    """Whether anything would be changed."""
+    state = adoption.load(host.store, plan.network)
+    unfinished = state is not None and not state.done
+    return unfinished or _content(plan.conflist.path) != plan.after or any(pod.state == READY for pod in plan.pods)
+
+
 def changes(plan: Plan) -> Iterator[str]:
     """A sentence for each file and each table that is changed."""
     ready = sum(pod.state == READY for pod in plan.pods)

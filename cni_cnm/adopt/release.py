@@ -26,6 +26,7 @@ from cni_cnm.conflists.conflist import parse
 from cni_cnm.errors import CnmError, Conflict, Forbidden, IoFailed, NotFound, root_hint
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.reference import cache, host_rules
+from cni_cnm.reference.configuration import IPTABLES
 from cni_cnm.state.store import ADOPT
 
 TYPE_CHECKING = False
@@ -59,8 +60,8 @@ class Return(NamedTuple):
 
 class Plan(NamedTuple):
     state: Adoption
-    edited: bool
-    """The runtime's file has this program's entry, and not as it was written."""
+    edited: str
+    """`edited`: the runtime's file has this program's entry, and not as it was written. `removed`; else ""."""
     returns: Sequence[Return]
 
     @property
@@ -73,7 +74,7 @@ def make(host: Host, network: str) -> Plan:
     state = adoption.load(host.store, network)
     if state is None:
         raise NotFound(f"the network {network} was not taken over from the reference plugins")
-    return Plan(state, _is_edited(state), list(_returns(host, state)))
+    return Plan(state, _edited(state), list(_returns(host, state)))
 
 
 def changes(plan: Plan) -> Iterator[str]:
@@ -99,7 +100,7 @@ def release(host: Host, network: str, *, discard_edit: bool = False) -> None:
     plan = _settled(host, network)
     if plan.edited and not discard_edit:
         raise Conflict(
-            f"{plan.state.path} was edited since the network {network} was taken over",
+            f"{plan.state.path} was {plan.edited} since the network {network} was taken over",
             hint="--discard-edit puts back what it had before; keep a copy of it if you need the edit",
         )
     for _ in range(_ROUNDS):
@@ -113,7 +114,7 @@ def release(host: Host, network: str, *, discard_edit: bool = False) -> None:
                 if one.attachment is not None and host.stack.link(one.record.host_ifname) is not None:
                     one_attachment.write_rules(host, one.attachment)
             if discard_edit or _content(state.path) == state.after:
-                folder.replace(state.path, state.before)
+                _put_file_back(state)
             for one in ready:
                 _hand_over(host, state, one)
         time.sleep(PAUSE_S)
@@ -159,11 +160,16 @@ def _returns(host: Host, state: Adoption) -> Iterator[Return]:
         if record.network_id != network.id or record.epoch != host.epoch:
             continue
         found = _wanted(look, state, record, seen)
-        if not found.reason and record.container_id in used:
+        if record.container_id in used and _is_named_by_container(found.attachment):
             twice = "its container has another interface on this network, and their rules would have one name"
             found = Return(record, twice)
         used.add(record.container_id)
         yield found
+
+
+def _is_named_by_container(made: Attachment | None) -> bool:
+    """Whether the names of its rules say nothing of the interface. In nftables they do."""
+    return made is not None and IPTABLES in (made.masquerade, made.ports)
 
 
 def _wanted(look: Look, state: Adoption, record: EndpointRecord, seen: host_rules.HostRules) -> Return:
@@ -232,14 +238,23 @@ def _forget_network(host: Host, name: str) -> bool:
         return True
 
 
-def _is_edited(state: Adoption) -> bool:
+def _edited(state: Adoption) -> str:
     content = _content(state.path)
     if content in (state.before, state.after):
-        return False
+        return ""
+    if not content:
+        return "removed"
     try:
-        return parse(state.path, content).ours is not None
+        return "edited" if parse(state.path, content).ours is not None else ""
     except CnmError:
-        return True
+        return "edited"
+
+
+def _put_file_back(state: Adoption) -> None:
+    if os.path.exists(state.path):
+        folder.replace(state.path, state.before)
+    else:
+        folder.create(state.path, state.before)
 
 
 def _content(path: str) -> bytes:

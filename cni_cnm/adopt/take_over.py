@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack, contextmanager
 
 from cni_cnm import text_file
-from cni_cnm.adopt import adoption, fused, one_attachment, release
+from cni_cnm.adopt import adoption, fused, isolation, one_attachment, release
 from cni_cnm.adopt import plan as plans
 from cni_cnm.adopt.adoption import TAKEN, Adoption
 from cni_cnm.adopt.look import LEFT
@@ -48,6 +48,8 @@ def take_over(host: Host, plan: Plan) -> list[str]:
     meanwhile.
     """
     earlier = adoption.load(host.store, plan.network)
+    if earlier is None:
+        isolation.require_same_reach(host, plan.look.network)
     try:
         return _take_over(host, plan)
     except CnmError as error:
@@ -80,6 +82,8 @@ def _take_over(host: Host, plan: Plan) -> list[str]:
         state = _remember(host, state, plan, refused)
         if not new:
             break
+    if all(pod.state == TAKEN_OVER for pod in plan.pods):
+        isolation.remove_rules(look.network.policy.bridge, look.folder)
     state._replace(done=True).save(host)
     return notes
 

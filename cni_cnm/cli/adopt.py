@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from cni_cnm.adopt import adoption, plan, take_over
+from cni_cnm.adopt import adoption, isolation, plan, take_over
 from cni_cnm.adopt.owners import Owners
 from cni_cnm.cli.listing import Column, Listing, write
 from cni_cnm.conflists.folder import FOLDER
@@ -76,13 +76,33 @@ def adopt(arguments: argparse.Namespace) -> int:
         except CnmError as error:
             say(f"cni-cnm: the network {name} cannot be taken over: {error}")
             code = 1
+    found, refused = _with_same_reach(host, found)
+    code = refused or code
     _show(found, as_json=arguments.json)
     if arguments.yes:
         return _take_over(host, found) or code
-    if any(True for one in found for _ in plan.changes(one)):
+    if any(plan.is_due(host, one) for one in found):
         again = f"cni-cnm adopt {arguments.network or '--all'} --yes"
         say(f"cni-cnm: nothing was changed; `{again}` does this")
+    elif not code:
+        say("cni-cnm: there is nothing to take over")
     return code
+
+
+def _with_same_reach(host: Host, found: list[Plan]) -> tuple[list[Plan], int]:
+    """Without those that would keep out bridges which they reach. Networks that isolate come last."""
+    kept: list[Plan] = []
+    code = 0
+    for one in sorted(found, key=lambda one: one.look.network.policy.isolates):
+        others = [other.look.network.policy.bridge for other in found]
+        try:
+            if adoption.load(host.store, one.network) is None:
+                isolation.require_same_reach(host, one.look.network, others)
+            kept.append(one)
+        except CnmError as error:
+            say(f"cni-cnm: the network {one.network} cannot be taken over: {error}")
+            code = 1
+    return kept, code
 
 
 def _say_unfinished(host: Host, network: str) -> None:

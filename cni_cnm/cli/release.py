@@ -57,7 +57,11 @@ def release(arguments: argparse.Namespace) -> int:
         say(f"cni-cnm: {adoption.unfinished(found.state)}")
     _show(found, as_json=arguments.json)
     if not arguments.yes:
-        say(f"cni-cnm: nothing was changed; `cni-cnm release {name} --yes` does this")
+        if any(one.reason for one in found.returns):
+            say("cni-cnm: nothing was changed; remove the endpoints that are refused, then release the network")
+            return 1
+        again = f"cni-cnm release {name} --yes{' --discard-edit' if found.edited else ''}"
+        say(f"cni-cnm: nothing was changed; `{again}` does this")
         return 0
     with adoption.lock(host, name):
         releasing.release(host, name, discard_edit=arguments.discard_edit)
@@ -78,7 +82,7 @@ def _show(found: Plan, *, as_json: bool) -> None:
         print(one_line(sentence))
     sys.stdout.flush()  # what is said to stderr comes after it
     if found.edited:
-        say(f"cni-cnm: {found.state.path} was edited since; --discard-edit puts it back all the same")
+        say(f"cni-cnm: {found.state.path} was {found.edited} since; --discard-edit puts it back all the same")
 
 
 def _row(one: Return) -> Mapping[str, Any]:

@@ -78,14 +78,13 @@ def remove_rules(attachment: Attachment) -> None:
     _apply(attachment, (), ())
 
 
-def remove_isolation(attachment: Attachment) -> None:
-    """Remove the rules of its bridge that keep other bridges out (`ingressPolicy`). `write` puts them back.
+def remove_isolation(bridge: str) -> None:
+    """Remove the rules of a bridge that keep other bridges out (`ingressPolicy`). `write` puts them back.
 
     The plugins never remove them. For a bridge on which no attachment is theirs any more.
     """
-    require_understood(attachment)
-    rules = isolation_of(attachment)
-    _until_done(lambda: without(rules, host_rules.read()), f"the isolation of {attachment.bridge}")
+    rules = isolation_of(bridge)
+    _until_done(lambda: without(rules, host_rules.read()), f"the isolation of {bridge}")
 
 
 def require_understood(attachment: Attachment) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cni_cnm.reference import iptables_form, nftables_form
 from cni_cnm.reference.configuration import IPTABLES, NFTABLES
-from cni_cnm.reference.rule import Rule
+from cni_cnm.reference.rule import XT_FAMILIES, Rule, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.model import IPInterface
     from cni_cnm.reference.attachment import Attachment
+    from cni_cnm.reference.host_rules import HostRules
 
 
 def rules_of(attachment: Attachment) -> tuple[Rule, ...]:
@@ -24,10 +25,26 @@ def shared_rules_of(attachment: Attachment) -> tuple[Rule, ...]:
     return tuple(_unique(_shared(attachment)))
 
 
-def isolation_of(attachment: Attachment) -> tuple[Rule, ...]:
-    """Of the shared rules those of its bridge's isolation."""
-    link = f"-o {attachment.bridge} "
-    return tuple(rule for rule in shared_rules_of(attachment) if rule.is_xt() and link in rule.text)
+def isolation_of(bridge: str) -> tuple[Rule, ...]:
+    """Those of a bridge's isolation, with each policy and in both wordings."""
+    made = (
+        iptables_form.isolation(bridge, policy, version, wording)
+        for version in XT_FAMILIES
+        for policy in ("same-bridge", "isolated")
+        for wording in (iptables_form.NEW_COMMENT, iptables_form.OLD_COMMENT)
+    )
+    return tuple(_unique(rule for rules in made for rule in rules if f"-o {bridge} " in rule.text))
+
+
+def isolated_bridges(seen: HostRules) -> set[str]:
+    """The bridges that the host's rules keep other isolated bridges out of."""
+    found = set()
+    for program in XT_FAMILIES.values():
+        for one in seen.chains.get((f"{program} filter", iptables_form.STAGE_2), ()):
+            named = words(one.rule.text)
+            if next(named, "") == "-o":
+                found.add(next(named, ""))
+    return found
 
 
 def port_addresses(attachment: Attachment) -> tuple[IPInterface, ...]:

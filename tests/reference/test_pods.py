@@ -76,7 +76,7 @@ def test_the_isolation_of_a_bridge(make_pods: MakePods, newest: Path, host: Kern
     pods.add("c2", pods.conflist(other, "other"))
     both, attachment = pods.state(), read(pods)["c1"]
     for _ in range(2):
-        change.remove_isolation(attachment)
+        change.remove_isolation("cni0")
     left = pods.state()
     for name in ("iptables", "ip6tables"):
         gone = set(both[name]) - set(left[name])

@@ -108,6 +108,8 @@ class AdoptionHost:
         self.said: dict[str, str] = {}
         """By container: what the plugins' CHECK says. Debian's portmap looks for IPv6 rules that it has not made."""
         self._requests: dict[str, dict[str, Any]] = {}
+        self._files: dict[str, str] = {}
+        """By container: what configures its network, if not CONFLIST."""
         self._talks: list[Talk] = []
         self._ended: list[Talk] = []
         self._servers: list[subprocess.Popen[bytes]] = []
@@ -146,12 +148,19 @@ class AdoptionHost:
             "ifname": "eth0", "args": [["IgnoreUnknown", "1"], ["K8S_POD_NAME", name]], "capabilities": capabilities,
         }  # fmt: skip
 
-    def add(self, name: str, *, port: int = 0, limits: bool = False) -> dict[str, Any]:
+    def add(self, name: str, *, port: int = 0, limits: bool = False, file: str = CONFLIST) -> dict[str, Any]:
+        """`file` configures the network."""
+        self._files[name] = file
         self.prepare(name, port=port, limits=limits)
         result = self.call("ADD", name)
         if port:
             self.serve(f"/run/netns/{name}", 80)
         return result
+
+    def interface(self, name: str, ifname: str, verb: str = "ADD") -> None:
+        """Another interface of a container on the same network, and its CHECK and DEL."""
+        self._requests[name] = {**self._requests[name], "ifname": ifname}
+        self.call(verb, name)
 
     def check(self, name: str) -> None:
         self.call("CHECK", name)
@@ -174,9 +183,21 @@ class AdoptionHost:
         return re.sub(r"CNI-[\w-]+|0x\w+", "-", json.loads(done.out)["msg"]) if done.code else ""
 
     def _libcni(self, verb: str, name: str) -> Done:
-        conflist = json.loads(self.node.path(CONFLIST).read_text())
+        conflist = json.loads(self.node.path(self._files.get(name, CONFLIST)).read_text())
         request = json.dumps({"conflist": conflist, **self._requests[name]})
         return self.node.run(str(self.libcni), verb, stdin=request, env={"GOMAXPROCS": "1"})
+
+    def network(self, name: str, bridge: str, subnet: str, *plugins: Mapping[str, Any], **keys: Any) -> str:
+        """Another network: bridge with these keys, then these. Its file."""
+        ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]]}
+        first = {"type": "bridge", "bridge": bridge, "isDefaultGateway": True, "ipMasq": True, "ipam": ipam, **keys}
+        path = f"/etc/cni/net.d/20-{name}.conflist"
+        self.node.write(path, json.dumps({"cniVersion": "1.0.0", "name": name, "plugins": [first, *plugins]}))
+        return path
+
+    def reaches(self, name: str, address: str) -> bool:
+        """Whether a container gets an answer."""
+        return self.node.run("ping", "-c1", "-W1", address, netns=f"/run/netns/{name}").code == 0
 
     def command(self, *argv: str, code: int | None = 0) -> str:
         """`code` None: it may succeed or fail."""

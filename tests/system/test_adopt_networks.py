@@ -1,0 +1,87 @@
+"""`cni-cnm adopt` and `release` of several networks, and after what was done by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.adoption_host import BIN, CONFLIST, AdoptionHost, newest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def host(libcni_client: Path, tmp_path: Path) -> Iterator[AdoptionHost]:
+    """Without pods."""
+    made = AdoptionHost(tmp_path, newest(), "iptables", libcni_client)
+    yield made
+    made.close()
+
+
+def test_bridges_reach_each_other_as_before(host: AdoptionHost) -> None:
+    """What the plugins let through stays so, or the network is not taken over. Their isolation does not stay behind."""
+    closed = host.network("closed", "cni1", "10.8.0.0/24", {"type": "firewall", "ingressPolicy": "same-bridge"})
+    opened = host.network("opened", "cni2", "10.9.0.0/24", {"type": "firewall"})
+    host.add("p1")
+    host.add("p2", file=closed)
+    host.add("p3", file=opened)
+    assert (host.reaches("p1", "10.8.0.2"), host.reaches("p1", "10.9.0.2")) == (False, True)
+
+    shown = host.command("adopt", "net", "--yes", code=1)
+    assert "apart from the bridge cni2 of another program" in shown
+    assert host.node.files("/var/lib/cni-cnm") == set()
+    assert host.reaches("p1", "10.9.0.2")
+
+    host.command("adopt", "--all", "--yes")
+    assert (host.reaches("p1", "10.8.0.2"), host.reaches("p1", "10.9.0.2")) == (False, True)
+    assert not [line for line in host.rules() if "-o cni" in line]
+    host.command("network", "allow", "net", "closed")
+    assert host.reaches("p1", "10.8.0.2")
+
+    for name in ("net", "closed", "opened"):
+        host.command("release", name, "--yes")
+    assert (host.reaches("p1", "10.8.0.2"), host.reaches("p1", "10.9.0.2")) == (False, True)
+    for name in ("p1", "p2", "p3"):
+        host.check(name)
+
+
+def test_what_was_done_by_hand_meanwhile(host: AdoptionHost) -> None:
+    """A file that was removed is put back if asked for. Each message names the command that works."""
+    host.add("p1", port=8080)
+    host.command("adopt", "net", "--yes")
+    assert "there is nothing to take over" in host.command("adopt", "net")
+    path = host.node.path(CONFLIST)
+    path.write_text(path.read_text().replace("10.7.0.0/24", "10.7.0.0/25"))
+    assert "`cni-cnm release net --yes --discard-edit` does this" in host.command("release", "net")
+    path.unlink()
+    assert f"{CONFLIST} was removed since" in host.command("release", "net", "--yes", code=1)
+    host.command("release", "net", "--yes", "--discard-edit")
+    assert json.loads(path.read_text())["plugins"][0]["type"] == "bridge"
+    host.check("p1")
+
+
+def test_two_interfaces_of_a_container(host: AdoptionHost) -> None:
+    """In nftables the names of the plugins' rules say which one's they are: both are taken over, and released."""
+    file = host.network("two", "cni1", "10.8.0.0/24", ipMasqBackend="nftables")
+    host.add("p1", file=file)
+    host.interface("p1", "eth1")
+    host.command("adopt", "two", "--yes")
+    host.command("release", "two", "--yes")
+    for ifname in ("eth1", "eth0"):
+        host.interface("p1", ifname, "CHECK")
+        host.interface("p1", ifname, "DEL")
+    assert "10.8.0." not in host.command("endpoint", "ls")
+
+
+def test_several_at_once(host: AdoptionHost) -> None:
+    """One does it. The others say that it is being done."""
+    host.add("p1")
+    script = f"for n in 1 2 3; do {BIN}/cni-cnm adopt net --yes & done; wait"
+    said = host.node.run("sh", "-c", script).err
+    assert said.count("the network net is taken over;") >= 1
+    assert said.count("the network net is taken over;") + said.count("another process is taking over") == 3
+    host.check("p1")
