@@ -4,6 +4,7 @@
     attachment.py   Attachment: the value
     rules.py        rules_of(): its own rules; shared_rules_of(): those that other pods need, too
     change.py       write(), remove(): the rules, limits and saved settings of an attachment
+    leftover.py     find(): what one plugin has left, after its own DEL has failed
 
 Each value is made from what libcni keeps of the ADD (its cache) and is compared with what the host has. What the
 reference would not make of this value is named in `not_understood`, and then nothing here changes it.

@@ -176,6 +176,17 @@ def test_a_list_of_both_is_taken_down_from_both(chain: Chain, side: Side) -> Non
     assert "8080" not in side.node.run("iptables-save").ok().out
 
 
+def test_a_second_del_that_an_original_refuses(chain: Chain, side: Side) -> None:
+    """Debian's `firewall` 1.1.1 fails on `isolated`, which ours serves. It has left nothing, so DEL ends."""
+    chain.plugins = (BRIDGE, PORTMAP, {"type": "firewall", "ingressPolicy": "isolated"})
+    chain.add(runtime=PORTS).ok()
+    original = chain.call("DEL", 2, previous=chain.results["c1"], folder=REFERENCE)
+    for _ in range(2):
+        chain.delete(runtime=PORTS)
+    nothing_left(side)
+    assert original.json["code"] == 999
+
+
 def test_addresses_for_an_original(chain: Chain, side: Side) -> None:
     """The original `bridge` with our `host-local`: a lease without a record, which stays until its DEL."""
     side.container("c1")

@@ -11,6 +11,7 @@ import os
 import stat
 
 from cni_cnm.errors import CnmError, DriverFailed, NamespaceGone
+from cni_cnm.fields import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ _REFUSED = (1, 2, 4, 6, 7)
 def run(invocation: Invocation) -> bool:
     """Answer a DEL or CHECK by the executable. False if there is none.
 
-    Raises DriverFailed with the error that it answers. A DEL that it refuses as such leaves a warning.
+    Raises DriverFailed with the error that it answers. That of a DEL is a warning, unless a part of this container is
+    found that it has left: the call can be the second one for this container, and then no retry would help.
     """
     path = find(invocation)
     if not path:
@@ -45,10 +47,25 @@ def run(invocation: Invocation) -> bool:
     if code == 0:
         return True
     error = _error(path, call.verb, code, output)
-    if call.verb == "DEL" and error.code in _REFUSED:
+    if call.verb == "DEL" and (error.code in _REFUSED or not _left(invocation, environ["CNI_NETNS"], error)):
         invocation.warn([error.msg])
         return True
     raise error
+
+
+def _left(invocation: Invocation, netns: str, error: DriverFailed) -> bool:
+    """Whether the plugin has left a part of this container. The error then says which."""
+    from cni_cnm.reference import leftover
+
+    config, namespaces = Fields(invocation.given), invocation.controller().namespaces
+    try:
+        found = leftover.find(invocation.plugin, invocation.key(), netns, config, namespaces)
+    except CnmError as unreadable:
+        invocation.warn([f"what {invocation.plugin} has left is not known: {unreadable.msg}"])
+        return False
+    if found:
+        error.hint = f"it has left {found}: DEL again when the cause is gone, or remove it by hand"
+    return bool(found)
 
 
 def find(invocation: Invocation) -> str:

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from cni_cnm.cni.names import original
+from cni_cnm.errors import IoFailed
+from cni_cnm.model import EndpointKey
+from cni_cnm.reference import host_rules, names
+from cni_cnm.reference.host_rules import FoundRule, HostRules
 from tests.unit.cni.engine import FakeEngine, ask
 
 SAYS = """#!/bin/sh
@@ -89,15 +93,49 @@ def test_a_namespace_that_is_gone_is_left_out(host: Host) -> None:
     assert host.said()[0] == "DEL  1"
 
 
+@pytest.fixture
+def rules(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], tuple[FoundRule, ...]]:
+    """The chains of the host's packet filter, in the place of the real ones."""
+    chains: dict[tuple[str, str], tuple[FoundRule, ...]] = {}
+    monkeypatch.setattr(host_rules, "read", lambda: HostRules(chains))
+    return chains
+
+
+@pytest.mark.parametrize("end", ["""echo '{"code": 999, "msg": "no"}'; exit 1""", "exit 3"])
+def test_a_failure_of_a_del_that_has_left_nothing(host: Host, rules: Any, end: str) -> None:
+    """A warning: it is the second DEL, and would fail for ever."""
+    host.put(host.theirs / "portmap", end)
+    answer = host.ask("DEL")
+    assert answer.code == 0
+    assert "portmap failed on DEL: no" in answer.reply.err or "ended DEL with exit code 3" in answer.reply.err
+
+
 @pytest.mark.parametrize(("code", "expected"), [(999, 999), (11, 11), (7, 0), (1, 0)])
-def test_its_error_is_the_answer(host: Host, code: int, expected: int) -> None:
+def test_its_error_is_the_answer_if_something_is_left(host: Host, rules: Any, code: int, expected: int) -> None:
     """Unless it refuses the call as such: nothing was made with that."""
+    chain = names.ports_chain(EndpointKey("podnet", "c1", "eth0"))
+    rules["iptables nat", chain] = ()
     host.put(host.theirs / "portmap", f"""echo '{{"code": {code}, "msg": "no"}}'; exit 1""")
     answer = host.ask("DEL")
     assert answer.code == expected
-    assert "failed on DEL: no" in (answer.json["msg"] if expected else answer.reply.err)
+    if expected:
+        assert "failed on DEL: no" in answer.json["msg"]
+        assert f"the chain {chain} of iptables" in answer.json["msg"]
+    else:
+        assert "failed on DEL: no" in answer.reply.err
 
 
-def test_it_ends_without_an_answer(host: Host) -> None:
+def test_the_rules_of_the_host_cannot_be_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> HostRules:
+        raise IoFailed("iptables-save failed")
+
+    monkeypatch.setattr(host_rules, "read", refused)
     host.put(host.theirs / "portmap", "exit 3")
-    assert "ended DEL with exit code 3" in host.ask("DEL").json["msg"]
+    answer = host.ask("DEL")
+    assert answer.code == 0
+    assert "what portmap has left is not known: iptables-save failed" in answer.reply.err
+
+
+def test_a_failure_of_a_check_is_the_answer(host: Host) -> None:
+    host.put(host.theirs / "portmap", "exit 3")
+    assert "ended CHECK with exit code 3" in host.ask("CHECK").json["msg"]
