@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["bundle", "crio", "nerdctl"]
 
 
-def _node(reason: str, *options: str) -> Node:
+def node_with(reason: str, *options: str) -> Node:
+    """A node with the program as `scripts/install` installs it; `reason`: why the test is skipped, or ""."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network and mount namespaces")
     if reason:
@@ -35,7 +36,7 @@ def _node(reason: str, *options: str) -> Node:
 
 @pytest.fixture(scope="module")
 def crio(bundle: Path) -> Iterator[Crio]:
-    node = _node(crio_programs.missing())
+    node = node_with(crio_programs.missing())
     try:
         found = Crio(node)
         yield found
@@ -47,7 +48,7 @@ def crio(bundle: Path) -> Iterator[Crio]:
 @pytest.fixture(scope="module")
 def nerdctl(bundle: Path) -> Iterator[Nerdctl]:
     """As after `scripts/install --drop-in`: its own networks and those of a file of ours."""
-    node = _node(nerdctl_programs.missing(), "--drop-in")
+    node = node_with(nerdctl_programs.missing(), "--drop-in")
     try:
         with Nerdctl(node) as found:
             yield found
