@@ -44,7 +44,9 @@ class KernelNft:
         self._conntrack: Conntrack | None = None
 
     def require(self) -> None:
-        self._run(["list tables"])
+        self._run(())  # without a command libnftables reads nothing; `list tables` would read all elements of all sets
+        if not self._asked(lambda questions: questions.generation()):
+            raise KernelFeatureMissing("this kernel has no nf_tables", hint="enable CONFIG_NF_TABLES")
 
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release

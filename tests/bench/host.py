@@ -18,7 +18,7 @@ from cni_cnm.model import EndpointKey, digest
 from tests.bench.measure import Pod
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 LEASES = "/var/lib/cni/networks"
 RECORDS = "/run/cni-cnm"
@@ -99,22 +99,26 @@ def add_leases(network: str, found: Iterable[str]) -> None:
 
 
 def add_records(network: str, sample: Pod, found: Iterable[str]) -> None:
-    """Records like the one of the sample, which is attached."""
-    for folder, name in (
-        ("endpoints", EndpointKey(network, sample.container_id, "eth0").id),
-        ("sandboxes", digest("sandbox", sample.container_id)),
-    ):
-        path = f"{RECORDS}/{folder}/{name}.json"
-        if not os.path.exists(path):
-            path = _holding(f"{RECORDS}/{folder}", sample.container_id)
-        with open(path) as file:
+    """Records like those of the sample, which is attached, with the names and addresses that its pods would have.
+
+    A lease without a record would be kept in the index of leases, which every ADD reads.
+    """
+    leased = ""
+    names: dict[str, Callable[[str], str]] = {
+        "endpoints": lambda container: EndpointKey(network, container, "eth0").id,
+        "sandboxes": lambda container: digest("sandbox", container),
+    }
+    for folder, name in names.items():
+        own = name(sample.container_id)
+        with open(f"{RECORDS}/{folder}/{own}.json") as file:
             text = file.read()
-        own = json.loads(text)["id"]
+        leased = leased or json.loads(text)["ipam"]["addresses"][0]
         for address in found:
             container = _container(network, address)
-            other = digest(folder, network, container)
+            other = name(container)
+            record = text.replace(sample.container_id, container).replace(own, other)
             with open(f"{RECORDS}/{folder}/{other}.json", "w") as file:
-                file.write(text.replace(sample.container_id, container).replace(own, other))
+                file.write(record.replace(f'"{leased}', f'"{address}'))
 
 
 def add_elements(network: str, subnet: str, found: Iterable[str]) -> None:
@@ -180,12 +184,3 @@ def _numbered(found: Iterable[str]) -> list[tuple[int, str]]:
 
 def _container(network: str, address: str) -> str:
     return digest("stand-in", network, address)
-
-
-def _holding(folder: str, text: str) -> str:
-    for name in os.listdir(folder):
-        path = f"{folder}/{name}"
-        with open(path) as file:
-            if text in file.read():
-                return path
-    raise SystemExit(f"no record of {text} in {folder}")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cni_cnm.errors import CnmError, KernelError
+from cni_cnm.errors import CnmError, KernelError, KernelFeatureMissing
 from cni_cnm.firewall import comment
 from cni_cnm.kernel import Counter, Element, ElementTaken, Nft, Rule, Transaction, link_key, link_name, merge
 from cni_cnm.kernel.netlink import header
@@ -55,6 +55,25 @@ def nft(request: pytest.FixtureRequest) -> Iterator[Nft]:
         pytest.skip("this host has no libnftables")
     yield kernel
     namespace.close()
+
+
+def test_require_changes_nothing(nft: Nft) -> None:
+    """Rules can be made here, with and without a table of ours."""
+    nft.require()
+    assert nft.tables() == {}
+    nft.commit(Transaction(DECLARE, (ONE,)))
+    nft.require()
+    assert missing(nft, [ONE]) == []
+
+
+def test_require_without_nf_tables(nft: Nft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel answers for a subsystem that no kernel has as it does for one that it was built without."""
+    if isinstance(nft, MemoryNft):
+        pytest.skip("rules can always be made there")
+    monkeypatch.setattr(nfnetlink, "_SUBSYSTEM", 0x7F00)
+    with pytest.raises(KernelFeatureMissing, match="no nf_tables") as caught:
+        nft.require()
+    assert "CONFIG_NF_TABLES" in caught.value.hint
 
 
 def test_put_declares_what_is_missing(nft: Nft) -> None:

@@ -21,6 +21,7 @@ from cni_cnm.kernel.nft import KernelNft
         lambda nft: nft.handles(TABLES),
         lambda nft: nft.tables(),
         lambda nft: nft.base_chains(),
+        lambda nft: nft.require(),
     ],
 )
 def test_a_question(question: Callable[[KernelNft], object]) -> None:

@@ -31,7 +31,10 @@ class Nft(Protocol):
     """Our nftables tables in the host's namespace, and what connection tracking keeps of published ports."""
 
     def require(self) -> None:
-        """KernelFeatureMissing if no rule can be made here: without nf_tables, or without libnftables and nft."""
+        """KernelFeatureMissing if no rule can be made here: without nf_tables, or without libnftables and nft.
+
+        Nothing is listed, so the cost does not depend on what there is.
+        """
 
     def commit(self, transaction: Transaction, *, declare: bool = False) -> None:
         """Apply all of it or nothing. KernelError with nft's own message; KernelFeatureMissing without nf_tables.

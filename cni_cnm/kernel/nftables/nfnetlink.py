@@ -94,7 +94,7 @@ class Questions:
             return self._asked(_dump, (kind, family, body))
 
     def generation(self) -> int:
-        """The number of the ruleset, which every change by any program raises."""
+        """The number of the ruleset, which every change by any program raises. Never 0, except without nf_tables."""
         (answer,) = self.ask([(_GET_GENERATION, "unspec", b"")])
         return nlattr.number(answer[0], nlattr.places(*answer).get(_GENERATION), "big") if answer else 0
 
