@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cni_cnm.cli.listing import ADDRESS, PART, Column, Listing
+from cni_cnm.cnm.records import READY
+from cni_cnm.docker_server.docker_api import DockerApi
 from cni_cnm.find.endpoint_names import named
 from cni_cnm.find.networks import find_network
 from cni_cnm.frontend.stderr import say
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.host import Host
+    from cni_cnm.cnm.objects.network import Network
 
 NAMES = Listing(
     Column("Network"),
@@ -47,7 +51,25 @@ def list_names(arguments: argparse.Namespace) -> None:
     for network in chosen:
         for sentence in name_service.obstacles(controller.host, network.record):
             say(f"cni-cnm: {sentence}")
+        for sentence in _of_docker(controller.host, network):
+            say(f"cni-cnm: {sentence}")
     NAMES.show(arguments, _rows(controller, [network.name for network in chosen]))
+
+
+def _of_docker(host: Host, network: Network) -> Iterator[str]:
+    """Why names of Docker's containers on the network are not answered."""
+    unnamed = [one.record for one in network.endpoints() if one.record.docker_network and not one.record.names]
+    joined = [record for record in unnamed if record.state == READY]
+    if not joined:
+        return
+    api = DockerApi(host.settings, {record.docker_network for record in joined})
+    if not api.asks:
+        why = "the setting docker_api is off"
+    elif api.networks() is None:
+        why = "Docker does not answer"
+    else:
+        why = "the service has not asked Docker for them: `cni-cnm serve --docker` does"
+    yield f"names of {len(joined)} containers of Docker on the network {network.name} are not answered: {why}"
 
 
 def _rows(controller: Controller, networks: list[str]) -> Iterator[dict[str, Any]]:

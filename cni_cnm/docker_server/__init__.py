@@ -8,6 +8,7 @@
     ipam_driver      IpamDriver's calls as steps of the engine
 
     docker_watch     every 30 s: what Docker removed without a call that arrived
+    container_names  asks Docker for names of containers, for the name service
     port_holder      keeps the host ports of containers from processes of the host
     docker_api       asks Docker, for docker_watch and the command line only
 

@@ -12,6 +12,7 @@ from typing import Any
 from cni_cnm.cnm.docker import docker_networks, docker_pools
 from cni_cnm.docker_protocol import ACTIVATE, IPAM_DRIVER, NETWORK_DRIVER
 from cni_cnm.docker_protocol.body import failure
+from cni_cnm.docker_protocol.join_messages import JOIN
 from cni_cnm.docker_protocol.plugin_messages import ActivateResponse
 from cni_cnm.docker_server import ipam_driver, network_driver
 from cni_cnm.errors import CnmError, InvalidConfig
@@ -47,6 +48,8 @@ class Reply(NamedTuple):
     """For a log that is JSON, with the whole id of the endpoint."""
     error: int = 0
     """Code of the error; 0: the call was successful."""
+    joined: str = ""
+    """The id of the endpoint that has joined, by a call that was successful."""
 
 
 def answer(engine: Engine, call: str, content: bytes) -> Reply:
@@ -77,7 +80,8 @@ def answer(engine: Engine, call: str, content: bytes) -> Reply:
     except Exception as error:  # noqa: BLE001 - Docker waits for an answer without a limit, also in case of a defect
         shown = as_cnm_error(error)
         return _failed(500, f"{call}: {shown}", named, subject, shown.code)
-    return _reply(200, body, f"{named} ok", subject)
+    reply = _reply(200, body, f"{named} ok", subject)
+    return reply._replace(joined=raw["EndpointID"]) if call == JOIN else reply
 
 
 def _subject(host: Host, call: str, raw: Json) -> Subject:

@@ -15,7 +15,7 @@ from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from cni_cnm.model import Json
     from cni_cnm.settings import Settings
@@ -42,6 +42,11 @@ class DockerApi:
         self._listed: dict[str, str] | None = None
         self._containers: dict[str, Mapping[str, DockerContainer] | None] = {}
 
+    @property
+    def asks(self) -> bool:
+        """Whether the settings let Docker be asked."""
+        return bool(self._path)
+
     def networks(self) -> frozenset[str] | None:
         """The ids of our networks that Docker has. None if it does not answer, or has none of them."""
         return frozenset(self.network_names() or ()) or None
@@ -60,6 +65,18 @@ class DockerApi:
             there = network in (self.networks() or ())
             self._containers[network] = _containers(_get(self._path, f"/networks/{network}")) if there else None
         return self._containers[network]
+
+    def aliases(self, container_id: str, endpoint_id: str) -> Sequence[str] | None:
+        """Other names of a container on the network of this endpoint. None if it is not known."""
+        if not container_id.isalnum():  # Docker knows no container yet
+            return None
+        answer = _get(self._path, f"/containers/{container_id}/json")
+        settings = answer.get("NetworkSettings") if isinstance(answer, dict) else None
+        networks = settings.get("Networks") if isinstance(settings, dict) else None
+        for one in networks.values() if isinstance(networks, dict) else ():
+            if isinstance(one, dict) and one.get("EndpointID") == endpoint_id:
+                return [name for name in one.get("Aliases") or () if isinstance(name, str)]
+        return None
 
 
 def _containers(answer: Json | None) -> Mapping[str, DockerContainer] | None:

@@ -104,11 +104,11 @@ class Server:
         os.eventfd_write(self._wake, 1)  # the listener stays open: it may be systemd's, for the next service
         self._thread.join()
         os.close(self._wake)
-        self._watch.stop()
         for connection in idle:
             _end(connection)
         for thread in threads:
             thread.join()
+        self._watch.stop()
         if self._holder is not None:
             self._holder.close()
 
@@ -197,6 +197,8 @@ class Server:
                 request = reader.request()
                 started = perf_counter()
                 reply = answer(self._holding, request.call, request.body)
+                if reply.joined:
+                    self._watch.joined(reply.joined)
                 keep = request.keep_open and not self._stopping
                 subject = self._watch.with_container(reply.subject)
                 duration_ms = (perf_counter() - started) * 1000

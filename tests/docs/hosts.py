@@ -9,6 +9,7 @@ ruleset   the ruleset that docs/firewall.md shows
 reference three containers of the reference plugins, of which one is not as these have made it
 names     a network that answers names, with a container and a pod, and a service
 docker    a dockerd that has an image called nginx
+shared    the last two, with one service for both
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ def host(name: str) -> Iterator[Host]:
             "served": _served,
             "ruleset": _ruleset,
             "names": _names,
+            "shared": _shared,
             "reference": _reference,
         }[name](made, ends)
         yield made
@@ -202,9 +204,9 @@ def _reference(host: Host, ends: ExitStack) -> None:
     node.run("ip", "address", "del", "10.22.0.4/24", "dev", "eth0", netns="/run/netns/cccc").ok()
 
 
-def _names(host: Host, ends: ExitStack) -> None:
+def _names(host: Host, ends: ExitStack, *options: str) -> None:
     shop = {**PODNET, "name": "shop", "dnsEnabled": True, "ipam": {"subnet": "10.7.0.0/24"}}
-    service = Daemon(host.node, f"{BIN}/cni-cnm", "serve")
+    service = Daemon(host.node, f"{BIN}/cni-cnm", "serve", *options)
     service.wait(host.node.path("/run/cni-cnm/service.sock").exists)
     ends.callback(service.stop)
     for name in ("front", "bbbb"):
@@ -220,3 +222,8 @@ def _docker(host: Host, ends: ExitStack) -> None:
         pytest.skip(why)
     daemon = ends.enter_context(Dockerd(host.node))
     daemon("tag", dockerd.IMAGE, "nginx")
+
+
+def _shared(host: Host, ends: ExitStack) -> None:
+    _names(host, ends, "--docker")
+    _docker(host, ends)

@@ -12,7 +12,7 @@ from typing import Any
 
 from cni_cnm import ipam, validate
 from cni_cnm.cnm.docker import lost_endpoints, published_ports
-from cni_cnm.cnm.endpoint import endpoint_record, locked_endpoint, take_down_endpoint
+from cni_cnm.cnm.endpoint import endpoint_names, endpoint_record, locked_endpoint, take_down_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint, locked
 from cni_cnm.cnm.network.network_description import spec_of
 from cni_cnm.cnm.packet_filter import endpoint_elements, firewall_state
@@ -132,8 +132,16 @@ class DockerEndpoint:
     def leave(self) -> None:
         """Unpublish, and record that it is not joined. Docker moves the link back later; `delete` removes it."""
         with locked(self._host, self.record) as endpoint:
+            if endpoint.record.names:
+                endpoint_names.withdraw(self._host, endpoint.record)
             _withdraw(
-                endpoint, state=CREATED, ports=(), requested_ports=(), netns="", docker_since=lost_endpoints.now()
+                endpoint,
+                state=CREATED,
+                ports=(),
+                requested_ports=(),
+                netns="",
+                names=(),
+                docker_since=lost_endpoints.now(),
             )
 
     def publish(self, requested: tuple[PortMapping, ...], *, ipv6_elsewhere: bool = False) -> tuple[PortMapping, ...]:

@@ -93,6 +93,8 @@ def reaching(host: Host, network: NetworkRecord) -> Iterator[NetworkRecord]:
 
 
 def of_record(record: EndpointRecord, names: NameService) -> tuple[str, ...]:
-    """The names of an endpoint that was made before its network answered names."""
+    """The names of an endpoint that was made before its network answered names. Docker's are not known here."""
+    if record.docker_network:
+        return ()
     own = record.container_id if record.id == digest(record.network, *record.holder) else record.name
     return labels.of_endpoint(own or record.name, record.pod, record.aliases, names.domain)[0]

@@ -87,9 +87,11 @@ def _named(host: Host, record: EndpointRecord, network: NetworkRecord) -> Endpoi
     """The record with its names: an endpoint that is older than its network's name service has none."""
     if record.names or network.names is None:
         return record
-    endpoint = locked_endpoint.LockedEndpoint(host, record)
-    endpoint.write(names=endpoint_names.of_record(record, network.names))
-    return endpoint.record
+    if names := endpoint_names.of_record(record, network.names):
+        endpoint = locked_endpoint.LockedEndpoint(host, record)
+        endpoint.write(names=names)
+        return endpoint.record
+    return record
 
 
 def _expected(host: Host, networks: dict[str, NetworkRecord]) -> dict[str, dict[str, str]]:
