@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.adoption_host import BIN, CONFLIST, AdoptionHost, newest
+from tests.program import ROOT
+from tests.system.adoption_host import BIN, CONFLIST, HERE, AdoptionHost, newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,3 +86,20 @@ def test_several_at_once(host: AdoptionHost) -> None:
     assert said.count("the network net is taken over;") >= 1
     assert said.count("the network net is taken over;") + said.count("another process is taking over") == 3
     host.check("p1")
+
+
+def test_uninstall_gives_networks_back(host: AdoptionHost, bundle: Path) -> None:
+    """It is refused while a network is taken over, also without containers, and says what to do. --force does it."""
+    install, node = str(ROOT / "scripts/install"), host.node
+    node.run("sh", "-c", f"rm {BIN}/cni-cnm; {install}").ok()
+    before = node.path(CONFLIST).read_text()
+    host.command("adopt", "net", "--yes")
+    refused = node.run(install, "--uninstall")
+    assert refused.code == 3
+    assert "taken over from the reference plugins: net: nothing was uninstalled (`cni-cnm release" in refused.err
+    host.add("p1", port=8080)
+    node.run(install, "--uninstall", "--purge", "--force").ok()
+    assert node.path(CONFLIST).read_text() == before
+    host.open("outside", HERE, 8080)
+    host.check("p1")
+    host.delete("p1")
