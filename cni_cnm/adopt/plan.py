@@ -129,7 +129,9 @@ def _file(host: Host, network: str, conf_dir: str) -> tuple[Conflist, bytes]:
         return parse(state.path, state.before), state.before
     found = [one for one in folder.conflists(conf_dir) if one.name == network]
     if not found:
-        raise NotFound(f"no file of {conf_dir} configures a network {network}")
+        raise NotFound(
+            f"no file of {conf_dir} configures a network {network}", hint="`cni-cnm adopt --all` shows those that are"
+        )
     if len(found) > 1:
         raise Conflict(
             f"the network {network} is configured by {' and '.join(one.path for one in found)}",

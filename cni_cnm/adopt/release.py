@@ -73,7 +73,10 @@ def make(host: Host, network: str) -> Plan:
     """NotFound if the network was not taken over."""
     state = adoption.load(host.store, network)
     if state is None:
-        raise NotFound(f"the network {network} was not taken over from the reference plugins")
+        raise NotFound(
+            f"the network {network} was not taken over from the reference plugins",
+            hint="`cni-cnm network ls` lists all networks; one that was made here cannot be released",
+        )
     return Plan(state, _edited(state), list(_returns(host, state)))
 
 

@@ -66,7 +66,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def adopt(arguments: argparse.Namespace) -> int:
     """Exit code 1 if a network cannot be taken over."""
     if bool(arguments.network) == arguments.all:
-        raise InvalidConfig("name a network, or give --all", hint="/etc/cni/net.d has them, in a file for each")
+        raise InvalidConfig(
+            "either a network or --all must be given",
+            hint="`cni-cnm adopt --all` shows all of them, and changes nothing",
+        )
     host, owners, code = open_controller().host, Owners(), 0
     found: list[Plan] = []
     for name in [arguments.network] if arguments.network else plan.networks(host, arguments.conf_dir):

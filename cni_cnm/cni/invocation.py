@@ -114,8 +114,8 @@ class Invocation:
         self.logged += found
 
     def log_profile(self) -> None:
-        """Into the log: the profile that the network was made in, and what decided it."""
-        sentence = request.profile_sentence(self.document, self.config)
+        """Into the log: the profile that the network was made in, and what decided it. That of a name is fixed."""
+        sentence = "" if self.plugin else request.profile_sentence(self.document, self.config)
         if sentence:
             self.logged.append(sentence)
 

@@ -60,7 +60,7 @@ def handle(
         return _failed(as_cnm_error(error), version, invocation, environ, trace=trace, by_name=acts and bool(name))
     invocation.warn(_left_out())
     subject = invocation.subject
-    line = f"{summary(subject)} {invocation.outcome}".rstrip()
+    line = " ".join(part for part in (summary(subject), invocation.plugin, invocation.outcome) if part)
     return Reply(0, out, warnings(invocation.warnings), "; ".join((f"{line} ok", *invocation.logged)), subject)
 
 
@@ -79,7 +79,8 @@ def _failed(
     said = warnings([*invocation.warnings, *_left_out()]) if invocation else ""
     subject = invocation.subject if invocation else stated_by(environ)
     code = names.error_code(error) if by_name else 0
-    return failure(error, version, err=said + trace, summary=summary(subject), subject=subject, code=code)
+    line = f"{summary(subject)} {invocation.plugin if invocation else ''}".rstrip()
+    return failure(error, version, err=said + trace, summary=line, subject=subject, code=code)
 
 
 def _left_out() -> list[str]:

@@ -81,6 +81,19 @@ def test_a_store_without_endpoints(tmp_path: Path) -> None:
     assert finding.commands == ("cni-cnm node ls",)
 
 
+def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    """The agent's reason says it, too: it is said once."""
+    (tmp_path / "cluster").mkdir()
+    name, url = "etcd at http://192.0.2.1:2379", "http://192.0.2.1:2379"
+    why = f"etcd does not answer: {url}: Network is unreachable"
+    write(str(tmp_path), AgentStatus(os.getpid(), store=StoreStatus(name, False, 0.0, why)))
+    settings = SimpleNamespace(cluster=ClusterSettings("etcd", (url,)), run_dir=str(tmp_path), state_dir="/s")
+    picture: Any = SimpleNamespace(settings=settings, networks=())
+    [finding] = cluster.look(picture)
+    assert isinstance(finding, Finding)
+    assert finding.what == f"{name} does not answer: {url}: Network is unreachable"
+
+
 def test_an_overlay_network_stays_without_settings_of_a_cluster(tmp_path: Path) -> None:
     """Settings that were lost are no reason to remove a network."""
     network = SimpleNamespace(name="pods", driver="overlay")

@@ -42,8 +42,9 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
         repair = _other_identity(status, picture.settings.state_dir)
         yield Finding(status.conflict, "This host gives no addresses of overlay networks.", repair)
     if not status.store.reachable:
+        why = status.store.why.removeprefix("etcd does not answer: ")
         yield Finding(
-            f"{status.store.name} does not answer: {status.store.why}",
+            f"{status.store.name} does not answer: {why}",
             "Containers go on. Hosts that join, and further blocks, are not known here.",
             tuple(command("curl", "--max-time", "5", f"{url.rstrip('/')}/health") for url in settings.endpoints)
             or (command("cni-cnm", "node", "ls"),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from cni_cnm.state import small_files
 from cni_cnm.state.files import FileStore
 from tests.memory_kernel.nft import MemoryNft
 from tests.memory_kernel.stack import MemoryStack
+from tests.unit.cni.engine import ask
 from tests.unit.cni.names.runtime import ALL, BRIDGE, FIREWALL, PORTMAP, TUNING, Runtime
 
 STEPS_MAX = 60
@@ -36,6 +38,18 @@ def test_one_record(runtime: Runtime) -> None:
     assert runtime.check() == [{}] * 5
     assert runtime.delete() == [{}] * 5
     assert runtime.left() == []
+
+
+def test_the_log_names_the_plugin() -> None:
+    """A list is one line for each of its plugins."""
+    ports = {"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}]}
+    conf = {"type": "portmap", "runtimeConfig": ports, "prevResult": json.loads(ask().reply.out)}
+    assert ask("ADD", conf, name="/opt/cni/bin/portmap").reply.summary == "ADD podnet c1/eth0 portmap added ok"
+    assert ask("DEL", conf, name="/opt/cni/bin/portmap").reply.summary == "DEL podnet c1/eth0 portmap ok"
+    failed = ask("ADD", {**conf, "prevResult": None}, name="/opt/cni/bin/portmap").reply.summary
+    assert failed.startswith("ADD podnet c1/eth0 portmap failed")
+    bridge = {"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}
+    assert ask("ADD", bridge, name="/opt/cni/bin/bridge").reply.summary == "ADD podnet c1/eth0 bridge 10.1.0.2/24 ok"
 
 
 def test_deleted_in_any_order(runtime: Runtime) -> None:
