@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from cni_cnm import ipam, text_file
-from cni_cnm.adopt import adoption, fused
-from cni_cnm.adopt.look import LEFT, READY, Look, Pod
+from cni_cnm.adopt import adoption, fused, host_ports
+from cni_cnm.adopt.look import LEFT, READY, TAKEN, Look, Pod
 from cni_cnm.cnm.network import network_description
-from cni_cnm.cnm.records import load_endpoint, load_network
+from cni_cnm.cnm.records import endpoint_records, load_endpoint, load_network
 from cni_cnm.conflists import folder, new_conflist
 from cni_cnm.conflists.check import BIN_FOLDERS
 from cni_cnm.conflists.conflist import TYPE, parse
@@ -16,6 +16,7 @@ from cni_cnm.errors import Conflict, IoFailed, NotFound, UnsupportedField, root_
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.model import EndpointKey
 from cni_cnm.named_tuple import NamedTuple
+from cni_cnm.reference import cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,9 +78,13 @@ def make(host: Host, network: str, conf_dir: str, cache_dir: str, owner: Callabl
 
 def again(host: Host, plan: Plan) -> Plan:
     """The plan with the attachments that there are now."""
-    pods = plan.look.all()
+    found = plan.look.all()
+    not_taken = {pod.key.id for pod in found if pod.state != TAKEN}
+    older = [one for one in endpoint_records(host.store) if one.epoch == host.epoch and one.id not in not_taken]
+    pods = host_ports.of_one_each(found, older)
     known = {pod.key for pod in pods}
-    return plan._replace(pods=[*pods, *(pod for pod in _uncached(host, plan.configured) if pod.key not in known)])
+    uncached = {pod.key: pod for pod in _uncached(host, plan) if pod.key not in known}
+    return plan._replace(pods=[*pods, *uncached.values()])
 
 
 def require_program() -> None:
@@ -148,8 +153,9 @@ def _content(path: str) -> bytes:
         raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
 
 
-def _uncached(host: Host, configured: ConfiguredNetwork) -> Iterator[Pod]:
+def _uncached(host: Host, plan: Plan) -> Iterator[Pod]:
     """Leases of which libcni's cache says nothing."""
+    configured = plan.configured
     pool = ipam.configure(configured.name, configured.spec.ipam, None, host)
     if not isinstance(pool, HostLocal) or not pool.leases.exists():
         return
@@ -159,4 +165,6 @@ def _uncached(host: Host, configured: ConfiguredNetwork) -> Iterator[Pod]:
             continue
         key = EndpointKey(configured.name, container, ifname)
         if load_endpoint(host.store, key.id) is None:
-            yield Pod(key, LEFT, f"it has the address {name}, and libcni's cache does not know it")
+            damaged = os.path.exists(cache.path(key, plan.look.folder))
+            why = "libcni's file of it is damaged" if damaged else "libcni's cache does not know it"
+            yield Pod(key, LEFT, f"it has the address {name}, and {why}")

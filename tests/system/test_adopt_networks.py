@@ -78,6 +78,22 @@ def test_two_interfaces_of_a_container(host: AdoptionHost) -> None:
     assert "10.8.0." not in host.command("endpoint", "ls")
 
 
+def test_a_host_port_of_two_containers(host: AdoptionHost) -> None:
+    """The plugins allow it. The younger one is left alone, and still is when it is looked at again."""
+    host.add("p1", port=8080)
+    host.add("p2", port=8080)
+    host.add("p3")
+    host.node.write("/var/lib/cni/results/net-p3-eth0", "{")
+    why = "left alone  the host port 8080/tcp is already published by net/p1/eth0"
+    for arguments in ((), ("--yes",), ()):
+        lines = host.command("adopt", "net", *arguments).splitlines()
+        assert [why in line for line in lines if line.startswith("net      p2")] == [True]
+        assert next(line for line in lines if "libcni's file of it is damaged" in line).startswith("net      p3")
+    host.open("outside", HERE, 8080)
+    host.delete("p2")
+    host.talk()
+
+
 def test_several_at_once(host: AdoptionHost) -> None:
     """One does it. The others say that it is being done."""
     host.add("p1")
