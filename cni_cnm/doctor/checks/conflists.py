@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from cni_cnm.adopt import adoption
 from cni_cnm.conflists import check as conflist_check
 from cni_cnm.conflists.conflist import TYPE, lists_by_name, read
 from cni_cnm.conflists.folder import FOLDER, SUFFIXES, names
@@ -76,7 +77,8 @@ def _one(picture: Picture, file: Conflist) -> Iterator[Finding]:
             if error.severity == conflist_check.ERROR and "a name stands for one network" not in error.message:
                 place = f"{file.path}:{error.line}" if error.line else file.path
                 yield Finding(f"{place}: {error.message}", _UNUSABLE, (_checked(file.path),), about=file.path)
-        yield from _capabilities(file)
+        if not any(one.path == file.path for one in adoption.adoptions(picture.host.store)):
+            yield from _capabilities(file)  # one that was taken over declares what its plugins did
 
 
 def _capabilities(file: Conflist) -> Iterator[Finding]:
