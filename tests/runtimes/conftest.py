@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["bundle", "crio", "nerdctl"]
 
 
-def node_with(reason: str, *options: str) -> Node:
-    """A node with the program as `scripts/install` installs it; `reason`: why the test is skipped, or ""."""
+def new_node(reason: str) -> Node:
+    """A node without the program; `reason`: why the test is skipped, or ""."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network and mount namespaces")
     if reason:
         pytest.skip(reason)
-    node = Node()
+    return Node()
+
+
+def node_with(reason: str, *options: str) -> Node:
+    """A node with the program as `scripts/install` installs it."""
+    node = new_node(reason)
     node.run(str(ROOT / "scripts/install"), *options).ok()
     return node
 

@@ -37,7 +37,6 @@ SETTINGS = f"""\
 address = "{_ADDRESS}"
 namespace = "default"
 snapshotter = "native"
-cni_path = "{{cni_path}}"
 cni_netconfpath = "/etc/cni/net.d"
 cgroup_manager = "cgroupfs"
 """
@@ -52,14 +51,14 @@ def missing() -> str:
 
 
 class Nerdctl:
-    """One containerd with the command line for it; `restart` starts containerd again over the same state."""
+    """One containerd with the command line for it. Without a `cni_path` its settings do not have that key."""
 
     def __init__(self, node: Node, *, cni_path: str = "/opt/cni/drop-in") -> None:
         self.node = node
-        self._path = f"{built('docker')[0]}:{built('nerdctl')[0]}:{os.environ['PATH']}"
+        self.path = f"{built('docker')[0]}:{built('nerdctl')[0]}:{os.environ['PATH']}"
         self._programs = Path(built("nerdctl")[0])
         node.write("/etc/containerd/config.toml", CONFIG)
-        node.write("/etc/nerdctl/nerdctl.toml", SETTINGS.format(cni_path=cni_path))
+        node.write("/etc/nerdctl/nerdctl.toml", SETTINGS + (f'cni_path = "{cni_path}"\n' if cni_path else ""))
         node.write("/etc/hosts", "127.0.0.1 localhost\n")
         node.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
         node.run("sh", "-c", "mkdir -p /var/lib/nerdctl && mount -t tmpfs -o mode=0711 node /var/lib/nerdctl").ok()
@@ -77,7 +76,7 @@ class Nerdctl:
     def start_daemon(self) -> None:
         self._daemon = Daemon(
             self.node, "containerd", "--config", "/etc/containerd/config.toml",
-            log="/run/containerd.log", env={"PATH": self._path},
+            log="/run/containerd.log", env={"PATH": self.path},
         )  # fmt: skip
         self._daemon.wait(lambda: self.try_("version").code == 0)
 
@@ -92,7 +91,7 @@ class Nerdctl:
 
     def try_(self, *argv: str, timeout: float = 60) -> Done:
         """`nerdctl argv…`, whatever comes of it."""
-        return self.node.run(str(self._programs / "nerdctl"), *argv, env={"PATH": self._path}, timeout=timeout)
+        return self.node.run(str(self._programs / "nerdctl"), *argv, env={"PATH": self.path}, timeout=timeout)
 
     def __call__(self, *argv: str) -> str:
         """Its output, trimmed; AssertionError with what it said if it fails."""

@@ -221,8 +221,9 @@ def test_apptainer_has_one_path_for_all_namespaces(node: Node) -> None:
         library[name].check(network, of[name])
         assert node.addresses("eth0", netns=f"/proc/{pid}/ns/net") == {result["ips"][0]["address"]}
     library["4711"].check(network, of["4711"])
-    found = node.run("cni-cnm", "doctor", "--check", "records", "--check", "service").out
+    found = node.run("cni-cnm", "doctor", "--check", "records", "--check", "service", "--check", "inside").out
     assert " is gone" not in found
+    assert found.count(f"{path} cannot be opened from here") == 2
     assert "declines" not in found  # no service is left behind in such a mount namespace
     node.run("kill", "-9", pids["4712"]).ok()
     until(lambda: not node.path(f"/proc/{pids['4712']}").exists(), "the process ends")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.program import ROOT
+from tests.runtimes.conftest import new_node
+from tests.runtimes.nerdctl import Nerdctl, missing
+from tests.system.containerd import IMAGE
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.runtimes.nerdctl import Nerdctl
+    from pathlib import Path
 
 pytestmark = pytest.mark.long
 
@@ -140,3 +145,22 @@ def test_a_container_whose_shim_was_killed(nerdctl: Nerdctl) -> None:
     until(lambda: nerdctl.try_("rm", "-f", "web").code == 0, "the container is removed")
     until(lambda: endpoints(nerdctl) == [], "its endpoint is removed")
     nerdctl("network", "rm", "short")
+
+
+def test_installed_by_the_page(bundle: Path) -> None:
+    """The commands of docs/runtimes.md for nerdctl as they stand (install, mkdir, echo to nerdctl.toml, nerdctl,
+    cni-cnm), on a host without the program."""
+    page = (ROOT / "docs/runtimes.md").read_text(encoding="utf-8")
+    (commands,) = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "nerdctl" in block]
+    image = f"--pull=never --security-opt=seccomp=unconfined {IMAGE} {' '.join(HTTPD)}"
+    with closing(new_node(missing())) as node, Nerdctl(node, cni_path="") as found:
+        assert not node.path("/opt/cni/bin/cni-cnm").exists()
+        script = f"set -e\ncd {ROOT}\n{commands.replace('nginx', image)}"
+        shown = node.run("sh", "-c", script, env={"PATH": found.path}).ok().out
+        for name, network in (("shop", "web"), ("other", "podnet")):
+            assert re.search(rf"^\S+ +{network} +\S+ +eth0 .* cni/nerdctl +ready$", shown, re.MULTILINE), (name, shown)
+        until(lambda: "404" in get(found, "127.0.0.1:8080"), "the port answers")
+        until(lambda: "404" in get(found, "127.0.0.1:8081"), "the port answers")
+        found("rm", "-f", "shop", "other")
+        found("network", "rm", "web")
+        assert endpoints(found) == []
