@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 
 import pytest
 
 from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import Link, Rate
 from cni_cnm.kernel.contract.link import Bucket
+from cni_cnm.kernel.netlink import header, netlink_socket
 from cni_cnm.kernel.token_bucket import kept
 from tests.contract.conftest import World
+from tests.memory_kernel.stack import MemoryStack
 
 MBIT = 1_000_000
 U32 = 4294967295
@@ -84,6 +87,33 @@ def test_rates_of_links_are_their_own(world: World) -> None:
     with pytest.raises(KernelError) as error:
         world.host.set_rate(99, Rate(MBIT, MBIT))
     assert error.value.errno == errno.ENODEV
+
+
+def test_the_limits_of_others_are_not_listed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside limited links the kernel answers with as many messages as beside none."""
+    if isinstance(world.host, MemoryStack):
+        pytest.skip("the memory has no messages to count")
+    near, _ = world.pair()
+    world.host.set_rate(near.ifindex, Rate(MBIT, MBIT))
+    heard = 0
+
+    def count(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+        nonlocal heard
+        for message in header.messages(data):
+            heard += 1
+            yield message
+
+    monkeypatch.setattr(netlink_socket, "messages", count)
+    assert world.host.rate(near.ifindex) == kept(Rate(MBIT, MBIT), near.mtu)
+    alone, heard = heard, 0
+    for number in range(20):
+        world.host.add_veth(f"other{number}", peer=f"eth{number + 1}", peer_stack=world.container)
+        other = world.host.link(f"other{number}")
+        assert other is not None
+        world.host.set_rate(other.ifindex, Rate(MBIT, MBIT))
+    heard = 0
+    assert world.host.rate(near.ifindex) == kept(Rate(MBIT, MBIT), near.mtu)
+    assert heard == alone
 
 
 def test_ifb_is_born_up(world: World) -> None:

@@ -190,6 +190,12 @@ class NetlinkSocket:
         if self._depth:
             self.write(body, kind, sentence, flags=flags, feature=feature)
             return None
+        return self.echo(body, kind, sentence, flags=flags, feature=feature)
+
+    def echo(
+        self, body: bytes, kind: int, sentence: str, *, flags: int = 0, feature: str = ""
+    ) -> tuple[bytes, int] | None:
+        """Send at once, after what is queued. Gives the object that the kernel echoes before it acknowledges."""
         self.flush()
         request = self._encode(body, kind, REQUEST | ACK | ECHO | flags, sentence, feature)
         self._send(request.data, sentence)

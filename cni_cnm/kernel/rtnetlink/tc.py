@@ -62,7 +62,7 @@ def message(
 
 
 def place(index: int, parent: int) -> bytes:
-    """ROOT or INGRESS of a link, to delete what is there.
+    """ROOT or INGRESS of a link, to delete what is there or to ask for it.
 
     It has no handle and no kind: with one the kernel says EINVAL, not ENOENT, where there is nothing.
     """
@@ -76,14 +76,14 @@ def root(index: int, wanted: Bucket) -> bytes:
     return message(index, parent=ROOT, handle=_RATE_HANDLE, kind="tbf", options=options)
 
 
-def bucket(data: bytes, offset: int) -> tuple[int, Bucket] | None:
-    """Index of the link and bucket, of the message at `offset` of a datagram; None if it is no root discipline tbf."""
-    index, _, parent, _ = _FIXED.unpack_from(data, offset + _HEADER_BYTES)
+def bucket(data: bytes, offset: int) -> Bucket | None:
+    """Of the message at `offset` of a datagram; None if it is no root discipline tbf."""
+    _, _, parent, _ = _FIXED.unpack_from(data, offset + _HEADER_BYTES)
     kind, options = _read(data, offset)
     if parent != ROOT or kind != "tbf" or _TBF_PARMS not in options:
         return None
     rate, limit, ticks = _TBF.unpack_from(data, options[_TBF_PARMS][0])
-    return index, Bucket(number(data, options.get(_TBF_RATE64)) or rate, ticks, limit)
+    return Bucket(number(data, options.get(_TBF_RATE64)) or rate, ticks, limit)
 
 
 def ingress(index: int) -> bytes:

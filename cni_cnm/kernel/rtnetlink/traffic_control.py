@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cni_cnm.errors import KernelFeatureMissing
+from errno import ENODEV, ENOENT
+
+from cni_cnm.errors import KernelError, KernelFeatureMissing
 from cni_cnm.kernel import token_bucket
 from cni_cnm.kernel.netlink.header import CREATE_NEW
 from cni_cnm.kernel.rtnetlink import tc
@@ -35,10 +37,19 @@ def rate(connection: Connection, index: int) -> Rate | None:
 
 
 def bucket(connection: Connection, index: int) -> Bucket | None:
-    """The kernel lists the disciplines of all links: it has no filter by link for them."""
+    """None also if there is no such link.
+
+    One discipline is asked for: a list is of all links, whichever is named. The kernel treats the question as a change:
+    it echoes the discipline, unless that is one of its own, and acknowledges.
+    """
     sentence = f"looking for the rate limit of {connection.name(index)}{connection.place}"
-    found = connection.socket.dump(tc.message(index), tc.RTM_GETQDISC, sentence, tc.bucket)
-    return next((one[1] for one in found if one is not None and one[0] == index), None)
+    try:
+        found = connection.socket.echo(tc.place(index, tc.ROOT), tc.RTM_GETQDISC, sentence)
+    except KernelError as error:
+        if error.errno not in (ENODEV, ENOENT):
+            raise
+        return None
+    return tc.bucket(*found) if found else None
 
 
 def redirect_ingress(connection: Connection, index: int, to: int) -> None:
