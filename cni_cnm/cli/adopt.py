@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -54,10 +55,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; without it, it is only shown")
     parser.add_argument("--all", action="store_true", help="all networks that files of --conf-dir configure so")
     parser.add_argument("--json", action="store_true", help="print a JSON array, an object for each network")
-    parser.add_argument("--conf-dir", metavar="PATH", default=FOLDER, help=f"the runtime's folder (default: {FOLDER})")
+    parser.add_argument(
+        "--conf-dir",
+        metavar="PATH",
+        type=os.path.abspath,
+        default=FOLDER,
+        help=f"the runtime's folder (default: {FOLDER})",
+    )
     parser.add_argument(
         "--cache-dir",
         metavar="PATH",
+        type=os.path.abspath,
         default=cache.FOLDER,
         help=f"libcni's folder of results (default: {cache.FOLDER})",
     )

@@ -118,8 +118,10 @@ def replace(path: str, data: bytes) -> None:
     """
     target = os.path.realpath(path)
     try:
-        temporary = _write_beside(target, data, os.stat(target).st_mode & 0o777)
+        before = os.stat(target)
+        temporary = _write_beside(target, data, before.st_mode & 0o777)
         try:
+            os.chown(temporary, before.st_uid, before.st_gid)
             os.rename(temporary, target)
         except OSError:
             os.unlink(temporary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,18 @@ def test_what_was_done_by_hand_meanwhile(host: AdoptionHost) -> None:
     host.command("release", "net", "--yes", "--discard-edit")
     assert json.loads(path.read_text())["plugins"][0]["type"] == "bridge"
     host.check("p1")
+
+
+def test_the_file_stays_where_it_is_and_whose_it_is(host: AdoptionHost) -> None:
+    """The folders may be given as seen from another one than that in which the release is called."""
+    path = host.node.path(CONFLIST)
+    os.chown(path, 1000, 1000)
+    relative = f"cd /etc/cni; {BIN}/cni-cnm adopt net --yes --conf-dir net.d --cache-dir ../../var/lib/cni/results"
+    host.node.run("sh", "-c", relative).ok()
+    assert path.stat().st_uid == 1000
+    host.command("release", "net", "--yes")
+    assert (path.stat().st_uid, path.stat().st_gid) == (1000, 1000)
+    assert json.loads(path.read_text())["plugins"][0]["type"] == "bridge"
 
 
 def test_two_interfaces_of_a_container(host: AdoptionHost) -> None:
