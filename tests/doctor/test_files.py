@@ -192,6 +192,7 @@ def test_a_container_that_went_without_a_del(world: World) -> None:
     record = world.attach(WEB, "c8")
     world.ip(f"link del {record.host_ifname}")
     subprocess.run(["umount", record.netns], check=True)
+    assert [check for check, finding in world.look().findings if "web/c8/eth0" in finding.what] == ["records"]
     world.repair("records", "the container of the endpoint web/c8/eth0 is gone")
     os.unlink(record.netns)
 

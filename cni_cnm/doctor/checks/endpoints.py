@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cni_cnm.cnm.reconcile import endpoints as part
+from cni_cnm.cnm.reconcile import gone_namespaces
 from cni_cnm.cnm.reconcile.difference import Difference
 from cni_cnm.doctor.commands import command, make_again
 from cni_cnm.doctor.finding import REPAIR, Finding
@@ -56,7 +57,7 @@ def fix(host: Host, finding: Finding) -> str:
 
 def _missing(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
     """One whose namespace is gone is found by the check of records."""
-    if record.driver not in ("bridge", "overlay", "ptp") or not _lives(record):
+    if record.driver not in ("bridge", "overlay", "ptp") or not _lives(picture, record):
         return
     yield Finding(
         f"the endpoint {picture.shown(record)}: its link {record.host_ifname} on the host is gone, "
@@ -67,9 +68,13 @@ def _missing(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
     )
 
 
-def _lives(record: EndpointRecord) -> bool:
-    """Docker's containers are found by the check of records, without their namespace."""
-    return not record.docker_network and os.path.exists(record.netns)
+def _lives(picture: Picture, record: EndpointRecord) -> bool:
+    """Docker's containers are found by the check of records, without their namespace.
+
+    A path alone is no evidence: of a namespace that was unmounted, its file may be left.
+    """
+    there = not record.docker_network and os.path.exists(record.netns)
+    return there and not gone_namespaces.is_gone(picture.host, record)
 
 
 def _smaller(picture: Picture, record: EndpointRecord, end: Link) -> Iterator[Finding]:
