@@ -1,8 +1,8 @@
 """Which names an endpoint has, from what runtimes call it.
 
 A name is one or more labels of letters, digits, '-' and '_'. Every name is answered below the network's domain. Without
-the domain only single labels are answered, and NAME.NAMESPACE of a pod, unless the namespace is a top-level domain:
-`web.dev` may be a host of the Internet.
+the domain only single labels are answered, and NAME.NAMESPACE of a pod if it has two labels and the namespace is no
+top-level domain: `web.dev` may be a host of the Internet, and `web.local` one of the site.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _SHORT_ID = 12
 _PUNCTUATION = {ord("-"): None, ord("_"): None}
 _BARRED = frozenset(("localhost", "localdomain"))
 """Names of the host itself (RFC 6761)."""
+_OF_SITES = frozenset(("corp", "home", "internal", "lan", "local", "onion"))
+"""Domains that sites and clouds have names in, although the root of the Internet has none of them."""
 
 
 def is_label(text: str) -> bool:
@@ -80,7 +82,7 @@ def answered(names: Iterable[str], pod: Pod, domain: str) -> list[str]:
     found = []
     for name in names:
         found.append(f"{name}.{domain}")
-        if "." not in name or (name == of_pod and not _is_public(name)):
+        if "." not in name or (name == of_pod and _is_free(name)):
             found.append(name)
     return found
 
@@ -89,11 +91,15 @@ def may_answer(name: str, domain: str) -> bool:
     """Whether a name that another host has written may be answered as it is."""
     if not is_name(name):
         return False
-    return "." not in name or name.endswith(f".{domain}") or (name.count(".") == 1 and not _is_public(name))
+    return "." not in name or name.endswith(f".{domain}") or _is_free(name)
 
 
-def _is_public(name: str) -> bool:
-    """Whether a name may be one of the Internet."""
+def _is_free(name: str) -> bool:
+    """Whether it is NAME.NAMESPACE, and no name of the Internet, of a site, or of another network.
+
+    A pod's name may have dots: as `metadata.google` of the namespace `internal` it would take a name of its cloud.
+    """
     from cni_cnm.names.top_level_domains import TOP_LEVEL_DOMAINS
 
-    return name.rpartition(".")[2] in TOP_LEVEL_DOMAINS
+    last = name.partition(".")[2]
+    return "." not in last and last not in TOP_LEVEL_DOMAINS and last not in _OF_SITES

@@ -51,7 +51,7 @@ def program() -> str:
 def arguments(served: Served, run_dir: str) -> list[str]:
     """The command line without the program's path."""
     zones = [zone for subnet in served.subnets for zone in reverse_zones(subnet)]
-    local = [*([served.domain] if served.local or served.internal else []), *zones]
+    local = ["", *([served.domain] if served.local or served.internal else []), *zones]  # "": names of one label
     if served.internal:
         others = ["--no-resolv", "--address=/#/"]  # "does not exist", which no resolver asks again
     elif served.upstreams:
@@ -67,7 +67,6 @@ def arguments(served: Served, run_dir: str) -> list[str]:
         "--bind-dynamic",
         f"--interface={served.link}",
         "--except-interface=lo",
-        "--domain-needed",
         f"--cache-size={_CACHE_NAMES}",
         *(f"--local=/{zone}/" for zone in local),
         *others,
@@ -92,6 +91,17 @@ def record(run_dir: str, network: str, pid: int) -> None:
     with open(f"{path}.new", "w", encoding="ascii") as file:
         file.write(f"{pid}\n")
     os.rename(f"{path}.new", path)
+
+
+def last_words(run_dir: str, network: str) -> str:
+    """Why the server that was started last has ended; "" if it did not say. A server that runs says nothing."""
+    try:
+        with open(f"{hosts_files.folder_of(run_dir, network)}/.log", encoding="utf-8", errors="replace") as log:
+            lines = [line.strip() for line in log.read(4096).split("\n")]
+    except OSError:
+        return ""
+    last = next((line for line in reversed(lines) if line), "")
+    return "".join(character if character.isprintable() else "?" for character in last)
 
 
 def find(run_dir: str, network: str = "") -> dict[int, list[str]]:

@@ -1,7 +1,8 @@
 """setup and teardown: a container is attached to a network, and detached.
 
 podman alone allocates the addresses of its networks. So a container whose namespace is gone and whose address podman
-has given to another one was removed without a teardown: it is taken down here.
+has given to another one was removed without a teardown: it is taken down here. While its namespace is there, the other
+container is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cni_cnm.model import EndpointKey, EndpointSpec
 from cni_cnm.netavark import OWNER
 from cni_cnm.netavark.endpoint_spec import endpoint_spec
 from cni_cnm.netavark.network_spec import network_spec
+from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def setup(controller: Controller, container: PodmanContainer, netns: str, reques
     record = load_network(host.store, network.name)
     if record is None:
         return controller.attach(network, endpoint)
-    _take_down_gone(controller, record, container)
+    _free_addresses(controller, record, container)
     if record.owner == OWNER:
         return controller.attach(network, endpoint)
     refuse_differences(record, container.network)
@@ -76,9 +78,18 @@ def refuse_differences(record: NetworkRecord, network: PodmanNetwork) -> None:
         )
 
 
-def _take_down_gone(controller: Controller, record: NetworkRecord, container: PodmanContainer) -> None:
-    wanted = set(container.addresses)
-    for endpoint in endpoints_of(controller.host.store, record.id):
+def _free_addresses(controller: Controller, record: NetworkRecord, container: PodmanContainer) -> None:
+    """Conflict if another container of podman's has one of the addresses, and its namespace."""
+    wanted, store = set(container.addresses), controller.host.store
+    for endpoint in endpoints_of(store, record.id):
         of_other = endpoint.container_id != container.container_id and endpoint.owner == OWNER
-        if of_other and any(address.interface.ip in wanted for address in endpoint.addresses):
+        if not of_other or endpoint.epoch != controller.host.epoch:  # nothing of it is left after a reboot
+            continue
+        for address in (one.interface.ip for one in endpoint.addresses if one.interface.ip in wanted):
             gone_namespaces.take_down_if_gone(controller.host, endpoint.id)
+            if store.has(ENDPOINTS, endpoint.id):
+                raise Conflict(
+                    f"the address {address} is in use by {endpoint.shown}",
+                    hint="choose another address, or remove that container first",
+                )
+            break

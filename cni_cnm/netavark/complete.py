@@ -77,7 +77,18 @@ def complete(controller: Controller, network: PodmanNetwork) -> tuple[PodmanNetw
         ipam=network.ipam or "host-local",
         dns=network.dns and managed and bool(subnets) and not network.options.get("vlan"),
     )
+    _refuse_own_server(completed)
     return completed, [*found, *controller.status(network_spec(completed), exhausted_is_error=False)]
+
+
+def _refuse_own_server(network: PodmanNetwork) -> None:
+    """The name server of a network would ask itself."""
+    for subnet in network.subnets if network.dns else ():
+        if subnet.gateway in network.dns_servers:
+            raise InvalidConfig(
+                f"the name server {subnet.gateway} is the gateway of {subnet.pool}, where the network's own answers",
+                hint="give one that other questions go to, or none",
+            )
 
 
 def unanswered() -> str:
@@ -92,14 +103,14 @@ def unanswered() -> str:
 def document(given: Mapping[str, Json], network: PodmanNetwork) -> dict[str, Json]:
     """The answer: what was given, with what was chosen."""
     kept = {key: value for key, value in given.items() if value is not None}
-    ranges = {subnet.get("subnet"): subnet.get("lease_range") for subnet in given.get("subnets") or ()}
+    listed = [subnet.get("lease_range") for subnet in given.get("subnets") or ()]  # chosen subnets follow, without
     subnets = [
         {
             "subnet": str(subnet.pool),
             **({"gateway": str(subnet.gateway)} if subnet.gateway is not None else {}),
-            **({"lease_range": ranges[str(subnet.pool)]} if ranges.get(str(subnet.pool)) else {}),
+            **({"lease_range": lease_range} if lease_range else {}),
         }
-        for subnet in network.subnets
+        for subnet, lease_range in zip(network.subnets, [*listed, *[None] * len(network.subnets)], strict=False)
     ]
     return {
         **kept,

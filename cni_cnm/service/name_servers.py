@@ -102,7 +102,9 @@ class NameServers:
                 self._forget(network)
                 ran_well = monotonic() - one.started >= RAN_WELL_S
                 pause = 0.0 if ran_well else self._pauses.get(network, 0.0)
-                self._note(f"NAMES the name server of the network {network} has ended{self._reason(network)}", 0.0)
+                said = server.last_words(self._run_dir, network)
+                reason = f": {said}" if said else ""
+                self._note(f"NAMES the name server of the network {network} has ended{reason}", 0.0)
                 self._due[network] = monotonic() + pause
                 self._pauses[network] = min(max(pause * 2, PAUSE_FIRST_S), PAUSE_LONGEST_S)
 
@@ -168,16 +170,6 @@ class NameServers:
             server.record(self._run_dir, network, pid)
         except OSError as error:
             self._say(f"NAMES the pid of the network {network}'s name server cannot be written: {error.strerror}")
-
-    def _reason(self, network: str) -> str:
-        """What a server said at its end: it says nothing while it runs."""
-        try:
-            path = f"{hosts_files.folder_of(self._run_dir, network)}/.log"
-            with open(path, encoding="utf-8", errors="replace") as log:
-                lines = [line.strip() for line in log.read(4096).splitlines() if line.strip()]
-        except OSError:
-            lines = []
-        return f": {lines[-1]}" if lines else ""
 
     def _say(self, sentence: str) -> None:
         """Once."""

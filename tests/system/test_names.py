@@ -138,6 +138,9 @@ def test_other_questions_go_upstream_and_public_names_are_others(host: Host) -> 
     assert host.dig("c1", "www.example.com.net.internal") == ("NOERROR", ["10.61.0.2"])
     assert host.dig("c4", "example.com", at=GATEWAY["closed"]) == ("NXDOMAIN", [])
     assert host.dig("c4", "c4", at=GATEWAY["closed"]) == ("NOERROR", ["10.63.0.2"])
+    for kind in ("TXT", "SRV", "HTTPS"):  # the other server would refuse
+        assert host.dig("c1", "absent", kind) == ("NXDOMAIN", []), kind
+        assert host.dig("c1", "web", kind) == ("NOERROR", []), kind
 
 
 def test_changes_are_seen_by_the_next_question(host: Host) -> None:
@@ -236,6 +239,28 @@ def test_what_is_missing_is_said_and_put_back(host: Host) -> None:
     host.delete("c10", NET)
 
 
+def test_another_server_at_port_53_is_said(host: Host) -> None:
+    """Ours ends then: what it has said is in all sentences, and doctor does not tell to start a service that runs."""
+    taken = {**OTHER, "name": "taken", "ipam": {"subnet": "10.67.0.0/24"}}
+    freebind = "one.setsockopt(socket.IPPROTO_IP, 15, 1); one.bind(('10.67.0.1', 53)); one.listen(); signal.pause()"
+    other = Daemon(host.node, "python3", "-c", f"import signal, socket; one = socket.socket(); {freebind}")
+    until(lambda: "10.67.0.1:53" in host.node.run("ss", "-Hltn").out, "another server")
+    host.side.container("c17")
+    host.side.add(taken, "c17").ok()
+    try:
+        said = "names of the network taken are not answered: its name server has ended: dnsmasq: "
+        until(lambda: said in host.command("doctor", "--check", "names").out, "the reason")
+        found = host.command("doctor", "--check", "names").out
+        assert "10.67.0.1" in found
+        assert "run: ss -Hlnptu 'sport = :53'" in found
+        assert "cni-cnm serve" not in found
+        assert said in host.side.call("STATUS", taken, container="", ifname="", netns="").ok().err
+    finally:
+        other.stop()
+        host.side.delete(taken, "c17").ok()
+        host.command("network", "rm", "taken").ok()
+
+
 def test_a_missing_program_is_said_by_everyone(host: Host) -> None:
     node, path = host.node, shutil.which("dnsmasq")
     assert path
@@ -312,6 +337,7 @@ def test_own_servers_of_a_network_and_its_end(host: Host) -> None:
         ({"dns": {"domain": "a b"}}, "dns.domain"),
         ({"dnsServers": ["a"]}, "dnsServers"),
         ({"dnsEnabled": False, "dnsServers": ["192.0.2.1"]}, "dnsEnabled is not true"),
+        ({"dnsServers": ["10.68.0.1"], "ipam": {"subnet": "10.68.0.0/24"}}, "is a gateway of the network refused"),
     ],
 )
 def test_refused(host: Host, changes: dict[str, Any], said: str) -> None:

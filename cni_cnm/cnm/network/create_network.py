@@ -132,6 +132,10 @@ def _create(
     skipped = driver.skips_gateways(options) if skipped is None else skipped
     subnets = [one._replace(gateway=None) if one.pool.version in skipped else one for one in ipam.subnets(pool)]
     record = network_description.describe(network, config)
+    if record.names is not None:
+        from cni_cnm.cnm.network import name_service
+
+        name_service.refuse_own_server(record, subnets)
     with shared_parent.lock(host, record), Rollback() as undo:
         shared_parent.refuse_conflict(host, record)
         whole = [Subnet(one, key="ipam") for one in driver.all_subnets(options)]
@@ -149,8 +153,6 @@ def _create(
             enforce.ensure(host)
             overlay_elements.put(host, record)
         if record.names is not None:
-            from cni_cnm.cnm.network import name_service
-
             name_service.begin(host, record)
     return Created(record, warnings)
 

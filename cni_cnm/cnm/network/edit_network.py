@@ -39,6 +39,10 @@ def edit_network(
     """
     before, after = network_subnets(host, old), network_subnets(host, new)
     _refuse_narrowing(old, before, after, endpoints)
+    if new.names is not None:
+        from cni_cnm.cnm.network import name_service
+
+        name_service.refuse_own_server(new, after)
     if new.policy.masquerade_except:
         from cni_cnm.cnm.network import masquerade_clash
 

@@ -7,13 +7,28 @@ from __future__ import annotations
 
 from cni_cnm.cnm.network import network_description
 from cni_cnm.cnm.packet_filter import enforce, firewall_state, name_elements
+from cni_cnm.errors import InvalidConfig
 from cni_cnm.names import hosts_files, server
 from cni_cnm.names.labels import domain_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
+    from cni_cnm.model import Subnet
+
+
+def refuse_own_server(record: NetworkRecord, subnets: Sequence[Subnet]) -> None:
+    """InvalidConfig if other questions would go to one of the network's gateways: its own server would ask itself."""
+    gateways = {str(subnet.gateway.ip) for subnet in subnets if subnet.gateway is not None}
+    for address in record.names.servers if record.names is not None else ():
+        if address in gateways:
+            raise InvalidConfig(
+                f"the name server {address} is a gateway of the network {record.name}, where its own server answers",
+                hint="give one that other questions go to, or none",
+            )
 
 
 def begin(host: Host, record: NetworkRecord) -> None:
@@ -43,7 +58,9 @@ def obstacles(host: Host, record: NetworkRecord) -> list[str]:
         return [f"names of the network {record.name} are not answered: {server.PROGRAM} is not installed"]
     pid, words = server.running(host.settings.run_dir, record.name)
     if not pid:
-        return [f"names of the network {record.name} are not answered: its name server does not run"]
+        said = server.last_words(host.settings.run_dir, record.name)
+        reason = f"has ended: {said}" if said else "does not run"
+        return [f"names of the network {record.name} are not answered: its name server {reason}"]
     if words != server.arguments(told, host.settings.run_dir):
         return [f"the name server of the network {record.name} has other settings than the network"]
     return []

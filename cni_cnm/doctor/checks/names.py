@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EADDRINUSE
 
 from cni_cnm.cnm.network import name_service
 from cni_cnm.cnm.reconcile import names as reconcile_names
@@ -23,11 +24,17 @@ _WHY = "Its containers do not find each other by name, and other names neither, 
 def look(picture: Picture) -> Iterator[Finding]:
     for record in picture.networks:
         for sentence in name_service.obstacles(picture.host, record):
-            missing = not server.program()
-            commands = install(f"{server.PROGRAM}-base") if missing else _start()
-            yield Finding(sentence, _WHY, (commands,), about=record.name)
+            yield Finding(sentence, _WHY, (_remedy(sentence),), about=record.name)
     for difference in reconcile_names.compare(picture.now, EVERYTHING):
         yield Finding(difference.sentence, "Questions for these names get another answer than they should.", (REPAIR,))
+
+
+def _remedy(sentence: str) -> str:
+    if not server.program():
+        return install(f"{server.PROGRAM}-base")
+    if os.strerror(EADDRINUSE) in sentence:  # a server of the host listens on all addresses
+        return command("ss", "-Hlnptu", "sport = :53")
+    return _start()
 
 
 def _start() -> str:

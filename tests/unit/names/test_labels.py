@@ -60,6 +60,23 @@ def test_a_name_of_the_internet_is_answered_below_the_domain_alone() -> None:
         assert "www.example.org" not in answered
 
 
+def test_a_pod_takes_no_name_of_its_site_or_cloud() -> None:
+    """The names of pods are their users' choice, and may have dots."""
+    for name, space in (
+        ("metadata.google", "internal"), ("kubernetes.default.svc.cluster", "local"), ("db.other", "internal"),
+        ("mail", "local"), ("db", "corp"), ("www.example", "shop"),
+    ):  # fmt: skip
+        pod = Pod(name, space)
+        found, _ = labels.of_endpoint("c1", pod, [], DOMAIN)
+        answered = labels.answered(found, pod, DOMAIN)
+        assert f"{name}.{space}.{DOMAIN}" in answered
+        assert [one for one in answered if not one.endswith(f".{DOMAIN}")] == [
+            one for one in (name, "c1") if "." not in one
+        ]
+        assert not labels.may_answer(f"{name}.{space}", DOMAIN)
+    assert labels.may_answer("web-0.shop-1", DOMAIN)
+
+
 def test_names_that_are_left_out() -> None:
     found, wrong = labels.of_endpoint(
         "a b", Pod(), ["localhost", "-a", "a-", "a..b", "a" * 64, "x\ny", "x,y", "ünï", "good"], DOMAIN

@@ -23,6 +23,14 @@ def test_a_domain_that_others_know_too_is_asked_upstream() -> None:
     assert "--local=/example.org/" not in server.arguments(TOLD._replace(domain="example.org", local=False), "/run/x")
 
 
+def test_why_a_server_has_ended(tmp_path: Path) -> None:
+    folder = Path(hosts_files.folder_of(str(tmp_path / "run"), "net"))
+    folder.mkdir(parents=True)
+    assert server.last_words(str(tmp_path / "run"), "net") == ""
+    (folder / ".log").write_text("\ndnsmasq: failed to create\tlistening socket\n\n")
+    assert server.last_words(str(tmp_path / "run"), "net") == "dnsmasq: failed to create?listening socket"
+
+
 def test_a_command_line_is_ours_by_its_program_and_folder() -> None:
     ours = ["/usr/sbin/dnsmasq", *server.arguments(TOLD, "/run/x")]
     assert server.is_server(ours, "/run/x", "net")

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from cni_cnm.cnm.controller import Controller
 from cni_cnm.errors import NotReady
 from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec
 from cni_cnm.netavark import complete, configured
+from tests.memory_kernel.host import memory_host
+from tests.memory_kernel.namespaces import MemoryNamespaces
+from tests.memory_kernel.nft import MemoryNft
 from tests.netavark_messages import container, network, port, route
 from tests.unit.netavark.plugin import NETNS, Plugin, refused
 
@@ -134,6 +138,23 @@ def test_a_container_that_vanished_gives_its_address_back(plugin: Plugin) -> Non
     plugin.setup(second, OTHER)
     (endpoint,) = plugin.controller.network("web").endpoints()
     assert endpoint.record.container_id == "f" * 64
+
+
+def test_an_address_of_a_living_container_is_refused(plugin: Plugin) -> None:
+    """podman has lost its list of addresses, for example. After a reboot the record of the first is no holder."""
+    net = made(plugin)
+    plugin.setup(container(net, "10.9.0.5"))
+    second = container(net, "10.9.0.6", "10.9.0.5", container_id="f" * 64)
+    said = refused(plugin.call("setup", OTHER, message=second))
+    assert "10.9.0.5 is in use by web/752947ff91f9/eth0" in said
+    assert inside(plugin) == {"10.9.0.5/24"}
+    assert [link.name for link in plugin.inside(OTHER).links()] == ["lo"]
+    settings = plugin.controller.host.settings
+    later = MemoryNamespaces()
+    later.create(OTHER)
+    folder = Path(settings.run_dir).parent
+    plugin.controller = Controller(memory_host(folder, later, MemoryNft(), epoch="later"))
+    plugin.setup(second, OTHER)
 
 
 def test_the_same_container_twice_is_refused(plugin: Plugin) -> None:

@@ -63,6 +63,16 @@ def test_a_lease_range_stays(plugin: Plugin) -> None:
     lease_range = {"start_ip": "10.9.0.100", "end_ip": "10.9.0.200"}
     made = plugin.create(network(subnets=[{"subnet": "10.9.0.0/24", "lease_range": lease_range}]))
     assert made["subnets"][0]["lease_range"] == lease_range
+    long = {"start_ip": "fd09::5", "end_ip": "fd09::9"}
+    listed = [{"subnet": "10.9.0.0/24"}, {"subnet": "FD09:0::/64", "lease_range": long}]
+    assert [one.get("lease_range") for one in plugin.create(network(subnets=listed))["subnets"]] == [None, long]
+
+
+def test_the_own_gateway_is_no_name_server(plugin: Plugin) -> None:
+    """Of the network it is: other questions would come back to it."""
+    given = network(subnets=[{"subnet": "10.9.0.0/24"}], dns_enabled=True, network_dns_servers=["10.9.0.1"])
+    assert "the name server 10.9.0.1 is the gateway of 10.9.0.0/24" in refused(plugin.call("create", message=given))
+    assert plugin.create({**given, "dns_enabled": False})["dns_enabled"] is False
 
 
 def test_without_addresses(plugin: Plugin) -> None:
