@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from errno import EAGAIN
 
 from cni_cnm.cnm.network.create_network import choose_subnet, network_subnets
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.model import IPNetwork, Json
     from cni_cnm.netavark.messages import PodmanNetwork
+
+
+_CREDENTIALS_SIZE = struct.calcsize("3i")
 
 
 def complete(controller: Controller, network: PodmanNetwork) -> tuple[PodmanNetwork, Sequence[str]]:
@@ -92,12 +96,22 @@ def _refuse_own_server(network: PodmanNetwork) -> None:
 
 
 def unanswered() -> str:
-    """Why nothing on this host answers names; "" if something does. A service declines a connection without request."""
+    """Why nothing on this host answers names; "" if something does. A service declines a connection without request.
+
+    A service that calls have left behind starts no name server, and ends soon.
+    """
     if not server.program():
         return f"{server.PROGRAM} is not installed"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
         number = connection.connect_ex(os.environ.get("CNI_CNM_SOCKET") or SERVICE_SOCKET)
-    return "" if number in (0, EAGAIN) else "no service runs (cni-cnm serve)"
+        answered = number == EAGAIN or (number == 0 and not _lingers(connection))
+    return "" if answered else "no service runs (cni-cnm serve)"
+
+
+def _lingers(connection: socket.socket) -> bool:
+    """Whether the process that listens was started with --linger (cni/linger.py). One that is not seen was not."""
+    (pid,) = struct.unpack_from("i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS_SIZE))
+    return "--linger" in server.command_line(pid)
 
 
 def document(given: Mapping[str, Json], network: PodmanNetwork) -> dict[str, Json]:

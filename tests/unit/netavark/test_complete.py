@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,6 +19,7 @@ from cni_cnm.names import server
 from cni_cnm.netavark import complete, configured
 from tests.netavark_messages import container, network, route
 from tests.unit.netavark.plugin import Plugin, refused
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -128,6 +132,29 @@ def test_names_are_answered_where_a_service_listens(monkeypatch: pytest.MonkeyPa
         listener.bind(str(tmp_path / "service.sock"))
         listener.listen()
         assert complete.unanswered() == ""
+
+
+def test_a_service_that_calls_have_left_behind_answers_no_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(server, "program", lambda: "/bin/true")
+    path = str(tmp_path / "service.sock")
+    monkeypatch.setenv("CNI_CNM_SOCKET", path)
+    script = (
+        "import signal, socket, sys; one = socket.socket(socket.AF_UNIX); one.bind(sys.argv[1]); one.listen()\n"
+        "signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, path, "--linger", "60"]) as service:
+        try:
+            until(lambda: os.path.exists(path) and not _refuses(path), "the service")
+            assert complete.unanswered() == "no service runs (cni-cnm serve)"
+        finally:
+            service.kill()
+
+
+def _refuses(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) != 0
 
 
 def test_a_network_of_cni_is_shared(plugin: Plugin, tmp_path: Path) -> None:
