@@ -1,8 +1,8 @@
 """Which names an endpoint has, from what runtimes call it.
 
 A name is one or more labels of letters, digits, '-' and '_'. Every name is answered below the network's domain. Without
-the domain only single labels are answered, and NAME.NAMESPACE of a pod if it has two labels and the namespace is no
-top-level domain: `web.dev` may be a host of the Internet, and `web.local` one of the site.
+the domain single labels are answered, and NAME.NAMESPACE of a pod, if NAME has no dot and others have no names in
+NAMESPACE: `web.dev` may be a host of the Internet.
 """
 
 from __future__ import annotations

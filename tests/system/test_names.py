@@ -337,6 +337,7 @@ def test_own_servers_of_a_network_and_its_end(host: Host) -> None:
         ({"dns": {"domain": "a b"}}, "dns.domain"),
         ({"dnsServers": ["a"]}, "dnsServers"),
         ({"dnsEnabled": False, "dnsServers": ["192.0.2.1"]}, "dnsEnabled is not true"),
+        ({"allowOverlap": True}, "the network net answers names at 10.61.0.1 already"),
         ({"dnsServers": ["10.68.0.1"], "ipam": {"subnet": "10.68.0.0/24"}}, "is a gateway of the network refused"),
     ],
 )

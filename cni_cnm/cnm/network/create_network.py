@@ -135,7 +135,7 @@ def _create(
     if record.names is not None:
         from cni_cnm.cnm.network import name_service
 
-        name_service.refuse_own_server(record, subnets)
+        name_service.refuse(host, record, subnets)
     with shared_parent.lock(host, record), Rollback() as undo:
         shared_parent.refuse_conflict(host, record)
         whole = [Subnet(one, key="ipam") for one in driver.all_subnets(options)]

@@ -42,7 +42,7 @@ def edit_network(
     if new.names is not None:
         from cni_cnm.cnm.network import name_service
 
-        name_service.refuse_own_server(new, after)
+        name_service.refuse(host, new, after)
     if new.policy.masquerade_except:
         from cni_cnm.cnm.network import masquerade_clash
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from cni_cnm.cnm.network import network_description
 from cni_cnm.cnm.packet_filter import enforce, firewall_state, name_elements
-from cni_cnm.errors import InvalidConfig
+from cni_cnm.cnm.records import network_records
+from cni_cnm.errors import Conflict, InvalidConfig, NoSuchDriver
+from cni_cnm.model import ip_address
 from cni_cnm.names import hosts_files, server
 from cni_cnm.names.labels import domain_of
 
@@ -20,15 +22,33 @@ if TYPE_CHECKING:
     from cni_cnm.model import Subnet
 
 
-def refuse_own_server(record: NetworkRecord, subnets: Sequence[Subnet]) -> None:
-    """InvalidConfig if other questions would go to one of the network's gateways: its own server would ask itself."""
-    gateways = {str(subnet.gateway.ip) for subnet in subnets if subnet.gateway is not None}
+def refuse(host: Host, record: NetworkRecord, subnets: Sequence[Subnet]) -> None:
+    """Refuse a network whose server could not answer at its gateways.
+
+    Raises:
+        InvalidConfig: other questions would go to one of its gateways, which is to ask itself.
+        Conflict: another network that answers names has the same gateway. One address has one server.
+    """
+    gateways = {subnet.gateway.ip for subnet in subnets if subnet.gateway is not None}
     for address in record.names.servers if record.names is not None else ():
-        if address in gateways:
+        if ip_address(address) in gateways:
             raise InvalidConfig(
                 f"the name server {address} is a gateway of the network {record.name}, where its own server answers",
                 hint="give one that other questions go to, or none",
             )
+    for other in network_records(host.store):
+        if other.names is None or other.id == record.id:
+            continue
+        try:
+            taken = name_elements.gateways_of(host, other)
+        except NoSuchDriver:  # an executable of CNI_PATH alone knows them
+            continue
+        for gateway in taken:
+            if gateway.ip in gateways:
+                raise Conflict(
+                    f"the network {other.name} answers names at {gateway.ip} already, so {record.name} cannot",
+                    hint="give one of the two another gateway, or leave out its dnsEnabled",
+                )
 
 
 def begin(host: Host, record: NetworkRecord) -> None:
