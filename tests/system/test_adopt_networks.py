@@ -93,6 +93,18 @@ def test_two_interfaces_of_a_container(host: AdoptionHost) -> None:
     assert "10.8.0." not in host.command("endpoint", "ls")
 
 
+def test_what_was_left_alone_is_deleted_whole(host: AdoptionHost) -> None:
+    """By the DEL of this program: limits and saved settings of the plugins, too."""
+    for name in ("p1", "p2"):
+        host.add(name, limits=True)
+    host.node.run("ip", "-n", "p1", "link", "del", "eth0").ok()
+    assert "the container has no veth eth0" in host.command("adopt", "net", "--yes")
+    host.delete("p1")
+    assert len([name for name in host.node.links() if name.startswith("bwp")]) == 1
+    assert host.node.files("/run/cni/tuning") == {"/run/cni/tuning/p2_eth0.json"}
+    host.check("p2")
+
+
 def test_a_host_port_of_two_containers(host: AdoptionHost) -> None:
     """The plugins allow it. The younger one is left alone, and still is when it is looked at again."""
     host.add("p1", port=8080)

@@ -2,13 +2,14 @@
 
 The first is the usual case, because runtimes send a DEL before every ADD: it costs one look at the leases and one at
 nftables. The second is a container that the reference plugins attached before the configuration's `type` was changed:
-its link, leases and rules are removed.
+its link, leases, rules and limits are removed.
 """
 
 from __future__ import annotations
 
 from cni_cnm import ipam
 from cni_cnm.cnm.endpoint import endpoint_record
+from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.cnm.rollback import ErrorList
 from cni_cnm.drivers import drivers
 from cni_cnm.errors import NamespaceGone, NoSuchDriver, raise_gathered
@@ -84,6 +85,22 @@ def _remove_rules(
         host.nft.remove_rules(*reference.own_rules(rules, key, _kept(host, spec)))
     if everywhere or rules:
         _remove_from_iptables(key, frozenset(map(str, leased)))
+        _remove_settings(host, key)
+
+
+def _remove_settings(host: Host, key: EndpointKey) -> None:
+    """The ifb that limits what the container sends, and what the plugin tuning has saved.
+
+    The ifb's name says nothing of the interface: another one of the container, on this network, may be in use with it.
+    """
+    from cni_cnm.cnm.interface import shaping
+    from cni_cnm.reference import names, saved_tuning
+    from cni_cnm.reference.configuration import Tuning
+
+    holder = (key.network, key.container_id)
+    if not any((one.network, one.container_id) == holder for one in endpoint_records(host.store)):
+        shaping.remove(host.stack, names.ifb(key))
+    saved_tuning.remove(saved_tuning.path(key, Tuning().data_dir))
 
 
 def _kept(host: Host, spec: EndpointSpec | None) -> set[IPAddress]:
