@@ -85,17 +85,20 @@ def reader(firewalls: ForeignFirewalls) -> Callable[[BaseChain, str], Sequence[F
 
 
 def of_input(
-    chains: Sequence[BaseChain], rules_of: Callable[[BaseChain, str], Sequence[FilterRule]]
+    chains: Sequence[BaseChain],
+    rules_of: Callable[[BaseChain, str], Sequence[FilterRule]],
+    known: Mapping[str, str] | None = None,
 ) -> list[tuple[BaseChain, bool]]:
-    """The chains that drop by default what comes to this host itself from a link that is not known.
+    """The chains that drop by default what comes to this host itself.
 
-    Each with whether a new packet is dropped for certain. One that a rule accepts by its port cannot be told.
+    Each with whether a new packet is dropped for certain. `known`: what is known of it, by field of a condition;
+    without a link it is any but `lo`. What a rule accepts by a field that is not known cannot be told.
     """
     found = []
     for chain in chains:
         if chain.family not in _ROUTED or chain.hook != _INPUT:
             continue
-        packet = _Packet({rules.STATE: "NEW"}, (rules.INPUT, "lo"))
+        packet = _Packet({rules.STATE: "NEW", **(known or {})}, (rules.INPUT, "lo"))
         ends = _follow(chain, chain.name, packet, rules_of, ())
         ends = ends - {_BACK} | ({_DEFAULT if chain.drops else _DECIDED} if _BACK in ends else set())
         if _DEFAULT in ends:

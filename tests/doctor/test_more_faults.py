@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cni_cnm.model import IpamSpec, NetworkSpec
+from cni_cnm.model import IpamSpec, NameService, NetworkSpec
 from tests.doctor.world import World
 
 
@@ -39,6 +39,42 @@ def test_a_rule_that_is_not_understood(world: World) -> None:
     assert found.findings == []
     assert "cannot tell whether they accept what br-" in found.unchecked[0][1].reason
     world.run("nft", "delete table inet site")
+
+
+def test_a_firewall_that_drops_questions_for_names(world: World) -> None:
+    """By UDP, TCP or both. A rule that accepts them by port is understood, and one with a set is not."""
+    ipam = IpamSpec("host-local", {"type": "host-local", "subnet": "10.67.0.0/24"})
+    record = world.attach(NetworkSpec("asks", "bridge", {}, ipam, names=NameService("asks.internal")), "c9")
+    try:
+        _questions(world, record.policy.bridge)
+    finally:
+        world.run("nft", "delete table inet site")
+        world.follow([f"cni-cnm endpoint rm --force {record.id[:12]}", "cni-cnm network rm asks"])
+    assert world.findings() == []
+
+
+def _questions(world: World, bridge: str) -> None:
+    def look() -> tuple[list[str], list[str]]:
+        """Commands of what is found, and what cannot be told."""
+        found = world.look("names")
+        said = [one for _, one in found.findings if "drops questions" in one.what]
+        return [line for one in said for line in one.commands], [one.reason for _, one in found.unchecked]
+
+    head, loopback = (
+        "table inet site { chain input { type filter hook input priority 0; policy drop; ",
+        'iifname "lo" accept; ',
+    )
+    nft(world, f"{head}{loopback}ct state established accept; tcp dport 22 accept; udp dport 53 accept; }}; }}")
+    assert look() == ([f"nft insert rule inet site input iifname {bridge} tcp dport 53 accept"], [])
+    nft(world, "flush chain inet site input")
+    commands, _ = look()
+    assert [line.split()[-4] for line in commands] == ["udp", "tcp"]
+    world.follow(commands)
+    assert look() == ([], [])
+    nft(world, "flush chain inet site input; add rule inet site input meta l4proto { tcp, udp } th dport 53 accept")
+    commands, unchecked = look()
+    assert not commands
+    assert "it cannot be told whether they accept questions" in unchecked[0]
 
 
 def test_iptables_that_drops_and_whose_accept_is_gone(world: World) -> None:

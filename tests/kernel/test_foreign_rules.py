@@ -58,7 +58,14 @@ NATIVE = {
     "meta nfproto ipv6 drop": FilterRule(rules.DROP, (Condition(rules.FAMILY, ("ip6",)),)),
     "ip saddr @bad drop": FilterRule(rules.DROP, (Condition(rules.FAMILY, ("ip",)), OTHER)),
     "ether saddr 02:00:00:00:00:01 drop": FilterRule(rules.DROP, (OTHER, OTHER)),
-    "tcp dport 22-24 drop": FilterRule(rules.DROP, (OTHER, OTHER, OTHER)),
+    "tcp dport 22-24 drop": FilterRule(rules.DROP, (Condition(rules.PROTOCOL, ("6",)), OTHER, OTHER)),
+    "udp dport 53 accept": FilterRule(
+        rules.ACCEPT, (Condition(rules.PROTOCOL, ("17",)), Condition(rules.PORT, ("53",)))
+    ),
+    "tcp dport != 22 drop": FilterRule(
+        rules.DROP, (Condition(rules.PROTOCOL, ("6",)), Condition(rules.PORT, ("22",), negated=True))
+    ),
+    "udp sport 53 accept": FilterRule(rules.ACCEPT, (Condition(rules.PROTOCOL, ("17",)), OTHER)),
     "ct status dnat accept": FilterRule(rules.ACCEPT, (OTHER,)),
     "ct mark 1 accept": FilterRule(rules.ACCEPT, (OTHER,)),
     "ct mark and 0xf != 0 accept": FilterRule(rules.ACCEPT, (OTHER,)),

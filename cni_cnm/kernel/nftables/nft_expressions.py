@@ -24,7 +24,8 @@ _HANDLE, _EXPRESSIONS, _USERDATA = 3, 4, 7
 _NAME, _DATA = 1, 2
 _VERDICT, _CODE, _CHAIN, _VALUE = 2, 1, 2, 1
 _CODES = {0: rules.DROP, 1: rules.ACCEPT, -1: rules.NONE, -3: rules.JUMP, -4: rules.GOTO, -5: rules.RETURN}
-_META = {6: rules.INPUT, 7: rules.OUTPUT, 15: rules.FAMILY}
+_META = {6: rules.INPUT, 7: rules.OUTPUT, 15: rules.FAMILY, 16: rules.PROTOCOL}
+_TRANSPORT_HEADER, _PORT_OFFSET, _PORT_BYTES = 2, 2, 2
 _FAMILIES = {b"\x02": "ip", b"\x0a": "ip6"}
 _EQUAL, _NOT_EQUAL = 0, 1
 _IFNAME_BYTES = 16
@@ -34,9 +35,7 @@ _XT_STATE_BITS = _STATE_BITS | {64: "SNAT", 128: "DNAT", 256: "UNTRACKED"}
 """XT_CONNTRACK_STATE_BIT and its friends, by which iptables compares."""
 _ALL = 0xFFFFFFFF
 
-_LOADS = frozenset(
-    ("payload", "exthdr", "fib", "rt", "socket", "numgen", "hash", "xfrm", "osf", "tunnel", "inner", "byteorder")
-)
+_LOADS = frozenset(("exthdr", "fib", "rt", "socket", "numgen", "hash", "xfrm", "osf", "tunnel", "inner", "byteorder"))
 _DESTINATIONS = {"exthdr": 1, "fib": 1, "rt": 1, "socket": 2, "hash": 2, "byteorder": 2}
 """Which attribute of a load names the register; 1 for all others."""
 _TESTS = frozenset(("range", "limit", "quota", "connlimit", "dynset"))
@@ -118,6 +117,12 @@ class _Reader:
     def meta(self, data: bytes, fields: Places) -> None:
         self._load(data, fields.get(1), _META.get(number(data, fields.get(2), "big"), rules.OTHER))
 
+    def payload(self, data: bytes, fields: Places) -> None:
+        """A load has a register; what has none writes to the packet."""
+        base, offset, size = (number(data, fields.get(kind), "big") for kind in (2, 3, 4))
+        port = (base, offset, size) == (_TRANSPORT_HEADER, _PORT_OFFSET, _PORT_BYTES)
+        self._load(data, fields.get(1), rules.PORT if port else rules.OTHER)
+
     def ct(self, data: bytes, fields: Places) -> None:
         state = number(data, fields.get(2), "big") == 0
         self._load(data, fields.get(1), rules.STATE if state else rules.OTHER)
@@ -169,6 +174,7 @@ class _Reader:
 _KNOWN: Mapping[str, Callable[[_Reader, bytes, Places], None]] = {
     "immediate": _Reader.immediate,
     "meta": _Reader.meta,
+    "payload": _Reader.payload,
     "ct": _Reader.ct,
     "bitwise": _Reader.bitwise,
     "cmp": _Reader.cmp,
@@ -192,6 +198,8 @@ def _compared(field: str, mask: int, value: bytes, negated: bool) -> Condition |
         return Condition(field, (f"{name.decode(errors='surrogateescape')}{'' if whole else '+'}",), negated)
     if field == rules.FAMILY and value in _FAMILIES:
         return Condition(field, (_FAMILIES[value],), negated)
+    if field in (rules.PROTOCOL, rules.PORT):
+        return Condition(field, (str(int.from_bytes(value, "big")),), negated)
     if field == rules.STATE and len(value) == 4:
         bits = int.from_bytes(value, sys.byteorder)
         whole = mask == _ALL
