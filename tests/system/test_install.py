@@ -247,6 +247,25 @@ def test_purge_leaves_no_network(host: Node) -> None:
     assert host.files("/run/cni-cnm") == set()
 
 
+@pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="dnsmasq-base is not installed")
+def test_name_servers_end_with_the_program(host: Node) -> None:
+    """They outlive the service. A dnsmasq of another program goes on."""
+    servers = ("pgrep", "-f", "dnsmasq .*--hostsdir=/run/cni-cnm-names/named$")
+    other = Daemon(host, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--port=0")
+    try:
+        host.run("cni-cnm", "network", "create", "named", "--dns").ok()
+        service = Daemon(host, "/opt/cni/lib/cni-cnm/current/cni-cnm", "serve")
+        until(lambda: host.run(*servers).out, "a name server")
+        service.stop()
+        assert host.run(*servers).out
+        host.run(str(INSTALL), "--uninstall", "--force").ok()
+        until(lambda: not host.run(*servers).out, "the end of the name server")
+        assert not host.path("/run/cni-cnm-names").exists()
+        assert other.running
+    finally:
+        other.stop()
+
+
 def test_the_copy_on_the_node_installs_and_removes(host: Node) -> None:
     """Without the checkout: another example, then all of it, after the container has gone. The program is on PATH."""
     copy = "/opt/cni/share/cni-cnm/scripts/install"
