@@ -10,23 +10,25 @@ from __future__ import annotations
 from cni_cnm.cnm.network.delete_network import delete_if_unused
 from cni_cnm.cnm.network.network_description import subnets_of
 from cni_cnm.cnm.reconcile import gone_namespaces
-from cni_cnm.cnm.records import endpoints_of, load_network
+from cni_cnm.cnm.records import EndpointRecord, load_network
 from cni_cnm.cnm.requests.attach import attach_to
 from cni_cnm.errors import CnmError, Conflict, InvalidNamespace
 from cni_cnm.model import EndpointKey, EndpointSpec
 from cni_cnm.netavark import OWNER
 from cni_cnm.netavark.endpoint_spec import endpoint_spec
 from cni_cnm.netavark.network_spec import network_spec
+from cni_cnm.state.record_reader import read, readable
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence, Set
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.model import Attachment
+    from cni_cnm.model import Attachment, Json
     from cni_cnm.netavark.messages import Leaving, PodmanContainer, PodmanNetwork
+    from cni_cnm.state.store import Store
 
 
 def setup(controller: Controller, container: PodmanContainer, netns: str, request_id: str) -> Attachment:
@@ -80,16 +82,26 @@ def refuse_differences(record: NetworkRecord, network: PodmanNetwork) -> None:
 
 def _free_addresses(controller: Controller, record: NetworkRecord, container: PodmanContainer) -> None:
     """Conflict if another container of podman's has one of the addresses, and its namespace."""
-    wanted, store = set(container.addresses), controller.host.store
-    for endpoint in endpoints_of(store, record.id):
+    host = controller.host
+    for endpoint in _holders(host.store, record.id, {str(address) for address in container.addresses}):
         of_other = endpoint.container_id != container.container_id and endpoint.owner == OWNER
-        if not of_other or endpoint.epoch != controller.host.epoch:  # nothing of it is left after a reboot
+        if not of_other or endpoint.epoch != host.epoch:  # nothing of it is left after a reboot
             continue
-        for address in (one.interface.ip for one in endpoint.addresses if one.interface.ip in wanted):
-            gone_namespaces.take_down_if_gone(controller.host, endpoint.id)
-            if store.has(ENDPOINTS, endpoint.id):
-                raise Conflict(
-                    f"the address {address} is in use by {endpoint.shown}",
-                    hint="choose another address, or remove that container first",
-                )
-            break
+        gone_namespaces.take_down_if_gone(host, endpoint.id)
+        if host.store.has(ENDPOINTS, endpoint.id):
+            held = next(one.interface.ip for one in endpoint.addresses if one.interface.ip in container.addresses)
+            raise Conflict(
+                f"the address {held} is in use by {endpoint.shown}",
+                hint="choose another address, or remove that container first",
+            )
+
+
+def _holders(store: Store, network_id: str, addresses: Set[str]) -> Iterator[EndpointRecord]:
+    """Endpoints of a network that have one of the addresses. Other records are not parsed."""
+
+    def parse(raw: Json) -> EndpointRecord | None:
+        if raw.get("network_id") != network_id or addresses.isdisjoint((raw.get("ipam") or {}).get("addresses", ())):
+            return None
+        return EndpointRecord.from_json(raw)
+
+    return readable(store, ENDPOINTS, lambda name: read(store, ENDPOINTS, name, parse))

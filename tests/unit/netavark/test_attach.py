@@ -11,6 +11,7 @@ from cni_cnm.cnm.controller import Controller
 from cni_cnm.errors import NotReady
 from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec
 from cni_cnm.netavark import complete, configured
+from cni_cnm.state.store import ENDPOINTS
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
@@ -155,6 +156,18 @@ def test_an_address_of_a_living_container_is_refused(plugin: Plugin) -> None:
     folder = Path(settings.run_dir).parent
     plugin.controller = Controller(memory_host(folder, later, MemoryNft(), epoch="later"))
     plugin.setup(second, OTHER)
+
+
+def test_a_damaged_record_of_another_container_stops_no_setup(plugin: Plugin) -> None:
+    """It is said."""
+    net = made(plugin)
+    plugin.setup(container(net, "10.9.0.5"))
+    store = plugin.controller.host.store
+    (name,) = store.names(ENDPOINTS)
+    Path(store.place(ENDPOINTS, name)).write_text("{")
+    reply = plugin.call("setup", OTHER, message=container(net, "10.9.0.6", container_id="f" * 64))
+    assert reply.code == 0, reply.out
+    assert name in reply.err
 
 
 def test_the_same_container_twice_is_refused(plugin: Plugin) -> None:
