@@ -466,6 +466,28 @@ def test_a_folder_with_the_names_of_the_reference_plugins(bundle: Path, tmp_path
     assert files(tmp_path) == before
 
 
+def test_a_runtime_finds_every_name_while_it_is_installed_again(bundle: Path, tmp_path: Path) -> None:
+    """At each link that the script makes. What has changed on the host is linked, without --drop-in too."""
+    plugin(tmp_path / "usr/lib/cni/bridge", "debian's")
+    plugin(tmp_path / "usr/lib/cni/vlan", "debian's")
+    install(tmp_path, "--drop-in")
+    folder, missing = tmp_path / "opt/cni/drop-in", tmp_path / "missing"
+    tools = tmp_path / "tools"
+    lines = "".join(
+        f"[ -L {folder}/{name} ] || echo {name} >>{missing}\n" for name in ("bridge", "bridge.distrib", "vlan")
+    )
+    for name in ("ln", "mv", "rm"):
+        plugin(tools / name, "")
+        (tools / name).write_text(f'#!/bin/sh\n{lines}exec {shutil.which(name)} "$@"\n', encoding="utf-8")
+    environ = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    subprocess.run([INSTALL, "--prefix", tmp_path, "--drop-in"], check=True, capture_output=True, env=environ)
+    assert not missing.exists()
+    os.remove(tmp_path / "usr/lib/cni/vlan")
+    assert DROP_IN not in install(tmp_path, "--replace")
+    assert os.readlink(folder / "bridge.distrib") == "/usr/lib/cni/bridge.distrib"
+    assert not os.path.lexists(folder / "vlan")
+
+
 def test_the_places_of_the_reference_plugins(bundle: Path, tmp_path: Path) -> None:
     """They stay beside ours. A second install replaces nothing, and --uninstall restores them."""
     plugin(tmp_path / "usr/lib/cni/bridge", "debian's")

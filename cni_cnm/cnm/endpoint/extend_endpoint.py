@@ -63,6 +63,8 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
             host.stack.set_sysctls(portmap.sysctls(device.host[0].name, part.portmap))
         if published or part.policy:
             undo.push(lambda: _withdraw_elements(endpoint, record))
+            if options != record.options:
+                endpoint_elements.change_policy(lambda: host.nft, record, record.policy, endpoint.policy)
             warnings = (*warnings, *_enforce(endpoint))
         endpoint.write(state=READY)
     added = tuple(link for link in device.extra if link not in record.device.extra)
@@ -209,5 +211,8 @@ def _withdraw_elements(endpoint: LockedEndpoint, before: EndpointRecord) -> None
         elements = record._replace(ports=())
         endpoint_elements.withdraw(lambda: host.nft, elements, endpoint.policy, None)
         foreign_accepts.withdraw_endpoint(host, record, endpoint.policy)
-    if before.ports or before.driver == CHAINED:
+    changed = record.options != before.options
+    if changed:
+        endpoint_elements.change_policy(lambda: host.nft, record, endpoint.policy, before.policy)
+    if before.ports or before.driver == CHAINED or changed:
         enforce_endpoint(host, before, before.policy)

@@ -6,8 +6,10 @@ have the plugin's part, a policy that lets more in does not replace one that let
 
 from __future__ import annotations
 
+from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.packet_filter import network_elements
-from cni_cnm.cnm.records import endpoints_of, load_network
+from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
+from cni_cnm.cnm.records import READY, endpoints_of, load_endpoint, load_network
 from cni_cnm.firewall import isolation
 from cni_cnm.state.store import NETWORKS
 
@@ -38,6 +40,28 @@ def change(host: Host, endpoint: EndpointRecord, wanted: Any) -> Any:
                 network_elements.remove_isolation(host, record)
             host.store.put(NETWORKS, record.name, changed.to_json())
         return wanted
+
+
+def isolate_others(host: Host, network: str, joining: str) -> None:
+    """Isolate the containers that joined a network before its policy becomes `isolated`, as the reference does.
+
+    It comes before the network's record is changed, so an ADD that is repeated does it again. The caller holds no lock
+    of an endpoint. `joining`: the id of the endpoint whose list has the policy.
+    """
+    record = load_network(host.store, network)
+    if record is None or not _is_stricter(isolation.ISOLATED, getattr(record.options, "ingress", isolation.ISOLATED)):
+        return
+    for one in endpoints_of(host.store, record.id):
+        if one.id == joining:
+            continue
+        with locked_endpoint.lock(host, one.id):
+            now = load_endpoint(host.store, one.id)
+            if now is None or now.state != READY or now.epoch != host.epoch or now.driver != record.driver:
+                continue
+            endpoint = locked_endpoint.LockedEndpoint(host, now)
+            options: Any = now.options
+            endpoint.write(options=options._replace(ingress=isolation.ISOLATED))
+            enforce_endpoint(host, endpoint.record, endpoint.policy)
 
 
 def _is_stricter(one: str, other: str) -> bool:

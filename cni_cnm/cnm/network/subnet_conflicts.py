@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from cni_cnm.cnm.network.network_description import claimed_subnets
 from cni_cnm.cnm.records import endpoint_records, network_records, pool_records
-from cni_cnm.drivers import drivers
+from cni_cnm.drivers import POLICY_OF_CHAIN, drivers
 from cni_cnm.errors import Conflict
 from cni_cnm.ipam import special_ranges
 from cni_cnm.kernel import CLUSTER
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _HINT = 'choose another subnet; "allowOverlap": true permits the overlap, on the command line --allow-overlap'
+_HINT_OF_LIST = "choose another subnet, or remove the other network if no list has it any more: cni-cnm network rm"
 
 
 class Claim(NamedTuple):
@@ -57,7 +58,8 @@ def refuse(
 
     In the reference profile a gateway outside its subnet is accepted, and another network on the same link may have the
     subnet, too. A subnet of two addresses is refused there, as by the reference host-local. `allow_overlap` accepts
-    every overlap.
+    every overlap. A list of the reference plugins cannot say that. Its runtime removes a network's bridge and its list
+    only, so a network on record that has neither bridge nor container claims nothing there.
 
     Args:
         record: the network as it is going to be recorded.
@@ -71,6 +73,7 @@ def refuse(
         Conflict: for an overlap; the message names both owners.
     """
     reference = spec.options.get("profile") == "reference"
+    of_list = bool(spec.options.get(POLICY_OF_CHAIN))
     for subnet in subnets:
         if subnet.key:
             special_ranges.refuse_subnet(f"{subnet.key}.subnet", subnet.pool)
@@ -82,10 +85,11 @@ def refuse(
                 gateway = subnet.gateway.ip
                 special_ranges.refuse_gateway(f"{subnet.key}.gateway", gateway, subnet.pool, outside=reference)
     found = []
-    for pool, claim in _overlaps(host, record, [subnet.pool for subnet in subnets], requested_pools, replaced):
+    pools = [subnet.pool for subnet in subnets]
+    for pool, claim in _overlaps(host, record, pools, requested_pools, replaced, of_list=of_list):
         overlap = sentence(record, pool, claim)
         if not spec.allow_overlap and not (reference and claim.on_same_link):
-            raise Conflict(overlap, hint=_HINT)
+            raise Conflict(overlap, hint=_HINT_OF_LIST if of_list else _HINT)
         found.append(overlap)
     return tuple(found)
 
@@ -113,12 +117,14 @@ def _overlaps(
     subnets: Sequence[IPNetwork],
     requested_pools: Collection[str] = (),
     replaced: NetworkRecord | None = None,
+    *,
+    of_list: bool = False,
 ) -> Iterator[tuple[IPNetwork, Claim]]:
-    """Each subnet that has another owner, with the first one found."""
+    """Each subnet that has another owner, with the first one found. `of_list`: a network that is left over has none."""
     subnets = [subnet for subnet in subnets if subnet.prefixlen]
     if not subnets:
         return
-    claims = [*_of_networks(host, record, requested_pools), *_of_host(host, record, subnets, replaced)]
+    claims = [*_of_networks(host, record, requested_pools, of_list=of_list), *_of_host(host, record, subnets, replaced)]
     for subnet in subnets:
         for claim in claims:
             if claim.subnet.version == subnet.version and claim.subnet.overlaps(subnet):
@@ -126,17 +132,27 @@ def _overlaps(
                 break
 
 
-def _of_networks(host: Host, record: NetworkRecord, requested_pools: Collection[str]) -> Iterator[Claim]:
+def _of_networks(
+    host: Host, record: NetworkRecord, requested_pools: Collection[str], *, of_list: bool
+) -> Iterator[Claim]:
     """What other networks have, and what Docker has requested for a network that is not made yet."""
     link = _link(host, record)
     for other in network_records(host.store):
-        if other.name != record.name:
+        if other.name != record.name and not (of_list and _is_left_over(host, other)):
             for subnet in claimed_subnets(other):
                 same = bool(link) and _link(host, other) == link
                 yield Claim(subnet, f"the network {other.name}", same, network=other.name)
     for pool in pool_records(host.store):
         if pool.id not in requested_pools and not pool.network:
             yield Claim(ip_network(pool.subnet), "a network that Docker is about to make")
+
+
+def _is_left_over(host: Host, network: NetworkRecord) -> bool:
+    """Whether it has neither a container nor its bridge. Docker's networks, and those of other drivers, never are."""
+    if network.driver not in ("bridge", "ptp") or network.owner or network.docker_networks:
+        return False
+    link = _link(host, network)
+    return not (link and host.stack.link(link)) and next(_endpoints(host, network), None) is None
 
 
 def _link(host: Host, record: NetworkRecord) -> str:

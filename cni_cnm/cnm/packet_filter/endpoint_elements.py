@@ -102,6 +102,14 @@ def withdraw(
         end_streams(nft, record)
 
 
+def change_policy(nft: Callable[[], Nft], record: EndpointRecord, before: Policy, now: Policy) -> None:
+    """Take out what the endpoint had by its policy `before`, and does not have by the policy of `now`."""
+    kept = {element.place for element in own(record, now).put}
+    gone = tuple(element for element in own(record, before).put if element.place not in kept)
+    if gone:
+        nft().commit(Transaction(remove=gone))
+
+
 def unpublish(nft: Callable[[], Nft], record: EndpointRecord) -> None:
     """Take out the elements of the record's ports alone."""
     if not record.ports or not record.addresses:

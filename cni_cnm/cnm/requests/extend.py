@@ -23,6 +23,7 @@ from cni_cnm.cnm.rollback import ErrorList, Rollback
 from cni_cnm.cnm.sandbox import namespace_identity
 from cni_cnm.drivers import CHAINED
 from cni_cnm.errors import Conflict, DamagedRecord, raise_gathered
+from cni_cnm.firewall import isolation
 from cni_cnm.model import EndpointKey
 
 TYPE_CHECKING = False
@@ -49,12 +50,17 @@ def extend(host: Host, network: NetworkSpec, spec: EndpointSpec, part: Part) -> 
     """Add a part. The endpoint is as before if that fails."""
     key = EndpointKey(network.name, spec.container_id, spec.ifname)
     with host.namespaces.open(spec.netns) as stack:
-        made = not _is_here(host, key, stack)
-        if made:
-            attach.attach(host, network, spec)
+        if part.policy and part.policy.get("ingresspolicy") == isolation.ISOLATED:
+            from cni_cnm.cnm.endpoint import network_policy
+
+            network_policy.isolate_others(host, key.network, key.id)
+        with locked_endpoint.lock(host, key.id):
+            record = load_endpoint(host.store, key.id)
+            if record is not None and _is_here(host, record, stack):
+                return extend_endpoint.extend(LockedEndpoint(host, record), stack, spec, part)
         with Rollback() as undo:
-            if made:
-                undo.push(lambda: detach.detach(host, key, spec, None))
+            attach.attach(host, network, spec)
+            undo.push(lambda: detach.detach(host, key, spec, None))
             with locked_endpoint.lock(host, key.id):
                 record = load_endpoint(host.store, key.id)
                 if record is None or record.state != READY:
@@ -87,11 +93,19 @@ def collect(host: Host, network: str, owner: str, valid: Sequence[EndpointKey], 
     raise_gathered(gathered.errors)
 
 
-def _is_here(host: Host, key: EndpointKey, stack: Stack) -> bool:
-    """Whether the endpoint on record has joined this namespace."""
-    record = load_endpoint(host.store, key.id)
-    ready = record is not None and record.state == READY and record.epoch == host.epoch
-    return ready and record is not None and namespace_identity.joined(host, record, stack)
+def _is_here(host: Host, record: EndpointRecord, stack: Stack) -> bool:
+    """Whether the endpoint on record has joined this namespace.
+
+    Conflict if it is half made there: taking it down would delete the interface of the plugins before.
+    """
+    if record.epoch != host.epoch or not namespace_identity.joined(host, record, stack):
+        return False
+    if record.state != READY and record.driver != CHAINED:
+        raise Conflict(
+            f"{record.ifname} of container {record.container_id} is half made: a plugin before was killed",
+            hint="DEL it, then ADD works",
+        )
+    return record.state == READY
 
 
 def _recorded(host: Host, key: EndpointKey) -> EndpointRecord | None:

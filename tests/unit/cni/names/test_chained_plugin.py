@@ -195,6 +195,55 @@ def test_the_policy_is_the_networks(runtime: Runtime) -> None:
     assert not runtime.isolated()
 
 
+def closed(runtime: Runtime) -> set[str]:
+    """The links whose frames to each other are dropped."""
+    return {one.key for one in runtime.nft.elements("bridge cni_cnm") if one.set == "closed"}
+
+
+def test_a_policy_that_isolates_counts_for_those_that_joined_before(tmp_path: Path) -> None:
+    """The reference's rules name the bridge, so they have all of its containers."""
+    runtime = Runtime(tmp_path, (BRIDGE, {"type": "firewall"}))
+    runtime.add("c1")
+    runtime.add("c2")
+    assert closed(runtime) == set()
+    runtime.plugins = (BRIDGE, {"type": "firewall", "ingressPolicy": "isolated"})
+    runtime.add("c3")
+    assert len(closed(runtime)) == 3
+    assert [runtime.check(one) for one in ("c1", "c2", "c3")] == [[{}, {}]] * 3
+    for container in ("c3", "c1", "c2"):
+        runtime.delete(container)
+    assert runtime.left() == []
+
+
+def test_a_policy_that_isolates_no_more(tmp_path: Path) -> None:
+    """The interface is made by the network's earlier policy. Nothing of that is left when the list has another one."""
+    runtime = Runtime(tmp_path, (BRIDGE, {"type": "firewall", "ingressPolicy": "isolated"}))
+    runtime.add()
+    runtime.delete()
+    runtime.plugins = (BRIDGE, FIREWALL)
+    runtime.add()
+    assert closed(runtime) == set()
+    runtime.delete()
+    assert runtime.left() == []
+
+
+def test_a_plugin_behind_one_that_was_killed(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, and the interface stays."""
+    runtime.namespaces.create("/netns/c1")
+    previous = runtime.call("ADD", 0)
+    with killed_at(3, monkeypatch):
+        runtime.call("ADD", 1, "c1", previous)
+    record = runtime.record()
+    assert record is not None
+    assert record.state != READY
+    refused = runtime.call("ADD", 1, "c1", previous)
+    assert "half made" in refused["msg"]
+    with runtime.namespaces.open("/netns/c1") as stack:
+        assert stack.link("eth0") is not None
+    runtime.delete()
+    assert runtime.left() == []
+
+
 def test_gc_of_each_plugin(runtime: Runtime) -> None:
     """What is not in the list goes, part by part, and then the endpoint."""
     runtime.add()

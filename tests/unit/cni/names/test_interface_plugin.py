@@ -10,6 +10,7 @@ import pytest
 
 from cni_cnm.cni import plugin
 from cni_cnm.kernel import Hardware
+from tests.unit.cni.names.runtime import BRIDGE, Runtime
 from tests.unit.drivers.world import World
 
 SUBNET = {"type": "host-local", "subnet": "10.1.0.0/24"}
@@ -181,3 +182,20 @@ def test_sbr_makes_room_for_another_default_gateway(caller: Caller) -> None:
 def test_sbr_refuses(caller: Caller, config: dict[str, Any], sentence: str) -> None:
     refused = caller.call("ADD", "sbr", config)
     assert (refused["code"], sentence in refused["msg"]) == (999, True), refused
+
+
+def test_a_subnet_of_a_network_that_its_runtime_removed(tmp_path: Path) -> None:
+    """nerdctl deletes the bridge and the list, and gives the subnet to its next network, on another bridge."""
+    runtime = Runtime(tmp_path, (BRIDGE,))
+    runtime.add()
+    runtime.network, runtime.plugins = "next", ({**BRIDGE, "bridge": "br1"},)
+    refused = runtime.add("c2")
+    assert "is also that of the network net" in refused["msg"]
+    assert "network rm" in refused["msg"]
+    assert "allowOverlap" not in refused["msg"]
+    runtime.network = "net"
+    runtime.delete()
+    host = runtime.namespaces.host()
+    host.delete_link(host.index_of("br0"))
+    runtime.network = "next"
+    assert "code" not in runtime.add("c2")
