@@ -97,7 +97,7 @@ class ChainedDriver(Driver[ChainedOptions]):
             for requested, what in (
                 (spec.ports, "publish a port"),
                 (spec.bandwidth, "limit bandwidth"),
-                (options.filters, "filter"),
+                (options.internal or options.ingress != "open", "filter"),
             ):
                 if requested:
                     raise InvalidConfig(

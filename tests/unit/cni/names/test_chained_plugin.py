@@ -279,6 +279,24 @@ def foreign(runtime: Runtime, container: str = "c1") -> Any:
     }
 
 
+def test_firewall_behind_an_interface_without_an_end_on_the_host(tmp_path: Path) -> None:
+    """As macvlan makes it: no packet of it is forwarded here, so the default policy is met, and no other can be."""
+    runtime = Runtime(tmp_path, ({"type": "firewall"},))
+    stack = runtime.namespaces.create("/netns/c1")
+    stack.add_bridge("eth0", mac="02:00:00:00:00:09")  # any link that is no veth
+    previous = {
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "eth0", "sandbox": "/netns/c1"}],
+        "ips": [{"address": "10.9.0.2/24", "interface": 0}],
+    }
+    assert "code" not in runtime.add(previous=previous)
+    assert runtime.check() == [{}]
+    runtime.delete()
+    assert runtime.left() == []
+    runtime.plugins = (FIREWALL,)
+    assert "nothing to filter by" in runtime.add(previous=previous)["msg"]
+
+
 def test_behind_another_plugin(behind: Runtime) -> None:
     """One record of the driver `chained`, which ends with its last part. The interface stays."""
     previous = foreign(behind)
