@@ -144,11 +144,17 @@ def _show(found: list[Plan], *, as_json: bool) -> None:
         write(json.dumps([_object(one) for one in found], indent=4))
         return
     if rows:
-        PODS.table(rows)
+        PODS.table([{**row, "reason": _short(row["reason"])} for row in rows])
     for one in found:
         for sentence in plan.changes(one):
             print(one_line(sentence))
     sys.stdout.flush()  # what is said to stderr comes after it
+
+
+def _short(reason: str) -> str:
+    """The first of several."""
+    first, *others = reason.split("; ")
+    return f"{first} ({len(others)} more with --json)" if others else first
 
 
 def _object(one: Plan) -> Mapping[str, Any]:

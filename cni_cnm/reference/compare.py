@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 def compare_rules(attachment: Attachment, seen: HostRules) -> list[str]:
     """A sentence for each rule that is missing, unknown or changed."""
+    chains = {names.masquerade_chain(attachment.key), names.ports_chain(attachment.key)} & seen.elsewhere
+    if chains:
+        return [f"its chain {chain} is in the other backend of iptables" for chain in sorted(chains)]
     expected = Counter(rule.same() for rule in rules_of(attachment))
     found = own_rules(attachment, seen)
     there = Counter(one.rule.same() for one in found)
@@ -29,8 +32,6 @@ def compare_rules(attachment: Attachment, seen: HostRules) -> list[str]:
         wrong += _wrong_order(attachment, seen)
     absent = (rule for rule in shared_rules_of(attachment) if not seen.has(rule))
     wrong += [f"the shared rule {_shown(rule)} is missing" for rule in absent]
-    chains = {names.masquerade_chain(attachment.key), names.ports_chain(attachment.key)} & seen.elsewhere
-    wrong += [f"its chain {chain} is in the other backend of iptables" for chain in sorted(chains)]
     return wrong
 
 

@@ -105,6 +105,22 @@ def test_what_was_left_alone_is_deleted_whole(host: AdoptionHost) -> None:
     host.check("p2")
 
 
+def test_a_reason_is_short(host: AdoptionHost) -> None:
+    """The table has the first. Rules of the other backend of iptables are named as that, not as missing."""
+    for name in ("p1", "p2"):
+        host.add(name, port=8080 + int(name[1]))
+    host.node.run("iptables", "-t", "nat", "-F", "CNI-HOSTPORT-DNAT").ok()
+    host.node.run("iptables", "-F", "CNI-FORWARD").ok()
+    shown, _, rest = host.command("adopt", "net", "--json").partition("cni-cnm: ")
+    assert rest.startswith("nothing was changed")
+    reason = json.loads(shown)[0]["pods"][0]["reason"].split("; ")
+    assert len(reason) > 3
+    assert f"{reason[0]} ({len(reason) - 1} more with --json)" in host.command("adopt", "net")
+    script = "iptables-save -t nat | iptables-legacy-restore; iptables -t nat -F; iptables -t nat -X"
+    host.node.run("sh", "-c", script).ok()
+    assert "is in the other backend of iptables" in host.command("adopt", "net")
+
+
 def test_a_host_port_of_two_containers(host: AdoptionHost) -> None:
     """The plugins allow it. The younger one is left alone, and still is when it is looked at again."""
     host.add("p1", port=8080)
