@@ -27,7 +27,7 @@ from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.conflists import folder
 from cni_cnm.errors import CnmError, Conflict, IoFailed, raise_gathered
-from cni_cnm.reference import cache
+from cni_cnm.reference import cache, host_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cni_cnm.adopt.look import Look, Pod
     from cni_cnm.adopt.plan import Plan
     from cni_cnm.cnm.host import Host
+    from cni_cnm.reference.host_rules import HostRules
 
 _ROUNDS = 5
 """A runtime that has not read its new file yet makes containers the old way for a moment."""
@@ -73,9 +74,10 @@ def _take_over(host: Host, plan: Plan) -> list[str]:
                     refused.add(pod.key.id)
                     notes.append(f"{pod.shown} is left alone: {why}")
             _write_conflist(state)
+            seen = host_rules.read()  # once: each attachment's rules change only by its own removal
             for pod in ours:
                 if pod.key.id not in refused:
-                    _hand_over(host, state, pod, look)
+                    _hand_over(host, state, pod, look, seen)
         time.sleep(release.PAUSE_S)
         plan = plans.again(host, plan)
         new = [pod for pod in plan.pods if pod.state == NOT_YET and pod.key.id not in refused]
@@ -153,7 +155,7 @@ def _write_conflist(state: Adoption) -> None:
     folder.replace(state.path, state.after)
 
 
-def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look) -> None:
+def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look, seen: HostRules) -> None:
     """libcni's file, then the plugins' rules. An attachment that was deleted meanwhile is taken down."""
     made = load_endpoint(host.store, pod.key.id)
     cached = look.cached(pod.key)
@@ -163,4 +165,4 @@ def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look) -> None:
         cache.write(cached._replace(config=state.after), state.cache)
     original = state.cached.get(pod.key.id)
     if original is not None:
-        one_attachment.remove_rules(look.attachment(cache.parse(original)))
+        one_attachment.remove_rules(look.attachment(cache.parse(original), seen))
