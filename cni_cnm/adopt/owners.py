@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cni_cnm.errors import CnmError
+from cni_cnm.names import nerdctl
 from cni_cnm.runtimes.all_runtimes import ALL
 
 TYPE_CHECKING = False
@@ -13,16 +14,21 @@ if TYPE_CHECKING:
 
 UNKNOWN = "cni/unknown"
 """No GC and no `cni-cnm gc` removes endpoints of this owner."""
+NERDCTL = "cni/nerdctl"
+"""containerd lists nerdctl's containers, too. Those that nerdctl has a name for are its own."""
 
 
 class Owners:
     """Asks each runtime once, at the first container."""
 
-    def __init__(self, runtimes: Sequence[Runtime] = ALL) -> None:
+    def __init__(self, runtimes: Sequence[Runtime] = ALL, nerdctl_root: str = nerdctl.DATA_ROOT) -> None:
         self._runtimes = runtimes
+        self._nerdctl_root = nerdctl_root
         self._lists: list[tuple[str, frozenset[str]]] | None = None
 
     def __call__(self, container_id: str) -> str:
+        if nerdctl.names(container_id, "", self._nerdctl_root):
+            return NERDCTL
         if self._lists is None:
             self._lists = [(_owner(runtime), _containers(runtime)) for runtime in self._runtimes]
         return next((owner for owner, ids in self._lists if container_id in ids), UNKNOWN)

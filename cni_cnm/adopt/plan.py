@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
 def networks(host: Host, conf_dir: str) -> list[str]:
     """The networks of the reference plugins that files of the folder configure, and those half taken over."""
-    listed = [one.name for one in folder.conflists(conf_dir) if fused.is_reference(one) and one.name]
+    listed = [one.name for one in folder.with_nerdctl(conf_dir) if fused.is_reference(one) and one.name]
     unfinished = [one.network for one in adoption.adoptions(host.store) if not one.done]
     return list(dict.fromkeys([*listed, *unfinished]))
 
@@ -132,7 +132,7 @@ def _file(host: Host, network: str, conf_dir: str) -> tuple[Conflist, bytes]:
                 hint=f"`cni-cnm release {network}` says what to do",
             )
         return parse(state.path, state.before), state.before
-    found = [one for one in folder.conflists(conf_dir) if one.name == network]
+    found = [one for one in folder.with_nerdctl(conf_dir) if one.name == network]
     if not found:
         raise NotFound(
             f"no file of {conf_dir} configures a network {network}", hint="`cni-cnm adopt --all` shows those that are"
@@ -140,7 +140,7 @@ def _file(host: Host, network: str, conf_dir: str) -> tuple[Conflist, bytes]:
     if len(found) > 1:
         raise Conflict(
             f"the network {network} is configured by {' and '.join(one.path for one in found)}",
-            hint="remove all but one of them",
+            hint="remove all but one of them, or name the folder of one with --conf-dir",
         )
     before = _content(found[0].path)
     return parse(found[0].path, before), before

@@ -22,6 +22,8 @@ SUFFIXES = (".conf", ".conflist", ".json")
 _FIRST = ("10", "05", "00")
 _BEHIND = ("50", "90", "99")
 """Numbers before the name of a new file, in order of preference."""
+_NERDCTL = "nerdctl-"
+"""Before the name of a network in the names of nerdctl's files."""
 _MODE = 0o644
 
 
@@ -41,6 +43,21 @@ def conflists(folder: str) -> Iterator[Conflist]:
     for name in names(folder):
         with suppress(CnmError):
             yield read(f"{folder}/{name}")
+
+
+def with_nerdctl(folder: str) -> Iterator[Conflist]:
+    """The same, then those of nerdctl 2, which has a subfolder for each of containerd's namespaces.
+
+    Other files of subfolders are left out: they may be copies.
+    """
+    yield from conflists(folder)
+    with suppress(FileNotFoundError):
+        for namespace in sorted(os.listdir(folder)):
+            below = f"{folder}/{namespace}"
+            for name in names(below) if os.path.isdir(below) else ():
+                if name.startswith(_NERDCTL):
+                    with suppress(CnmError):
+                        yield read(f"{below}/{name}")
 
 
 def of_network(folder: str, network: str) -> list[Conflist]:

@@ -21,6 +21,18 @@ def test_names(tmp_path: Path) -> None:
     assert folder.names(str(tmp_path / "nope")) == []
 
 
+def test_networks_of_nerdctl(tmp_path: Path) -> None:
+    """In a subfolder for each of containerd's namespaces. What else is in subfolders may be a copy."""
+    for below, name in ((".", "10-a.conflist"), ("default", "nerdctl-b.conflist"), ("other", "nerdctl-b.conflist"),
+                        ("default", "10-a.conflist"), ("backup", "10-a.conflist")):  # fmt: skip
+        (tmp_path / below).mkdir(exist_ok=True)
+        put(tmp_path / below, name, name[-10:-9])
+    (tmp_path / "default/nerdctl-c.conflist").write_text("{")
+    found = [one.path.removeprefix(f"{tmp_path}/") for one in folder.with_nerdctl(str(tmp_path))]
+    assert found == ["10-a.conflist", "default/nerdctl-b.conflist", "other/nerdctl-b.conflist"]
+    assert list(folder.with_nerdctl(str(tmp_path / "nope"))) == []
+
+
 @pytest.mark.parametrize(
     ("present", "first", "path"),
     [
