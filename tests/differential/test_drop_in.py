@@ -51,6 +51,7 @@ def both(ours: Side, reference: Side, tmp_path: Path) -> tuple[Side, Side, Path]
     return ours, reference, links
 
 
+@pytest.mark.quick("cni-cnm-1.0.0")
 @pytest.mark.parametrize("version", ["0.4.0", "1.0.0"])
 def test_results(both: tuple[Side, Side, Path], version: str) -> None:
     """Of each plugin of the list; and what the container and the host have after it, and after DEL."""

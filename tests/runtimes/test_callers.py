@@ -177,6 +177,7 @@ def nothing_left(node: Node) -> None:
     assert "8080" not in node.run("nft", "list", "ruleset").ok().out
 
 
+@pytest.mark.quick("cri-o-theirs", "nomad-theirs", "nomad-ours", "apptainer-theirs")
 @pytest.mark.parametrize("own", [False, True], ids=["theirs", "ours"])
 @pytest.mark.parametrize("name", CALLERS)
 def test_the_calls_of(node: Node, name: str, own: bool) -> None:

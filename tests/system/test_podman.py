@@ -97,6 +97,7 @@ def host(bundle: Path, require_root: None, state: Path) -> Iterator[Host]:
     made.close()
 
 
+@pytest.mark.quick("own")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_life_of_containers(host: Host, kind: str) -> None:
     podman = host.podman

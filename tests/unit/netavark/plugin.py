@@ -21,7 +21,9 @@ class Plugin:
         self.namespaces = MemoryNamespaces()
         self.namespaces.create(NETNS)
         self.nft = MemoryNft()
-        self.controller = Controller(memory_host(folder, self.namespaces, self.nft))
+        host = memory_host(folder, self.namespaces, self.nft)
+        host.settings = host.settings._replace(port_wait=0)  # no test waits for the holder of a port
+        self.controller = Controller(host)
 
     @property
     def host(self) -> Any:

@@ -98,6 +98,7 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]
             pass
 
 
+@pytest.mark.quick("0", "4")
 @pytest.mark.parametrize("killed", range(5))
 def test_killed_within_an_add(tmp_path: Path, killed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each step of each plugin. DEL without a result leaves nothing, and the container can be added again."""
@@ -120,6 +121,7 @@ def test_killed_within_an_add(tmp_path: Path, killed: int, monkeypatch: pytest.M
     pytest.fail(f"{ALL[killed]['type']} has more than {STEPS_MAX} steps")
 
 
+@pytest.mark.quick("0", "1")
 @pytest.mark.parametrize("killed", range(5))
 def test_killed_within_a_del(tmp_path: Path, killed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime repeats it."""
@@ -312,6 +314,7 @@ def test_behind_another_plugin(behind: Runtime) -> None:
         assert "code" not in behind.add(previous=previous)
 
 
+@pytest.mark.quick("0")
 @pytest.mark.parametrize("killed", range(4))
 def test_killed_behind_another_plugin(tmp_path: Path, killed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in range(STEPS_MAX):
