@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cni_cnm.cli import leftovers
 from cni_cnm.cli.docker_shapes import endpoint_settings
 from cni_cnm.cli.listing import ADDRESS, ID_SHORT, PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def _container(row: Any) -> str:
-    """The pod, or Docker's name of the container, or its id."""
+    """The pod, or Docker's name of the container, or its id; of a command of `cni-cnm run` its name."""
+    if row["owner"] == leftovers.OWNER:
+        return str(row["name"])
     return str(row["pod"] or row["docker"] or row["container"] or row["name"])
 
 

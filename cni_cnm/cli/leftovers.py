@@ -35,7 +35,9 @@ _LOOKS, _PAUSE_S = 20, 0.025
 
 
 def run_name(pid: int) -> str:
-    """The container id of a command: it names the process, and tells it from a later one of its pid."""
+    """The container id of a command: it names the process, and tells it from a later one of its pid. Also its name,
+    unless it was given another one.
+    """
     return f"{_RUN}-{pid}-{start_time(pid)}"
 
 
@@ -81,7 +83,7 @@ def _remove_left(host: Host, record: EndpointRecord) -> None:
     if current.state != READY:
         Endpoint(host, current).delete(force=True)
         return
-    for _ in range(_LOOKS if _is_of_run(current.name) else 0):
+    for _ in range(_LOOKS if _is_of_run(current.container_id) else 0):
         if host.stack.link(current.host_ifname) is None:
             break
         sleep(_PAUSE_S)

@@ -58,6 +58,32 @@ def test_run(side: Side) -> None:
     assert side.node.files("/run/cni-cnm/sandboxes") == set()
 
 
+def test_a_run_with_a_name(side: Side) -> None:
+    """It is listed, found and answered by its name. A second one on the network is refused, until the first has ended,
+    also by a kill."""
+    command(side, "network", "create", "asked", "--subnet", "10.6.0.0/24", "--dns").ok()
+    words = side.node.command(str(side.executable), "run", "asked", "--name", "Web-1", "--", "sleep", "61")
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    try:
+        until(lambda: "ready" in command(side, "endpoint", "ls").out, "the endpoint")
+        assert " Web-1 " in command(side, "endpoint", "ls", "--network", "asked").ok().out
+        assert "10.6.0.2" in command(side, "exec", "Web-1", "--", "ip", "address").ok().out
+        names = command(side, "network", "names", "asked", "-q").ok().out.split()
+        assert {"web-1", "web-1.asked.internal"} <= set(names)
+        refused = command(side, "run", "asked", "--name", "Web-1", "--", "true")
+        assert refused.code == 1
+        assert "a command with the name Web-1 runs on the network asked" in refused.err
+        command(side, "run", "shop", "--name", "Web-1", "--", "true").ok()
+    finally:
+        inside = side.node.run("pgrep", "-xf", "sleep 61").out.strip()
+        side.node.run("sh", "-c", f"kill -9 $(ps -o ppid= -p {inside})")
+        process.wait(timeout=20)
+    until(lambda: side.node.run("ps", "-p", inside).code != 0, "the command is gone")
+    command(side, "run", "asked", "--name", "Web-1", "--", "true").ok()
+    assert endpoints(side) == []
+    command(side, "network", "rm", "asked").ok()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -67,6 +93,7 @@ def test_run(side: Side) -> None:
         (("run", "nope", "--", "true"), 1, "there is no network 'nope'"),
         (("run", "shop", "--ip", "10.7.0.1", "--", "true"), 1, "the requested address 10.7.0.1 is not in"),
         (("run", "shop", "--ifname", "a/b", "--", "true"), 1, "ifname is"),
+        (("run", "shop", "--name", "a b", "--", "true"), 1, "--name is 'a b', it must be labels of letters"),
         (("exec", "nope", "--", "true"), 1, "there is no endpoint 'nope'"),
     ],
 )
