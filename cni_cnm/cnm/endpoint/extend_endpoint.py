@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     from cni_cnm.model import Device, EndpointSpec, Part, PortMapping
 
 
-def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Part) -> Attachment:
-    """Add a part. Returns the container's interface as it is then, and the links that were added."""
+def extend(
+    endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Part, *, again: bool = False
+) -> Attachment:
+    """Add a part. Returns the container's interface as it is then, and the links that were added.
+
+    `again`: the plugin was killed at it, so the packet filter may lack the policy that is on record.
+    """
     record, host = endpoint.record, endpoint.host
     assert record.device is not None
     ports, warnings = _servable(record, part.ports)
@@ -41,8 +46,8 @@ def extend(endpoint: LockedEndpoint, stack: Stack, spec: EndpointSpec, part: Par
         NetworkSpec(record.network, record.driver, internal=internal), endpoint.role, spec
     )
     options = _with_policy(endpoint, stack, spec, part)
-    parts = tuple(dict.fromkeys((*record.parts, part.plugin)))
-    if part.policy and options == record.options:  # the interface plugin has put it in with the rest
+    parts = (*(one for one in record.parts if one != part.plugin), part.plugin)  # the last one is being added
+    if part.policy and options == record.options and not again:  # the interface plugin has put it in with the rest
         endpoint.write(parts=parts)
         return Attachment((record.device.container,), (), (), Dns(), 0)
     with Rollback() as undo:

@@ -56,8 +56,12 @@ def extend(host: Host, network: NetworkSpec, spec: EndpointSpec, part: Part) -> 
             network_policy.isolate_others(host, key.network, key.id)
         with locked_endpoint.lock(host, key.id):
             record = load_endpoint(host.store, key.id)
-            if record is not None and _is_here(host, record, stack):
-                return extend_endpoint.extend(LockedEndpoint(host, record), stack, spec, part)
+            if record is not None and _is_here(host, record, stack, part.plugin):
+                endpoint = LockedEndpoint(host, record)
+                again = record.state != READY
+                if again:
+                    _withdraw_half(endpoint, part.plugin)
+                return extend_endpoint.extend(endpoint, stack, spec, part, again=again)
         with Rollback() as undo:
             attach.attach(host, network, spec)
             undo.push(lambda: detach.detach(host, key, spec, None))
@@ -93,19 +97,29 @@ def collect(host: Host, network: str, owner: str, valid: Sequence[EndpointKey], 
     raise_gathered(gathered.errors)
 
 
-def _is_here(host: Host, record: EndpointRecord, stack: Stack) -> bool:
-    """Whether the endpoint on record has joined this namespace.
+def _is_here(host: Host, record: EndpointRecord, stack: Stack, plugin: str) -> bool:
+    """Whether the endpoint on record has joined this namespace, and the plugin can add its part, or do it again.
 
-    Conflict if it is half made there: taking it down would delete the interface of the plugins before.
+    Conflict if another plugin was killed at it: taking it down would delete the interface, or the parts before.
     """
     if record.epoch != host.epoch or not namespace_identity.joined(host, record, stack):
         return False
-    if record.state != READY and record.driver != CHAINED:
-        raise Conflict(
-            f"{record.ifname} of container {record.container_id} is half made: a plugin before was killed",
-            hint="DEL it, then ADD works",
-        )
-    return record.state == READY
+    if record.state == READY or record.parts[-1:] == (plugin,):
+        return True
+    if record.driver == CHAINED and not record.parts:
+        return False
+    raise Conflict(
+        f"{record.ifname} of container {record.container_id} is half made: a plugin before was killed",
+        hint="DEL it, then ADD works",
+    )
+
+
+def _withdraw_half(endpoint: LockedEndpoint, plugin: str) -> None:
+    """What a plugin that was killed has added. The relay calls it again if the service ends meanwhile."""
+    gathered = ErrorList()
+    extend_endpoint.withdraw(endpoint, plugin, gathered)
+    raise_gathered(gathered.errors)
+    endpoint.write(state=READY)
 
 
 def _recorded(host: Host, key: EndpointKey) -> EndpointRecord | None:

@@ -229,6 +229,32 @@ def test_a_policy_that_isolates_no_more(tmp_path: Path) -> None:
     assert runtime.left() == []
 
 
+@pytest.mark.parametrize("killed", range(1, 5))
+def test_killed_within_an_add_and_called_again(tmp_path: Path, killed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each step, as the relay does when the service ends in a call. The list goes on as if nothing had been."""
+    for step in range(STEPS_MAX):
+        runtime = Runtime(tmp_path / str(step))
+        runtime.namespaces.create("/netns/c1")
+        previous = None
+        for index in range(killed):
+            previous = runtime.call("ADD", index, "c1", previous)
+        with killed_at(step, monkeypatch) as left:
+            runtime.call("ADD", killed, "c1", previous)
+        for index in range(killed, 5):
+            previous = runtime.call("ADD", index, "c1", previous)
+            assert "code" not in previous, (step, previous)
+        runtime.results["c1"] = previous
+        record = runtime.record()
+        assert record is not None
+        assert (record.state, record.parts) == (READY, ("portmap", "firewall", "bandwidth", "tuning"))
+        assert runtime.check() == [{}] * 5
+        assert runtime.delete() == [{}] * 5
+        assert runtime.left() == []
+        if left[0] >= 0:
+            return
+    pytest.fail(f"{ALL[killed]['type']} has more than {STEPS_MAX} steps")
+
+
 def test_a_plugin_behind_one_that_was_killed(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused, and the interface stays."""
     runtime.namespaces.create("/netns/c1")
@@ -238,7 +264,7 @@ def test_a_plugin_behind_one_that_was_killed(runtime: Runtime, monkeypatch: pyte
     record = runtime.record()
     assert record is not None
     assert record.state != READY
-    refused = runtime.call("ADD", 1, "c1", previous)
+    refused = runtime.call("ADD", 2, "c1", previous)
     assert "half made" in refused["msg"]
     with runtime.namespaces.open("/netns/c1") as stack:
         assert stack.link("eth0") is not None
@@ -312,6 +338,28 @@ def test_behind_another_plugin(behind: Runtime) -> None:
         assert behind.delete(order=order) == [{}] * 4
         assert behind.left() == ["veth7"]
         assert "code" not in behind.add(previous=previous)
+
+
+def test_called_again_behind_another_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of the plugins before stay."""
+    for step in range(STEPS_MAX):
+        behind = Runtime(tmp_path / str(step), (PORTMAP, FIREWALL, ALL[3], TUNING))
+        result = behind.call("ADD", 0, "c1", foreign(behind))
+        with killed_at(step, monkeypatch) as left:
+            behind.call("ADD", 1, "c1", result)
+        for index in (1, 2, 3):
+            result = behind.call("ADD", index, "c1", result)
+        behind.results["c1"] = result
+        record = behind.record()
+        assert record is not None
+        assert record.parts == ("portmap", "firewall", "bandwidth", "tuning")
+        assert record.ports
+        assert behind.check() == [{}] * 4
+        assert behind.delete() == [{}] * 4
+        assert behind.left() == ["veth7"]
+        if left[0] >= 0:
+            return
+    pytest.fail(f"firewall has more than {STEPS_MAX} steps")
 
 
 @pytest.mark.quick("0")
