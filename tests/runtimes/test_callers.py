@@ -15,6 +15,7 @@ import pytest
 from tests.runtimes.callers import CALLERS, Caller
 from tests.runtimes.conftest import node_with
 from tests.runtimes.libcni import Attachment, Library, Refused
+from tests.runtimes.tap import put_tap
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -24,38 +25,13 @@ if TYPE_CHECKING:
     from tests.system.node import Node
 
 PATH = "/opt/cni/drop-in:/run/others"
-TAP = """\
-#!/usr/bin/python3 -I
-# As tc-redirect-tap: a tap device beside the interface, whose packets it gets, and a result with both sides of it.
-import json, os, subprocess, sys
-config = json.load(sys.stdin)
-name, netns = os.environ["CNI_IFNAME"], os.environ["CNI_NETNS"]
-enter = ["nsenter", "--net=" + netns]
-if os.environ["CNI_COMMAND"] == "VERSION":
-    print('{"cniVersion": "0.4.0", "supportedVersions": ["0.4.0", "1.0.0"]}')
-elif os.environ["CNI_COMMAND"] == "DEL" and os.path.exists(netns):
-    subprocess.run([*enter, "tc", "qdisc", "del", "dev", name, "ingress"], stderr=subprocess.DEVNULL)
-    if "prevResult" in config:
-        subprocess.run([*enter, "ip", "link", "del", "tap0"], stderr=subprocess.DEVNULL)
-elif os.environ["CNI_COMMAND"] == "ADD":
-    subprocess.run([*enter, "ip", "tuntap", "add", "tap0", "mode", "tap"], check=True)
-    subprocess.run([*enter, "tc", "qdisc", "add", "dev", name, "ingress"], check=True)
-    result = config["prevResult"]
-    links = result["interfaces"]
-    index = next(at for at, link in enumerate(links) if link["name"] == name and link.get("sandbox") == netns)
-    links.append({"name": "tap0", "sandbox": netns, "mac": "02:00:00:00:00:01"})
-    links.append({"name": "tap0", "sandbox": os.environ["CNI_CONTAINERID"], "mac": links[index]["mac"]})
-    result["ips"] += [{**ip, "interface": len(links) - 1} for ip in result["ips"] if ip["interface"] == index]
-    print(json.dumps(result))
-"""
 
 
 @pytest.fixture(scope="module")
 def node(bundle: Path) -> Iterator[Node]:
     node = node_with("", "--drop-in")
     try:
-        node.write("/run/others/tc-redirect-tap", TAP)
-        node.path("/run/others/tc-redirect-tap").chmod(0o755)
+        put_tap(node)
         yield node
     finally:
         node.close()
@@ -190,6 +166,21 @@ def test_the_calls_of(node: Node, name: str, own: bool) -> None:
     nothing_left(node)
     if "cni0" in node.links():  # containerd's and CRI-O's lists have it, with another address each
         node.run("ip", "link", "del", "cni0").ok()
+
+
+def test_nerdctls_second_network_is_faster(node: Node) -> None:
+    """It publishes the ports then. The first one waits for them, and has them when the second one has left."""
+    play = Play(node, CALLERS["nerdctl"], own=True)
+    play("namespace")
+    first, second = play.attachments()
+    for network, to in (second, first):
+        play.library.add(network, to)
+    play.library.delete(*second)
+    (left,) = json.loads(node.run("cni-cnm", "endpoint", "ls", "--json").ok().out)
+    assert len(left["published"]) == 2
+    play.library.delete(*first)
+    play("namespace ends")
+    nothing_left(node)
 
 
 def test_nomad_tries_again(node: Node) -> None:
