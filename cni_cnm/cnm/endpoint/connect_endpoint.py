@@ -144,9 +144,14 @@ def connect(
     try:
         warnings = enforce_endpoint(host, joined, policy)
     except PortTaken as taken:
-        from cni_cnm.cnm.endpoint import leaving_holder
+        from cni_cnm.cnm.endpoint import leaving_holder, shared_ports
 
-        warnings = leaving_holder.wait(host, joined, taken, lambda: enforce_endpoint(host, joined, policy))
+        if shared_ports.is_held(host, joined, taken.holder):
+            shared_ports.share(endpoint)
+            joined = endpoint.record
+            warnings = enforce_endpoint(host, joined, policy)
+        else:
+            warnings = leaving_holder.wait(host, joined, taken, lambda: enforce_endpoint(host, joined, policy))
     if joined.names:
         from cni_cnm.cnm.endpoint import endpoint_names
 

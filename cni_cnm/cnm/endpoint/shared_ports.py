@@ -7,6 +7,7 @@ publishes it. Who has a port is decided under the lock of the sandbox.
 from __future__ import annotations
 
 from cni_cnm.cnm.packet_filter.enforce import enforce_endpoint
+from cni_cnm.cnm.records import load_owner
 from cni_cnm.cnm.sandbox import sandbox_endpoints
 from cni_cnm.errors import PortTaken
 from cni_cnm.firewall import portmap
@@ -31,6 +32,15 @@ def share(endpoint: LockedEndpoint) -> None:
         if others:
             ports, waiting = _divide(record, others)
             endpoint.write(ports=ports, requested_ports=waiting)
+
+
+def is_held(host: Host, record: EndpointRecord, holder: str) -> bool:
+    """Whether a port is taken by another endpoint of the container. `holder`: the beginning of its id.
+
+    Two networks that a runtime calls side by side join in any order.
+    """
+    other = load_owner(host.store, holder)
+    return other is not None and other.id != record.id and other.container_id == record.container_id
 
 
 def hand_over(host: Host, left: EndpointRecord) -> None:
