@@ -165,4 +165,7 @@ def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look, seen: HostRule
         cache.write(cached._replace(config=state.after), state.cache)
     original = state.cached.get(pod.key.id)
     if original is not None:
-        one_attachment.remove_rules(look.attachment(cache.parse(original), seen))
+        before = cache.parse(original)
+        one_attachment.remove_rules(look.attachment(before, seen))
+        if cached is not None and cached.result != before.result:  # made again since, with another address
+            one_attachment.remove_rules(look.attachment(before._replace(result=cached.result), seen))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,22 @@ def test_what_was_left_alone_is_deleted_whole(host: AdoptionHost) -> None:
     assert len([name for name in host.node.links() if name.startswith("bwp")]) == 1
     assert host.node.files("/run/cni/tuning") == {"/run/cni/tuning/p2_eth0.json"}
     host.check("p2")
+
+
+def test_a_container_that_was_made_again_meanwhile(host: AdoptionHost) -> None:
+    """Its file was remembered with another address. A run that was killed then goes on with the rules of this one."""
+    host.add("p1")
+    earlier = json.dumps(host.cached()["net-p1-eth0"]).replace("10.7.0.2/24", "10.7.0.99/24").encode()
+    host.command("adopt", "net", "--yes")
+    rule = ("CNI-FORWARD", "-s", "10.7.0.2/32", "-j", "ACCEPT")
+    host.node.run("iptables", "-A", *rule).ok()
+    path = host.node.path("/var/lib/cni-cnm/adopt/net.json")
+    half = json.loads(path.read_text())
+    half["cached"] = dict.fromkeys(half["cached"], b64encode(earlier).decode())
+    path.write_text(json.dumps({**half, "done": False}))
+    host.command("adopt", "net", "--yes")
+    assert host.node.run("iptables", "-C", *rule).code == 1
+    host.check("p1")
 
 
 def test_a_reason_is_short(host: AdoptionHost) -> None:
