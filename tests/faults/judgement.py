@@ -41,6 +41,7 @@ find /run/cni-cnm /var/lib/cni /var/lib/cni-cnm -type f -o -type d -name '*tmp*'
 """
 UNTOLD = re.compile(
     r"(last_reserved_ip.*|/lock|/locks|service\.lock|firewall/state\.json|reaped/.*|run/cni-cnm/leases/\w+\.json)$"
+    r"|run/cni-cnm/events(\.1)?$"
     r"|handle \d+|^\s*packets \d+ bytes \d+$|^\s*$| expires "
 )
 

@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("network connect podnet web/front-0 |", "-h --help --ip --mac --ifname -p --publish"),
         ("network connect --ip 10.1.2.3 |", "podnet second"),
         ("network create --driver nul", "null"),
-        ("network create --driver |", "bridge chained host ipvlan macvlan null overlay ptp"),
+        ("network create --driver |", "bridge chained host host-device ipvlan macvlan null overlay ptp"),
         ("network create --driver null new --int", "--internal"),
         ("endpoint ls --network |", "podnet second"),
         ("endpoint ls --filter own", "owner="),
