@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cni_cnm.cluster import block_index, value_json
@@ -124,6 +124,10 @@ def apply(snapshot: Snapshot, changes: Any) -> Snapshot:
 
 
 @given(events, events)
+@example(  # a value of a host, then the older of two networks that clash
+    [],
+    [("/p/networks/web", value_json.host_json(A)), GOOD[4], GOOD[3]],
+)
 def test_change_by_change_is_as_whole(before: Any, after: Any) -> None:
     store = Store()
     for key, value in before:

@@ -161,6 +161,10 @@ class Contents:
             self._skip(error.msg)
             return None
         for other in self._taken.clashing(found):
+            if self._listed and record.created != record.revision:
+                raise WatchEnded(
+                    f"the network {found.name} changed, and which of two that clash is older is read again"
+                )
             self._skip(f"the network {found.name} is left out: {clash_of(found, self._networks[other])}")
             return None
         return found
