@@ -44,7 +44,9 @@ def lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
 
 
 def kubectl(lab: Lab, *words: str) -> str:
-    return lab.server.kubectl("--namespace", "cni-cnm", *words)
+    """In the namespace of ours; files name the namespace of each object, and one of them is in another."""
+    namespace = () if "--filename" in words else ("--namespace", "cni-cnm")
+    return lab.server.kubectl(*namespace, *words)
 
 
 def wait_rollout(lab: Lab, name: str = "cni-cnm") -> None:
