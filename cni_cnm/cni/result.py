@@ -151,6 +151,22 @@ def amended(raw: Mapping[str, Json], made: Attachment) -> dict[str, Json]:
     return {**{key: value for key, value in raw.items() if key.lower() != "interfaces"}, "interfaces": links}
 
 
+def require_listed(previous: Attachment, ifname: str) -> None:
+    """InvalidConfig unless an earlier plugin's result lists the interface, in a sandbox."""
+    index = previous.container_index
+    if index is None or previous.interfaces[index].name != ifname:
+        raise InvalidConfig(f"prevResult does not list {ifname} in a sandbox")
+
+
+def passed_on(raw: Mapping[str, Json], made: Attachment | None, version: str, ifname: str) -> bytes:
+    """An earlier plugin's result with what was changed, if anything was, in the configuration's version."""
+    document = raw if made is None else amended(raw, made)
+    given = Fields(document, "prevResult")
+    if shape(given.text("cniVersion") or version) != shape(version):
+        return dump(encode(decode(given, version, ifname), version))
+    return dump({**document, "cniVersion": version})
+
+
 def _read_interface(raw: Fields) -> Interface:
     return Interface(raw.text("name"), raw.text("mac"), raw.whole("mtu"), raw.text("sandbox"))
 

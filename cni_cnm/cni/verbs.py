@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from cni_cnm.cni import request, versions
 from cni_cnm.errors import CnmError, InvalidConfig
-from cni_cnm.fields import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,24 +55,15 @@ def _add_to_chain(invocation: Invocation, network: NetworkSpec, endpoint: Endpoi
     """Change another plugin's interface. The result is that plugin's, in this configuration's version."""
     from cni_cnm.cni import result
 
-    given = invocation.config.object("prevResult")
-    previous = result.decode(given, invocation.version, endpoint.ifname)
-    if previous.container_index is None or previous.interfaces[previous.container_index].name != endpoint.ifname:
-        raise InvalidConfig(f"prevResult does not list {endpoint.ifname} in a sandbox")
+    previous = result.decode(invocation.config.object("prevResult"), invocation.version, endpoint.ifname)
+    result.require_listed(previous, endpoint.ifname)
     engine = invocation.controller()
     invocation.refuse_own_namespace(engine)
     made = engine.attach(network, endpoint._replace(previous=previous))
     invocation.warn(made.warnings)
     invocation.outcome = "chained"
-    passed_on = invocation.config.mapping("prevResult")
-    if endpoint.tuning or endpoint.bandwidth:
-        passed_on = result.amended(passed_on, made)
-        given = Fields(passed_on, "prevResult")
-        previous = result.decode(given, invocation.version, endpoint.ifname)
-    stated = given.text("cniVersion") or invocation.version
-    if versions.shape(stated) != versions.shape(invocation.version):
-        return result.dump(result.encode(previous, invocation.version))
-    return result.dump({**passed_on, "cniVersion": invocation.version})
+    changed = made if endpoint.tuning or endpoint.bandwidth else None
+    return result.passed_on(invocation.config.mapping("prevResult"), changed, invocation.version, endpoint.ifname)
 
 
 def _del(invocation: Invocation) -> bytes:

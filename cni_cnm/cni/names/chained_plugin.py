@@ -6,11 +6,10 @@ with the first part that is added to it. DEL withdraws the part alone. A call wi
 
 from __future__ import annotations
 
-from cni_cnm.cni import request, result, versions
+from cni_cnm.cni import request, result
 from cni_cnm.cni.names import original
 from cni_cnm.drivers import CHAINED, POLICY_OF_CHAIN
 from cni_cnm.errors import CheckFailed, InvalidConfig
-from cni_cnm.fields import Fields
 from cni_cnm.model import EndpointSpec, NetworkSpec
 
 TYPE_CHECKING = False
@@ -33,15 +32,14 @@ def verbs(parse: Parser, missing: str) -> Mapping[str, Verb]:
         previous = _previous(invocation, missing)
         made: Attachment | None = None
         if part is not None:
-            index, ifname = previous.container_index, invocation.call.ifname
-            if index is None or previous.interfaces[index].name != ifname:
-                raise InvalidConfig(f"prevResult does not list {ifname} in a sandbox")
+            result.require_listed(previous, invocation.call.ifname)
             engine = invocation.controller()
             invocation.refuse_own_namespace(engine)
             made = engine.lists.extend(_network(invocation), _endpoint(invocation)._replace(previous=previous), part)
             invocation.warn(made.warnings)
         invocation.outcome = "nothing to add" if part is None else "added"
-        return _passed_on(invocation, made)
+        previous_result = invocation.config.mapping("prevResult")
+        return result.passed_on(previous_result, made, invocation.version, invocation.call.ifname)
 
     def check(invocation: Invocation) -> bytes:
         part = parse(invocation)
@@ -96,19 +94,6 @@ def _endpoint(invocation: Invocation) -> EndpointSpec:
         environ=call.environ,
         request_id=call.environ.get("CNI_CNM_REQUEST", ""),
     )
-
-
-def _passed_on(invocation: Invocation, made: Attachment | None) -> bytes:
-    """The result of the plugins before, with what this one has changed, in the configuration's version."""
-    document = invocation.config.mapping("prevResult")
-    if made is not None and made.container_index is not None:
-        document = result.amended(document, made)
-    given = Fields(document, "prevResult")
-    stated = given.text("cniVersion") or invocation.version
-    if versions.shape(stated) != versions.shape(invocation.version):
-        previous = result.decode(given, invocation.version, invocation.call.ifname)
-        return result.dump(result.encode(previous, invocation.version))
-    return result.dump({**document, "cniVersion": invocation.version})
 
 
 def _nothing(invocation: Invocation) -> bytes:  # noqa: ARG001 - what it adds to an interface cannot be used up
