@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "dnsmasq"
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin")
+_LOG, _LOG_BEFORE = ".log", ".log.before"
 _CACHE_NAMES = 1000
 """Answers of upstream servers that each server remembers."""
 
@@ -94,14 +95,35 @@ def record(run_dir: str, network: str, pid: int) -> None:
 
 
 def last_words(run_dir: str, network: str) -> str:
-    """Why the server that was started last has ended; "" if it did not say. A server that runs says nothing."""
+    """Why the server has ended, or the one before it if it said nothing. "" if neither said why, or if it runs."""
+    folder = hosts_files.folder_of(run_dir, network)
+    last = _last_line(f"{folder}/{_LOG}") or _last_line(f"{folder}/{_LOG_BEFORE}")
+    return "".join(character if character.isprintable() else "?" for character in last)
+
+
+def keep_last_words(run_dir: str, network: str) -> str:
+    """The file for what the next server says. What the one before said stays known while the next one starts."""
+    folder = hosts_files.folder_of(run_dir, network)
+    if _last_line(f"{folder}/{_LOG}"):
+        os.rename(f"{folder}/{_LOG}", f"{folder}/{_LOG_BEFORE}")
+    return f"{folder}/{_LOG}"
+
+
+def forget_last_words(run_dir: str, network: str) -> None:
+    """Those of servers before the one that runs. No error if absent."""
     try:
-        with open(f"{hosts_files.folder_of(run_dir, network)}/.log", encoding="utf-8", errors="replace") as log:
+        os.unlink(f"{hosts_files.folder_of(run_dir, network)}/{_LOG_BEFORE}")
+    except FileNotFoundError:
+        pass
+
+
+def _last_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
             lines = [line.strip() for line in log.read(4096).split("\n")]
     except OSError:
         return ""
-    last = next((line for line in reversed(lines) if line), "")
-    return "".join(character if character.isprintable() else "?" for character in last)
+    return next((line for line in reversed(lines) if line), "")
 
 
 def find(run_dir: str, network: str = "") -> dict[int, list[str]]:

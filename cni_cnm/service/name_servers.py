@@ -37,17 +37,21 @@ PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.1, 30.0
 RAN_WELL_S = 10.0
 LOOK_S = 60.0
 """While a program or an address is missing, it is looked for again after this time."""
+_PROVED_S = 1.0
+"""One that follows a failed one is recorded after this time. Else STATUS would say that each attempt runs."""
 _END_S = 2.0
 
 
 class _Server:
     """One network's server, as far as this process knows."""
 
-    def __init__(self, pid: int, pidfd: int, words: Sequence[str]) -> None:
+    def __init__(self, pid: int, pidfd: int, words: Sequence[str], proved: float) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.words = words
         self.started = monotonic()
+        self.proved: float | None = proved
+        """When its pid is to be recorded; None: it is."""
 
 
 class NameServers:
@@ -59,6 +63,8 @@ class NameServers:
         self._servers: dict[str, _Server] = {}
         self._pauses: dict[str, float] = {}
         self._due: dict[str, float] = {}
+        self._failed: set[str] = set()
+        """Networks whose last server has said why it ended. One that is killed says nothing."""
         self._said: set[str] = set()
 
     @property
@@ -67,14 +73,16 @@ class NameServers:
         return [one.pidfd for one in self._servers.values()]
 
     def wait_s(self) -> float | None:
-        """Seconds until a start is due again; None: none is."""
-        return max(0.0, min(self._due.values()) - monotonic()) if self._due else None
+        """Seconds until a start is due again, or a pid is to be recorded; None: neither is."""
+        times = [*self._due.values(), *(one.proved for one in self._servers.values() if one.proved is not None)]
+        return max(0.0, min(times) - monotonic()) if times else None
 
     def keep(self, wanted: Mapping[str, server.Served]) -> None:
         """Start, replace and end servers, so that each of these networks has one."""
         self._reap()
         for network in [name for name in (*self._servers, *self._due) if name not in wanted]:
             self._due.pop(network, None)
+            self._failed.discard(network)
             self._end(network)
         missing = [name for name in wanted if name not in self._servers and self._due.get(name, 0.0) <= monotonic()]
         there = server.find(self._run_dir) if missing else {}
@@ -90,6 +98,12 @@ class NameServers:
             if known is not None:
                 self._end(network)
             self._start(network, words)
+        for network, one in self._servers.items():
+            if one.proved is not None and one.proved <= monotonic():
+                one.proved = None
+                self._failed.discard(network)
+                server.forget_last_words(self._run_dir, network)
+                self._record(network, one.pid)
 
     def leave(self) -> None:
         """Forget the servers. They run on."""
@@ -103,6 +117,8 @@ class NameServers:
                 ran_well = monotonic() - one.started >= RAN_WELL_S
                 pause = 0.0 if ran_well else self._pauses.get(network, 0.0)
                 said = server.last_words(self._run_dir, network)
+                if said:
+                    self._failed.add(network)
                 reason = f": {said}" if said else ""
                 self._note(f"NAMES the name server of the network {network} has ended{reason}", 0.0)
                 self._due[network] = monotonic() + pause
@@ -119,8 +135,7 @@ class NameServers:
             pidfd = os.pidfd_open(pid)
         except OSError:
             return
-        self._servers[network] = _Server(pid, pidfd, words)
-        self._record(network, pid)
+        self._servers[network] = _Server(pid, pidfd, words, monotonic())
 
     def _start(self, network: str, words: Sequence[str]) -> None:
         program = server.program()
@@ -135,15 +150,16 @@ class NameServers:
         folder = hosts_files.folder_of(self._run_dir, network)
         try:
             hosts_files.make_folder(folder)
+            log = server.keep_last_words(self._run_dir, network)
             uid, gid = hosts_files.server_user()
-            pid = unprivileged.start([program, *words], uid, gid, (privileges.NET_BIND_SERVICE,), f"{folder}/.log")
+            pid = unprivileged.start([program, *words], uid, gid, (privileges.NET_BIND_SERVICE,), log)
             pidfd = os.pidfd_open(pid)
         except OSError as error:
             self._say(f"NAMES the name server of the network {network} cannot be started: {error.strerror or error}")
             self._due[network] = monotonic() + LOOK_S
             return
-        self._servers[network] = _Server(pid, pidfd, words)
-        self._record(network, pid)
+        proved = monotonic() + (_PROVED_S if network in self._failed else 0.0)
+        self._servers[network] = _Server(pid, pidfd, words, proved)
         self._note(f"NAMES the name server of the network {network} runs with pid {pid}", 0.0)
 
     def _end(self, network: str) -> None:

@@ -29,6 +29,12 @@ def test_why_a_server_has_ended(tmp_path: Path) -> None:
     assert server.last_words(str(tmp_path / "run"), "net") == ""
     (folder / ".log").write_text("\ndnsmasq: failed to create\tlistening socket\n\n")
     assert server.last_words(str(tmp_path / "run"), "net") == "dnsmasq: failed to create?listening socket"
+    server.keep_last_words(str(tmp_path / "run"), "net")
+    (folder / ".log").write_text("")
+    assert server.last_words(str(tmp_path / "run"), "net") == "dnsmasq: failed to create?listening socket"
+    server.keep_last_words(str(tmp_path / "run"), "net")
+    (folder / ".log").write_text("another\n")
+    assert server.last_words(str(tmp_path / "run"), "net") == "another"
 
 
 def test_a_command_line_is_ours_by_its_program_and_folder() -> None:
