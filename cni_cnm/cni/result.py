@@ -148,13 +148,24 @@ def amended(raw: Mapping[str, Json], made: Attachment) -> dict[str, Json]:
             entry = {**kept, "mac": own.mac, **({"mtu": own.mtu} if "mtu" in fields else {})}
         links.append(entry)
     links += [{"name": link.name, "mac": link.mac} for link in made.interfaces[index + 1 :]]
-    return {**{key: value for key, value in raw.items() if key.lower() != "interfaces"}, "interfaces": links}
+    others = {key: value for key, value in raw.items() if key.lower() != "interfaces"}
+    return {**others, "interfaces": links} if links else others
 
 
 def require_listed(previous: Attachment, ifname: str) -> None:
     """InvalidConfig unless an earlier plugin's result lists the interface, in a sandbox."""
     index = previous.container_index
     if index is None or previous.interfaces[index].name != ifname:
+        raise InvalidConfig(f"prevResult does not list {ifname} in a sandbox")
+
+
+def refuse_another(previous: Attachment, ifname: str) -> None:
+    """InvalidConfig if an earlier plugin's result lists interfaces in sandboxes, and this one is not among them.
+
+    One of a version before 0.3.0 lists none. Calico's lists only the link on the host.
+    """
+    inside = [link.name for link in previous.interfaces if link.sandbox]
+    if inside and ifname not in inside:
         raise InvalidConfig(f"prevResult does not list {ifname} in a sandbox")
 
 

@@ -103,6 +103,14 @@ class PtpDriver(Driver[PtpOptions]):
             ifindex=end.peer,
         )
 
+    def add_gateways(self, options: PtpOptions, plan: EndpointPlan, host: Stack) -> tuple[Interface, ...]:
+        end = host.link(plan.host_ifname)
+        if end is None:
+            raise DriverFailed(f"{plan.host_ifname} vanished while it was being set up")
+        host_routing.forward((address.interface.version for address in plan.addresses), host)
+        _route(options, end, plan.addresses, host)
+        return ()
+
     def delete_endpoint(self, options: PtpOptions, plan: EndpointPlan, host: Stack) -> None:
         """Addresses and routes go with the link."""
         link = host.link(plan.host_ifname)

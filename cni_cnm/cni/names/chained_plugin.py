@@ -32,7 +32,7 @@ def verbs(parse: Parser, missing: str) -> Mapping[str, Verb]:
         previous = _previous(invocation, missing)
         made: Attachment | None = None
         if part is not None:
-            result.require_listed(previous, invocation.call.ifname)
+            result.refuse_another(previous, invocation.call.ifname)
             engine = invocation.controller()
             invocation.refuse_own_namespace(engine)
             made = engine.lists.extend(_network(invocation), _endpoint(invocation)._replace(previous=previous), part)

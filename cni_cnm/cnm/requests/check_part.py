@@ -47,6 +47,6 @@ def _require_ports(record: EndpointRecord, part: Part) -> None:
     published = {(one.protocol, one.host_port, one.container_port) for one in (*record.ports, *record.requested_ports)}
     versions = {address.interface.version for address in record.addresses}
     for port in part.ports:
-        served = port.host_ip is None or port.host_ip.version in versions
+        served = versions and (port.host_ip is None or port.host_ip.version in versions)
         if served and (port.protocol, port.host_port, port.container_port) not in published:
             raise CheckFailed(f"the port {port} of {record.shown} is not published", hint="DEL and ADD it again")

@@ -23,10 +23,11 @@ class Caller:
     def __init__(self, world: World) -> None:
         self.world = world
         self.container = world.containers["a"]
+        self.cni_path = "/nowhere"
 
     def call(self, verb: str, name: str, config: dict[str, Any], args: str = "") -> dict[str, Any]:
         environ = {"CNI_COMMAND": verb, "CNI_CONTAINERID": "a", "CNI_NETNS": "/netns/a", "CNI_IFNAME": "eth0",
-                   "CNI_PATH": "/nowhere", "CNI_CNM_OWNER": "test", "CNI_ARGS": args}  # fmt: skip
+                   "CNI_PATH": self.cni_path, "CNI_CNM_OWNER": "test", "CNI_ARGS": args}  # fmt: skip
         conf = {"cniVersion": "1.0.0", "name": "net", "type": name, **config}
         reply = plugin.handle(environ, json.dumps(conf).encode, lambda: self.world.controller, name)
         found: dict[str, Any] = json.loads(reply.out) if reply.out else {}
@@ -65,6 +66,23 @@ def test_a_container_s_life(caller: Caller, name: str, config: dict[str, Any]) -
     caller.ok("DEL", name, conf)
     assert caller.container.link("eth0") is None
     assert not caller.world.leases("net")
+
+
+def test_ptp_with_the_addresses_of_another_program(caller: Caller, tmp_path: Path) -> None:
+    """The host learns them after it has made its end. It has a route to each all the same."""
+    caller.cni_path = str(tmp_path)
+    answer = {"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24", "gateway": "10.9.0.1"}]}
+    (tmp_path / "other").write_text(f"#!/bin/sh\n[ $CNI_COMMAND != ADD ] || echo '{json.dumps(answer)}'\n")
+    (tmp_path / "other").chmod(0o755)
+    conf = {"ipam": {"type": "other"}}
+    made = caller.ok("ADD", "ptp", conf)
+    host = caller.world.host
+    end = host.link(made["interfaces"][0]["name"])
+    assert end is not None
+    assert [str(one) for one in host.addresses(end.ifindex)] == ["10.9.0.1/32"]
+    assert "10.9.0.2/32" in [str(route.dst) for route in host.routes(link=end.ifindex)]
+    assert caller.ok("CHECK", "ptp", {**conf, "prevResult": made}) == {}
+    assert caller.ok("DEL", "ptp", conf) == {}
 
 
 @pytest.mark.parametrize(
