@@ -11,6 +11,7 @@ A process started by a test that uses `host` starts inside it, too.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from ctypes import CDLL, get_errno
 from pathlib import Path
@@ -50,6 +51,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     take_notes()
 
 
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they have started: scripts/test sends it
 os.environ["CNI_CNM_LINGER"] = "0"  # no test is answered by a service that another call has left behind
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
