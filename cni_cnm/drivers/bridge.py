@@ -142,11 +142,15 @@ class BridgeDriver(Driver[BridgeOptions]):
             gateway.change(options, bridge, before, after, in_use, host)
 
     def delete_network(self, options: BridgeOptions, host: Stack) -> None:
-        """Remove the bridge if nothing is attached. With ports it is used by another program, too."""
+        """Remove the bridge if nothing is attached. With other ports it is used by another program, too."""
         link = host.link(options.bridge)
-        ours = link is not None and link.kind == "bridge" and link.name == options.bridge
-        if link is not None and ours and not host.links(master=link.ifindex):
-            host.delete_link(link.ifindex)
+        if link is None or link.kind != "bridge" or link.name != options.bridge:
+            return
+        own = vlans.port_of_gateway(options) if options.vlan else ""
+        ports = host.links(master=link.ifindex)
+        if all(port.name == own for port in ports):
+            for unused in (*ports, link):
+                host.delete_link(unused.ifindex)
 
     def create_endpoint(self, options: BridgeOptions, plan: EndpointPlan, host: Stack, place: Place) -> Device:
         bridge, remade = bridges.ensure(options, {a.interface.version for a in plan.addresses}, host)

@@ -55,12 +55,17 @@ def gateway_port(options: BridgeOptions) -> str:
     return name if len(name) <= 15 else f"{digest(options.bridge)[:10]}.{options.vlan}"
 
 
+def port_of_gateway(options: BridgeOptions) -> str:
+    """Name of that link's other end, the port of the bridge."""
+    return f"vlan{digest(gateway_port(options))[:8]}"
+
+
 def ensure_gateway_port(options: BridgeOptions, bridge: Link, host: Stack) -> Link:
     """A veth pair on the host: one end a port of the VLAN, the other holds its gateway addresses."""
     name = gateway_port(options)
     link = host.link(name)
     if link is None:
-        port = f"vlan{digest(name)[:8]}"
+        port = port_of_gateway(options)
         try:
             host.add_veth(port, peer=name, peer_stack=host, mtu=options.mtu, master=bridge.ifindex)
         except KernelError as error:

@@ -154,10 +154,20 @@ def _with_gateway(network: PodmanNetwork, subnet: PodmanSubnet) -> PodmanSubnet:
 def _shared(host: Host, record: NetworkRecord, network: PodmanNetwork) -> PodmanNetwork:
     """A network that CNI or a program has made: podman's containers join it as it is."""
     refuse_differences(record, network)
-    if network.options:
+    for what, given in (
+        ("options", network.options),
+        ("routes", network.routes),
+        ("name servers", network.dns_servers),
+    ):
+        if given:
+            raise Conflict(
+                f"there is a network {network.name} already, and {what} are given for it",
+                hint=f"leave out the {what} to share it, or choose another name",
+            )
+    if network.internal and not record.internal:
         raise Conflict(
-            f"there is a network {network.name} already, and options are given for it",
-            hint="leave out the options to share it, or choose another name",
+            f"there is a network {network.name} already, and it is not internal",
+            hint="leave out --internal to share it, or choose another name",
         )
     subnets = network_subnets(host, record)
     return network._replace(

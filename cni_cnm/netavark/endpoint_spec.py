@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.model import EndpointSpec
+from cni_cnm.model import EndpointSpec, Pod
 from cni_cnm.netavark import OWNER
 from cni_cnm.netavark.network_options import is_managed
 
@@ -23,6 +23,7 @@ def endpoint_spec(container: PodmanContainer, netns: str, request_id: str) -> En
         mac=container.mac,
         addresses=container.addresses,
         request_id=request_id,
+        pod=Pod(container.name),
         aliases=tuple(dict.fromkeys(name for name in (container.name, *container.aliases) if name)),
         ports=tuple(port for port in container.ports if not _obstacle(container, port)),
         host_ifname=container.host_ifname,

@@ -87,6 +87,7 @@ def test_an_endpoint_says_whose_it_is(plugin: Plugin) -> None:
     assert reply.code == 0
     (endpoint,) = plugin.controller.network("web").endpoints()
     record = endpoint.record
+    assert record.shown == "web/752947ff91f9/eth0 (testctr)"
     assert (record.owner, record.aliases) == ("netavark", ("testctr", "752947ff91f9"))
     assert [str(one) for one in record.ports] == ["8080-8082/tcp", "8080-8082/udp", "127.0.0.1 53/udp"]
     assert reply.err == (
@@ -94,9 +95,10 @@ def test_an_endpoint_says_whose_it_is(plugin: Plugin) -> None:
     )
 
 
-def test_the_last_container_takes_the_network_with_it(plugin: Plugin) -> None:
-    """The API has no call for that. The bridge goes, too."""
-    net = made(plugin)
+@pytest.mark.parametrize("options", [None, {"vlan": "5"}])
+def test_the_last_container_takes_the_network_with_it(plugin: Plugin, options: Any) -> None:
+    """The API has no call for that. The bridge goes, too, and in a VLAN the links of its gateway."""
+    net = made(plugin, options=options)
     first, second = container(net, "10.9.0.5"), container(net, "10.9.0.6", container_id="f" * 64)
     plugin.setup(first)
     plugin.setup(second, OTHER)
@@ -105,7 +107,7 @@ def test_the_last_container_takes_the_network_with_it(plugin: Plugin) -> None:
     plugin.teardown(second, OTHER)
     assert plugin.host.link(net["network_interface"]) is None
     assert not [*plugin.controller.networks()]
-    assert {link.name for link in plugin.inside().links()} == {"lo"}
+    assert [link.name for link in (*plugin.host.links(), *plugin.inside().links())] == ["lo", "lo"]
 
 
 @pytest.mark.parametrize("netns", ["", "/run/netns/gone", OTHER])

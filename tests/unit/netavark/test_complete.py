@@ -18,7 +18,7 @@ from cni_cnm.model import IPNetwork
 from cni_cnm.names import server
 from cni_cnm.netavark import complete, configured
 from tests.netavark_messages import container, network, route
-from tests.unit.netavark.plugin import Plugin, refused
+from tests.unit.netavark.plugin import NETNS, Plugin, refused
 from tests.waiting import until
 
 
@@ -175,8 +175,13 @@ def test_a_network_of_cni_with_other_subnets_is_not_shared(plugin: Plugin) -> No
     plugin.controller.new_network("web", ipam_config={"subnet": "10.9.0.0/24"})
     sentence = refused(plugin.call("create", message=network(subnets=[{"subnet": "10.8.0.0/24"}])))
     assert "there is a network web already, and it has 10.9.0.0/24" in sentence
-    sentence = refused(plugin.call("create", message=network(options={"mtu": "1400"})))
-    assert "options are given for it" in sentence
+    for changes, reason in (
+        ({"options": {"mtu": "1400"}}, "options are given for it"),
+        ({"routes": [route("10.1.0.0/16", "10.9.0.7")]}, "routes are given for it"),
+        ({"network_dns_servers": ["192.0.2.53"]}, "name servers are given for it"),
+        ({"internal": True}, "it is not internal"),
+    ):
+        assert reason in refused(plugin.call("create", message=network(**changes)))
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -220,6 +225,47 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "the bridge br9 does not exist",
     ),
 }
+
+
+BOTH: dict[str, tuple[dict[str, Any], str]] = {
+    "gateway elsewhere": ({"routes": [route("10.1.0.0/16", "10.8.0.7")]}, "10.8.0.7 of the route to 10.1.0.0/16 is no"),
+    "broadcast": (
+        {"routes": [route("10.1.0.0/16", "10.9.0.255")]},
+        "10.9.0.255 of the route to 10.1.0.0/16 is no host",
+    ),
+    "IPv6 gateway": ({"routes": [route("fd01::/64", "fd08::7", 5)]}, "fd08::7 of the route to fd01::/64 is no host in"),
+    "own subnet": ({"routes": [route("10.9.0.0/24", "10.9.0.7")]}, "10.9.0.0/24 have the metric 0: the network's own"),
+    "two kinds": (
+        {"routes": [route("10.1.0.0/16", kind="blackhole"), route("10.1.0.0/16", "10.9.0.7")]},
+        "two routes to 10.1.0.0/16 have the metric 0: blackhole and unicast",
+    ),
+    "no subnet": (
+        {"routes": [route("10.1.0.0/16", kind="blackhole")], "ipam_options": {"driver": "none"}, "subnets": None},
+        "routes are given, and the network has no subnets",
+    ),
+    "mtu and IPv6": ({"options": {"mtu": "1279"}}, "the mtu of the network web would be 1279"),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), BOTH.values(), ids=BOTH)
+def test_what_create_and_setup_refuse_with_one_sentence(plugin: Plugin, changes: dict[str, Any], sentence: str) -> None:
+    """podman keeps its file: setup may get a network that an earlier version has let through."""
+    subnets = [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.1"}, {"subnet": "fd09::/64", "gateway": "fd09::1"}]
+    given = network(**{"subnets": subnets, "network_interface": "br9", **changes})
+    said = refused(plugin.call("create", message=given))
+    assert sentence in said
+    assert refused(plugin.call("setup", NETNS, message=container(given, "10.9.0.5", "fd09::5"))) == said
+    assert [link.name for link in plugin.host.links()] == ["lo"]
+
+
+def test_routes_that_a_container_can_have(plugin: Plugin) -> None:
+    """By a link-local gateway, side by side by their metrics, and several gateways of one route."""
+    listed = [
+        route("fd01::/64", "fe80::1"), route("10.1.0.0/16", "10.9.0.7"), route("10.1.0.0/16", "10.9.0.8"),
+        route("10.1.0.0/16", kind="blackhole", metric=9), route("10.9.0.0/24", "10.9.0.7", 5),
+    ]  # fmt: skip
+    net = plugin.create(network(subnets=[{"subnet": "10.9.0.0/24"}, {"subnet": "fd09::/64"}], routes=listed))
+    plugin.setup(container(net, "10.9.0.5", "fd09::5"))
 
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
