@@ -6,6 +6,7 @@ network_spec       a network as a NetworkSpec
 endpoint_spec      a container as an EndpointSpec
 configured         networks that podman has on file: their subnets and bridges are taken
 complete           create: the subnets and gateways that a network lacks
+given_addresses    which of podman's containers has an address
 attach             setup and teardown
 status_block       the result of setup
 plugin             the verbs, each with its checks and its answer

@@ -10,23 +10,22 @@ from __future__ import annotations
 from cni_cnm.cnm.network.delete_network import delete_if_unused
 from cni_cnm.cnm.network.network_description import subnets_of
 from cni_cnm.cnm.reconcile import gone_namespaces
-from cni_cnm.cnm.records import EndpointRecord, load_network
+from cni_cnm.cnm.records import load_endpoint, load_network
 from cni_cnm.cnm.requests.attach import attach_to
-from cni_cnm.errors import CnmError, Conflict, InvalidNamespace
+from cni_cnm.errors import CnmError, Conflict, DamagedRecord, InvalidNamespace
 from cni_cnm.model import EndpointKey, EndpointSpec
-from cni_cnm.netavark import OWNER
+from cni_cnm.netavark import OWNER, given_addresses
 from cni_cnm.netavark.endpoint_spec import endpoint_spec
 from cni_cnm.netavark.network_spec import network_spec
-from cni_cnm.state.record_reader import read, readable
 from cni_cnm.state.store import ENDPOINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set
+    from collections.abc import Sequence
 
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.model import Attachment, Json
+    from cni_cnm.model import Attachment, IPAddress
     from cni_cnm.netavark.messages import Leaving, PodmanContainer, PodmanNetwork
     from cni_cnm.state.store import Store
 
@@ -37,14 +36,19 @@ def setup(controller: Controller, container: PodmanContainer, netns: str, reques
     network, endpoint = network_spec(container.network), endpoint_spec(container, netns, request_id)
     if host.namespaces.is_host(netns):
         raise InvalidNamespace(f"{netns} is the plugin's own network namespace", hint="give the container's")
-    record = load_network(host.store, network.name)
-    if record is None:
-        return controller.attach(network, endpoint)
-    _free_addresses(controller, record, container)
-    if record.owner == OWNER:
-        return controller.attach(network, endpoint)
-    refuse_differences(record, container.network)
-    return attach_to(host, record, endpoint)
+    key = EndpointKey(network.name, endpoint.container_id, endpoint.ifname)
+    _free_addresses(controller, container)
+    given_addresses.give(host.store, key, container.addresses)
+    try:
+        record = load_network(host.store, network.name)
+        if record is None or record.owner == OWNER:
+            return controller.attach(network, endpoint)
+        refuse_differences(record, container.network)
+        return attach_to(host, record, endpoint)
+    except BaseException:
+        if not host.store.has(ENDPOINTS, key.id):
+            given_addresses.take_back(host.store, key, container.addresses)
+        raise
 
 
 def teardown(controller: Controller, leaving: Leaving, netns: str) -> Sequence[str]:
@@ -58,10 +62,15 @@ def teardown(controller: Controller, leaving: Leaving, netns: str) -> Sequence[s
     except CnmError:
         pass  # as if it were gone
     key = EndpointKey(leaving.network, leaving.container_id, leaving.ifname)
+    given = _given(host.store, key)
     notes = controller.detach(key, EndpointSpec(leaving.container_id, leaving.ifname, netns, OWNER), None)
+    given_addresses.take_back(host.store, key, given)
     record = load_network(host.store, leaving.network)
-    if record is not None and record.owner == OWNER:
-        delete_if_unused(host, leaving.network)
+    if record is not None and record.owner == OWNER and not given_addresses.is_used(host.store, leaving.network):
+        try:
+            delete_if_unused(host, leaving.network)
+        except DamagedRecord as damaged:  # perhaps of another container of the network
+            notes = (*notes, f"the network {leaving.network} stays: {damaged}")
     return notes
 
 
@@ -80,10 +89,10 @@ def refuse_differences(record: NetworkRecord, network: PodmanNetwork) -> None:
         )
 
 
-def _free_addresses(controller: Controller, record: NetworkRecord, container: PodmanContainer) -> None:
+def _free_addresses(controller: Controller, container: PodmanContainer) -> None:
     """Conflict if another container of podman's has one of the addresses, and its namespace."""
     host = controller.host
-    for endpoint in _holders(host.store, record.id, {str(address) for address in container.addresses}):
+    for endpoint in given_addresses.holders(host.store, container.network.name, container.addresses):
         of_other = endpoint.container_id != container.container_id and endpoint.owner == OWNER
         if not of_other or endpoint.epoch != host.epoch:  # nothing of it is left after a reboot
             continue
@@ -96,12 +105,10 @@ def _free_addresses(controller: Controller, record: NetworkRecord, container: Po
             )
 
 
-def _holders(store: Store, network_id: str, addresses: Set[str]) -> Iterator[EndpointRecord]:
-    """Endpoints of a network that have one of the addresses. Other records are not parsed."""
-
-    def parse(raw: Json) -> EndpointRecord | None:
-        if raw.get("network_id") != network_id or addresses.isdisjoint((raw.get("ipam") or {}).get("addresses", ())):
-            return None
-        return EndpointRecord.from_json(raw)
-
-    return readable(store, ENDPOINTS, lambda name: read(store, ENDPOINTS, name, parse))
+def _given(store: Store, key: EndpointKey) -> Sequence[IPAddress]:
+    """The addresses of an endpoint on record. None also for a record that cannot be read: detach removes that."""
+    try:
+        record = load_endpoint(store, key.id)
+    except DamagedRecord:
+        return ()
+    return [one.interface.ip for one in record.addresses] if record is not None else ()

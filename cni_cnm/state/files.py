@@ -9,6 +9,7 @@ RUN_DIR/endpoints/ID.json       void after a reboot, like the kernel objects the
 RUN_DIR/sandboxes/ID.json
 RUN_DIR/firewall/state.json     the packet filters as last written (cnm/packet_filter/firewall_reconcile.py)
 RUN_DIR/reaped/NAME.json        the epoch in which a network's leases of earlier epochs were released
+RUN_DIR/given/NETWORK+IP.json   addresses of podman's containers (netavark/given_addresses.py)
 RUN_DIR/locks                   see lock.py
 """
 

@@ -24,6 +24,8 @@ ALLOWED = "allowed"
 POOLS = "pools"
 LEASED = "leased"
 REAPED = "reaped"
+GIVEN = "given"
+"""Addresses that podman has given to containers (netavark/given_addresses.py)."""
 ADOPT = "adopt"
 """Networks that were taken over from the reference plugins, and how far that is."""
 

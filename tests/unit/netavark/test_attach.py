@@ -11,7 +11,8 @@ from cni_cnm.cnm.controller import Controller
 from cni_cnm.errors import NotReady
 from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec
 from cni_cnm.netavark import complete, configured
-from cni_cnm.state.store import ENDPOINTS
+from cni_cnm.state.files import FileStore
+from cni_cnm.state.store import ENDPOINTS, GIVEN
 from tests.memory_kernel.host import memory_host
 from tests.memory_kernel.namespaces import MemoryNamespaces
 from tests.memory_kernel.nft import MemoryNft
@@ -161,15 +162,51 @@ def test_an_address_of_a_living_container_is_refused(plugin: Plugin) -> None:
 
 
 def test_a_damaged_record_of_another_container_stops_no_setup(plugin: Plugin) -> None:
-    """It is said."""
+    """It is said where it matters: the address is its."""
     net = made(plugin)
     plugin.setup(container(net, "10.9.0.5"))
     store = plugin.controller.host.store
     (name,) = store.names(ENDPOINTS)
     Path(store.place(ENDPOINTS, name)).write_text("{")
-    reply = plugin.call("setup", OTHER, message=container(net, "10.9.0.6", container_id="f" * 64))
-    assert reply.code == 0, reply.out
-    assert name in reply.err
+    for address, said in (("10.9.0.6", False), ("10.9.0.5", True)):
+        other = container(net, address, container_id="f" * 64)
+        reply = plugin.call("setup", OTHER, message=other)
+        assert reply.code == 0, reply.out
+        assert (name in reply.err) is said
+        reply = plugin.call("teardown", OTHER, message=other)
+        assert (reply.code, f"{name}.json is not JSON" in reply.err) == (0, said)
+
+
+def test_records_of_other_containers_are_not_read(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are. The network stays until the last one leaves, also if another way has removed some."""
+    net, read = made(plugin), list[str]()
+    get = FileStore.get
+
+    def counting(store: FileStore, kind: str, name: str) -> Any:
+        read.append(kind)
+        return get(store, kind, name)
+
+    monkeypatch.setattr(FileStore, "get", counting)
+
+    def counted(number: int) -> int:
+        given = container(net, f"10.9.0.{number}", container_id=f"{number:064x}")
+        plugin.namespaces.create(f"/netns/{number}")
+        plugin.setup(given, f"/netns/{number}")
+        plugin.teardown(given, f"/netns/{number}")
+        found = read.count(ENDPOINTS)
+        read.clear()
+        plugin.setup(given, f"/netns/{number}")
+        return found
+
+    counts = [counted(number) for number in range(5, 15)]
+    assert set(counts[1:]) == {counts[1]}
+    for endpoint in plugin.controller.network("web").endpoints():
+        endpoint.delete(force=True)
+    plugin.setup(container(net, "10.9.0.5"))
+    assert len([*plugin.controller.host.store.names(GIVEN)]) == 10
+    plugin.teardown(container(net, "10.9.0.5"))
+    assert not [*plugin.controller.networks()]
+    assert not [*plugin.controller.host.store.names(GIVEN)]
 
 
 def test_the_same_container_twice_is_refused(plugin: Plugin) -> None:
