@@ -1,4 +1,4 @@
-"""A result that says less than that of `bridge`: of an old version, of another program, without addresses."""
+"""portmap and others behind a result that says less than that of `bridge`: of an old version, of another program."""
 
 from __future__ import annotations
 
