@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import time
-from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,9 +79,11 @@ def test_as_fast_as_the_server_alone(host: Host) -> None:
         server = Daemon(alone, *UPSTREAM, "--listen-address=10.61.0.1", "--hostsdir=/run/names", "--cache-size=1000")
         until(lambda: "10.61.0.1:53" in alone.run("ss", "-Hlun").out, "dnsmasq alone")
         rate(host.node, "c0", "10.61.0.1")
-        ratios = [rate(host.node, "c0", "10.61.0.1") / rate(alone, "c0", "10.61.0.1") for _ in range(PAIRS)]
-        print("answers a second, of those of the server alone:", *(f"{one:.2f}" for one in ratios))
-        assert median(ratios) >= 0.95 - 0.05, ratios
+        # The best of the rounds: other work on the machine only makes a round slower.
+        rounds = [(rate(host.node, "c0", "10.61.0.1"), rate(alone, "c0", "10.61.0.1")) for _ in range(PAIRS)]
+        with_us, without = (max(rates) for rates in zip(*rounds, strict=True))
+        print(f"answers a second, of those of the server alone: {with_us / without:.2f}")
+        assert with_us >= (0.95 - 0.05) * without, rounds
     finally:
         alone.close()
         server.stop()
