@@ -252,12 +252,14 @@ def test_a_silent_watch_is_opened_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     watch = begun(directory, other)
+    patient_s = watch_module._SILENT_S
     monkeypatch.setattr(watch_module, "_SILENT_S", 0.1)
     api.silent = True
 
     def heard(request: Request) -> None:
         if request.what == "watch nodes":
             api.silent = False
+            monkeypatch.setattr(watch_module, "_SILENT_S", patient_s)
 
     api.fault = heard
     other.announce(B)

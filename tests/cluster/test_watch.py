@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,9 +29,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("_LOOK_S", 0.02),
         ("_PAUSE_S", 0.01),
-        ("_REOPEN_S", 0.3),
+        ("_REOPEN_S", 1.0),
         ("_BEHIND_S", 0.1),
-        ("_LINE_S", 0.3),
+        ("_LINE_S", 1.0),
     ):
         monkeypatch.setattr(watch_module, name, value)
 
@@ -301,18 +300,21 @@ def test_a_host_whose_life_was_removed_shows_it_again(
 
 def test_close_ends_the_watch_of_another_thread(directory: EtcdDirectory) -> None:
     ended = []
+    following = threading.Event()
 
     def follow() -> None:
+        watch = begun(directory)
+        following.set()
         try:
-            list(begun(directory))
+            list(watch)
         except WatchEnded as error:
             ended.append(str(error))
 
     thread = threading.Thread(target=follow)
     thread.start()
-    time.sleep(0.1)
+    assert following.wait(30)
     directory.close()
-    thread.join(10)
+    thread.join(30)
     assert ended
     assert "closed" in ended[0]
 

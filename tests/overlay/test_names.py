@@ -23,7 +23,7 @@ NAMED = {**configuration("web"), "dnsEnabled": True}
 
 def answers(pod: Pod, *question: str) -> set[str]:
     gateway = pod.result["dns"]["nameservers"][0]
-    done = pod.host.node.run("dig", "+short", "+tries=1", "+time=1", f"@{gateway}", *question, netns=pod.netns)
+    done = pod.host.node.run("dig", "+short", "+tries=1", "+time=5", f"@{gateway}", *question, netns=pod.netns)
     return set(done.out.split())
 
 
@@ -41,6 +41,7 @@ def test_containers_of_two_hosts(lab: Lab) -> None:
         until(partial(_answers, pod, other.name, other.addresses[0]), "a name of the other host", 20, pod.host.said)
         assert answers(pod, other.name, "AAAA") == {other.addresses[1]}
         assert answers(pod, "-x", other.address) == {f"{other.name}.web.internal."}
+    until(lambda: answers(first, "spare") == {three.address}, "another name of the other host", 20, one.said)
     assert sorted(key.rsplit("/", 1)[0] for key in lab.etcd.stored() if "/names/" in key) == [
         "/cni-cnm/names/node1/web", "/cni-cnm/names/node2/web", "/cni-cnm/names/node2/web",
     ]  # fmt: skip

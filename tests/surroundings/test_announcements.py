@@ -22,7 +22,7 @@ import select, socket, sys
 ethernet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 ethernet.bind(("eth0", 0))
 print("ready", flush=True)
-while sys.stdin not in select.select([sys.stdin, ethernet], [], [])[0]:
+while ethernet in select.select([sys.stdin, ethernet], [], [])[0]:
     frame = ethernet.recv(2000)
     if frame[12:14] == b"\\x08\\x06" and frame[28:32] == frame[38:42]:
         print(4, frame[22:28].hex(":"), flush=True)
@@ -31,7 +31,7 @@ while sys.stdin not in select.select([sys.stdin, ethernet], [], [])[0]:
 """
 """Prints the IP version and the MAC of each announcement that arrives: gratuitous ARP, neighbour advertisement.
 
-It ends with its standard input.
+It ends with its standard input, when it has read all that has arrived.
 """
 
 REPLACED = {4: "10.90.0.20", 6: "fd00:90::20"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.side import Side
 from tests.surroundings.configs import network
+from tests.waiting import until
 
 ADVERTISE = """
 import socket, struct
@@ -31,11 +30,12 @@ def advertised(side: Side) -> Side:
     side.node.run("sysctl", "-qw", "net.ipv6.conf.v1.accept_dad=0", netns="/run/netns/router").ok()
     side.node.run("ip", "link", "set", "v0", "up").ok()
     side.node.run("ip", "link", "set", "v1", "up", netns="/run/netns/router").ok()
-    deadline = time.monotonic() + 20
-    while not defaults(side):  # the router's own address may not be there yet
-        assert time.monotonic() < deadline
+
+    def learned() -> bool:
         side.node.run("python3", "-Ic", ADVERTISE, netns="/run/netns/router")
-        time.sleep(0.1)
+        return bool(defaults(side))
+
+    until(learned, "the advertised default route")  # the router's own address may not be there yet
     return side
 
 
@@ -60,8 +60,7 @@ def test_the_default_route_of_an_advertisement_stays(advertised: Side) -> None:
     assert defaults(side) == before
     side.node.run("ip", "-6", "route", "del", "default").ok()
     advertise(side)
-    side.node.run("sleep", "0.2")
-    assert defaults(side) == before
+    until(lambda: defaults(side) == before, "the default route of the next advertisement")
     assert side.sysctl("net/ipv6/conf/v2/accept_ra") == "1"
     side.delete(network()).ok()
     assert defaults(side) == before

@@ -149,9 +149,9 @@ def test_a_dockerd_that_starts_without_the_service(scene: Scene) -> None:
 def test_killed_while_containers_start(scene: Scene, who: str) -> None:
     """In the middle of eight `docker run`: some have failed, the rest works, and what was begun leaves nothing."""
     names = [f"c{number}" for number in range(8)]
+    count = len(scene.host.leases("podnet"))
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(scene.docker.try_, "run", "-d", "--name", n, "--net=mynet", "box") for n in names]
-        count = len(scene.host.leases("podnet"))
         until(lambda: len(scene.host.leases("podnet")) >= count + 2, "the first of them")
         if who == "dockerd":
             scene.docker.stop_daemon(KILL)

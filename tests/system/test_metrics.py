@@ -68,7 +68,7 @@ def test_a_service_shows_what_it_does(side: Side) -> None:
     side.node.write("/etc/cni-cnm/config.toml", f'log = "{LOG}"\nlog_format = "json"\nmetrics = "127.0.0.1:9477"\n')
     service = Daemon(side.node, str(side.executable), "serve", log="/run/service.log")
     try:
-        service.wait(side.node.path(SOCKET).exists)
+        service.wait(lambda: "answering on" in service.log())
         status, body = ask(side)
         assert status.endswith("200 OK")
         found = samples(body)
@@ -79,6 +79,7 @@ def test_a_service_shows_what_it_does(side: Side) -> None:
         assert samples(ask(side, "127.0.0.1:9477")[1])["cni_cnm_pool_addresses_free net"] == 252
         side.node.run("ip", "link", "set", "br-net", "down").ok()
         until(lambda: samples(ask(side)[1]).get("cni_cnm_repairs_total repaired") == 1, "the repair is counted")
+        until(lambda: events(side, LOG).get("repaired"), "the repair is an event")  # it is counted first
         assert events(side, LOG)["repaired"]["message"] == "REPAIR the network net: br-net is down; put right"
         until(lambda: events(side, LOG).get("network made"), "the network that was made is an event")
         assert events(side, LOG)["network made"]["network"] == "net"
@@ -137,7 +138,7 @@ def test_the_server_is_loaded_by_the_first_scrape(side: Side) -> None:
         return len(os.listdir(f"/proc/{children(service)[-2]}/task"))
 
     try:
-        service.wait(side.node.path(SOCKET).exists)
+        service.wait(lambda: "answering on" in service.log())
         side.add(NET, "c1").ok()
         assert threads() == 1
         assert ask(side)[0].endswith("200 OK")

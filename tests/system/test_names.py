@@ -80,9 +80,11 @@ class Host:
         bound = self.node.run("ss", "-Hlun", "sport", "=", ":53").out
         return int(found[0]) if found and f"{GATEWAY[network]}:53" in bound else 0
 
-    def dig(self, container: str, *question: str, at: str = "10.61.0.1", host: bool = False) -> tuple[str, list[str]]:
+    def dig(
+        self, container: str, *question: str, at: str = "10.61.0.1", host: bool = False, wait_s: int = 10
+    ) -> tuple[str, list[str]]:
         """The status and the data of the answers, sorted; "" and none without an answer."""
-        command = ("dig", "+tries=1", "+time=1", "+noall", "+answer", "+comments", f"@{at}", *question)
+        command = ("dig", "+tries=1", f"+time={wait_s}", "+noall", "+answer", "+comments", f"@{at}", *question)
         lines = self.node.run(*command, netns="" if host else f"/run/netns/{container}").out.splitlines()
         status = [line.partition("status: ")[2].partition(",")[0] for line in lines if "status: " in line]
         return "".join(status), sorted(line.split()[-1] for line in lines if line and not line.startswith(";"))
@@ -171,14 +173,14 @@ def test_names_of_another_network_only_where_it_is_allowed(host: Host) -> None:
 
 def test_port_53_answers_on_the_bridge_alone(host: Host) -> None:
     """Not for another network, not for the host, and beside a pod that publishes port 53."""
-    assert host.dig("c3", "web", at="10.61.0.1") == ("", [])
-    assert host.dig("", "web", at="10.61.0.1", host=True) == ("", [])
+    assert host.dig("c3", "web", at="10.61.0.1", wait_s=1) == ("", [])
+    assert host.dig("", "web", at="10.61.0.1", host=True, wait_s=1) == ("", [])
     assert host.dig("c3", "c3", at=GATEWAY["other"]) == ("NOERROR", ["10.62.0.2"])
     ports = [{"hostPort": 53, "containerPort": 53, "protocol": protocol} for protocol in ("udp", "tcp")]
     host.add("c8", NET, portMappings=ports)
     own = ("--address=/#/192.0.2.99", "--listen-address=0.0.0.0")
     server = Daemon(host.node, "nsenter", "--net=/run/netns/c8", *UPSTREAM, *own)
-    until(lambda: host.dig("c8", "x.example", at="127.0.0.1")[1], "a pod's DNS server")
+    until(lambda: host.dig("c8", "x.example", at="127.0.0.1", wait_s=1)[1], "a pod's DNS server")
     try:
         assert host.dig("c1", "web") == ("NOERROR", ["10.61.0.2"])
         assert host.dig("c1", "+tcp", "web") == ("NOERROR", ["10.61.0.2"])
@@ -215,7 +217,7 @@ def test_answers_go_on_while_the_service_restarts(host: Host) -> None:
         assert host.dig("c1", "c9")[0] == "NXDOMAIN"
         until(lambda: not host.node.run("pgrep", "-f", "cni-cnm serve").out, "the service has ended")
         host.serve()
-        until(lambda: host.node.run("pgrep", "-fc", "cni-cnm serve").out.strip() >= "5", "its processes")
+        until(lambda: int(host.node.run("pgrep", "-fc", "cni-cnm serve").out) >= 5, "its processes")
         assert host.server("net") == before
     host.node.run("kill", "-9", str(before)).ok()
     until(lambda: host.server("net") not in (0, before), "a new name server")
@@ -293,7 +295,8 @@ def test_a_network_begins_and_ceases_to_answer_names(host: Host) -> None:
     host.side.add(plain, "c12").ok()
     assert not host.node.path("/run/cni-cnm-names/late").exists()
     host.add("c13", {**plain, "dnsEnabled": True})
-    until(lambda: host.dig("c13", "c12", at="10.65.0.1") == ("NOERROR", ["10.65.0.2"]), "the older endpoint's name")
+    named = ("NOERROR", ["10.65.0.2"])
+    until(lambda: host.dig("c13", "c12", at="10.65.0.1", wait_s=1) == named, "the older endpoint's name")
     pid = host.server("late")
     host.side.add(plain, "c14").ok()
     until(lambda: not host.node.path(f"/proc/{pid}").exists(), "the end of the name server")

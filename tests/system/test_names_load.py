@@ -101,9 +101,9 @@ def test_kills(host: Host) -> None:
             host.service.stop()
             until(lambda: not host.node.run("pgrep", "-f", "cni-cnm serve").out, "the end of the service")
             host.serve()
-        until(lambda: host.dig("c0", "killed")[0] == "NOERROR", f"an answer after the kill of {victim}", 20)
+        until(lambda: host.dig("c0", "killed", wait_s=1)[0] == "NOERROR", f"an answer after the kill of {victim}", 20)
         host.delete("k1", NET)
-        until(lambda: host.dig("c0", "killed")[0] == "NXDOMAIN", f"no name after the kill of {victim}", 20)
+        until(lambda: host.dig("c0", "killed", wait_s=1)[0] == "NXDOMAIN", f"no name after the kill of {victim}", 20)
         assert len(host.node.run("pgrep", "-f", "dnsmasq.*hostsdir=/run/cni-cnm-names/net$").out.split()) == 1
 
 

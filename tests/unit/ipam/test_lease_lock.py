@@ -40,8 +40,8 @@ def test_waits_for_its_turn(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "lock", os.O_RDONLY | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     timer = threading.Timer(0.1, os.close, [descriptor])
-    timer.start()
     begin = time.monotonic()
+    timer.start()
     with LeaseLock(str(tmp_path), 10):
         assert time.monotonic() - begin > 0.05
     timer.join()
