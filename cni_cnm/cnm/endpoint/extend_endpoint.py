@@ -55,7 +55,13 @@ def extend(
             undo.push(lambda: endpoint_source_routing.elect_again(host, record, stack))
         undo.push_record_removal(lambda: endpoint.write(**record._asdict()))
         published = {"ports": ports, "portmap": part.portmap} if part.plugin == "portmap" else {}
-        endpoint.write(state=PENDING, parts=parts, options=options, **published)
+        endpoint.write(state=PENDING, parts=parts, **published)
+        if published or part.policy:
+            undo.push(lambda: _withdraw_elements(endpoint, record))
+        if options != record.options:  # a kill before the record has them: what it names is removed
+            now = endpoint.driver.policy(options)
+            endpoint_elements.change_policy(lambda: host.nft, record, record.policy, now)
+            endpoint.write(options=options)
         device = record.device
         if part.bandwidth or part.tuning:
             device = _tune(endpoint, stack, part, undo)
@@ -67,9 +73,6 @@ def extend(
             endpoint.driver.repair_endpoint(options, endpoint.record.plan, host.stack)  # a published port needs hairpin
             host.stack.set_sysctls(portmap.sysctls(device.host[0].name, part.portmap))
         if published or part.policy:
-            undo.push(lambda: _withdraw_elements(endpoint, record))
-            if options != record.options:
-                endpoint_elements.change_policy(lambda: host.nft, record, record.policy, endpoint.policy)
             warnings = (*warnings, *_enforce(endpoint))
         endpoint.write(state=READY)
     added = tuple(link for link in device.extra if link not in record.device.extra)
