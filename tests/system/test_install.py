@@ -525,6 +525,10 @@ def test_on_debian_the_reference_plugins_are_diverted(bundle: Path, node: Node) 
                  f"upperdir={work}/upper,workdir={work}/work o {folder}").ok()  # fmt: skip
     node.run("rm", "-rf", "/opt/cni").ok()
     original = node.path("/usr/lib/cni/bridge").read_bytes()
+    node.run("mount", "-o", "remount,ro,bind", "/usr/lib/cni").ok()
+    refused = node.run(str(INSTALL), "--replace")
+    assert (refused.code, "/usr/lib/cni cannot be written, so bridge is not" in refused.err) == (1, True)
+    node.run("mount", "-o", "remount,rw,bind", "/usr/lib/cni").ok()
     node.run(str(INSTALL), "--replace").ok()
     assert node.run("dpkg-divert", "--truename", "/usr/lib/cni/bridge").ok().out == "/usr/lib/cni/bridge.distrib\n"
     assert node.path("/usr/lib/cni/bridge.distrib").read_bytes() == original
