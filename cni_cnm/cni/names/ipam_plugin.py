@@ -32,7 +32,8 @@ def verbs(kind: str) -> Mapping[str, Verb]:
     def add(invocation: Invocation) -> bytes:
         spec, endpoint = ipam(invocation), _endpoint(invocation)
         engine = invocation.controller()
-        invocation.refuse_own_namespace(engine)
+        if invocation.leads_to_own_namespace(engine):  # any other need not be there: nothing is made in it
+            invocation.refuse_own_namespace(engine)
         network = request.name_of(invocation.config)
         lease = engine.lists.lease(network, spec, endpoint)
         leased = Attachment((), lease.addresses, lease.routes, lease.dns, None)
@@ -47,7 +48,8 @@ def verbs(kind: str) -> Mapping[str, Verb]:
         return b""
 
     def delete(invocation: Invocation) -> bytes:
-        invocation.controller().lists.release(invocation.key(), ipam(invocation), invocation.call.environ)
+        if kind != "static":  # its configuration may be wrong by now: nothing is leased
+            invocation.controller().lists.release(invocation.key(), ipam(invocation), invocation.call.environ)
         return b""
 
     return {"ADD": add, "CHECK": check, "DEL": delete, "GC": _nothing, "STATUS": _nothing}

@@ -60,6 +60,19 @@ def test_addresses_of_an_endpoint_are_released_with_it(runtime: Runtime) -> None
     assert leases(runtime) == []
 
 
+def test_the_namespace_need_not_be_there(runtime: Runtime) -> None:
+    """As with the reference: an interface plugin may ask before it is made, or for something that has none."""
+    assert "code" not in runtime.call("ADD", 0, netns="/netns/later")
+    assert leases(runtime) == ["10.1.0.2"]
+    runtime.namespaces._spaces["/netns/host"] = runtime.namespaces._host
+    assert runtime.call("ADD", 0, "c2", netns="/netns/host")["code"] == 8
+
+
+def test_a_del_of_static_reads_nothing(runtime: Runtime) -> None:
+    runtime.plugins = ({"type": "static", "ipam": {"addresses": [{"address": "x"}]}}, {"type": "static"})
+    assert [runtime.call("DEL", index) for index in (0, 1)] == [{}, {}]
+
+
 def test_without_ipam(runtime: Runtime) -> None:
     runtime.plugins = ({"type": "host-local"},)
     answer = runtime.call("ADD", 0)
