@@ -229,7 +229,9 @@ def _parse(path: str, raw: Mapping[str, Json], cluster_needed: bool) -> Settings
 def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:
     for key in fields.spelled:
         if key not in known:
-            raise InvalidConfig(f"{fields.name(key)} is an unknown key", hint=f"known: {', '.join(known)}")
+            from cni_cnm import spelling
+
+            raise InvalidConfig(f"{fields.name(key)} is an unknown key", hint=spelling.hint(key, known))
 
 
 def _absolute(text: str) -> str:

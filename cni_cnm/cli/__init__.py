@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from cni_cnm.cli.parser import Parser
+
 NOUNS = (
     "network",
     "endpoint",
@@ -70,7 +72,7 @@ def _run(argv: list[str]) -> int:
     parser = _parser([argv[1]] if argv[1:2] and argv[1] in NOUNS else NOUNS)
     arguments, unknown = parser.parse_known_args(argv[1:])
     if unknown:
-        getattr(arguments, "parser", parser).error(f"unknown arguments: {' '.join(unknown)}")
+        getattr(arguments, "parser", parser).refuse(unknown)
     if not hasattr(arguments, "verb"):
         parser.print_help(sys.stderr)
         return 2
@@ -132,12 +134,13 @@ def _say_notes() -> None:
         say(f"cni-cnm: {sentence}")
 
 
-def _parser(chosen: Sequence[str] = NOUNS) -> argparse.ArgumentParser:
+def _parser(chosen: Sequence[str] = NOUNS) -> Parser:
     """With the nouns that were chosen: loading the others takes longer than most commands."""
-    import argparse
     from importlib import import_module
 
-    parser = argparse.ArgumentParser(
+    from cni_cnm.cli.parser import Parser
+
+    parser = Parser(
         prog="cni-cnm",
         description="Pod networking by the Container Network Model. With CNI_COMMAND in the environment this program "
         "is a CNI plugin; otherwise it is this command line.",

@@ -10,6 +10,7 @@ import json
 import sys
 from argparse import ArgumentTypeError
 
+from cni_cnm import spelling
 from cni_cnm.cli.template import Template
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.model import ip_address
@@ -177,7 +178,7 @@ class Listing:
         if not equals:
             raise ArgumentTypeError(f"{text!r} is not KEY=VALUE")
         if name not in self._by_filter:
-            raise ArgumentTypeError(f"there is no key {name!r}; keys: {', '.join(self._by_filter)}")
+            raise ArgumentTypeError(f"there is no key {name!r} ({spelling.hint(name, list(self._by_filter))})")
         return name, value
 
 

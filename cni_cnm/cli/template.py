@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 
+from cni_cnm import spelling
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ class Template(NamedTuple):
                 raise ArgumentTypeError(f"only {{{{.Field}}}} is understood between braces; fields: {', '.join(known)}")
         for field in fields:
             if field not in known:
-                raise ArgumentTypeError(f"there is no field {field!r}; fields: {', '.join(known)}")
+                raise ArgumentTypeError(f"there is no field {field!r} ({spelling.hint(field, list(known))})")
         if not fields:
             raise ArgumentTypeError(f"{text!r} has no field, such as {{{{.{next(iter(known))}}}}}")
         return cls(texts, fields, table)

@@ -74,6 +74,26 @@ def unknown_in(document: Mapping[str, Json], ipam: str = "") -> Sequence[str]:
     return found
 
 
+def known_at(path: str, config: Fields, ipam: str) -> Sequence[str]:
+    """The keys, in lower case, that are read beside the unknown key `path`, such as `ipam.ranges[0][0].subnett`."""
+    first, *inner = [part.partition("[")[0].lower() for part in path.split(".")]
+    if not inner:
+        read = request.driver_of(config).configuration.keys or ()
+        return sorted((*read, *request.OWN_KEYS, *request.BLOCKS))
+    shape = _IPAMS.get(ipam) if first == "ipam" else _SHAPES.get(first)
+    for part in inner[:-1]:
+        members = _of_members(shape)
+        shape = members.get(part) if members else None
+    return sorted(_of_members(shape) or ())
+
+
+def _of_members(shape: Shape) -> Mapping[str, Shape] | None:
+    """The keys of an object, or of the objects in a list, also in a list of lists."""
+    while isinstance(shape, list):
+        shape = shape[0]
+    return shape
+
+
 def notes(config: Fields, ipam: str) -> Sequence[str]:
     """Sentences about keys that are valid and not used, or not used as they stand. `ipam` as above."""
     unused = ["ipMasqBackend is not used: masquerade is kept in nftables"] if config.text("ipMasqBackend") else []

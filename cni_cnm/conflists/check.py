@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cni_cnm import ipam, validate
+from cni_cnm import ipam, spelling, validate
 from cni_cnm.cni import environ, request, unused_keys, versions
 from cni_cnm.cnm.endpoint import endpoint_record
 from cni_cnm.cnm.network import configured_network, network_description, subnet_conflicts
@@ -157,10 +157,15 @@ def _check_program(entry: Entry, found: _Findings, bin_folders: Sequence[str]) -
     elif "/" in entry.type:
         found.add(ERROR, entry.path, f"type is {entry.type!r}, it must be the name of a program, without a folder")
     elif not any(os.access(f"{folder}/{entry.type}", os.X_OK) for folder in bin_folders):
+        near = spelling.meant(entry.type, sorted({TYPE, *(name for one in bin_folders for name in _names(one))}))
         found.add(
             WARNING, entry.path, f"type {entry.type}: there is no such program in {', '.join(bin_folders)}",
-            "install it, or name the runtime's folder with --bin-dir",
+            f"did you mean {near}?" if near else "install it, or name the runtime's folder with --bin-dir",
         )  # fmt: skip
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 def _check_place(conflist: Conflist, found: _Findings, folder: str) -> None:
@@ -199,7 +204,8 @@ def _check_ours(
         found.attempt(under, lambda: ipam.configure("check", request.ipam_of(document, config, call), endpoint, host))
         return ()
     for key in unused_keys.unknown(document, config, spec.ipam.type):
-        found.add(WARNING, under, f"{key} is unknown, so it has no effect")
+        near = spelling.meant(key.rpartition(".")[2], unused_keys.known_at(key, config, spec.ipam.type))
+        found.add(WARNING, under, f"{key} is unknown, so it has no effect", f"did you mean {near}?" if near else "")
     for notes in (lambda: unused_keys.notes(config, spec.ipam.type), lambda: request.portmap_of(config)[1]):
         for note in found.attempt(under, notes) or ():
             found.add(WARNING, under, note)
@@ -220,7 +226,9 @@ def _check_ours(
         for sentence in meaning.missing_capabilities(record, config):
             found.add(WARNING, under, sentence)
     for name in meaning.unknown_capabilities(config, _CAPABILITIES):
-        found.add(WARNING, under, f"capabilities has {name}, which no runtime knows")
+        near = spelling.meant(name, sorted(_CAPABILITIES))
+        hint = f"did you mean {near}?" if near else ""
+        found.add(WARNING, under, f"capabilities has {name}, which no runtime knows", hint)
     return list(meaning.sentences(network, record, config, pool))
 
 

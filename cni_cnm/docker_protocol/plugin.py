@@ -30,6 +30,8 @@ from cni_cnm.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from cni_cnm.docker_protocol.discovery import Location
     from cni_cnm.model import Json
 
@@ -75,15 +77,19 @@ class Plugin:
 _activated: dict[str, Plugin] = {}
 
 
-def open_plugin(name: str, subsystem: str, limit_s: float | None = None) -> Plugin:
-    """The plugin of that name, activated.
+def open_plugin(name: str, subsystem: str, limit_s: float | None = None, built_in: Collection[str] = ()) -> Plugin:
+    """The plugin of that name, activated. `built_in`: names that may have been meant, for the message.
 
     NoSuchDriver if there is none or it does not implement `subsystem`; PluginUnreachable if it does not answer.
     """
     location = discovery.find(name)
     if location is None:
+        from cni_cnm import spelling
+
+        near = spelling.meant(name, built_in)
         raise NoSuchDriver(
-            f"{name!r} is neither a built-in driver nor a Docker plugin on this host", hint=discovery.hint()
+            f"{name!r} is neither a built-in driver nor a Docker plugin on this host",
+            hint=f"did you mean {near}?" if near else discovery.hint(),
         )
     plugin = _activated.get(name)
     if plugin is None or plugin.location != location:

@@ -51,8 +51,10 @@ def labels(
     found = Fields(raw.mapping("labels"), words=True)
     for label in map(str.lower, found.spelled):
         if label not in known:
+            from cni_cnm import spelling
+
             raise InvalidConfig(
-                f"the {driver} driver does not know the option {label}", hint=f"known: {', '.join(known)}"
+                f"the {driver} driver does not know the option {label}", hint=spelling.hint(label, known)
             )
     return found
 

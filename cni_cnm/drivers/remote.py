@@ -44,7 +44,7 @@ from cni_cnm.docker_protocol.options import EndpointOptions, NetworkOptions
 from cni_cnm.docker_protocol.plugin import had_no_effect, open_plugin, require_answer, send_removal, undo
 from cni_cnm.docker_protocol.plugin_messages import GET_CAPABILITIES, DriverCapabilities
 from cni_cnm.docker_protocol.ports import bindings, exposed
-from cni_cnm.drivers import Configuration, Driver, Role
+from cni_cnm.drivers import BUILT_IN, Configuration, Driver, Role
 from cni_cnm.errors import CheckFailed, CnmError, DriverFailed, InvalidConfig, PluginFailed
 from cni_cnm.fields import Fields
 from cni_cnm.firewall import Policy
@@ -243,7 +243,7 @@ class RemoteDriver(Driver[RemoteOptions]):
     # ------------------------------------------------------------------------
 
     def _open(self) -> Plugin:
-        return open_plugin(self.name, NETWORK_DRIVER)
+        return open_plugin(self.name, NETWORK_DRIVER, built_in=BUILT_IN)
 
     def _capabilities(self, plugin: Plugin) -> DriverCapabilities:
         return DriverCapabilities.from_json(plugin.call_once(GET_CAPABILITIES))

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT_S = 55.0
 STATUS_TIMEOUT_S = 1.8
+_BUILT_IN = ("host-local", "static", "none")
+"""The types that a configuration can name, without those that this module stands for."""
 _BUSY_RUNS = 6
 _BUSY_PAUSE_S = 1.0
 
@@ -48,9 +50,14 @@ def find(kind: str, cni_path: str) -> str:
     if found is not None:
         return found
     where = f"{' or '.join(tried)} is not a file" if tried else "CNI_PATH is empty"
+    from cni_cnm import spelling
+
+    near = spelling.meant(kind, _BUILT_IN)
     raise NoSuchDriver(
         f"there is no ipam {kind!r}: it is not built in, and {where}",
-        hint="built in are host-local, static and none; others are executables on CNI_PATH, or Docker plugins. "
+        hint=f"did you mean {near}?"
+        if near
+        else f"built in are {', '.join(_BUILT_IN)}; others are executables on CNI_PATH, or Docker plugins. "
         + discovery.hint(),
     )
 

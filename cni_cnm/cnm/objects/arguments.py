@@ -9,7 +9,7 @@ import os
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from cni_cnm import validate
+from cni_cnm import spelling, validate
 from cni_cnm.cnm.interface import shaping
 from cni_cnm.cnm.interface import tuning as tunings
 from cni_cnm.drivers import drivers
@@ -222,7 +222,7 @@ def _known(given: Mapping[Json, Json], fields: Sequence[str], what: str) -> dict
     for key, value in given.items():
         plain = key.replace("_", "").lower() if isinstance(key, str) else ""
         if plain not in known:
-            raise InvalidConfig(f"{what} has the unknown key {shown(key)}", hint=f"known: {', '.join(fields)}")
+            raise InvalidConfig(f"{what} has the unknown key {shown(key)}", hint=spelling.hint(str(key), fields))
         found[plain] = value
     return found
 

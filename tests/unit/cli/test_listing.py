@@ -145,11 +145,13 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--format", "{{.Nme}}"), "there is no field 'Nme'; fields: ID, Name, Addresses, Ready, Labels"),
+        (("--format", "{{.Nme}}"), "there is no field 'Nme' (did you mean Name?)"),
+        (("--format", "{{.Other}}"), "there is no field 'Other' (known: ID, Name, Addresses, Ready, Labels)"),
         (("--format", "{{range .Names}}"), "only {{.Field}} is understood between braces; fields: ID, Name"),
         (("--format", "name"), "'name' has no field, such as {{.ID}}"),
         (("--filter", "name"), "'name' is not KEY=VALUE"),
-        (("--filter", "nme=a"), "there is no key 'nme'; keys: id, name, address, ready, label"),
+        (("--filter", "nme=a"), "there is no key 'nme' (did you mean name?)"),
+        (("--filter", "other=a"), "there is no key 'other' (known: id, name, address, ready, label)"),
         (("--json", "-q"), "not allowed with argument"),
     ],
 )

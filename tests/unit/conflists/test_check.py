@@ -73,6 +73,26 @@ def test_a_fault_of_the_plugin(
 
 
 @pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ({"drivr": "bridge"}, "did you mean driver?"),
+        ({"driver": "brigde"}, "did you mean bridge?"),
+        ({"ipam": {"subnets": "10.0.0.0/24"}}, "did you mean subnet?"),
+        ({"ipam": {"ranges": [[{"subnet": "10.0.0.0/24", "rangeStrat": "10.0.0.9"}]]}}, "did you mean rangestart?"),
+        ({"ipam": {"type": "hostlocal"}}, "did you mean host-local?"),
+        ({"runtimeConfig": {"portMappings": [{"hostPrt": 1}]}}, "did you mean hostport?"),
+        ({"options": {"mtu": 1400}}, "did you mean com.docker.network.driver.mtu?"),
+        ({"capabilities": {**ALL, "portMapping": True}}, "did you mean portMappings?"),
+        ({"type": "cni-cmn"}, "did you mean cni-cnm?"),
+        ({"ipam": {"type": "host-local", "colour": 1}}, ""),
+    ],
+)
+def test_a_misspelled_word(tmp_path: Path, host: Host, bin_folder: str, entry: dict[str, Any], hint: str) -> None:
+    found = checked(host, put(tmp_path, "10-net.conflist", "net", {**OURS, **entry}), bin_folder)
+    assert [one.hint for one in found.findings if one.hint.startswith("did you mean")] == ([hint] if hint else [])
+
+
+@pytest.mark.parametrize(
     ("text", "line", "sentence"),
     [
         ('{\n "name": "a",\n', 3, "is not JSON"),
