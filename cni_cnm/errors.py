@@ -40,6 +40,8 @@ meaning.
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +62,15 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def root_hint(error: OSError) -> str:
-    """The hint for what only root may do; "" if the failure has another reason."""
-    return "run it as root" if isinstance(error, PermissionError) else ""
+def file_hint(error: OSError) -> str:
+    """What to do about a file that cannot be read or written; "" if there is no general answer."""
+    if isinstance(error, PermissionError):
+        return "run it as root"
+    if error.errno == errno.EROFS:
+        return "its file system is mounted read-only: see with findmnt, and in dmesg why"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "see with df and df -i what is full"
+    return ""
 
 
 class CnmError(Exception):

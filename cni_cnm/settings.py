@@ -190,6 +190,8 @@ def load(path: str = "", *, cluster_needed: bool = True) -> Settings:
         raw = tomllib.loads(text)
     except OSError as error:
         raise IoFailed(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(f"the settings file {path} is not UTF-8: {error.reason} at byte {error.start}") from error
     except ValueError as error:
         raise InvalidConfig(f"the settings file {path} is not TOML: {error}") from error
     return _parse(path, raw, cluster_needed)

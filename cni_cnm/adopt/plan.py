@@ -12,7 +12,7 @@ from cni_cnm.cnm.records import endpoint_records, load_endpoint, load_network
 from cni_cnm.conflists import folder, new_conflist
 from cni_cnm.conflists.check import BIN_FOLDERS
 from cni_cnm.conflists.conflist import TYPE, parse
-from cni_cnm.errors import Conflict, IoFailed, NotFound, UnsupportedField, root_hint
+from cni_cnm.errors import Conflict, IoFailed, NotFound, UnsupportedField, file_hint
 from cni_cnm.ipam.host_local import HostLocal
 from cni_cnm.model import EndpointKey
 from cni_cnm.named_tuple import NamedTuple
@@ -150,7 +150,7 @@ def _content(path: str) -> bytes:
     try:
         return text_file.read(path)
     except OSError as error:
-        raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=file_hint(error)) from error
 
 
 def _uncached(host: Host, plan: Plan) -> Iterator[Pod]:

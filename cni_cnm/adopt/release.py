@@ -23,7 +23,7 @@ from cni_cnm.cnm.records import READY as READY_RECORD
 from cni_cnm.cnm.records import endpoint_records, load_endpoint, load_network
 from cni_cnm.conflists import folder
 from cni_cnm.conflists.conflist import parse
-from cni_cnm.errors import CnmError, Conflict, Forbidden, IoFailed, NotFound, root_hint
+from cni_cnm.errors import CnmError, Conflict, Forbidden, IoFailed, NotFound, file_hint
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.reference import cache, host_rules
 from cni_cnm.reference.configuration import IPTABLES
@@ -179,7 +179,7 @@ def _wanted(look: Look, state: Adoption, record: EndpointRecord, seen: host_rule
     if record.docker_network:
         return Return(record, "it is of a container of Docker")
     if record.state != READY_RECORD and record.id not in state.cached:  # else a killed run has written it
-        return Return(record, "it was never finished; DEL it", passing=True)
+        return Return(record, "it is unfinished: DEL it", passing=True)
     try:
         cached = look.cached(record.key)
         if cached is None:
@@ -266,4 +266,4 @@ def _content(path: str) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=file_hint(error)) from error

@@ -80,9 +80,12 @@ def _endpoints(host: Host, wanted: Sequence[str]) -> set[str]:
 
 
 def _show(found: Diagnosis) -> None:
+    said = ""
     for name, finding in found.findings:
         _line("bold yellow", f"{name}: {one_line(finding.what)}")
-        _line("", f"    why: {one_line(finding.why)}")
+        if finding.why != said:
+            _line("", f"    why: {one_line(finding.why)}")
+        said = finding.why
         for command in finding.commands:
             _line("cyan", f"    run: {one_line(command)}")
     for name, left in found.unchecked:

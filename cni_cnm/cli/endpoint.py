@@ -34,20 +34,20 @@ def _container(row: Any) -> str:
 
 
 ENDPOINTS = Listing(
-    Column("ID", "ENDPOINT ID", short=ID_SHORT, match=PREFIX),
+    Column("ID", "ENDPOINT ID", short=ID_SHORT, match=PREFIX, wide=True),
     Column("Network"),
     Column(
         "Container",
-        match=PREFIX,
+        match=PART,
         text=_container,
         short=lambda row: ID_SHORT if _container(row) == row["container"] else 0,
     ),
-    Column("IfName"),
+    Column("IfName", wide=True),
     Column("Addresses", filter="address", match=ADDRESS),
     Column("Published", filter="port"),
     Column("Owner", wide=True),
     Column("State", styles={"ready": "green", "": "yellow"}),
-    Column("Pod", shown=False),
+    Column("Pod", shown=False, match=PART),
     Column("Name", shown=False, match=PART),
     Column("MAC", shown=False),
     Column("Link", shown=False),

@@ -112,7 +112,7 @@ def _live(arguments: argparse.Namespace, host: Host, asked: Asked) -> int:
         write(json.dumps(shown, indent=4))
     else:
         if seen.steps:
-            STEPS.table([{**step._asdict(), "how": step.text} for step in seen.steps])
+            STEPS.groups([{**step._asdict(), "how": step.text} for step in seen.steps], "Where")
             write("")
         write(f"{seen.outcome.upper()}: {one_line(seen.sentence)}")
     return 0 if seen.outcome == PASSED else NOT_REACHED
@@ -132,7 +132,7 @@ def _show(one: Explanation, *, first: bool) -> None:
 
 
 def _steps(trip: Trip) -> None:
-    STEPS.table([{**step._asdict(), "how": step.text} for step in trip.steps])
+    STEPS.groups([{**step._asdict(), "how": step.text} for step in trip.steps], "Where")
 
 
 def _json(one: Explanation) -> dict[str, Any]:

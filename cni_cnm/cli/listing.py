@@ -89,9 +89,7 @@ class Column(NamedTuple):
 
 def container_column() -> Column:
     """Rows have the name as `container`, and the id as `container_id`. An id that stands for a name is shortened."""
-    return Column(
-        "Container", match=PREFIX, short=lambda row: ID_SHORT if row["container"] == row["container_id"] else 0
-    )
+    return Column("Container", match=PART, short=lambda row: ID_SHORT if row["container"] == row["container_id"] else 0)
 
 
 class Listing:
@@ -163,6 +161,17 @@ class Listing:
             terminal.print_table(columns, cells, fold=not whole)
         else:
             write(*plain([column.title for column in columns], cells))
+
+    def groups(self, rows: Sequence[Row], by: str) -> None:
+        """As `table`. On a terminal the cell of the column `by` is a line above all rows that follow with it."""
+        if not sys.stdout.isatty():
+            self.table(rows)
+            return
+        from cni_cnm.cli import terminal
+
+        columns = [column for column in self.columns.values() if column.shown]
+        cells = [[column.cell(row, whole=False) or "-" for column in columns] for row in rows]
+        terminal.print_groups(columns, cells, columns.index(self.columns[by]))
 
     def _matches(self, row: Row, filters: Sequence[tuple[str, str]]) -> bool:
         wanted: dict[str, list[str]] = {}

@@ -35,7 +35,7 @@ PORTS = Listing(
         key="container_port",
         text=lambda row: _ports(row["container_port"], row["count"]),
     ),
-    Column("Network"),
+    Column("Network", wide=True),
     container_column(),
     Column("State", styles={PUBLISHED: "green", MISSING: "red", TAKEN: "red"}),
     Column("ID", "ENDPOINT ID", match=PREFIX, short=12, shown=False),

@@ -13,7 +13,7 @@ import os
 
 from cni_cnm import validate
 from cni_cnm.cluster import rules
-from cni_cnm.errors import DamagedRecord, InvalidConfig, IoFailed, root_hint
+from cni_cnm.errors import DamagedRecord, InvalidConfig, IoFailed, file_hint
 from cni_cnm.model import stable_mac
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state import small_files
@@ -62,7 +62,7 @@ def load(state_dir: str) -> HostIdentity | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise IoFailed(f"{place} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{place} cannot be read: {error.strerror}", hint=file_hint(error)) from error
     try:
         raw = json.loads(content)
         found = HostIdentity(validate.network_name(raw["name"]), rules.hex_id(raw["instance"]))
@@ -102,7 +102,7 @@ def load_or_renew(state_dir: str, name: str) -> tuple[HostIdentity, str]:
     try:
         os.unlink(path(state_dir))
     except OSError as error:
-        raise IoFailed(f"{path(state_dir)} cannot be removed: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path(state_dir)} cannot be removed: {error.strerror}", hint=file_hint(error)) from error
     return load_or_create(state_dir, name), found.name
 
 
@@ -116,5 +116,5 @@ def _create(state_dir: str, name: str) -> HostIdentity:
     except FileExistsError:  # by another process, meanwhile
         return load(state_dir) or made
     except OSError as error:
-        raise IoFailed(f"{place} cannot be written: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{place} cannot be written: {error.strerror}", hint=file_hint(error)) from error
     return made

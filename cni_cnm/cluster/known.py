@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from cni_cnm.cluster import block_index, value_json
 from cni_cnm.cluster.values import Block, ClusterHost, OverlayNetwork, Snapshot
-from cni_cnm.errors import CnmError, IoFailed, root_hint
+from cni_cnm.errors import CnmError, IoFailed, file_hint
 from cni_cnm.state import small_files
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ def save(state_dir: str, known: Known) -> None:
     try:
         small_files.replace(path(state_dir), b"\n".join(_lines(known)) + b"\n", durable=True)
     except OSError as error:
-        raise IoFailed(f"{path(state_dir)} cannot be written: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path(state_dir)} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
 
 def load(state_dir: str) -> Known:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import IoFailed, file_hint
 from cni_cnm.kernel import process
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.state import small_files
@@ -77,7 +77,7 @@ def write(run_dir: str, status: AgentStatus) -> None:
     try:
         small_files.replace(path(run_dir), json.dumps(raw).encode())
     except OSError as error:
-        raise IoFailed(f"{path(run_dir)} cannot be written: {error.strerror}") from error
+        raise IoFailed(f"{path(run_dir)} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
 
 def read(run_dir: str) -> AgentStatus | None:

@@ -37,10 +37,11 @@ def decode(raw: bytes) -> dict[str, Json]:
     except RecursionError:
         raise DecodeFailed(_TOO_DEEP) from None
     except ValueError as error:
-        raise DecodeFailed(
-            f"the network configuration is not JSON: {error}",
-            hint="it is expected on stdin" if not raw.strip() else "",
-        ) from None
+        if not raw.strip():
+            hint = "it is expected on stdin; to use the command line, unset CNI_COMMAND"
+            raise DecodeFailed("the network configuration is empty", hint=hint) from None
+        hint = "remove the comma before it" if _follows_comma(raw.decode(), error) else ""
+        raise DecodeFailed(f"the network configuration is not JSON: {error}", hint=hint) from None
     if not isinstance(document, dict):
         raise DecodeFailed(f"the network configuration is {shown(document)}, it must be a JSON object")
     if not checked and raw.count(b"{") + raw.count(b"[") > LIMIT_DEPTH:
@@ -49,6 +50,12 @@ def decode(raw: bytes) -> dict[str, Json]:
         replaced: dict[str, Json] = _without_surrogates(document)
         return replaced
     return document
+
+
+def _follows_comma(text: str, error: ValueError) -> bool:
+    """Whether a bracket closes after a comma: the parser's own sentence does not say that."""
+    at: int = getattr(error, "pos", 0)
+    return text[at : at + 1] in ("}", "]") and text[:at].rstrip().endswith(",")
 
 
 _TOO_DEEP = f"the network configuration is nested deeper than {LIMIT_DEPTH} levels"

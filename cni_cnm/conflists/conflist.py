@@ -8,7 +8,7 @@ import re
 from cni_cnm import text_file
 from cni_cnm.cni import document as cni_document
 from cni_cnm.conflists.lines import Lines
-from cni_cnm.errors import DecodeFailed, InvalidConfig, IoFailed, root_hint
+from cni_cnm.errors import DecodeFailed, InvalidConfig, IoFailed, file_hint
 from cni_cnm.fields import Fields
 from cni_cnm.named_tuple import NamedTuple
 
@@ -83,7 +83,7 @@ def read(path: str) -> Conflist:
     try:
         raw = text_file.read(path)
     except OSError as error:
-        raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path} cannot be read: {error.strerror}", hint=file_hint(error)) from error
     return parse(path, raw)
 
 

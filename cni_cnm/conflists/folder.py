@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 
 from cni_cnm.conflists.conflist import Conflist, read
-from cni_cnm.errors import CnmError, Conflict, Forbidden, IoFailed, root_hint
+from cni_cnm.errors import CnmError, Conflict, Forbidden, IoFailed, file_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def names(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise IoFailed(f"the folder {folder} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"the folder {folder} cannot be read: {error.strerror}", hint=file_hint(error)) from error
     return sorted(name for name in found if name.endswith(SUFFIXES) and os.path.isfile(f"{folder}/{name}"))
 
 
@@ -125,7 +125,7 @@ def create(path: str, data: bytes) -> None:
             os.unlink(temporary)
         _flush(folder)
     except OSError as error:
-        raise IoFailed(f"{path} cannot be written: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
 
 def replace(path: str, data: bytes) -> None:
@@ -145,7 +145,7 @@ def replace(path: str, data: bytes) -> None:
             raise
         _flush(os.path.dirname(target))
     except OSError as error:
-        raise IoFailed(f"{path} cannot be written: {error.strerror}", hint=root_hint(error)) from error
+        raise IoFailed(f"{path} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
 
 def _write_beside(path: str, data: bytes, mode: int) -> str:

@@ -5,7 +5,7 @@ STATE_DIR/cluster/conflists     a path each line
 
 from __future__ import annotations
 
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import IoFailed, file_hint
 from cni_cnm.state import small_files
 
 
@@ -25,4 +25,4 @@ def add(state_dir: str, conflist: str) -> None:
     try:
         small_files.replace(path(state_dir), text.encode(errors="surrogateescape"))
     except OSError as error:
-        raise IoFailed(f"{path(state_dir)} cannot be written: {error.strerror}") from error
+        raise IoFailed(f"{path(state_dir)} cannot be written: {error.strerror}", hint=file_hint(error)) from error

@@ -99,7 +99,7 @@ class Picture:
 
     @cached_property
     def every_endpoint(self) -> Sequence[EndpointRecord]:
-        """Of every epoch and state, by id; without damaged ones."""
+        """Of every epoch and state, by network, container and interface; without damaged ones."""
         found = []
         for name in self.host.store.names(ENDPOINTS):
             try:
@@ -110,7 +110,7 @@ class Picture:
             found += [record] if record is not None else []
             if record is None and self._is_empty(ENDPOINTS, name):
                 self._damaged(ENDPOINTS, name, "")
-        return found
+        return sorted(found, key=lambda record: record.label)
 
     @cached_property
     def endpoints(self) -> Sequence[EndpointRecord]:

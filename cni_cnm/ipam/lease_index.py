@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 
-from cni_cnm.errors import DamagedRecord, IoFailed
+from cni_cnm.errors import DamagedRecord, IoFailed, file_hint
 from cni_cnm.json_text import decoder, encoder
 from cni_cnm.model import EndpointKey, digest, ip_address
 from cni_cnm.state import small_files
@@ -78,7 +78,7 @@ class LeaseIndex:
         try:
             small_files.remove(self._path)
         except OSError as error:
-            raise IoFailed(f"{self._path} cannot be removed: {error.strerror}") from error
+            raise IoFailed(f"{self._path} cannot be removed: {error.strerror}", hint=file_hint(error)) from error
 
     def leaves_out(self, key: EndpointKey) -> bool:
         """Whether the endpoint has a record: its leases are not in the index."""

@@ -17,7 +17,7 @@ import os
 import stat
 from errno import EAGAIN, EISDIR, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, ENXIO
 
-from cni_cnm.errors import DamagedRecord, IoFailed
+from cni_cnm.errors import DamagedRecord, IoFailed, file_hint
 from cni_cnm.ipam.lease_index import SEPARATOR, LeaseIndex
 from cni_cnm.ipam.lease_lock import LeaseLock
 from cni_cnm.model import EndpointKey, ip_address
@@ -166,7 +166,8 @@ class Leases:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise IoFailed(f"the lease {self.folder}/{address} cannot be removed: {error.strerror}") from error
+            sentence = f"the lease {self.folder}/{address} cannot be removed: {error.strerror}"
+            raise IoFailed(sentence, hint=file_hint(error)) from error
         self._changed = True
 
     def void(self, name: str) -> bool:
@@ -232,7 +233,9 @@ class Leases:
         try:
             small_files.write(f"{self._before}{name}", str(address).encode(), folder=self._folder)
         except OSError as error:
-            raise IoFailed(f"{self.folder}/{name} cannot be written: {error.strerror}") from error
+            raise IoFailed(
+                f"{self.folder}/{name} cannot be written: {error.strerror}", hint=file_hint(error)
+            ) from error
         self._changed = True
 
     # many leases ----------------------------------------------------------
@@ -275,7 +278,7 @@ class Leases:
         return os.stat(self._before + name, dir_fd=self._folder, follow_symlinks=False)
 
     def _unwritten(self, name: str, error: OSError) -> IoFailed:
-        return IoFailed(f"the lease {self.folder}/{name} cannot be written: {error.strerror}")
+        return IoFailed(f"the lease {self.folder}/{name} cannot be written: {error.strerror}", hint=file_hint(error))
 
     def _entries(self) -> Iterator[tuple[str, bytes]]:
         from _socket import AF_INET, AF_INET6, inet_pton

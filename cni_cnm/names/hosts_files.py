@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import IoFailed, file_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def remove(folder: str, endpoint_id: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise IoFailed(f"{folder}/{endpoint_id} cannot be removed: {error.strerror}") from error
+        raise IoFailed(f"{folder}/{endpoint_id} cannot be removed: {error.strerror}", hint=file_hint(error)) from error
 
 
 def read_all(folder: str) -> dict[str, str]:
@@ -110,7 +110,7 @@ def remove_folder(folder: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise IoFailed(f"{folder} cannot be removed: {error.strerror}") from error
+        raise IoFailed(f"{folder} cannot be removed: {error.strerror}", hint=file_hint(error)) from error
 
 
 def server_user() -> tuple[int, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from binascii import Error, a2b_base64, b2a_base64
 
-from cni_cnm.errors import DamagedRecord, IoFailed
+from cni_cnm.errors import DamagedRecord, IoFailed, file_hint
 from cni_cnm.fields import Fields
 from cni_cnm.json_text import decoder, encoder
 from cni_cnm.model import EndpointKey
@@ -119,7 +119,7 @@ def write(cached: Cached, folder: str = FOLDER) -> None:
     try:
         small_files.replace(place, render(cached), durable=True)
     except OSError as error:
-        raise IoFailed(f"{place} cannot be written: {error.strerror}") from error
+        raise IoFailed(f"{place} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
 
 def _pairs(fields: Fields) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from cni_cnm.errors import DamagedRecord, IoFailed
+from cni_cnm.errors import DamagedRecord, IoFailed, file_hint
 from cni_cnm.fields import Fields
 from cni_cnm.json_text import decoder
 from cni_cnm.named_tuple import NamedTuple
@@ -80,7 +80,7 @@ def write(place: str, saved: SavedTuning) -> None:
     try:
         small_files.replace(place, render(saved))
     except OSError as error:
-        raise IoFailed(f"{place} cannot be written: {error.strerror}") from error
+        raise IoFailed(f"{place} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
 
 def remove(place: str) -> None:
@@ -88,4 +88,4 @@ def remove(place: str) -> None:
     try:
         small_files.remove(place)
     except OSError as error:
-        raise IoFailed(f"{place} cannot be removed: {error.strerror}") from error
+        raise IoFailed(f"{place} cannot be removed: {error.strerror}", hint=file_hint(error)) from error

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 
-from cni_cnm.errors import DamagedRecord, IoFailed, root_hint
+from cni_cnm.errors import DamagedRecord, IoFailed, file_hint
 from cni_cnm.json_text import decoder, encoder
 from cni_cnm.memo import Memo
 from cni_cnm.state import small_files
@@ -63,7 +63,7 @@ class FileStore:
             self._absent.add(path)
             return None
         except OSError as error:
-            raise IoFailed(f"the record {path} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+            raise IoFailed(f"the record {path} cannot be read: {error.strerror}", hint=file_hint(error)) from error
         if not content.strip(b"\0 \n"):
             return None  # a power cut may leave this: the rename was on the disk, the data was not
         try:
@@ -91,8 +91,7 @@ class FileStore:
             if not (absent and self._create(path, data, durable=durable)):
                 small_files.replace(path, data, durable=durable)
         except OSError as error:
-            hint = root_hint(error) or "see with df and findmnt whether the file system is full or read-only"
-            raise IoFailed(f"the record {path} cannot be written: {error.strerror}", hint=hint) from error
+            raise IoFailed(f"the record {path} cannot be written: {error.strerror}", hint=file_hint(error)) from error
 
     def _create(self, path: str, data: bytes, *, durable: bool) -> bool:
         """Write a record that was absent: a kill leaves no temporary file of it. False if there is one now."""
@@ -114,7 +113,7 @@ class FileStore:
             small_files.remove(path)
             small_files.remove(small_files.temporary(path))
         except OSError as error:
-            raise IoFailed(f"the record {path} cannot be removed: {error.strerror}", hint=root_hint(error)) from error
+            raise IoFailed(f"the record {path} cannot be removed: {error.strerror}", hint=file_hint(error)) from error
 
     def names(self, kind: str) -> Iterator[str]:
         """In alphabetical order; none if the folder is missing. IoFailed if it cannot be read."""
@@ -124,7 +123,7 @@ class FileStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise IoFailed(f"the folder {folder} cannot be read: {error.strerror}", hint=root_hint(error)) from error
+            raise IoFailed(f"the folder {folder} cannot be read: {error.strerror}", hint=file_hint(error)) from error
         for entry in sorted(entries):
             if entry.endswith(_SUFFIX):
                 yield entry.removesuffix(_SUFFIX)

@@ -13,7 +13,7 @@ import os
 import struct
 from time import monotonic, sleep
 
-from cni_cnm.errors import IoFailed, TryAgain, root_hint
+from cni_cnm.errors import IoFailed, TryAgain, file_hint
 from cni_cnm.model import digest
 from cni_cnm.state.small_files import make_folder
 from cni_cnm.waiting import place, waiting
@@ -95,7 +95,7 @@ class Lock:
                 return os.open(self._path, flags, 0o600)
         except OSError as error:
             sentence = f"the lock file {self._path} cannot be opened: {error.strerror}"
-            raise IoFailed(sentence, hint=root_hint(error)) from error
+            raise IoFailed(sentence, hint=file_hint(error)) from error
 
     def _acquire(self) -> None:
         offset = int(digest(self._key)[:15], 16)

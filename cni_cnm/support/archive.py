@@ -7,7 +7,7 @@ import json
 import os
 import tarfile
 
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import IoFailed, file_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def write(path: str, parts: Iterable[tuple[str, Json]]) -> list[str]:
                 names.append(entry.name)
     except OSError as error:
         os.unlink(path)
-        raise IoFailed(f"the archive {path} cannot be written: {error.strerror}") from error
+        raise IoFailed(f"the archive {path} cannot be written: {error.strerror}", hint=file_hint(error)) from error
     except BaseException:
         os.unlink(path)
         raise

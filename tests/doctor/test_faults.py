@@ -70,8 +70,8 @@ FAULTS = [
     # the packet filter
     Fault("ruleset flushed", "packet_filter", _nft("flush ruleset"), "rules of the packet filter are missing"),
     Fault("chains flushed", "packet_filter", _nft("flush table inet cni_cnm"), "rules of the packet filter"),
-    Fault("elements gone", "packet_filter", _nft("flush map inet cni_cnm masquerade4"), "elements are missing"),
-    Fault("port gone", "packet_filter", _nft("flush map inet cni_cnm ports4"), "elements are missing"),
+    Fault("elements gone", "packet_filter", _nft("flush map inet cni_cnm masquerade4"), "missing, of"),
+    Fault("port gone", "packet_filter", _nft("flush map inet cni_cnm ports4"), "missing, of"),
     Fault("table asleep", "packet_filter", _nft("add table inet cni_cnm { flags dormant; }"), "is dormant"),
     Fault(
         "element without owner",

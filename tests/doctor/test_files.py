@@ -133,7 +133,7 @@ def lease(world: World, address: str) -> Path:
 
 def test_a_lease_that_is_gone(world: World) -> None:
     lease(world, "10.61.0.2").unlink()
-    assert "10.61.0.2 have no lease" in world.repair("leases", "web").what
+    assert "for 10.61.0.2" in world.repair("leases", "web").what
     assert lease(world, "10.61.0.2").exists()
 
 
@@ -185,7 +185,7 @@ def test_a_call_that_was_killed(world: World) -> None:
     assert world.findings("records") == []  # a call may be at work on it
     old = time.time() - 600
     os.utime(path, (old, old))
-    world.repair("records", "was never finished")
+    world.repair("records", "is unfinished")
 
 
 def test_a_container_that_went_without_a_del(world: World) -> None:
@@ -267,6 +267,22 @@ def test_a_file_system_without_room(world: World) -> None:
     finally:
         world.controller.host.settings = settings
         subprocess.run(["umount", state], check=True)
+
+
+def test_a_file_system_that_is_read_only(world: World) -> None:
+    place = str(world.folder / "leases" / "fixed")
+    os.makedirs(place)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=64m", "fixed", place], check=True)
+    settings = world.controller.host.settings
+    world.controller.host.settings = settings._replace(leases_dir=place)
+    try:
+        [finding] = [one for one in world.findings("space") if place in one.what]
+        assert "is mounted read-only" in finding.what
+        world.follow(finding.commands)
+        assert world.findings("space") == []
+    finally:
+        world.controller.host.settings = settings
+        subprocess.run(["umount", place], check=True)
 
 
 def test_a_file_system_without_inodes(world: World) -> None:

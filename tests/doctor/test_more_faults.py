@@ -90,7 +90,7 @@ def test_iptables_that_drops_and_whose_accept_is_gone(world: World) -> None:
 
 def test_an_uplink_with_a_smaller_mtu(world: World) -> None:
     world.ip("link set up0 mtu 1400")
-    assert "have a larger MTU (1500) than up0 (1400)" in world.repair("mtu", "the network web").what
+    assert "(1500) is larger than that of up0 (1400)" in world.repair("mtu", "the network web").what
     world.ip("link set up0 mtu 1500")
     for container in ("c1", "c2"):
         world.inside(container, "link set eth0 mtu 1500")

@@ -53,7 +53,7 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
         ("network create --driver host --subnet 10.5.0.0/24 n", "(leave out --subnet)"),
         ("network create --driver null -o a=b n", "the driver null has no options: a"),
         ("network inspect nope", "there is no network 'nope' (`cni-cnm network ls` lists them)"),
-        ("network rm podnet", "the network podnet has 1 endpoints: podnet/c1/eth0"),
+        ("network rm podnet", "the network podnet has 1 endpoint: podnet/c1/eth0"),
         ("network allow podnet podnet", "podnet is one network"),
         ("endpoint ls --network nope", "there is no network 'nope'"),
         ("endpoint inspect nope", "there is no endpoint 'nope'"),

@@ -30,7 +30,7 @@ def check(
     """
     driver = drivers.get(record.driver)
     if record.state != READY or record.device is None or record.lease is None:
-        raise CheckFailed(f"the endpoint {record.shown} was never finished", hint="DEL and ADD it again")
+        raise CheckFailed(f"the endpoint {record.shown} is unfinished", hint="DEL and ADD it again")
     elected = results.elected_versions(record, gateways_of(host, record.container_id))
     expected = results.expected(record, elected, previous)
     place = Place(stack, record.ifname, record.netns)

@@ -92,8 +92,7 @@ def _refuse_own_endpoints(host: Host, name: str) -> None:
         labels = [one.shown for one in endpoints_of(host.store, record.id)]
         if labels:
             raise ActiveEndpoints(
-                f"{name} is this host, and its network {record.name} has {len(labels)} endpoints, one of them "
-                f"{labels[0]}",
+                f"{name} is this host, and its network {record.name} has endpoints, such as {labels[0]}",
                 hint="remove their containers first; --force frees the blocks nevertheless",
             )
 

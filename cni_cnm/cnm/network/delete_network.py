@@ -48,7 +48,7 @@ def delete_network(host: Host, name: str, *, force: bool = False) -> Sequence[st
         if labels:
             shown = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
             raise ActiveEndpoints(
-                f"the network {name} has {len(labels)} endpoints: {shown}",
+                f"the network {name} has {len(labels)} endpoint{'s' * (len(labels) > 1)}: {shown}",
                 hint=f"remove their containers first; `cni-cnm endpoint ls --network {name}` lists them",
             )
         return remove_network(host, record, force=force)

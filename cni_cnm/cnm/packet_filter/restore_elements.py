@@ -55,7 +55,8 @@ class Missing(NamedTuple):
         if elements:
             names = list(dict.fromkeys(element.comment.partition(" ")[2] or element.key for element in elements))
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            found.append(f"{len(elements)} elements are missing, of {', '.join(names[:_SHOWN])}{more}")
+            missing = f"{len(elements)} element{'s are' if len(elements) > 1 else ' is'} missing"
+            found.append(f"{missing}, of {', '.join(names[:_SHOWN])}{more}")
         return ", ".join(found)
 
 

@@ -41,7 +41,7 @@ def compare(host: Host, changed: Changed) -> Iterator[Difference]:
                 lost.setdefault((record.network, folder), []).extend(names)
     for (network, folder), names in lost.items():
         yield Difference(
-            f"the network {network}", f"{', '.join(names)} have no lease in {folder}", f"{network} {folder}"
+            f"the network {network}", f"no lease in {folder} for {', '.join(names)}", f"{network} {folder}"
         )
 
 

@@ -11,7 +11,7 @@ import stat
 
 from cni_cnm.cnm.reconcile.difference import Difference
 from cni_cnm.cnm.records import network_records
-from cni_cnm.errors import IoFailed
+from cni_cnm.errors import IoFailed, file_hint
 from cni_cnm.fields import Fields
 from cni_cnm.ipam import host_local
 from cni_cnm.ipam.leases import HOST_LOCAL
@@ -47,7 +47,7 @@ def repair(host: Host, difference: Difference) -> str:  # noqa: ARG001
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise IoFailed(f"{difference.key} cannot be opened: {error.strerror}") from error
+        raise IoFailed(f"{difference.key} cannot be opened: {error.strerror}", hint=file_hint(error)) from error
     try:
         status = os.fstat(descriptor)
         if not _is_open(status) or status.st_uid != os.geteuid():

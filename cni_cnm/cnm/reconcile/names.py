@@ -39,9 +39,8 @@ def compare(host: Host, changed: Changed) -> Iterator[Difference]:
         there, wanted = written[name], expected.get(name, {})
         wrong = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key) and _is_ours(key))
         if wrong:
-            yield Difference(
-                f"the network {name}", f"the names of {len(wrong)} endpoints are not as recorded", " ".join(wrong)
-            )
+            what = f"names of {len(wrong)} endpoint{'s' * (len(wrong) > 1)} are not as recorded"
+            yield Difference(f"the network {name}", what, " ".join(wrong))
 
 
 def repair(host: Host, difference: Difference) -> str:

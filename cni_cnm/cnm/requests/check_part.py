@@ -19,9 +19,7 @@ def check(host: Host, key: EndpointKey, spec: EndpointSpec, part: Part) -> Seque
     """CheckFailed naming the first difference; else warnings."""
     record = load_endpoint(host.store, key.id)
     if record is None or record.epoch != host.epoch or record.state != READY or record.device is None:
-        raise CheckFailed(
-            f"{key.ifname} of container {key.container_id} was never finished", hint="DEL and ADD it again"
-        )
+        raise CheckFailed(f"{key.ifname} of container {key.container_id} is unfinished", hint="DEL and ADD it again")
     if part.tuning is not None:
         from cni_cnm.cnm.interface import tuning
 

@@ -73,7 +73,7 @@ def _lost(picture: Picture, folders: dict[str, str], there: dict[str, set[str]])
             lost.setdefault((record.network, folder), []).extend(names)
     for (network, folder), names in lost.items():
         yield Finding(
-            f"the network {network}: {', '.join(names[:5])} have no lease in {folder}",
+            f"the network {network}: no lease in {folder} for {', '.join(names[:5])}",
             "The next container gets an address that another one has.",
             (REPAIR,),
             about=network,

@@ -29,8 +29,8 @@ def look(picture: Picture) -> Iterator[Finding]:
             continue
         by = outside or (picture.uplink.name if picture.uplink else "the uplink")
         yield Finding(
-            f"the network {network.name}: {len(large)} containers have a larger MTU ({_mtu(picture, large[0])}) than "
-            f"{by} ({limit})",
+            f"the network {network.name}: the MTU of {len(large)} container{'s' * (len(large) > 1)} "
+            f"({_mtu(picture, large[0])}) is larger than that of {by} ({limit})",
             "Large packets get through only where routers on the way send ICMP errors and nothing drops these. "
             f"Containers that are made later need the MTU {limit} in the configuration.",
             tuple(_repair(one, limit) for one in large[:_SHOWN] if one.netns),

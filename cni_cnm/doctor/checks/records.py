@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.doctor.picture import Picture
 
-PENDING_S = 120.0
-"""Longer than any call: one that made this record is not at work any more."""
+PENDING_S = 15.0
+"""A runtime repeats a call that was killed or has failed within seconds. `still` knows whether one is at work."""
 _GONE, _LOST = "gone ", "lost "
 
 
@@ -71,8 +71,8 @@ def _of(picture: Picture, record: EndpointRecord) -> Iterator[Finding]:
         )
     elif record.state == PENDING and _age_s(picture, record) > PENDING_S:
         yield Finding(
-            f"the endpoint {picture.shown(record)} was never finished: the call that made it was killed",
-            "Its addresses stay taken until the runtime calls ADD or DEL again for it.",
+            f"the endpoint {picture.shown(record)} is unfinished: its last call was killed or has failed",
+            "The container has no network by it. Its addresses stay taken until the runtime calls ADD or DEL again.",
             _remove(record),
             about=record.label,
         )

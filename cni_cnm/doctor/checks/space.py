@@ -1,4 +1,4 @@
-"""Room for records and leases: bytes and inodes of the file systems that they are on."""
+"""Whether records and leases can be written: bytes and inodes of their file systems, and how these are mounted."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ INODES_MIN = 500
 
 def look(picture: Picture) -> Iterator[Finding]:
     settings = picture.settings
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()
     for folder in (settings.run_dir, settings.state_dir, settings.leases_dir):
         place = _existing(folder)
-        device = os.stat(place).st_dev
-        if device in seen:
-            continue
-        seen.add(device)
         status = os.statvfs(place)
-        if status.f_bavail * status.f_frsize < BYTES_MIN:
+        read_only = status.f_flag & os.ST_RDONLY
+        of = (os.stat(place).st_dev, read_only)
+        if of in seen:
+            continue
+        seen.add(of)
+        if read_only:
+            yield _read_only(place)
+        elif status.f_bavail * status.f_frsize < BYTES_MIN:
             yield _full(place, f"{status.f_bavail * status.f_frsize >> 10} KiB", status)
         elif status.f_files and status.f_favail < INODES_MIN:
             yield _full(place, f"{status.f_favail} inodes", status)
@@ -45,6 +48,17 @@ def _full(place: str, left: str, status: os.statvfs_result) -> Finding:
         f"the file system {mount} has {left} left, and {place} is on it",
         "An ADD cannot write its record or its lease, and fails.",
         (repair,),
+        about=mount,
+    )
+
+
+def _read_only(place: str) -> Finding:
+    mount, _ = _mount(place)
+    return Finding(
+        f"the file system {mount} is mounted read-only, and {place} is on it",
+        "An ADD cannot write its record or its lease, and fails, and a DEL cannot remove them. The kernel mounts a "
+        "file system read-only after errors of its disk: `dmesg` says so.",
+        (command("mount", "-o", "remount,rw", mount),),
         about=mount,
     )
 

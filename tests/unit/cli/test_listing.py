@@ -186,3 +186,50 @@ def test_an_encoding_that_lacks_a_character(monkeypatch: pytest.MonkeyPatch, tmp
 def test_columns() -> None:
     """As wide as the widest cell, without blanks at the end."""
     assert plain(("ID", "NAME"), [("1", "a"), ("22", "bb")]) == ["ID  NAME", "1   a", "22  bb"]
+
+
+STEPS = Listing(Column("Result"), Column("Where"), Column("How"), quiet="Where")
+WAY = [
+    {"result": "ok", "where": "web/front-0", "how": "the packet leaves by eth0"},
+    {"result": "ok", "where": "the host", "how": "no rule matches"},
+    {"result": "ends", "where": "the host", "how": "no route"},
+    {"result": "ok", "where": "web/front-0", "how": "again"},
+]
+
+
+def test_groups_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rows that follow each other have in common is said once, above them."""
+    shown = terminals.shown(monkeypatch, 30, lambda: STEPS.groups(WAY, "Where"))
+    assert [line.rstrip() for line in terminals.without_colours(shown).splitlines()] == [
+        "web/front-0",
+        "  ok    the packet leaves by",
+        "        eth0",
+        "the host",
+        "  ok    no rule matches",
+        "  ends  no route",
+        "web/front-0",
+        "  ok    again",
+    ]
+
+
+def test_groups_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is complete."""
+    STEPS.groups(WAY[:2], "Where")
+    assert capsys.readouterr().out.splitlines() == [
+        "RESULT  WHERE        HOW",
+        "ok      web/front-0  the packet leaves by eth0",
+        "ok      the host     no rule matches",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("production/checkout-service-7d9f", ["production/checkout-", "service-7d9f"]),
+        ("abcdefghijklmnopqrstuvwxyz", ["abcdefghijklmnopqrstuvwx", "yz"]),
+    ],
+)
+def test_a_long_word_is_cut_after_a_mark(monkeypatch: pytest.MonkeyPatch, name: str, lines: list[str]) -> None:
+    one = Listing(Column("ID"))
+    shown = terminals.without_colours(terminals.shown(monkeypatch, 24, lambda: one.table([{"id": name}])))
+    assert [line.rstrip() for line in shown.splitlines()] == ["ID", *lines]

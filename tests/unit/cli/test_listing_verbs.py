@@ -199,19 +199,19 @@ def test_removing_by_a_name(few: CommandLine) -> None:
 def test_messages_name_the_pod(few: CommandLine) -> None:
     """What stops a removal, and who has a port."""
     code, _, err = few.run("network", "rm", "second")
-    assert (code, "has 1 endpoints: second/c1/net1 (shop/web)" in err) == (1, True)
+    assert (code, "has 1 endpoint: second/c1/net1 (shop/web)" in err) == (1, True)
     with pytest.raises(PortTaken, match=r"8080/tcp is already published by podnet/c1/eth0 \(shop/web\) \("):
         few.pods.add("c9", ports=(PortMapping("tcp", 8080, 80),))
 
 
 NARROW = {
     "endpoint ls": """\
-ENDPOINT ID   NETWORK  CONTAINER  IFNAME  ADDRESSES     PUBLISHED          STATE
-40efaee45e42  podnet   c2         eth0    10.1.0.3/24,  192.0.2.1:5300-53  ready
-                                          fd01::3/64    02->53-55/udp
-abff7fa7da31  podnet   shop/web   eth0    10.1.0.2/24,  8080->80/tcp       ready
-                                          fd01::2/64
-c6614faac14e  second   shop/web   net1    10.2.0.2/29   -                  ready
+ENDPOINT ID   NETWORK  CONTAINER  ADDRESSES     PUBLISHED                  STATE
+40efaee45e42  podnet   c2         10.1.0.3/24,  192.0.2.1:5300-5302->53-   ready
+                                  fd01::3/64    55/udp
+abff7fa7da31  podnet   shop/web   10.1.0.2/24,  8080->80/tcp               ready
+                                  fd01::2/64
+c6614faac14e  second   shop/web   10.2.0.2/29   -                          ready
 """,
     "sandbox ls": """\
 SANDBOX ID    CONTAINER  NAMESPACE      ENDPOINTS                 GATEWAY  STATE

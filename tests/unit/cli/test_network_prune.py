@@ -71,7 +71,7 @@ def test_a_container_that_joins_meanwhile(line: CommandLine, monkeypatch: pytest
     monkeypatch.setattr(sys, "stdin", Late())
     code, out, err = line.run("network", "prune")
     assert (code, out) == (0, "red\n")
-    assert "kept: the network blue has 1 endpoints: blue/c2/" in err
+    assert "kept: the network blue has 1 endpoint: blue/c2/" in err
 
 
 @pytest.mark.parametrize("command", ["network rm red", "network prune --yes --filter label=color=red"])

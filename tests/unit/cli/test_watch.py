@@ -25,7 +25,7 @@ def test_a_screen(number: int, width: int, height: int) -> None:
     ]
     file = io.StringIO()
     console = Console(file=file, width=width, height=height, highlight=False, markup=False)
-    console.print(draw(Report("19:44:05", rates, (), ()), "node1", {"isolation": 14}, [Text("an event")], height))
+    console.print(draw(Report("19:44:05", rates, (), ()), "node1", {"isolation": 14}, [Text("an event")], console.size))
     lines = file.getvalue().splitlines()
     assert len(lines) <= height
     assert lines[0].startswith("node1  19:44:05")
@@ -33,6 +33,18 @@ def test_a_screen(number: int, width: int, height: int) -> None:
     assert "an event" in lines[-1]
     assert "\x1b" not in file.getvalue()
     assert ("web/front-0" in file.getvalue()) == (number > 0)
+
+
+def test_long_names_of_containers(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rates are whole, and names stay different, on 80 columns."""
+    names = [f"production/checkout-service-7d9f6b5c4-x2vh{at}" for at in range(3)]
+    seen = [Seen(name, name, "shop", "eth0", ("10.9.0.2/24",), "ready", "veth") for name in names]
+    rates = [Rate(one, received_bits=2.5e9, sent_bits=1.5e6) for one in seen]
+    console = Console(width=80, height=24, highlight=False, markup=False)
+    console.print(draw(Report("19:44:05", rates, (), ()), "node1", {}, (), console.size))
+    rows = capsys.readouterr().out.splitlines()[3:6]
+    assert len(set(rows)) == 3
+    assert all("2.5 Gbit/s" in row and "1.5 Mbit/s" in row and "-x2vh" in row and "ready" in row for row in rows)
 
 
 @pytest.mark.parametrize("count", ["-1", "0", "1.5", "x", ""])

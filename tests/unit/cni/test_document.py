@@ -40,6 +40,16 @@ def test_hint_for_empty_stdin() -> None:
         decode(b"")
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [(b'{"a": 1, }', "remove the comma before it"), (b'{"a": [1,]}', "remove the comma before it"), (b'{"a" 1}', "")],
+)
+def test_hint_for_a_comma_too_many(text: bytes, hint: str) -> None:
+    with pytest.raises(DecodeFailed, match="is not JSON") as caught:
+        decode(text)
+    assert caught.value.hint == hint
+
+
 MEMBERS = st.sampled_from((
     '"a":1', '"a" : {"b":null,"b":[]}', '"x:y":"::"', '"A":":"', '"a":null', '"c":[[{"d":"e:f"}]]',
     '"\\u003a":"\\""', '"b":1e3', '"a":NaN', '"a":1e999', '"c":' + "[" * LIMIT_DEPTH + "]" * LIMIT_DEPTH, '"a":,',

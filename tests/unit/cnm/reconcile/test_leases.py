@@ -23,7 +23,7 @@ def test_leases_of_living_containers_come_back(tmp_path: Path) -> None:
     before = (tmp_path / "leases/net/10.9.0.2").read_bytes()
     shutil.rmtree(tmp_path / "leases/net")
     assert [one.sentence for one in compare(world.engine)] == [
-        f"the network net: 10.9.0.2 have no lease in {tmp_path}/leases/net"
+        f"the network net: no lease in {tmp_path}/leases/net for 10.9.0.2"
     ]
     [outcome] = reconcile(world.engine)
     assert outcome.result == "repaired"

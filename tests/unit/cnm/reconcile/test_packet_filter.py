@@ -69,7 +69,7 @@ def test_removed_elements(world: World) -> None:
     world.nft.commit(Transaction(remove=(port,)))
     owner = Changed(packet_filter=FilterChange(owners=frozenset([port.owner])))
     assert [one.sentence for one in compare(world.engine, owner)] == [
-        "the packet filter: 1 elements are missing, of net/a/eth0"
+        "the packet filter: 1 element is missing, of net/a/eth0"
     ]
     assert [outcome.result for outcome in reconcile(world.engine, owner)] == ["repaired"]
     assert world.nft.elements(INET, "ports4") == [port]
