@@ -11,11 +11,13 @@ from cni_cnm.cli.listing import Column, Listing, write
 from cni_cnm.errors import InvalidConfig
 from cni_cnm.find.endpoints import FORMS
 from cni_cnm.frontend.one_line import one_line
+from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.explain.explanation import Explanation
@@ -76,11 +78,13 @@ def explain_way(arguments: argparse.Namespace) -> int:
         return _live(arguments, host, asked)
     with World(host) as world:
         found = [explain(world, question) for question in questions(world, host, asked)]
+        unfinished = world.unfinished()
     if arguments.json:
         write(json.dumps([_json(one) for one in found], indent=4))
     else:
         for number, one in enumerate(found):
             _show(one, first=number == 0)
+        _say_unfinished(found, unfinished)
     return 0 if all(one.outcome in (REACHED, LEAVES) for one in found) else NOT_REACHED
 
 
@@ -129,6 +133,16 @@ def _show(one: Explanation, *, first: bool) -> None:
     write("", f"{one.outcome.upper()}: {one_line(one.sentence)}")
     if one.verdict.hint:
         write(f"next: {one_line(one.verdict.hint)}")
+
+
+def _say_unfinished(found: Sequence[Explanation], unfinished: Mapping[str, str]) -> None:
+    """What an operator should know of a container on the way: it is not as its network will have it."""
+    passed = dict.fromkeys(step.where for one in found for step in one.trip.steps)
+    for where in filter(unfinished.__contains__, passed):
+        say(
+            f"cni-cnm: the endpoint {unfinished[where]} is unfinished: its call is at work, was killed or has failed "
+            "(the next ADD or DEL finishes it)"
+        )
 
 
 def _steps(trip: Trip) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm.cnm.records import endpoint_records
+from cni_cnm.cnm.records import PENDING, endpoint_records
 from cni_cnm.errors import CnmError
 from cni_cnm.explain.space import Space
 from cni_cnm.explain.verdict import HOST
@@ -54,6 +54,10 @@ class World:
                 space = self._space(self._labels.get(record.id, record.id[:12]), stack)
             self._spaces[record.netns] = space
         return space
+
+    def unfinished(self) -> dict[str, str]:
+        """Endpoints whose call is at work, was killed or has failed: name of the space, and endpoint in words."""
+        return {self._labels[record.id]: record.label for record in self.records if record.state == PENDING}
 
     def sandboxes(self) -> Iterator[Space]:
         """Those that can be opened."""

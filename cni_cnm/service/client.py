@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from cni_cnm.service.protocol import Request
 
 _CHUNK_BYTES = 64 << 10
+_HINTS = {
+    errno.ENOENT: "no service runs: `cni-cnm serve` starts one",
+    errno.ECONNREFUSED: "no service runs: `cni-cnm serve` starts one",
+    errno.EACCES: "run it as root",
+}
 
 
 def ask(path: str, request: Request, timeout_s: float) -> tuple[int, bytes, bytes]:
@@ -36,6 +42,7 @@ def ask(path: str, request: Request, timeout_s: float) -> tuple[int, bytes, byte
         return decode_reply(bytes(received))
     except (OSError, Refused) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise TryAgain(f"the service at {path} does not answer: {why}", hint="its log says why") from error
+        hint = _HINTS.get(getattr(error, "errno", 0) or 0, "its log says why")
+        raise TryAgain(f"the service at {path} does not answer: {why}", hint=hint) from error
     finally:
         os.close(namespace)

@@ -51,6 +51,22 @@ def test_a_packet_that_arrives(
     assert lines[-1] == "REACHED: it arrives at pod1, and the answer comes back"
 
 
+def test_an_endpoint_that_is_unfinished(
+    lab: ExplainLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said of a container on the way, and of no other one."""
+    [path] = [one for one in (lab.folder / "run" / "endpoints").iterdir() if '"pod2"' in one.read_text()]
+    whole = path.read_text()
+    path.write_text(whole.replace('"ready"', '"pending"'))
+    try:
+        run(lab, monkeypatch, "pod1", "--to", "outside")
+        assert "unfinished" not in capsys.readouterr().err
+        run(lab, monkeypatch, "pod2", "--to", "outside")
+        assert "the endpoint own2/pod2/eth0 is unfinished" in capsys.readouterr().err
+    finally:
+        path.write_text(whole)
+
+
 def test_a_packet_that_is_dropped(
     lab: ExplainLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
