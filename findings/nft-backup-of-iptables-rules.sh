@@ -4,8 +4,8 @@
 # are in nftables, so `nft list ruleset` saves them, and `nft -f` loads them: guides of nftables.service do this.
 # Expected: the rules are the same again. Packets indeed meet the same conditions.
 # Seen: nft prints no comment of iptables. After loading, iptables-nft calls the table incompatible, and -D finds no
-# rule that had a comment, as all rules of the plugin had. DEL of a container that was there before fails once, because its
-# chain is in use. The runtime's next DEL succeeds, and the rule and the chain stay for ever.
+# rule that had a comment, as all rules of the plugin had. DEL of a container that was there before fails once, because
+# its chain is in use. The runtime's next DEL succeeds, and the rule and the chain stay for ever.
 # nft's warning "do not touch!" is about writing, and is printed on stderr: a saved file does not have it.
 #
 # Needs root, nft, iptables-nft and Go. Everything happens in network namespaces of its own. Seen with nftables 1.0.6
