@@ -21,7 +21,7 @@ uname -sr
 failed=0
 
 # sender ═══ router ═══ receiver
-first() { # ACCEPT_DAD: milliseconds that the first connection takes, right after the links have come up
+first() { # ACCEPT_DAD: milliseconds that the first connection takes, after the links have come up; is detection over
     for name in sender router receiver; do
         ip netns add $name
         ip netns exec $name sysctl -qw net.ipv6.conf.default.accept_dad="$1"
@@ -36,7 +36,9 @@ first() { # ACCEPT_DAD: milliseconds that the first connection takes, right afte
     for link in "sender eth0" "router left" "router right" "receiver eth0"; do
         ip -n ${link% *} link set ${link#* } up
     done
-    sleep 0.5 # until the links have carrier, which their own first packet needs, too
+    for link in "sender eth0" "router left" "router right" "receiver eth0"; do # their own first packet needs that, too
+        until ip -n ${link% *} link show ${link#* } | grep -q 'state UP'; do sleep 0.1; done
+    done
     ip -n sender route add default via fd01::1
     ip -n receiver route add default via fd02::1
     ip netns exec sender python3 -Ic '
@@ -46,10 +48,17 @@ with socket.socket(socket.AF_INET6) as connection:
     connection.settimeout(10)
     connection.connect_ex(("fd02::2", 9))
 print(int(1000 * (time.monotonic() - begin)))'
+    late=yes # a slow machine: the detection was over before the connection
+    ip -n router -6 -o addr show dev right scope link tentative | grep -q . && late=no
+    echo $late
     for name in sender router receiver; do ip netns del $name; done
 }
 for dad in 1 0; do
-    took=$(first $dad)
+    for _ in 1 2 3 4 5; do
+        set -- $(first $dad)
+        took=$1
+        [ $dad = 1 ] && [ "$took" -lt 500 ] && [ "$2" = yes ] || break
+    done
     echo "accept_dad $dad: the first connection took $took ms"
     if [ $dad = 1 ]; then [ "$took" -ge 500 ] || failed=1; else [ "$took" -lt 500 ] || failed=1; fi
 done
