@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.program import ROOT
+from tests.system import cgroups
 
 BIN = ROOT / "dist" / "bin"
 PLUGIN = BIN / "cni-cnm"
@@ -82,6 +83,8 @@ class Node:
     """Namespaces held by one init process, with commands run in them."""
 
     def __init__(self, *, copied: tuple[str, ...] = COPIED, tree: Path | None = None) -> None:
+        self.pid = 0
+        """The node's first process, as seen from outside."""
         self._init = subprocess.Popen(
             [*UNSHARE, sys.executable, "-ISc", INIT, " ".join(copied), " ".join(FRESH), str(tree or "")],
             stdout=subprocess.PIPE,
@@ -96,12 +99,14 @@ class Node:
             raise RuntimeError("the node's namespaces could not be set up (root and CAP_SYS_ADMIN are needed)")
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text(encoding="ascii")
         self.pid = int(children.split()[0])
-        """The node's first process, as seen from outside."""
 
     def close(self) -> None:
+        groups = set[str]()
         if self._init.poll() is None:
+            groups = cgroups.of_processes(self.path("/proc")) if self.pid else groups
             self._init.kill()
         self._init.wait()
+        cgroups.remove(groups)
 
     def command(self, *argv: str, netns: str = "") -> list[str]:
         """The command line that runs argv in the node, or in a network namespace of it given by path."""
