@@ -15,14 +15,13 @@ from cni_cnm.errors import NamespaceGone
 from cni_cnm.reference import host_rules, names, nftables_form, saved_tuning
 from cni_cnm.reference.configuration import Tuning
 from cni_cnm.reference.iptables_form import FORWARD
+from cni_cnm.reference.untouched import INTERFACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.fields import Fields
     from cni_cnm.kernel import Namespaces, Stack
     from cni_cnm.model import EndpointKey
-
-_INTERFACE = ("bridge", "ptp", "macvlan", "ipvlan", "host-device")
 
 
 def find(plugin: str, key: EndpointKey, netns: str, config: Fields, namespaces: Namespaces) -> str:
@@ -49,7 +48,7 @@ def find(plugin: str, key: EndpointKey, netns: str, config: Fields, namespaces: 
         if plugin == "tuning":
             path = saved_tuning.path(key, config.text("dataDir") or Tuning().data_dir)
             return path if saved_tuning.read(path) is not None else ""
-    return f"{key.ifname} in {netns}" if plugin in _INTERFACE else ""
+    return f"{key.ifname} in {netns}" if plugin in INTERFACE else ""
 
 
 def _of_portmap(key: EndpointKey) -> str:

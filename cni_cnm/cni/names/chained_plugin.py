@@ -58,7 +58,8 @@ def verbs(parse: Parser, missing: str) -> Mapping[str, Verb]:
         return b""
 
     def delete(invocation: Invocation) -> bytes:
-        if not invocation.controller().lists.withdraw(invocation.key(), invocation.plugin):
+        withdrawn = invocation.controller().lists.withdraw(invocation.key(), invocation.plugin)
+        if not withdrawn and original.may_have_made(invocation):
             original.run(invocation)
         return b""
 

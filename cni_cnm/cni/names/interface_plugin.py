@@ -78,10 +78,11 @@ def verbs(
 
     def delete(invocation: Invocation) -> bytes:
         recorded = invocation.controller().lists.driver_of(invocation.key())
+        of_original = recorded != driver and original.may_have_made(invocation)  # seen before it is removed
         own.VERBS["DEL"](as_ours(invocation))
-        if recorded != driver:
-            if recorded:  # a chained one: the interface is of the original
-                own.VERBS["DEL"](invocation)
+        if recorded not in ("", driver):  # a chained one: the interface is of the original
+            own.VERBS["DEL"](invocation)
+        if of_original:
             original.run(invocation)
         return b""
 
