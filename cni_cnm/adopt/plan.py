@@ -63,10 +63,10 @@ def make(host: Host, network: str, conf_dir: str, cache_dir: str, owner: Callabl
             where the runtime looks for plugins.
         UnsupportedField, InvalidConfig: the file has something that is not understood, so nothing can be taken over.
     """
-    require_program()
     listed, before = _file(host, network, conf_dir)
     if not fused.is_reference(listed):
         raise UnsupportedField(f"{listed.path} begins with the plugin {listed.entries[0].type}, not with bridge")
+    require_program()
     after = fused.text(listed, fused.entry(listed))
     written = parse(listed.path, after)
     configured = new_conflist.network_of(written, written.entries[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
 TYPE_CHECKING = False
@@ -141,11 +142,7 @@ def _seconds(text: str) -> int:
     return _whole(text, 3600)
 
 
-_count.__name__ = "number from 1 to 64"  # argparse shows it: invalid number from 1 to 64 value
-_seconds.__name__ = "number from 1 to 3600"
-
-
 def _whole(text: str, largest: int) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= largest:
-        raise ValueError
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 to {largest}")
     return int(text)

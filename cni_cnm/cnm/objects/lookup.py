@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni_cnm import validate
+from cni_cnm import spelling, validate
 from cni_cnm.cnm.objects.network import Network
 from cni_cnm.cnm.objects.sandbox import Sandbox
 from cni_cnm.cnm.records import load_network, network_records, sandbox_records
@@ -34,7 +34,9 @@ def find_network(host: Host, name_or_id: str | Network) -> Network:
             f"{name_or_id[:80]!r} is the beginning of {len(found)} network ids: {', '.join(n.name for n in found)}"
         )
     if not found:
-        raise NoSuchNetwork(f"there is no network {name_or_id[:80]!r}", hint="`cni-cnm network ls` lists them")
+        near = spelling.meant(name_or_id[:80], [network.name for network in networks(host)])
+        hint = f"did you mean {near}?" if near else "`cni-cnm network ls` lists them"
+        raise NoSuchNetwork(f"there is no network {name_or_id[:80]!r}", hint=hint)
     return found[0]
 
 

@@ -185,6 +185,10 @@ def test_of_several_names_one_is_wrong(few: CommandLine, noun: str) -> None:
     assert few.run(noun, "inspect", "nope")[:2] == (1, "")
 
 
+def test_a_misspelled_network(few: CommandLine) -> None:
+    assert few.run("network", "inspect", "podnt")[2] == "cni-cnm: there is no network 'podnt' (did you mean podnet?)\n"
+
+
 def test_removing_by_a_name(few: CommandLine) -> None:
     """By the pod all endpoints of the container, by an address that one; never of several containers."""
     few.pods.add("c3", "other/web")
