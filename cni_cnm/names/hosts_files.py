@@ -88,10 +88,31 @@ def networks(run_dir: str) -> list[str]:
         return []
 
 
+def identity(folder: str) -> tuple[int, int]:
+    """Device and inode of the folder; zeros if there is none. One that was removed and made again is another one."""
+    try:
+        found = os.stat(folder)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
 def make_folder(folder: str) -> None:
-    """Make the folder of a network, for the server's group. No error if it is there; its group is set again."""
+    """Make the folder of a network, and the one above it, for the server's group. No error if they are there; their
+    group is set again."""
+    _make(os.path.dirname(folder), folder)
+
+
+def make_root(run_dir: str) -> str:
+    """The folder above those of the networks. No error if it is there."""
+    root = root_of(run_dir)
+    _make(root)
+    return root
+
+
+def _make(*folders: str) -> None:
     group = server_user()[1]
-    for path in (os.path.dirname(folder), folder):
+    for path in folders:
         try:
             os.mkdir(path, FOLDER_MODE)
         except FileExistsError:

@@ -69,7 +69,7 @@ def of_endpoint(container_id: str, pod: Pod, aliases: Iterable[str], domain: str
     wrong = []
     for text in (pod.name, own if is_label(own) else "", *aliases, qualified, short):
         name = text.lower().removesuffix(".").removesuffix(f".{domain}")
-        if text and is_name(name) and len(name) + len(domain) < NAME_MAX:
+        if text and text.isascii() and is_name(name) and len(name) + len(domain) < NAME_MAX:
             found[name] = None
         elif text:
             wrong.append(text)

@@ -1,13 +1,15 @@
 """The server of a network: dnsmasq, with which arguments, and which process it is.
 
 A server is found by its arguments in /proc, in the network namespace of the caller: they are all that it was told. So
-one that runs on from an earlier service is found, also if that service was killed.
+one that runs on from an earlier service is found, also if that service was killed. dnsmasq forks a process for each TCP
+connection, with the same arguments, which may outlive it. A server leads its session, and such a process does not.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from errno import EPERM, ESRCH
 
 from cni_cnm.named_tuple import NamedTuple
@@ -16,13 +18,15 @@ from cni_cnm.names.zones import reverse_zones
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cni_cnm.model import IPNetwork
 
 PROGRAM = "dnsmasq"
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin")
 _LOG, _LOG_BEFORE = ".log", ".log.before"
+RESOLV_CONF = "/etc/resolv.conf"
+_LINKS_MAX = 10
 _CACHE_NAMES = 1000
 """Answers of upstream servers that each server remembers."""
 
@@ -58,7 +62,7 @@ def arguments(served: Served, run_dir: str) -> list[str]:
     elif served.upstreams:
         others = ["--no-resolv", *(f"--server={address}" for address in served.upstreams)]
     else:
-        others = ["--resolv-file=/etc/resolv.conf"]
+        others = [f"--resolv-file={os.path.realpath(RESOLV_CONF)}"]  # dnsmasq does not see that a link was replaced
     return [
         "--keep-in-foreground",
         "--conf-file=/dev/null",
@@ -75,6 +79,16 @@ def arguments(served: Served, run_dir: str) -> list[str]:
     ]
 
 
+def resolv_conf_folders() -> list[str]:
+    """The folders in which a change may make /etc/resolv.conf another file: its own, and those of further links."""
+    path, found = RESOLV_CONF, [os.path.dirname(RESOLV_CONF)]
+    while os.path.islink(path) and len(found) < _LINKS_MAX:
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+        if os.path.islink(path):
+            found.append(os.path.dirname(path))
+    return found
+
+
 def running(run_dir: str, network: str) -> tuple[int, list[str]]:
     """Pid and arguments of the server that answered last, by its file; 0 if it is not running."""
     try:
@@ -83,7 +97,7 @@ def running(run_dir: str, network: str) -> tuple[int, list[str]]:
     except (OSError, ValueError):
         return 0, []
     found = command_line(pid)
-    return (pid, found[1:]) if is_server(found, run_dir, network) else (0, [])
+    return (pid, found[1:]) if is_server(found, run_dir, network) and _leads_its_session(pid) else (0, [])
 
 
 def record(run_dir: str, network: str, pid: int) -> None:
@@ -128,11 +142,27 @@ def _last_line(path: str) -> str:
 
 def find(run_dir: str, network: str = "") -> dict[int, list[str]]:
     """The servers of this network namespace, by pid, with their arguments: of one network, or of all."""
+    return {pid: words for pid, words in _processes(run_dir, network) if _leads_its_session(pid)}
+
+
+def kill_connections(run_dir: str, network: str) -> None:
+    """End what a server that was killed has left: its processes for TCP connections, which keep its port."""
+    for pid, _ in _processes(run_dir, network):
+        if not _leads_its_session(pid):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped it (SIGSTOP), so that it answers nothing."""
+    return _state_and_session(pid)[0] in ("T", "t")
+
+
+def _processes(run_dir: str, network: str) -> Iterator[tuple[int, list[str]]]:
     try:
         own = os.stat("/proc/thread-self/ns/net")
     except OSError:
-        return {}
-    found = {}
+        return
     for entry in os.listdir("/proc"):
         if entry.isdecimal() and is_server(words := command_line(int(entry)), run_dir, network):
             try:
@@ -140,8 +170,21 @@ def find(run_dir: str, network: str = "") -> dict[int, list[str]]:
             except OSError:
                 continue
             if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
-                found[int(entry)] = words[1:]
-    return found
+                yield int(entry), words[1:]
+
+
+def _leads_its_session(pid: int) -> bool:
+    return _state_and_session(pid)[1] == str(pid)
+
+
+def _state_and_session(pid: int) -> tuple[str, str]:
+    """Empty for a process that has ended. The name before them may have blanks and parentheses: proc_pid_stat(5)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return "", ""
+    return fields[0], fields[3]
 
 
 def is_server(words: Sequence[str], run_dir: str, network: str = "") -> bool:

@@ -1,6 +1,7 @@
 """The process `names` of the service: it starts the name server of each network that answers names, again if it ends.
 
-    wakes      a network's record or the list of allowed pairs has changed, a server has ended, or a start is due again
+    wakes      a network's record, allowed pairs, a folder of names or the link /etc/resolv.conf has changed,
+               a server has ended, or a start is due again
     then       servers that are missing are started, and those that were told other things are replaced
 
 It looks for running servers in /proc (names/server.py), whichever service started them. So it takes over what an
@@ -45,10 +46,12 @@ _END_S = 2.0
 class _Server:
     """One network's server, as far as this process knows."""
 
-    def __init__(self, pid: int, pidfd: int, words: Sequence[str], proved: float) -> None:
+    def __init__(self, pid: int, pidfd: int, words: Sequence[str], proved: float, folder: tuple[int, int]) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.words = words
+        self.folder = folder
+        """Identity of the folder that it watches. It does not see one that was made again."""
         self.started = monotonic()
         self.proved: float | None = proved
         """When its pid is to be recorded; None: it is."""
@@ -91,7 +94,7 @@ class NameServers:
         for network, served in wanted.items():
             words = server.arguments(served, self._run_dir)
             known = self._servers.get(network)
-            if known is not None and list(known.words) == words:
+            if known is not None and list(known.words) == words and known.folder == self._folder(network):
                 continue
             if self._due.get(network, 0.0) > monotonic():
                 continue
@@ -135,7 +138,9 @@ class NameServers:
             pidfd = os.pidfd_open(pid)
         except OSError:
             return
-        self._servers[network] = _Server(pid, pidfd, words, monotonic())
+        recorded = server.running(self._run_dir, network)[0] == pid
+        folder = self._folder(network) if recorded else (0, 0)  # the record is in the folder that it was started with
+        self._servers[network] = _Server(pid, pidfd, words, monotonic(), folder)
 
     def _start(self, network: str, words: Sequence[str]) -> None:
         program = server.program()
@@ -150,6 +155,7 @@ class NameServers:
         folder = hosts_files.folder_of(self._run_dir, network)
         try:
             hosts_files.make_folder(folder)
+            server.kill_connections(self._run_dir, network)
             log = server.keep_last_words(self._run_dir, network)
             uid, gid = hosts_files.server_user()
             pid = unprivileged.start([program, *words], uid, gid, (privileges.NET_BIND_SERVICE,), log)
@@ -159,7 +165,7 @@ class NameServers:
             self._due[network] = monotonic() + LOOK_S
             return
         proved = monotonic() + (_PROVED_S if network in self._failed else 0.0)
-        self._servers[network] = _Server(pid, pidfd, words, proved)
+        self._servers[network] = _Server(pid, pidfd, words, proved, self._folder(network))
         self._note(f"NAMES the name server of the network {network} runs with pid {pid}", 0.0)
 
     def _end(self, network: str) -> None:
@@ -172,6 +178,9 @@ class NameServers:
             signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
             select.select([one.pidfd], [], [], _END_S)
         self._forget(network)
+
+    def _folder(self, network: str) -> tuple[int, int]:
+        return hosts_files.identity(hosts_files.folder_of(self._run_dir, network))
 
     def _forget(self, network: str) -> None:
         one = self._servers.pop(network)
@@ -215,14 +224,18 @@ def run(
                 host = controller.host
                 wanted = {one.name: told for one in network_records(host.store) if (told := name_service.served(one))}
                 pairs = controller.host.store.get(ALLOWED, "pairs") if wanted else None
-                if wanted and (wanted, pairs) != before:
-                    before = (wanted, pairs)
+                if wanted:
+                    for folder in (hosts_files.make_root(settings.run_dir), *server.resolv_conf_folders()):
+                        changes.watch(folder)
+                there = {name: hosts_files.identity(hosts_files.folder_of(settings.run_dir, name)) for name in wanted}
+                if wanted and (wanted, pairs, there) != before:
+                    before = (wanted, pairs, there)
                     for difference in reconcile_names.compare(host, EVERYTHING):
                         if done := reconcile_names.repair(host, difference):
                             note(f"REPAIR {difference.sentence}; {done}", 0.0)
             servers.keep(wanted)
-        except CnmError as error:
-            say(f"the networks that answer names are not known: {error}")
+        except (CnmError, OSError) as error:
+            say(f"networks that answer names are not looked after until the next change: {error}")
         ready, _, _ = select.select([stop, changes.fileno(), *servers.pidfds], [], [], servers.wait_s())
         if stop in ready:
             servers.leave()

@@ -74,11 +74,18 @@ class Host:
     def until_served(self, network: str) -> None:
         until(lambda: self.server(network), f"a name server of {network}")
 
+    def until_asked(self, answer: str) -> None:
+        """Until other questions of c1 go to the server that answers this."""
+        until(lambda: self.dig("c1", "example.com", wait_s=1) == ("NOERROR", [answer]), f"the answer {answer}")
+
     def server(self, network: str) -> int:
         """The pid of the network's server, as the node sees it, once it listens."""
-        found = self.node.run("pgrep", "-f", f"dnsmasq.*--hostsdir=/run/cni-cnm-names/{network}$").out.split()
+        found = self.processes(network)
         bound = self.node.run("ss", "-Hlun", "sport", "=", ":53").out
         return int(found[0]) if found and f"{GATEWAY[network]}:53" in bound else 0
+
+    def processes(self, network: str) -> list[str]:
+        return self.node.run("pgrep", "-f", f"dnsmasq.*--hostsdir=/run/cni-cnm-names/{network}$").out.split()
 
     def dig(
         self, container: str, *question: str, at: str = "10.61.0.1", host: bool = False, wait_s: int = 10
@@ -143,6 +150,22 @@ def test_other_questions_go_upstream_and_public_names_are_others(host: Host) -> 
     for kind in ("TXT", "SRV", "HTTPS"):  # the other server would refuse
         assert host.dig("c1", "absent", kind) == ("NXDOMAIN", []), kind
         assert host.dig("c1", "web", kind) == ("NOERROR", []), kind
+
+
+def test_servers_of_the_host_are_followed_over_links(host: Host) -> None:
+    """NetworkManager and systemd-resolved replace resolv.conf by a link to a file of theirs."""
+    resolv_conf = "/etc/resolv.conf"
+    for number, (address, answer) in enumerate({"198.51.100.1": "192.0.2.81", "127.0.0.1": "192.0.2.80"}.items()):
+        host.node.write(f"/run/resolver{number}/resolv.conf", f"nameserver {address}\n")
+        host.node.run("ln", "-sfn", f"/run/resolver{number}/resolv.conf", f"{resolv_conf}.new").ok()
+        host.node.run("mv", "-T", f"{resolv_conf}.new", resolv_conf).ok()
+        host.until_asked(answer)
+    host.node.write("/run/resolver1/new", "nameserver 198.51.100.1\n")
+    host.node.run("mv", "/run/resolver1/new", "/run/resolver1/resolv.conf").ok()
+    host.until_asked("192.0.2.81")
+    host.node.run("rm", resolv_conf).ok()
+    host.node.write(resolv_conf, "nameserver 127.0.0.1\n")
+    host.until_asked("192.0.2.80")
 
 
 def test_changes_are_seen_by_the_next_question(host: Host) -> None:
@@ -219,9 +242,16 @@ def test_answers_go_on_while_the_service_restarts(host: Host) -> None:
         host.serve()
         until(lambda: int(host.node.run("pgrep", "-fc", "cni-cnm serve").out) >= 5, "its processes")
         assert host.server("net") == before
-    host.node.run("kill", "-9", str(before)).ok()
-    until(lambda: host.server("net") not in (0, before), "a new name server")
-    assert host.dig("c1", "web") == ("NOERROR", ["10.61.0.2"])
+    connect = "import signal, socket; one = socket.create_connection(('10.61.0.1', 53)); signal.pause()"
+    client = Daemon(host.node, "nsenter", "--net=/run/netns/c1", "python3", "-c", connect)
+    until(lambda: len(host.processes("net")) == 2, "a process of the server for a TCP connection")
+    try:
+        host.node.run("kill", "-9", str(before)).ok()
+        until(lambda: host.server("net") not in (0, before), "a new name server")
+        until(lambda: host.dig("c1", "web", wait_s=1) == ("NOERROR", ["10.61.0.2"]), "its answers")
+        assert len(host.processes("net")) == 1
+    finally:
+        client.stop()
 
 
 def test_what_is_missing_is_said_and_put_back(host: Host) -> None:
@@ -239,6 +269,33 @@ def test_what_is_missing_is_said_and_put_back(host: Host) -> None:
     assert host.dig("c1", "c10")[0] == "NOERROR"
     assert host.dig("c1", "ghost")[0] == "NXDOMAIN"
     host.delete("c10", NET)
+
+
+def test_folders_of_names_that_were_removed_are_made_again(host: Host) -> None:
+    """The server does not see new files then: another one takes its place, also if no service saw it."""
+    host.node.run("rm", "-rf", "/run/cni-cnm-names").ok()
+    until(lambda: host.dig("c1", "web", wait_s=1) == ("NOERROR", ["10.61.0.2"]), "the names again")
+    host.service.stop()
+    host.node.run("rm", "-rf", "/run/cni-cnm-names").ok()
+    host.side.container("c18")
+    host.side.add(NET, "c18").ok()  # it makes the folder
+    host.serve()
+    until(lambda: all(host.dig("c1", one, wait_s=1)[0] == "NOERROR" for one in ("c18", "web")), "all names")
+    host.delete("c18", NET)
+
+
+def test_a_server_that_is_stopped_is_said(host: Host) -> None:
+    pid = str(host.server("net"))
+    host.node.run("kill", "-STOP", pid).ok()
+    try:
+        said = f"names of the network net are not answered: its name server {pid} is stopped by a signal"
+        assert said in host.side.call("STATUS", NET, container="", ifname="", netns="").ok().err
+        found = host.command("doctor", "--check", "names").out
+        assert said in found
+        assert f"run: kill -CONT {pid}" in found
+    finally:
+        host.node.run("kill", "-CONT", pid).ok()
+    assert "no findings" in host.command("doctor", "--check", "names").out
 
 
 def test_another_server_at_port_53_is_said(host: Host) -> None:

@@ -81,6 +81,8 @@ def obstacles(host: Host, record: NetworkRecord) -> list[str]:
         said = server.last_words(host.settings.run_dir, record.name)
         reason = f"has ended: {said}" if said else "does not run"
         return [f"names of the network {record.name} are not answered: its name server {reason}"]
+    if server.is_stopped(pid):
+        return [f"names of the network {record.name} are not answered: its name server {pid} is stopped by a signal"]
     if words != server.arguments(told, host.settings.run_dir):
         return [f"the name server of the network {record.name} has other settings than the network"]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from errno import EADDRINUSE
 
 from cni_cnm.cnm.network import name_service
@@ -41,8 +42,12 @@ def look(picture: Picture) -> Iterator[Finding | Unchecked]:
 def _remedy(sentence: str) -> str:
     if not server.program():
         return install(f"{server.PROGRAM}-base")
+    if stopped := re.search(r" (\d+) is stopped by a signal$", sentence):
+        return command("kill", "-CONT", stopped[1])
     if os.strerror(EADDRINUSE) in sentence:  # a server of the host listens on all addresses
         return command("ss", "-Hlnptu", "sport = :53")
+    if "inotify" in sentence:  # each server has one, of those that its user may have
+        return command("sysctl", "-w", "fs.inotify.max_user_instances=1024")
     return _start()
 
 

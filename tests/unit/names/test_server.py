@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from ipaddress import ip_network
 from pathlib import Path
+
+import pytest
 
 from cni_cnm.names import hosts_files, nerdctl, server
 
@@ -9,10 +15,11 @@ TOLD = server.Served("net", "net.internal", "br-1", (ip_network("10.1.2.0/24"),)
 
 
 def test_other_questions_go_where_the_network_says() -> None:
-    assert "--resolv-file=/etc/resolv.conf" in server.arguments(TOLD, "/run/x")
+    resolv_conf = f"--resolv-file={os.path.realpath('/etc/resolv.conf')}"
+    assert resolv_conf in server.arguments(TOLD, "/run/x")
     named = server.arguments(TOLD._replace(upstreams=("192.0.2.1", "2001:db8::1")), "/run/x")
     assert {"--no-resolv", "--server=192.0.2.1", "--server=2001:db8::1"} <= set(named)
-    assert "--resolv-file=/etc/resolv.conf" not in named
+    assert resolv_conf not in named
     internal = server.arguments(TOLD._replace(internal=True), "/run/x")
     assert {"--no-resolv", "--address=/#/"} <= set(internal)
     assert not [word for word in internal if word.startswith(("--server", "--resolv-file"))]
@@ -47,6 +54,45 @@ def test_a_command_line_is_ours_by_its_program_and_folder() -> None:
     assert not server.is_server(["/usr/bin/other", *ours[1:]], "/run/x")
     assert not server.is_server(["/usr/sbin/dnsmasq", "--hostsdir=/etc/hosts.d"], "/run/x")
     assert not server.is_server([], "/run/x")
+
+
+def test_a_server_leads_its_session_and_its_processes_for_connections_do_not() -> None:
+    """By /proc, as dnsmasq's processes differ in nothing else."""
+    ours = server.arguments(TOLD, "/run/cni-cnm-test")
+    for leads in (True, False):
+        sleep = "import sys, time; print(flush=True); time.sleep(60)"
+        with subprocess.Popen(
+            ["dnsmasq", "-c", sleep, *ours], executable=sys.executable, start_new_session=leads, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout
+            process.stdout.readline()
+            try:
+                assert (process.pid in server.find("/run/cni-cnm-test", "net")) is leads
+                assert not server.is_stopped(process.pid)
+                server.kill_connections("/run/cni-cnm-test", "net")
+                assert (process.poll() is None) is leads or process.wait() == -signal.SIGKILL
+                process.send_signal(signal.SIGSTOP)
+                if leads:
+                    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+                    assert server.is_stopped(process.pid)
+            finally:
+                process.kill()
+
+
+def test_the_resolv_conf_of_the_host_is_read_where_its_links_lead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("etc", "run", "systemd"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(server, "RESOLV_CONF", str(tmp_path / "etc/resolv.conf"))
+    assert server.resolv_conf_folders() == [str(tmp_path / "etc")]
+    assert f"--resolv-file={tmp_path}/etc/resolv.conf" in server.arguments(TOLD, "/run/x")
+    (tmp_path / "etc/resolv.conf").symlink_to("../run/resolv.conf")
+    (tmp_path / "run/resolv.conf").symlink_to(tmp_path / "systemd/stub.conf")
+    assert [os.path.realpath(one) for one in server.resolv_conf_folders()] == [f"{tmp_path}/etc", f"{tmp_path}/run"]
+    assert f"--resolv-file={tmp_path}/systemd/stub.conf" in server.arguments(TOLD, "/run/x")
+    (tmp_path / "systemd/stub.conf").symlink_to("../etc/resolv.conf")
+    assert len(server.resolv_conf_folders()) <= 10
 
 
 def test_a_file_is_replaced_whole_and_files_that_begin_with_a_dot_are_no_names(tmp_path: Path) -> None:
