@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cni_cnm.kernel import Stack
     from cni_cnm.model import Address, IPNetwork, Route
 
+_IP6_PRIORITY = 1024
+"""The metric of an IPv6 route that is added without one (IP6_RT_PRIO_USER)."""
 _PRIORITIES = 100
 """How many metrics are tried for an IPv6 route behind others."""
 
@@ -81,8 +83,11 @@ def remove_dropping(stack: Stack, routes: Sequence[Route]) -> None:
     """Remove those that drop packets: they have no link to go with. No error if absent."""
     for route in routes:
         if route.kind:
+            entry = _entry(route, 0, ())
+            if entry.dst.version == 6:  # without a metric the kernel deletes any route to there, of whatever type
+                entry = entry._replace(priority=entry.priority or _IP6_PRIORITY)
             try:
-                stack.delete_route(_entry(route, 0, ()))
+                stack.delete_route(entry)
             except KernelError as error:
                 if error.errno != errno.ESRCH:
                     raise
@@ -137,7 +142,7 @@ def _add_behind(stack: Stack, route: RouteEntry) -> None:
         stack.add_route(route, append=True)
         return
     # IPv6 would make a next hop of it, and share the load with the other plugin's.
-    first = route.priority or 1024
+    first = route.priority or _IP6_PRIORITY
     for priority in range(first, first + _PRIORITIES):
         try:
             stack.add_route(route._replace(priority=priority))
@@ -156,7 +161,5 @@ def _leads(there: RouteEntry, wanted: RouteEntry) -> bool:
 def _ranks(there: RouteEntry, wanted: RouteEntry) -> bool:
     if wanted.priority is None and wanted.dst.version == 6:
         return True
-    found = there.priority or 0
-    return found == (wanted.priority or 0) or (
-        wanted.dst.version == 6 and (wanted.priority or 1024) <= found < (wanted.priority or 1024) + _PRIORITIES
-    )
+    found, first = there.priority or 0, wanted.priority or _IP6_PRIORITY
+    return found == (wanted.priority or 0) or (wanted.dst.version == 6 and first <= found < first + _PRIORITIES)

@@ -9,7 +9,8 @@ import pytest
 
 from cni_cnm.cnm.controller import Controller
 from cni_cnm.errors import NotReady
-from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec
+from cni_cnm.kernel import RouteEntry
+from cni_cnm.model import EndpointSpec, IpamSpec, NameService, NetworkSpec, ip_network
 from cni_cnm.netavark import complete, configured
 from cni_cnm.state.files import FileStore
 from cni_cnm.state.store import ENDPOINTS, GIVEN
@@ -233,6 +234,18 @@ def test_routes_of_the_network(plugin: Plugin) -> None:
         assert routes(plugin, kind) == {(f"10.{number}.0.0/16", "", 0)}
     plugin.teardown(given)
     assert not any(routes(plugin, kind) for kind in ("", "blackhole", "unreachable", "prohibit"))
+
+
+def test_routes_of_ipv6_that_drop_packets(plugin: Plugin) -> None:
+    """Each goes by its metric: another route to there may be in the container, of another program."""
+    listed = [route("fd50::/16", "fd09::9", 5), route("fd50::/16", kind="blackhole")]
+    given = container(made(plugin, DUAL, routes=listed), "10.9.0.5", "fd09::5")
+    plugin.setup(given)
+    stack = plugin.inside()
+    stack.add_route(RouteEntry(ip_network("fd50::/16"), link=1, priority=3))
+    plugin.teardown(given)
+    assert [one.priority for one in stack.routes(versions=(6,)) if one.dst == ip_network("fd50::/16")] == [3]
+    assert not stack.routes(versions=(6,), kind="blackhole")
 
 
 def test_a_setup_that_fails_leaves_no_route(plugin: Plugin) -> None:
