@@ -333,8 +333,13 @@ def _etcd(fields: Fields, found: ClusterSettings) -> ClusterSettings:
             f"{fields.name('endpoints')} has a user or a password in a URL, and messages name the endpoints",
             hint="[cluster] has the keys username and password_file for that",
         )
-    if not found.endpoints or not all(map(_is_url, found.endpoints)):
-        raise fields.wrong("endpoints", "a list of at least one URL, such as 'https://192.0.2.1:2379'")
+    example = "such as 'https://192.0.2.1:2379'"
+    if not found.endpoints:
+        raise InvalidConfig(f"{fields.name('endpoints')} is missing", hint=f"a list of URLs, {example}")
+    for number, endpoint in enumerate(found.endpoints):
+        if not _is_url(endpoint):
+            what = f"{fields.name('endpoints')}[{number}] is {shown(endpoint)}"
+            raise InvalidConfig(f"{what}, it must be a URL, {example}")
     if bool(found.cert) != bool(found.key):
         raise InvalidConfig(f"{fields.name('cert')} and {fields.name('key')} belong together: one is missing")
     if bool(found.username) != bool(found.password_file):

@@ -56,7 +56,7 @@ def questions(world: World, host: Host, asked: Asked) -> list[Question]:
     """
     port = _PUBLISHED.fullmatch(asked.what)
     if port is not None and not asked.to:
-        return [_to_published(world, host, asked, int(port[1]), port[2] or "")]
+        return [_to_published(world, host, asked, _port(port[1]), port[2] or "")]
     if asked.to and asked.sender:
         raise InvalidConfig("--to and --from are two directions", hint="give one of them")
     if asked.sender:
@@ -193,10 +193,14 @@ def _split(text: str) -> tuple[str, int]:
     parts = _TO.fullmatch(text)
     if parts is None:
         raise InvalidConfig(f"{text!r} is not ADDRESS[:PORT]")
-    number = int(parts["p6"] or parts["port"] or 0)
-    if number > 65535:
-        raise InvalidConfig(f"{number} is no port")
-    return parts["six"] or parts["plain"], number
+    port = parts["p6"] or parts["port"]
+    return parts["six"] or parts["plain"], _port(port) if port else 0
+
+
+def _port(text: str) -> int:
+    if not 1 <= int(text) <= 65535:
+        raise InvalidConfig(f"{text} is no port", hint="ports are 1 to 65535")
+    return int(text)
 
 
 def _target(host: Host, text: str, version: int) -> tuple[IPAddress, int]:

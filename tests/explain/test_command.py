@@ -113,6 +113,8 @@ def test_json(lab: ExplainLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         (("pod1", "--to", "pod2", "--from", "host"), InvalidConfig, "two directions"),
         (("pod1", "--to", "pod2", "--protocol", "udp"), InvalidConfig, "needs a port"),
         (("pod1", "--to", "pod2:70000"), InvalidConfig, "70000 is no port"),
+        (("99999",), InvalidConfig, "99999 is no port"),
+        (("0/udp",), InvalidConfig, "0 is no port"),
         (("pod1", "--to", "www.example.com"), NoSuchEndpoint, "there is no endpoint"),
         (("nothing",), NoSuchEndpoint, "there is no endpoint"),
         (("pod1", "--to", "pod2", "--send"), InvalidConfig, "belongs to --live"),
