@@ -1,6 +1,7 @@
 """A machine of its own for a test or the demo: network, mount and process namespaces around one init.
 
-    Node()      a first process holds the namespaces; ending it ends containerd, its shims and every pod
+    Node()      a first process holds the namespaces; ending it ends containerd, its shims and every pod. It ends with
+                its maker, whatever ends that
     Node(tree=FOLDER)   the same with the root file system in that folder, which is not changed
     FRESH       folders that start empty (tmpfs), like /run
     COPIED      folders that start as the machine's, with every change kept in memory (overlay)
@@ -31,7 +32,7 @@ UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--
 ENTER = ["--net", "--mount", "--pid", "--root", "--wd=/"]
 """With the node's root: in a chroot the namespace's own would be the machine's."""
 INIT = r"""
-import os, signal, subprocess, sys
+import fcntl, os, signal, subprocess, sys
 def mount(kind, options, folder):
     os.makedirs(folder, exist_ok=True)
     subprocess.run(["mount", "-t", kind, "-o", options, "node", folder], check=True)
@@ -49,16 +50,20 @@ if tree := sys.argv[3]:
     subprocess.run(["mount", "--rbind", "/dev", f"{root}/dev"], check=True)
     os.chroot(root)
     os.chdir("/")
+    os.makedirs(os.environ.get("TMPDIR", "/tmp"), exist_ok=True)
 for folder in copied:
     upper, work = "/run/node" + folder + "/upper", "/run/node" + folder + "/work"
     os.makedirs(upper), os.makedirs(work)
     mount("overlay", f"lowerdir={folder},upperdir={upper},workdir={work}", folder)
 for folder in fresh:
     mount("tmpfs", "mode=0755", folder)
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+signals = {signal.SIGCHLD, signal.SIGIO}
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC)
 os.write(1, b"ready\n")
 os.close(1)
-while signal.sigwait({signal.SIGCHLD}):
+while signal.sigwait(signals) == signal.SIGCHLD:  # SIGIO: the maker has ended, and with it the other end of the pipe
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -87,8 +92,8 @@ class Node:
         """The node's first process, as seen from outside."""
         self._init = subprocess.Popen(
             [*UNSHARE, sys.executable, "-ISc", INIT, " ".join(copied), " ".join(FRESH), str(tree or "")],
-            stdout=subprocess.PIPE,
-        )
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
         stdout = self._init.stdout
         assert stdout is not None
         ready, _, _ = select.select([stdout], [], [], 30)
@@ -106,6 +111,8 @@ class Node:
             groups = cgroups.of_processes(self.path("/proc")) if self.pid else groups
             self._init.kill()
         self._init.wait()
+        if self._init.stdin is not None:
+            self._init.stdin.close()
         cgroups.remove(groups)
 
     def command(self, *argv: str, netns: str = "") -> list[str]:
