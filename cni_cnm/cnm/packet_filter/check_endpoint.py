@@ -38,12 +38,13 @@ def check(host: Host, record: EndpointRecord, policy: Policy) -> list[str]:
         rules=firewall_state.has_written(host),
     )
     key = foreign_accepts.key_of(record, policy)
-    missing = foreign_accepts.missing(host, key, policy)
-    if missing:
+    others = foreign_accepts.has_others(host)
+    if others and (missing := foreign_accepts.missing(host, key, policy)):
         raise CheckFailed(missing, hint="`cni-cnm repair` puts it back")
     if policy.isolates and (unisolated := foreign_bridges.missing(host)):
         raise CheckFailed(unisolated, hint="`cni-cnm repair` puts it back")
-    obstacles = foreign_accepts.of_addresses(foreign_accepts.look_for_obstacles(host, key, policy), record.addresses)
+    found = foreign_accepts.look_for_obstacles(host, key, policy) if others else ()
+    obstacles = foreign_accepts.of_addresses(found, record.addresses)
     for obstacle in obstacles:
         if obstacle.certain:
             raise CheckFailed(obstacle.sentence, hint=f"accept there what {policy.bridge} sends and gets")

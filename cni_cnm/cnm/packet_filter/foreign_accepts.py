@@ -60,6 +60,11 @@ def from_json(raw: Json) -> Accepted:
     return accept._replace(inbound=tuple(accept.inbound))
 
 
+def has_others(host: Host) -> bool:
+    """True if other programs have a packet filter on this host."""
+    return host.foreign_firewalls is not None and bool(host.foreign_firewalls.stamp(()))
+
+
 def are_current(host: Host, state: State, key: str = "", policy: Policy | None = None) -> bool:
     """True if other firewalls are as recorded and, with `policy`, have the accept of `key`."""
     if host.foreign_firewalls is None:
@@ -74,7 +79,7 @@ def are_current(host: Host, state: State, key: str = "", policy: Policy | None =
 def put_all(host: Host, accepts: Sequence[Accepted]) -> Put:
     """Put these accepts wherever other firewalls drop, and remove all others of ours."""
     firewalls = host.foreign_firewalls
-    if firewalls is None or not firewalls.stamp(()):
+    if firewalls is None or not has_others(host):
         return Put()
     from cni_cnm.cnm.packet_filter import foreign_obstacles
     from cni_cnm.firewall import foreign_accept
@@ -155,7 +160,7 @@ def obstacles(host: Host, key: str, policy: Policy) -> list[Obstacle]:
 
 def look_for_obstacles(host: Host, key: str, policy: Policy) -> list[Obstacle]:
     """The same as it is now. Writes nothing."""
-    if host.foreign_firewalls is None or not policy.bridge or not host.foreign_firewalls.stamp(()):
+    if host.foreign_firewalls is None or not policy.bridge or not has_others(host):
         return []
     from cni_cnm.cnm.packet_filter import foreign_obstacles
 
