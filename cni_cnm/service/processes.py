@@ -135,7 +135,7 @@ class Processes:
         if self._cluster:
             import_module("cni_cnm.service.cluster_agent")
         libnftables.preload()
-        malloc_arenas.limit(2)
+        malloc_arenas.limit(1)
         reconcile_watch.take_name()
         gc.collect()
         gc.freeze()
