@@ -108,6 +108,20 @@ def record(run_dir: str, network: str, pid: int) -> None:
     os.rename(f"{path}.new", path)
 
 
+def has_begun(pid: int) -> bool:
+    """Whether it has all its sockets. dnsmasq makes them before it makes the inotify(7) descriptor for its folder.
+
+    Until the process executes dnsmasq it has the descriptors of the process that starts it.
+    """
+    folder = f"/proc/{pid}/fd"
+    try:
+        if [os.path.basename(word) for word in command_line(pid)[:1]] != [PROGRAM]:
+            return False
+        return any(os.readlink(f"{folder}/{name}") == "anon_inode:inotify" for name in os.listdir(folder))
+    except OSError:
+        return False  # it has ended, or closes a descriptor now
+
+
 def last_words(run_dir: str, network: str) -> str:
     """Why the server has ended, or the one before it if it said nothing. "" if neither said why, or if it runs."""
     folder = hosts_files.folder_of(run_dir, network)

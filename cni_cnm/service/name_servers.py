@@ -38,8 +38,11 @@ PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.1, 30.0
 RAN_WELL_S = 10.0
 LOOK_S = 60.0
 """While a program or an address is missing, it is looked for again after this time."""
-_PROVED_S = 1.0
-"""One that follows a failed one is recorded after this time. Else STATUS would say that each attempt runs."""
+_BEGUN_S = 0.2
+"""One that follows a failed one is recorded when it has begun, for which it is looked at after each such time.
+
+Else STATUS would say that each attempt runs.
+"""
 _END_S = 2.0
 
 
@@ -54,7 +57,7 @@ class _Server:
         """Identity of the folder that it watches. It does not see one that was made again."""
         self.started = monotonic()
         self.proved: float | None = proved
-        """When its pid is to be recorded; None: it is."""
+        """When it is looked at whether its pid is to be recorded; None: it is recorded."""
 
 
 class NameServers:
@@ -103,6 +106,9 @@ class NameServers:
             self._start(network, words)
         for network, one in self._servers.items():
             if one.proved is not None and one.proved <= monotonic():
+                if network in self._failed and not self._has_begun(one):
+                    one.proved = monotonic() + _BEGUN_S
+                    continue
                 one.proved = None
                 self._failed.discard(network)
                 server.forget_last_words(self._run_dir, network)
@@ -112,6 +118,10 @@ class NameServers:
         """Forget the servers. They run on."""
         while self._servers:
             os.close(self._servers.popitem()[1].pidfd)
+
+    @staticmethod
+    def _has_begun(one: _Server) -> bool:
+        return server.has_begun(one.pid) or monotonic() - one.started >= RAN_WELL_S
 
     def _reap(self) -> None:
         for network, one in list(self._servers.items()):
@@ -164,7 +174,7 @@ class NameServers:
             self._say(f"NAMES the name server of the network {network} cannot be started: {error.strerror or error}")
             self._due[network] = monotonic() + LOOK_S
             return
-        proved = monotonic() + (_PROVED_S if network in self._failed else 0.0)
+        proved = monotonic() + (_BEGUN_S if network in self._failed else 0.0)
         self._servers[network] = _Server(pid, pidfd, words, proved, self._folder(network))
         self._note(f"NAMES the name server of the network {network} runs with pid {pid}", 0.0)
 

@@ -123,8 +123,8 @@ class ExplainLab(Lab):
 
         return self.host.call(ask)
 
-    def send(self, flows: list[Flow]) -> list[Seen]:
-        """All at once, each from a port of its own."""
+    def send(self, flows: list[Flow], wait_s: float = _WAIT_S) -> list[Seen]:
+        """All at once, each from a port of its own. `wait_s`: after which what has not come does not come."""
         receivers = self._receivers
         senders: dict[socket.socket, int] = {}
         arrived, answered = dict.fromkeys(range(len(flows)), ""), set[int]()
@@ -138,9 +138,12 @@ class ExplainLab(Lab):
                 sender.send(str(number).encode())
             except OSError:
                 continue  # no route
-        until = time.monotonic() + _WAIT_S
-        while (left := until - time.monotonic()) > 0:
-            for sock in select.select([*receivers, *senders], [], [], left)[0]:
+        until = time.monotonic() + wait_s
+        while len(answered) < len(senders):
+            left = max(0.0, until - time.monotonic())
+            if not (ready := select.select([*receivers, *senders], [], [], left)[0]):
+                break  # what has come is read, also if this process was not run for that long
+            for sock in ready:
                 try:
                     if sock in receivers:
                         data, peer, own = self._received(sock)

@@ -37,4 +37,4 @@ def test_a_macvlan(lab: ExplainLab, target: str, outcome: str) -> None:
     flow = Flow("pod1", address, PORT, "pod1", {"to": f"{address}:{PORT}", "protocol": "udp"})
     (said,) = lab.explained("pod1", **flow.asked)
     assert said.outcome == outcome
-    assert differs(said, lab.send([flow])[0], flow) == ""
+    assert differs(said, lab.send([flow], 1)[0], flow) == ""

@@ -36,9 +36,12 @@ def differs(said: Explanation, seen: Seen, one: Flow) -> str:
 
 
 def _again(lab: ExplainLab, one: Flow) -> str:
-    """Alone: of several packets at once, one may teach a namespace the MAC that another one lacks."""
+    """Alone: of several packets at once, one may teach a namespace the MAC that another one lacks.
+
+    With more time, too: a busy machine may take longer for each of them.
+    """
     said = lab.explained(one.what, **one.asked)[0]
-    return "" if said.outcome == UNKNOWN else differs(said, lab.send([one])[0], one)
+    return "" if said.outcome == UNKNOWN else differs(said, lab.send([one], 3)[0], one)
 
 
 def predicted(seed: int, folder: Path) -> tuple[list[str], Counter[str]]:

@@ -114,6 +114,7 @@ def test_host_port(nodes: Nodes) -> None:
     published = {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}
     config = {**PODS, "runtimeConfig": {"portMappings": [published]}}
     server, client = nodes.two.pod(config), nodes.far.pod(PODS)
+    together(server, client)
     nodes.two.serve_who(server)
     nodes.far.seen_as(f"http://{nodes.two.addresses[0]}:8080", client)
 
@@ -128,7 +129,7 @@ def test_other_networks_of_the_node(nodes: Nodes) -> None:
     shop = one.pod({"name": "shop", "driver": "bridge", "ipam": {"subnet": "10.60.0.0/24"}})
     assert not any(shop.pings(pod.address, wait=1) for pod in pods)
     one.cnm("network", "allow", "shop", NETWORK).ok()
-    assert all(shop.pings(pod.address) for pod in pods)
+    until(lambda: all(shop.pings(pod.address) for pod in pods), "shop reaches the pods of other nodes", 20, one.said)
     one.cnm("network", "revoke", "shop", NETWORK).ok()
     assert not shop.pings(pods[0].address, wait=1)
     shop.delete().ok()

@@ -132,7 +132,7 @@ class Containerd:
         self.cri = Cri(str(self.node.path("/run/containerd/containerd.sock")))
         self._wait(lambda: bool(self.cri.network_ready()[1]) or True)
 
-    def _wait(self, ready: Callable[[], bool], limit: float = 30) -> None:
+    def _wait(self, ready: Callable[[], bool], limit: float = 60) -> None:
         """Until `ready` is true; containerd may refuse the question meanwhile."""
 
         def answered() -> bool:
@@ -143,7 +143,7 @@ class Containerd:
 
         self._daemon.wait(answered, limit)
 
-    def wait_ready(self, limit: float = 30) -> None:
+    def wait_ready(self, limit: float = 60) -> None:
         """Until the runtime has read a network configuration and reports NetworkReady."""
         self._wait(lambda: self.cri.network_ready()[0], limit)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.system.docker_host import PluginHost
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +82,10 @@ class Crossroads:
 
     def ping(self, source: str, address: str) -> bool:
         return self.node.ping(address, netns=f"/run/netns/{source}", wait=1)
+
+    def answers(self, address: str, port: int, netns: str = "") -> None:
+        """Wait for a web server's answer: one that was just started needs a moment."""
+        until(lambda: self.asks(address, port, netns), f"{address}:{port} answers")
 
     def asks(self, address: str, port: int, netns: str = "") -> bool:
         """Whether a web server answers, even if only that it has no such page."""

@@ -96,7 +96,7 @@ class Node:
         )  # fmt: skip
         stdout = self._init.stdout
         assert stdout is not None
-        ready, _, _ = select.select([stdout], [], [], 30)
+        ready, _, _ = select.select([stdout], [], [], 60)
         line = stdout.readline() if ready else b""
         stdout.close()
         if line != b"ready\n":

@@ -5,6 +5,7 @@ Tests that both releases pass are in the other files, where 29 is a parameter.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.system.crossroads import PODS, Crossroads, becomes, together
 from tests.system.docker_host import OURS, docker_host
 from tests.system.dockerd import Dockerd, missing
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,7 @@ def test_the_default_gateway_and_the_ports_are_where_the_priority_says(require_r
             route = docker.execute("web", "ip", "route", "show", "default").ok().out.split()
             assert route[:3] == ["default", "via", gateway]
             assert _target(host) == docker.address("web", network)
-            assert "404" in host.node.run("busybox", "wget", "-O-", "http://127.0.0.1:8080/none").err
+            until(partial(_answers, host), "the published port answers")
         docker.remove("web")
         assert not _target(host)
 
@@ -58,15 +60,19 @@ def test_each_ip_version_is_published_by_its_own_gateway(require_root: None, tmp
             assert _target(host) == (docker.address("web", "front") if other == "front" else "")
             assert _target(host, 6) == docker.address("web", "dual", family=6)
             for address in ("127.0.0.1", "[2001:db8:9::2]"):
-                assert "404" in host.node.run("busybox", "wget", "-O-", f"http://{address}:8080/none").err
+                until(partial(_answers, host, address), "the published port answers")
             docker("network", "disconnect", other, "web")
             assert _target(host) == docker.address("web", "dual")
             docker("network", "connect", "--gw-priority", "1", other, "web")
             docker("network", "disconnect", "dual", "web")
             assert _target(host) == (docker.address("web", "front") if other == "front" else "")
             assert not _target(host, 6)
-            assert "404" in host.node.run("busybox", "wget", "-O-", "http://127.0.0.1:8080/none").err
+            until(partial(_answers, host), "the published port answers")
             docker.remove("web")
+
+
+def _answers(host: DockerHost, address: str = "127.0.0.1") -> bool:
+    return "404" in host.node.run("busybox", "wget", "-O-", f"http://{address}:8080/none").err
 
 
 def _target(host: DockerHost, version: int = 4) -> str:
@@ -113,8 +119,8 @@ def test_beside_dockers_rules_in_nftables(scene: Crossroads, when: str) -> None:
         )
         assert not any(apart.values()), apart
         for port in (8081, 8082):
-            assert scene.asks("192.0.2.1", port, "/run/netns/outside")
-            assert scene.asks("192.0.2.1", port, "/run/netns/red")
+            scene.answers("192.0.2.1", port, "/run/netns/outside")
+            scene.answers("192.0.2.1", port, "/run/netns/red")
         assert docker.ping("ours", "192.0.2.9")
         docker.remove("web", "ours")
         docker("network", "rm", "mynet", "theirs")

@@ -14,6 +14,7 @@ import pytest
 from tests.system.crossroads import OUTSIDE, POD, PODS, Crossroads, becomes, together
 from tests.system.docker_host import OURS
 from tests.system.dockerd import Dockerd, missing
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +166,7 @@ def test_dockers_own_networks_are_as_without_us(scene: Scene) -> None:
     becomes(scene.of_pods, PODS)
     assert docker.ping("other", theirs)
     assert docker.ping("web", "192.0.2.9")
-    assert scene.asks("192.0.2.1", 8082, OUTSIDE)
+    scene.answers("192.0.2.1", 8082, OUTSIDE)
     assert not scene.ping("outside", other)
     docker.remove("web", "other")
     docker("network", "rm", "theirs")
@@ -199,9 +200,9 @@ def test_its_networks_and_ours_reach_published_ports_only(scene: Scene, when: st
 
     ours, others = (scene.red, scene.blue), (web, plain)
     becomes(of_addresses, dict.fromkeys(of_addresses(), False))
-    assert asks("web", "192.0.2.1", 8080)
-    assert asks("plain", "192.0.2.1", 8080)
-    assert scene.asks("192.0.2.1", 8082, "/run/netns/red")
+    for name in ("web", "plain"):
+        until(partial(asks, name, "192.0.2.1", 8080), f"the published port answers {name}")
+    scene.answers("192.0.2.1", 8082, "/run/netns/red")
     assert docker.ping("plain", "192.0.2.9")
     becomes(scene.of_pods, PODS)
     docker.remove("web", "plain")

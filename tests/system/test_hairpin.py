@@ -23,7 +23,7 @@ RANGES = {"ranges": [[{"subnet": "10.90.0.0/24"}], [{"subnet": "fd00:90::/64"}]]
 SERVICES = {4: "10.96.0.10", 6: "fd00:96::a"}
 LISTENER = r"""
 import socket, sys, time
-link, seconds = sys.argv[1], float(sys.argv[2])
+link, seconds, awaited = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
 listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 listener.bind((link, 0))
 listener.settimeout(0.1)
@@ -35,9 +35,12 @@ while time.monotonic() < end:
     except TimeoutError:
         continue
     if origin[2] != socket.PACKET_OUTGOING:
-        print(frame[:6].hex(":"), frame[6:12].hex(":"), frame[12:14].hex(), flush=True)
+        shown = " ".join((frame[:6].hex(":"), frame[6:12].hex(":"), frame[12:14].hex()))
+        print(shown, flush=True)
+        if shown in awaited:
+            break
 """
-"""Prints the frames that come in: receiver, sender, protocol."""
+"""Prints the frames that come in: receiver, sender, protocol. It ends after some seconds, or with an awaited one."""
 
 
 def cnm(**keys: Any) -> dict[str, Any]:
@@ -155,23 +158,28 @@ def test_own_broadcasts_do_not_come_back(side: Side, conf: dict[str, Any]) -> No
     neighbour = next(link["mac"] for link in other["interfaces"] if link["name"] == "eth0")
     assert hairpin(side, result)
     talk = f"""
-        {sys.executable} -c '{LISTENER}' eth0 1.5 &
-        sleep 0.4
+        {sys.executable} -c '{LISTENER}' eth0 1.5 >/run/heard &
+        until grep -q listening /run/heard; do sleep 0.02; done
         ip link set eth0 address {own}
         busybox ping -c1 -W1 10.90.0.77
         busybox ping -c1 -W1 fd00:90::77
         busybox ping -c1 -W1 ff02::1%eth0
         wait
+        cat /run/heard
         """
     heard = side.node.run("sh", "-c", talk, netns=POD).out
     frames = [line.split() for line in heard.splitlines() if line.count(":") == 10]
     assert not [frame for frame in frames if frame[1] == own], heard
-    listen = f"{sys.executable} -c '{LISTENER}' eth0 1.5 & sleep 0.4; "
-    ping = "nsenter --net=/run/netns/c2 busybox ping -c1 -W1 10.90.0.77; wait"
-    heard = side.node.run(
-        "sh", "-c", listen.replace(sys.executable, f"nsenter --net={POD} {sys.executable}") + ping
-    ).out
-    assert [line for line in heard.splitlines() if line.startswith(f"ff:ff:ff:ff:ff:ff {neighbour} 0806")], heard
+    asked = f"ff:ff:ff:ff:ff:ff {neighbour} 0806"
+    listen = f"""
+        nsenter --net={POD} {sys.executable} -c '{LISTENER}' eth0 20 '{asked}' >/run/asked &
+        until grep -q listening /run/asked; do sleep 0.02; done
+        nsenter --net=/run/netns/c2 busybox ping -c1 -W1 10.90.0.77
+        wait
+        cat /run/asked
+        """
+    heard = side.node.run("sh", "-c", listen).out
+    assert asked in heard.splitlines(), heard
 
 
 @BOTH

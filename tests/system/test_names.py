@@ -313,8 +313,15 @@ def test_another_server_at_port_53_is_said(host: Host) -> None:
         assert "10.67.0.1" in found
         assert "run: ss -Hlnptu 'sport = :53'" in found
         assert "cni-cnm serve" not in found
+
+        def status() -> str:
+            return host.side.call("STATUS", taken, container="", ifname="", netns="").ok().err
+
         for _ in range(20):  # also while it is started again, and again
-            assert said in host.side.call("STATUS", taken, container="", ifname="", netns="").ok().err
+            assert said in status()
+        other.stop()
+        until(lambda: not status(), "ours answers")
+        assert not status()
     finally:
         other.stop()
         host.side.delete(taken, "c17").ok()

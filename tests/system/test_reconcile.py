@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +66,17 @@ def serving(side: Side) -> Iterator[Daemon]:
         service.stop(signal.SIGKILL)
 
 
+@contextmanager
+def standing_still(service: Daemon) -> Iterator[None]:
+    """What happens meanwhile the service sees at once."""
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text(encoding="ascii").split()
+    for pid in children:
+        os.kill(int(pid), signal.SIGSTOP)
+    yield
+    for pid in children:
+        os.kill(int(pid), signal.SIGCONT)
+
+
 def said(side: Side) -> list[str]:
     """Repairs in the log."""
     log = side.node.path(LOG)
@@ -91,9 +104,10 @@ def works(side: Side) -> bool:
 def test_the_service_puts_right_what_it_is_told_of(side: Side) -> None:
     """Each is said once, with the object, what was missing and what was done; nothing else is said."""
     before = side.state()
-    with serving(side):
+    with serving(side) as service:
         for number, (command, sentence) in enumerate(LOSSES):
-            ip(side, command)
+            with standing_still(service):  # `ip` makes some changes one after the other, and each may be repaired
+                ip(side, command)
             until(lambda: len(said(side)) > number, command)  # noqa: B023
             assert sentence in said(side)[number]
             assert said(side)[number].startswith("the network net: ")

@@ -119,14 +119,15 @@ class Side:
         return self.docker.execute(container, "ping", f"-{family}", "-c1", "-W2", name).code == 0
 
     def see(self, ways: Ways, seconds: float = 1) -> Seen:
-        """Look at all at once. What is not seen is looked at again for some seconds.
+        """Look at all at once. What is not seen is looked at again for some seconds, and at least once.
 
         A server that has just started needs a moment, and an address that the kernel has made a second.
         """
         calls = {what: partial(way[0], *way[1:]) for what, way in ways.items()}
-        end = time.monotonic() + seconds
+        end, again = time.monotonic() + seconds, True
         found = together(calls)
-        while not all(found.values()) and time.monotonic() < end:
+        while not all(found.values()) and (again or time.monotonic() < end):
+            again = False
             found.update(together({what: calls[what] for what, reached in found.items() if not reached}))
         return dict(found)
 

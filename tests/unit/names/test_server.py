@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from cni_cnm.kernel.inotify import Inotify
 from cni_cnm.names import hosts_files, nerdctl, server
+from tests.program import ROOT
 
 TOLD = server.Served("net", "net.internal", "br-1", (ip_network("10.1.2.0/24"),))
 
@@ -42,6 +45,23 @@ def test_why_a_server_has_ended(tmp_path: Path) -> None:
     server.keep_last_words(str(tmp_path / "run"), "net")
     (folder / ".log").write_text("another\n")
     assert server.last_words(str(tmp_path / "run"), "net") == "another"
+
+
+def test_a_server_has_begun_when_it_watches_its_folder() -> None:
+    """A process that watches something and does not execute dnsmasq yet has not, and one that has ended neither."""
+    with closing(Inotify()):
+        assert not server.has_begun(os.getpid())
+    for watches in (True, False):
+        code = f"from cni_cnm.kernel.inotify import Inotify; kept = {watches} and Inotify(); print(flush=True); input()"
+        with subprocess.Popen(
+            [str(Path(sys.executable).with_name("dnsmasq")), "-c", code],
+            executable=sys.executable, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout
+            process.stdout.readline()
+            assert server.has_begun(process.pid) is watches
+            process.kill()
+        assert not server.has_begun(process.pid)
 
 
 def test_a_command_line_is_ours_by_its_program_and_folder() -> None:
