@@ -159,9 +159,10 @@ def test_a_second_add(side: Side) -> None:
 
 
 def test_a_missing_network(side: Side) -> None:
-    """The command of the hint lists the networks, by the name that inspect takes."""
+    """A near name is in the hint, or the command that lists the networks by the name that inspect takes."""
     side.add(net(FOUR)).ok()
-    refused = tool(side, "network", "inspect", "wbe")
+    assert "did you mean web?" in tool(side, "network", "inspect", "wbe").err
+    refused = tool(side, "network", "inspect", "elsewhere")
     assert "`cni-cnm network ls` lists them" in refused.err
     assert "web" in tool(side, "network", "ls").ok().json
     tool(side, "network", "inspect", "web").ok()

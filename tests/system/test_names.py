@@ -263,7 +263,7 @@ def test_what_is_missing_is_said_and_put_back(host: Host) -> None:
     assert failed.code
     assert "c10" in failed.json["msg"]
     assert "names" in failed.json["msg"]
-    assert "the names of 2 endpoints are not as recorded" in host.command("doctor", "--check", "names").out
+    assert "names of 2 endpoints are not as recorded" in host.command("doctor", "--check", "names").out
     host.command("repair").ok()
     host.side.check(NET, added.json, "c10").ok()
     assert host.dig("c1", "c10")[0] == "NOERROR"
