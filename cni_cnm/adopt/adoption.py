@@ -9,6 +9,7 @@ before. After a kill the next `adopt` or `release` goes that way from wherever i
 from __future__ import annotations
 
 import base64
+import os
 from contextlib import ExitStack, contextmanager
 
 from cni_cnm.errors import TryAgain, Unfinished
@@ -45,6 +46,8 @@ class Adoption(NamedTuple):
     """By endpoint's id: what libcni's file had of each that was taken over."""
     forms: tuple[str, ...] = ()
     """Where the plugins keep masquerade, and published ports: `iptables` or `nftables`. Empty: nothing of it."""
+    older_portmap: bool = False
+    """Its rules are those of an older portmap: before 1.3 in iptables (no masqAll), 1.6 to 1.8 in nftables."""
 
     def to_json(self) -> Json:
         return {
@@ -58,6 +61,7 @@ class Adoption(NamedTuple):
             "cache": self.cache,
             "cached": {key: _text(value) for key, value in self.cached.items()},
             "forms": list(self.forms),
+            "older_portmap": self.older_portmap,
         }
 
     @classmethod
@@ -72,6 +76,7 @@ class Adoption(NamedTuple):
             raw["cache"],
             {key: _bytes(value) for key, value in raw["cached"].items()},
             tuple(raw["forms"]),
+            raw.get("older_portmap", False),
         )
 
     def save(self, host: Host) -> None:
@@ -99,6 +104,24 @@ def lock(host: Host, network: str) -> Iterator[None]:
                 hint=f"wait until it has ended; then `cni-cnm adopt {network}` shows what is left to do",
             ) from error
         yield
+
+
+def after_network_removal(host: Host, network: str) -> list[str]:
+    """Of a network that was just removed: without its file, nothing is left to put back, and the record is deleted.
+
+    Else a sentence that says what to do.
+    """
+    state = load(host.store, network)
+    if state is None:
+        return []
+    if state.done and not os.path.exists(state.path):
+        try:
+            with lock(host, network):
+                host.store.delete(ADOPT, network)
+        except TryAgain as error:
+            return [str(error)]
+        return []
+    return [f"the plugins' own {state.path} is kept: `cni-cnm release {network} --yes` puts it back"]
 
 
 def unfinished(adoption: Adoption) -> Unfinished:

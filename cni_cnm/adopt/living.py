@@ -74,6 +74,8 @@ def look(host: Host, cached: Cached, network: NetworkRecord, owner: str) -> Livi
     for key, value in made.driver.fixed(network.options).items():
         if fixed.get(key) != value:
             raise UnsupportedField(f"it was made with {key} {fixed.get(key)!r}, and the network has {value!r} now")
+    if not namespace_of(cached):  # an older libcni keeps it in the result alone, which had none before CNI 0.3.0
+        raise UnsupportedField("libcni's file of it names no network namespace")
     spec = request.endpoint_of(Fields(document), _call(cached), owner)
     endpoint_record.refuse_unsupported(made.spec, made.role, spec)
     given = result.decode(Fields(cached.result), request.version_of(Fields(document)), cached.key.ifname)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
 
 from cni_cnm import text_file
-from cni_cnm.adopt import adoption, fused, one_attachment
+from cni_cnm.adopt import adoption, deleted, fused, one_attachment
 from cni_cnm.adopt.adoption import RELEASED
 from cni_cnm.adopt.look import Look
 from cni_cnm.adopt.owners import UNKNOWN
@@ -27,6 +26,7 @@ from cni_cnm.errors import CnmError, Conflict, Forbidden, IoFailed, NotFound, fi
 from cni_cnm.named_tuple import NamedTuple
 from cni_cnm.reference import cache, host_rules
 from cni_cnm.reference.configuration import IPTABLES
+from cni_cnm.reference.forms import as_older_portmap
 from cni_cnm.state.store import ADOPT
 
 TYPE_CHECKING = False
@@ -100,6 +100,9 @@ def release(host: Host, network: str, *, discard_edit: bool = False) -> None:
         Conflict: the runtime's file was edited, and `discard_edit` is false.
         Unfinished: containers come faster than they are released.
     """
+    earlier = adoption.load(host.store, network)
+    if earlier is not None:
+        deleted.remove_rest(host, earlier)
     plan = _settled(host, network)
     if plan.edited and not discard_edit:
         raise Conflict(
@@ -108,19 +111,14 @@ def release(host: Host, network: str, *, discard_edit: bool = False) -> None:
         )
     for _ in range(_ROUNDS):
         state = _begin(host, plan)
-        with ExitStack() as locks:
-            for one in sorted(plan.returns, key=lambda one: one.record.id):
-                locks.enter_context(locked_endpoint.lock(host, one.record.id))
-            ready = [one for one in plan.returns if load_endpoint(host.store, one.record.id) == one.record]
-            for one in ready:
-                # Without a link it was deleted, or is being: the plugins' DEL has nothing to remove then.
-                if one.attachment is not None and host.stack.link(one.record.host_ifname) is not None:
-                    one_attachment.write_rules(host, one.attachment)
-            if discard_edit or _content(state.path) == state.after:
-                _put_file_back(state)
-            for one in ready:
-                _hand_over(host, state, one)
+        for one in plan.returns:
+            _stand(host, one)
+        if discard_edit or _content(state.path) == state.after:
+            _put_file_back(state)
+        for one in plan.returns:
+            _hand_over(host, state, one)
         time.sleep(PAUSE_S)
+        deleted.remove_rest(host, state)
         plan = _settled(host, network)
         if not plan.returns and _forget_network(host, network):
             _restore_cached(state)
@@ -160,7 +158,7 @@ def _returns(host: Host, state: Adoption) -> Iterator[Return]:
     look, seen = Look(host, network, state.cache, lambda _: UNKNOWN), host_rules.read()
     used: set[str] = set()
     for record in endpoint_records(host.store):
-        if record.network_id != network.id or record.epoch != host.epoch:
+        if record.network_id != network.id or record.epoch != host.epoch or deleted.is_deleted(host, state, record):
             continue
         found = _wanted(look, state, record, seen)
         if record.container_id in used and _is_named_by_container(found.attachment):
@@ -190,17 +188,19 @@ def _wanted(look: Look, state: Adoption, record: EndpointRecord, seen: host_rule
         return Return(record, error.msg, passing=True)
     if attachment.configuration.not_understood:
         return Return(record, attachment.configuration.not_understood[0])
-    return Return(record, "", one_attachment.as_made_by_plugins(_with_forms(attachment, state), record))
+    return Return(record, "", one_attachment.as_made_by_plugins(_with_forms(attachment, state, seen), record))
 
 
-def _with_forms(found: Attachment, state: Adoption) -> Attachment:
-    """Masquerade and ports where the plugins had them when the network was taken over, else where they are asked to."""
+def _with_forms(found: Attachment, state: Adoption, seen: host_rules.HostRules) -> Attachment:
+    """Masquerade and ports as the plugins had them when the network was taken over, else as they are asked for."""
     bridge, portmap = found.configuration.bridge, found.configuration.portmap
     forms = state.forms or ("", "")
     if found.masquerade and bridge is not None:
         found = found._replace(masquerade=forms[0] or bridge.backend or found.masquerade)
     if found.ports and portmap is not None:
         found = found._replace(ports=forms[1] or portmap.backend or found.ports)
+        if state.older_portmap:
+            found = as_older_portmap(found, seen)
     return found
 
 
@@ -212,12 +212,26 @@ def _as_before(state: Adoption, record: EndpointRecord, cached: Cached) -> Cache
     return cached._replace(config=state.before) if fused.is_ours(cached.config) else cached
 
 
+def _stand(host: Host, one: Return) -> None:
+    """The plugins' rules and limits. ADD and DEL of this endpoint wait meanwhile, where they are this program's."""
+    with locked_endpoint.lock(host, one.record.id):
+        if one.attachment is None or load_endpoint(host.store, one.record.id) != one.record:
+            return
+        # Without a link it was deleted, or is being: the plugins' DEL has nothing to remove then.
+        if host.stack.link(one.record.host_ifname) is not None:
+            one_attachment.write_rules(host, one.attachment)
+
+
 def _hand_over(host: Host, state: Adoption, one: Return) -> None:
-    if one.attachment is not None and os.path.exists(cache.path(one.record.key, state.cache)):
-        cache.write(one.attachment.cached, state.cache)
-    one_attachment.forget(host, one.record)
-    if one.attachment is not None:
-        one_attachment.remove_own_ifb(host, one.record, one.attachment)
+    """libcni's file, then elements and record. What was deleted or made again meanwhile is for the next round."""
+    with locked_endpoint.lock(host, one.record.id):
+        if load_endpoint(host.store, one.record.id) != one.record:
+            return
+        if one.attachment is not None and os.path.exists(cache.path(one.record.key, state.cache)):
+            cache.write(one.attachment.cached, state.cache)
+        one_attachment.forget(host, one.record)
+        if one.attachment is not None:
+            one_attachment.remove_own_ifb(host, one.record, one.attachment)
 
 
 def _restore_cached(state: Adoption) -> None:

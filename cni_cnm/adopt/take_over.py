@@ -10,10 +10,9 @@ tracks of them. Each step can be repeated: a second run goes on where a killed o
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
 
 from cni_cnm import text_file
-from cni_cnm.adopt import adoption, fused, isolation, one_attachment, release
+from cni_cnm.adopt import adoption, deleted, fused, isolation, one_attachment, release
 from cni_cnm.adopt import plan as plans
 from cni_cnm.adopt.adoption import TAKEN, Adoption
 from cni_cnm.adopt.look import LEFT
@@ -21,18 +20,15 @@ from cni_cnm.adopt.look import READY as NOT_YET
 from cni_cnm.adopt.look import TAKEN as TAKEN_OVER
 from cni_cnm.cnm.endpoint import locked_endpoint
 from cni_cnm.cnm.endpoint.locked_endpoint import LockedEndpoint
-from cni_cnm.cnm.endpoint.take_down_endpoint import take_down
 from cni_cnm.cnm.network.ensure_network import ensure_network
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.cnm.rollback import Rollback
 from cni_cnm.conflists import folder
-from cni_cnm.errors import CnmError, Conflict, IoFailed, raise_gathered
+from cni_cnm.errors import CnmError, Conflict, IoFailed
 from cni_cnm.reference import cache, host_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from cni_cnm.adopt.look import Look, Pod
     from cni_cnm.adopt.plan import Plan
     from cni_cnm.cnm.host import Host
@@ -45,6 +41,8 @@ _ROUNDS = 5
 def take_over(host: Host, plan: Plan) -> list[str]:
     """Returns what was left alone although it was ready before, a sentence each. The caller holds the adoption's lock.
 
+    The attachments are looked at again: those of the plan may be of some time ago.
+
     A failure is undone, unless the network was this program's before. Conflict if the runtime's file was edited
     meanwhile.
     """
@@ -52,7 +50,9 @@ def take_over(host: Host, plan: Plan) -> list[str]:
     if earlier is None:
         isolation.require_same_reach(host, plan.look.network)
     try:
-        return _take_over(host, plan)
+        if earlier is not None:
+            deleted.remove_rest(host, earlier)
+        return _take_over(host, plans.again(host, plan))
     except CnmError as error:
         if earlier is None or not earlier.done:
             try:
@@ -68,16 +68,15 @@ def _take_over(host: Host, plan: Plan) -> list[str]:
     refused: set[str] = set()
     for _ in range(_ROUNDS):
         ours = [pod for pod in plan.pods if pod.state != LEFT]
-        with _locked(host, ours):
-            for pod in ours:
-                if why := _stand(host, pod, look):
-                    refused.add(pod.key.id)
-                    notes.append(f"{pod.shown} is left alone: {why}")
-            _write_conflist(state)
-            seen = host_rules.read()  # once: each attachment's rules change only by its own removal
-            for pod in ours:
-                if pod.key.id not in refused:
-                    _hand_over(host, state, pod, look, seen)
+        for pod in ours:
+            if why := _stand(host, pod, look):
+                refused.add(pod.key.id)
+                notes.append(f"{pod.shown} is left alone: {why}")
+        _write_conflist(state)
+        seen = host_rules.read()  # once: each attachment's rules change only by its own removal
+        for pod in ours:
+            if pod.key.id not in refused:
+                _hand_over(host, state, pod, look, seen)
         time.sleep(release.PAUSE_S)
         plan = plans.again(host, plan)
         new = [pod for pod in plan.pods if pod.state == NOT_YET and pod.key.id not in refused]
@@ -95,13 +94,13 @@ def _begin(host: Host, plan: Plan) -> Adoption:
     earlier = adoption.load(host.store, plan.network)
     state = Adoption(plan.network, TAKEN, False, plan.conflist.path, plan.before, plan.after, plan.look.folder)
     if earlier is not None:
-        state = state._replace(cached=earlier.cached, forms=earlier.forms)
+        state = state._replace(cached=earlier.cached, forms=earlier.forms, older_portmap=earlier.older_portmap)
     return _remember(host, state, plan, frozenset())
 
 
 def _remember(host: Host, state: Adoption, plan: Plan, refused: frozenset[str] | set[str]) -> Adoption:
     """With libcni's file of each attachment, as it was before."""
-    cached, forms = dict(state.cached), state.forms
+    cached, forms, older = dict(state.cached), state.forms, state.older_portmap
     for pod in plan.pods:
         if pod.key.id in refused:
             cached.pop(pod.key.id, None)
@@ -110,34 +109,30 @@ def _remember(host: Host, state: Adoption, plan: Plan, refused: frozenset[str] |
         if pod.attachment is not None:
             found = (pod.attachment.masquerade, pod.attachment.ports)
             forms = tuple(old or new for old, new in zip(forms or ("", ""), found, strict=True))
-    changed = state._replace(cached=cached, forms=forms)
+            older |= pod.attachment.older_portmap
+    changed = state._replace(cached=cached, forms=forms, older_portmap=older)
     changed.save(host)
     return changed
 
 
-@contextmanager
-def _locked(host: Host, pods: Sequence[Pod]) -> Iterator[None]:
-    """ADD and DEL of these endpoints wait meanwhile, where they are this program's."""
-    with ExitStack() as locks:
-        for identity in sorted({pod.key.id for pod in pods}):
-            locks.enter_context(locked_endpoint.lock(host, identity))
-        yield
-
-
 def _stand(host: Host, pod: Pod, look: Look) -> str:
-    """The record and the elements of an attachment. Looks at it again before that. Why it is left alone; "" if not."""
-    now = look.once_more(pod.key)
-    if now is None:
-        return "it was deleted meanwhile"
-    if now.state == TAKEN_OVER:
+    """The record and the elements of an attachment. Looks at it again before that. Why it is left alone; "" if not.
+
+    ADD and DEL of this endpoint wait meanwhile, where they are this program's.
+    """
+    with locked_endpoint.lock(host, pod.key.id):
+        now = look.once_more(pod.key)
+        if now is None:
+            return "it was deleted meanwhile"
+        if now.state == TAKEN_OVER:
+            return ""
+        if now.living is None:
+            return now.reason
+        try:
+            one_attachment.record(host, now.living)
+        except CnmError as error:
+            return error.msg
         return ""
-    if now.living is None:
-        return now.reason
-    try:
-        one_attachment.record(host, now.living)
-    except CnmError as error:
-        return error.msg
-    return ""
 
 
 def _write_conflist(state: Adoption) -> None:
@@ -156,16 +151,22 @@ def _write_conflist(state: Adoption) -> None:
 
 
 def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look, seen: HostRules) -> None:
-    """libcni's file, then the plugins' rules. An attachment that was deleted meanwhile is taken down."""
-    made = load_endpoint(host.store, pod.key.id)
-    cached = look.cached(pod.key)
-    if cached is None and made is not None:  # deleted by the plugins, with their configuration
-        raise_gathered(take_down(LockedEndpoint(host, made), {}).errors)
-    if cached is not None and made is not None and not fused.is_ours(cached.config):
-        cache.write(cached._replace(config=state.after), state.cache)
-    original = state.cached.get(pod.key.id)
-    if original is not None:
-        before = cache.parse(original)
-        one_attachment.remove_rules(look.attachment(before, seen))
-        if cached is not None and cached.result != before.result:  # made again since, with another address
-            one_attachment.remove_rules(look.attachment(before._replace(result=cached.result), seen))
+    """libcni's file, then the plugins' rules. An attachment that was deleted meanwhile is taken down.
+
+    One that the plugins have made again meanwhile stays as it is: it is looked at in the next round.
+    """
+    with locked_endpoint.lock(host, pod.key.id):
+        made = load_endpoint(host.store, pod.key.id)
+        cached = look.cached(pod.key)
+        if cached is None and made is not None:  # deleted by the plugins, with their configuration
+            deleted.take_down(LockedEndpoint(host, made))
+        if cached is not None and made is not None and not fused.is_ours(cached.config):
+            if not look.is_of(made, cached):
+                return
+            cache.write(cached._replace(config=state.after), state.cache)
+        original = state.cached.get(pod.key.id)
+        if original is not None:
+            before = cache.parse(original)
+            one_attachment.remove_rules(look.attachment(before, seen))
+            if cached is not None and cached.result != before.result:  # made again since, with another address
+                one_attachment.remove_rules(look.attachment(before._replace(result=cached.result), seen))

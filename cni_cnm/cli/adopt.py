@@ -9,7 +9,8 @@ from typing import Any
 
 from cni_cnm.adopt import adoption, isolation, plan, take_over
 from cni_cnm.adopt.owners import Owners
-from cni_cnm.cli.listing import Column, Listing, write
+from cni_cnm.cli.attachments import ATTACHMENTS, say_unfinished
+from cni_cnm.cli.listing import write
 from cni_cnm.conflists.folder import FOLDER
 from cni_cnm.errors import CnmError, InvalidConfig
 from cni_cnm.frontend.one_line import one_line
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from cni_cnm.adopt.look import Pod
     from cni_cnm.adopt.plan import Plan
     from cni_cnm.cnm.host import Host
-
-PODS = Listing(
-    Column("Network"),
-    Column("Container", short=12),
-    Column("Interface"),
-    Column("Addresses"),
-    Column("State"),
-    Column("Reason"),
-    quiet="Container",
-)
 
 
 def configure(nouns: Any) -> None:
@@ -82,7 +73,7 @@ def adopt(arguments: argparse.Namespace) -> int:
     found: list[Plan] = []
     for name in [arguments.network] if arguments.network else plan.networks(host, arguments.conf_dir):
         try:
-            _say_unfinished(host, name)
+            say_unfinished(host, name)
             found.append(plan.make(host, name, arguments.conf_dir, arguments.cache_dir, owners))
         except CnmError as error:
             say(f"cni-cnm: the network {name} cannot be taken over: {error}")
@@ -116,20 +107,15 @@ def _with_same_reach(host: Host, found: list[Plan]) -> tuple[list[Plan], int]:
     return kept, code
 
 
-def _say_unfinished(host: Host, network: str) -> None:
-    state = adoption.load(host.store, network)
-    if state is not None and not state.done:
-        say(f"cni-cnm: {adoption.unfinished(state)}")
-
-
 def _take_over(host: Host, found: list[Plan]) -> int:
     code = 0
     for one in found:
         try:
             with adoption.lock(host, one.network):
-                notes = take_over.take_over(host, plan.again(host, one))
+                notes = take_over.take_over(host, one)
         except CnmError as error:
             say(f"cni-cnm: the network {one.network} is not taken over: {error}")
+            say_unfinished(host, one.network)
             code = 1
             continue
         for sentence in notes:
@@ -144,7 +130,7 @@ def _show(found: list[Plan], *, as_json: bool) -> None:
         write(json.dumps([_object(one) for one in found], indent=4))
         return
     if rows:
-        PODS.table([{**row, "reason": _short(row["reason"])} for row in rows])
+        ATTACHMENTS.table([{**row, "reason": _short(row["reason"])} for row in rows])
     for one in found:
         for sentence in plan.changes(one):
             print(one_line(sentence))

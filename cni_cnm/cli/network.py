@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cni_cnm.adopt import adoption
 from cni_cnm.cli import network_connect, network_create, network_edit, network_inspect, network_names, network_prune
 from cni_cnm.cli.listing import PART, PREFIX, Column, Listing
 from cni_cnm.cli.names import each
@@ -95,7 +96,8 @@ def remove_networks(arguments: argparse.Namespace) -> int:
         network = find_network(controller, name)
         for note in network.delete(force=arguments.force):
             say(f"cni-cnm: {note}")
-        for sentence in folder.still_configuring(folder.FOLDER, network.name):
+        left = folder.still_configuring(folder.FOLDER, network.name)
+        for sentence in (*left, *adoption.after_network_removal(controller.host, network.name)):
             say(f"cni-cnm: {sentence}")
         print(network.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from cni_cnm.adopt import adoption
 from cni_cnm.cli.listing import Column, Listing
 from cni_cnm.cnm.records import endpoint_records
 from cni_cnm.conflists import folder
@@ -52,7 +53,8 @@ def prune_networks(arguments: argparse.Namespace) -> int:
         try:
             for note in network.delete():
                 say(f"cni-cnm: {note}")
-            for sentence in folder.still_configuring(folder.FOLDER, network.name):
+            left = folder.still_configuring(folder.FOLDER, network.name)
+            for sentence in (*left, *adoption.after_network_removal(controller.host, network.name)):
                 say(f"cni-cnm: {sentence}")
         except ActiveEndpoints as error:  # a container has joined meanwhile
             say(f"cni-cnm: kept: {error.msg}")

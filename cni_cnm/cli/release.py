@@ -8,8 +8,9 @@ from typing import Any
 
 from cni_cnm.adopt import adoption
 from cni_cnm.adopt import release as releasing
-from cni_cnm.cli.listing import Column, Listing, write
-from cni_cnm.errors import InvalidConfig
+from cni_cnm.cli.attachments import ATTACHMENTS, say_unfinished
+from cni_cnm.cli.listing import write
+from cni_cnm.errors import CnmError, InvalidConfig
 from cni_cnm.frontend.one_line import one_line
 from cni_cnm.frontend.stderr import say
 from cni_cnm.wiring import open_controller
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cni_cnm.adopt.release import Plan, Return
-
-ENDPOINTS = Listing(
-    Column("Network"),
-    Column("Container", short=12),
-    Column("Interface"),
-    Column("Addresses"),
-    Column("State"),
-    Column("Reason"),
-    quiet="Container",
-)
 
 
 def configure(nouns: Any) -> None:
@@ -53,8 +44,7 @@ def release(arguments: argparse.Namespace) -> int:
     if arguments.discard_edit and not arguments.yes:
         raise InvalidConfig("--discard-edit is given without --yes, and nothing is changed then", hint="add --yes")
     found = releasing.make(host, name)
-    if not found.state.done:
-        say(f"cni-cnm: {adoption.unfinished(found.state)}")
+    say_unfinished(host, name)
     _show(found, as_json=arguments.json)
     if not arguments.yes:
         if any(one.reason for one in found.returns):
@@ -64,7 +54,11 @@ def release(arguments: argparse.Namespace) -> int:
         say(f"cni-cnm: nothing was changed; `{again}` does this")
         return 0
     with adoption.lock(host, name):
-        releasing.release(host, name, discard_edit=arguments.discard_edit)
+        try:
+            releasing.release(host, name, discard_edit=arguments.discard_edit)
+        except CnmError:
+            say_unfinished(host, name)
+            raise
     say(f"cni-cnm: the network {name} is the reference plugins' again")
     return 0
 
@@ -77,7 +71,7 @@ def _show(found: Plan, *, as_json: bool) -> None:
         write(json.dumps(shown, indent=4))
         return
     if rows:
-        ENDPOINTS.table(rows)
+        ATTACHMENTS.table(rows)
     for sentence in sentences:
         print(one_line(sentence))
     sys.stdout.flush()  # what is said to stderr comes after it

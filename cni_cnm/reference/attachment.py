@@ -34,6 +34,8 @@ class Attachment(NamedTuple):
     """Its ports of one host address are in a chain of their own in nftables, as portmap 1.6 to 1.8 makes them."""
     older_jumps: bool = False
     """The tables of published ports in nftables are those of portmap 1.6 to 1.8."""
+    without_masq_all: bool = False
+    """Its portmap does not know `masqAll`, which was asked for: plugins before 1.3, in iptables."""
     spoof_mac: str = ""
     """What macspoofchk lets through; "" without."""
     isolation_words: str = ""
@@ -51,3 +53,7 @@ class Attachment(NamedTuple):
     @property
     def bridge(self) -> str:
         return self.configuration.bridge.name if self.configuration.bridge else ""
+
+    @property
+    def older_portmap(self) -> bool:
+        return self.without_masq_all or self.older_host_ip or self.older_jumps

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def with_forms(attachment: Attachment, seen: HostRules) -> Attachment:
     asked, key = attachment.configuration, attachment.key
     masquerade = ports = words = ""
-    older_host_ip = older_jumps = False
+    without_masq_all = older_host_ip = older_jumps = False
     if asked.bridge is not None and asked.bridge.masquerade:
         masquerade = NFTABLES if seen.named(names.nft_masquerade_comment(key)) else IPTABLES
     if asked.portmap is not None and asked.portmap.mappings:
         own = [one for one in seen.named(names.nft_ports_comment(key)) if one.rule.table in _HOST_PORTS]
         ports = NFTABLES if own else IPTABLES
         if ports == IPTABLES and asked.portmap.masq_all and _only_own_subnet(attachment, seen):
-            asked = asked._replace(portmap=asked.portmap._replace(masq_all=False))
+            asked, without_masq_all = asked._replace(portmap=asked.portmap._replace(masq_all=False)), True
         older_host_ip = any(one.rule.chain == nftables_form.HOST_IP_CHAIN for one in own)
         older_jumps = bool(own) and not any((table, nftables_form.ALL_CHAIN) in seen.chains for table in _HOST_PORTS)
     if asked.firewall is not None and asked.firewall.policy:
@@ -42,9 +42,21 @@ def with_forms(attachment: Attachment, seen: HostRules) -> Attachment:
         ports=ports,
         older_host_ip=older_host_ip,
         older_jumps=older_jumps,
+        without_masq_all=without_masq_all,
         isolation_words=words,
         spoof_mac=mac,
     )
+
+
+def as_older_portmap(attachment: Attachment, seen: HostRules) -> Attachment:
+    """As a portmap makes its rules that does not know masqAll (iptables), or is of 1.6 to 1.8 (nftables)."""
+    asked = attachment.configuration
+    if attachment.ports == NFTABLES:
+        newer = any((table, nftables_form.ALL_CHAIN) in seen.chains for table in _HOST_PORTS)
+        return attachment._replace(older_host_ip=True, older_jumps=not newer)
+    if asked.portmap is None:
+        return attachment
+    return attachment._replace(configuration=asked._replace(portmap=asked.portmap._replace(masq_all=False)))
 
 
 def _only_own_subnet(attachment: Attachment, seen: HostRules) -> bool:

@@ -5,6 +5,9 @@ Adoption changes nothing here: the same files are the leases of both.
 
 from __future__ import annotations
 
+import os
+
+from cni_cnm.errors import IoFailed
 from cni_cnm.state import small_files
 
 TYPE_CHECKING = False
@@ -19,7 +22,6 @@ def missing(key: EndpointKey, bridge: Bridge, addresses: Iterable[IPAddress]) ->
     """A sentence for each address that the store does not lease to this interface."""
     if not bridge.ipam:
         return []
-    owners = (f"{key.container_id}\r\n{key.ifname}", key.container_id)  # the second: host-local before 0.7
     wrong = []
     for address in addresses:
         place = f"{bridge.data_dir}/{key.network}/{address}"
@@ -28,6 +30,33 @@ def missing(key: EndpointKey, bridge: Bridge, addresses: Iterable[IPAddress]) ->
         except OSError as error:
             wrong.append(f"its lease {place} cannot be read: {error.strerror}")
             continue
-        if owner not in owners:
+        if owner not in owners(key):
             wrong.append(f"the lease {place} is of {' '.join(owner.split()) or 'no container'}")
     return wrong
+
+
+def owners(key: EndpointKey) -> tuple[str, str]:
+    """What the file of a lease has. The second: as host-local before 0.7 wrote it."""
+    return f"{key.container_id}\r\n{key.ifname}", key.container_id
+
+
+def held(network: str, bridge: Bridge) -> dict[str, str]:
+    """Owner by address, of all leases of a network. IoFailed if the store cannot be read."""
+    folder = f"{bridge.data_dir}/{network}"
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise IoFailed(f"the leases in {folder} cannot be read: {error.strerror}") from error
+    found = {}
+    for name in names:
+        if name == "lock" or name.startswith("last_reserved_ip"):
+            continue
+        try:
+            found[name] = small_files.read(f"{folder}/{name}").decode(errors="replace").strip()
+        except FileNotFoundError:  # released meanwhile
+            continue
+        except OSError as error:
+            raise IoFailed(f"the lease {folder}/{name} cannot be read: {error.strerror}") from error
+    return found

@@ -12,6 +12,8 @@ from cni_cnm.errors import TryAgain
 
 LIMIT_S = 20.0
 OUTPUT_MAX = 16 << 20
+_ELSEWHERE = ("CONTAINER_HOST", "CONTAINER_CONNECTION")
+"""With one of these in its environment, podman lists the containers of another machine."""
 
 
 class RuntimeSilent(TryAgain):
@@ -25,8 +27,9 @@ def words(*command: str) -> list[str]:
         RuntimeSilent: it is not installed, does not end in time, fails, or prints too much.
     """
     shown = " ".join(command)
+    environ = {key: value for key, value in os.environ.items() if key not in _ELSEWHERE}
     try:
-        with Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env={**os.environ, "LC_ALL": "C"}) as child:
+        with Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env={**environ, "LC_ALL": "C"}) as child:
             try:
                 out, err = communicate(child, b"", LIMIT_S, OUTPUT_MAX)
             finally:

@@ -14,6 +14,7 @@ from cni_cnm.cnm.records import network_records
 from cni_cnm.errors import CnmError
 from cni_cnm.find import pools
 from cni_cnm.frontend.events import BLOCKED, NETWORK_MADE, NETWORK_REMOVED, OPEN, POOL_FREE, POOL_LOW, Event
+from cni_cnm.state.store import ADOPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class HostEvents:
     def __init__(self) -> None:
         self._networks: dict[str, str] | None = None
         """Driver by name; None before the first look."""
+        self._adopted: frozenset[str] = frozenset()
         self._read: dict[str, tuple[int, int]] = {}
         """When the folder of leases was changed, by network, and its inode."""
         self._low: set[str] = set()
@@ -41,22 +43,25 @@ class HostEvents:
 
     def look(self, host: Host) -> Iterator[Event]:
         records = [record for record in network_records(host.store) if not record.pending]
-        yield from self._made_and_removed(records)
+        yield from self._made_and_removed(records, frozenset(host.store.names(ADOPT)))
         for record in records:
             yield from self._pool(host, record)
         yield from self._blocks(host, records)
 
-    def _made_and_removed(self, records: Sequence[NetworkRecord]) -> Iterator[Event]:
+    def _made_and_removed(self, records: Sequence[NetworkRecord], adopted: frozenset[str]) -> Iterator[Event]:
+        """`adopted`: networks taken over from the reference plugins. A release gives them back: they are not gone."""
         now = {record.name: record.driver for record in records}
         before = now if self._networks is None else self._networks
         for name in sorted(now.keys() - before.keys()):
-            yield Event(NETWORK_MADE, f"network {name} was made, driver {now[name]}", name)
+            taken = "; it is taken over from the reference plugins" if name in adopted else ""
+            yield Event(NETWORK_MADE, f"network {name} was made, driver {now[name]}{taken}", name)
         for name in sorted(before.keys() - now.keys()):
-            yield Event(NETWORK_REMOVED, f"network {name} was removed", name)
+            released = "released to the reference plugins, or " if name in self._adopted else ""
+            yield Event(NETWORK_REMOVED, f"network {name} was {released}removed", name)
             self._read.pop(name, None)
             self._low.discard(name)
             self._blocked.pop(name, None)
-        self._networks = now
+        self._networks, self._adopted = now, adopted
 
     def _pool(self, host: Host, record: NetworkRecord) -> Iterator[Event]:
         name = record.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -66,6 +66,15 @@ def test_what_was_done_by_hand_meanwhile(host: AdoptionHost) -> None:
     assert json.loads(path.read_text())["plugins"][0]["type"] == "bridge"
     host.check("p1")
 
+    host.command("adopt", "net", "--yes")
+    host.delete("p1")
+    assert "`cni-cnm release net --yes` puts it back" in host.command("network", "rm", "net")
+    host.add("p2")
+    host.delete("p2")
+    path.unlink()
+    host.command("network", "rm", "net")
+    assert host.node.files("/var/lib/cni-cnm/adopt") == set()
+
 
 def test_the_file_stays_where_it_is_and_whose_it_is(host: AdoptionHost) -> None:
     """The folders may be given as seen from another one than that in which the release is called."""
@@ -120,6 +129,41 @@ def test_a_container_that_was_made_again_meanwhile(host: AdoptionHost) -> None:
     host.command("adopt", "net", "--yes")
     assert host.node.run("iptables", "-C", *rule).code == 1
     host.check("p1")
+
+
+def test_deleted_between_a_kill_and_the_next_run(host: AdoptionHost) -> None:
+    """The DEL of one side leaves what the other side has of the container. The next run removes it, either way."""
+    node, place = host.node, "/var/lib/cni-cnm/adopt/net.json"
+
+    def rules() -> str:
+        saved = (node.run(f"{name}-save").ok().out for name in ("iptables", "ip6tables"))
+        return "\0".join(saved)
+
+    def as_killed(saved: str, **changes: Any) -> None:
+        """Both sides have every container, as where a run was killed."""
+        for name, text in zip(("iptables", "ip6tables"), saved.split("\0"), strict=True):
+            node.run(f"{name}-restore", stdin=text).ok()
+        node.write(place, json.dumps({**json.loads(node.path(place).read_text()), "done": False, **changes}))
+
+    host.add("p1", port=8080, limits=True)
+    host.add("p2", port=8081, limits=True)
+    before, saved = node.path(CONFLIST).read_text(), rules()
+    host.command("adopt", "net", "--yes")
+    as_killed(saved)
+    host.delete("p1")
+    host.command("adopt", "net", "--yes")
+    assert not [line for line in host.rules() if "10.7.0.2" in line or "8080" in line]
+    host.command("release", "net", "--yes")
+
+    saved = rules()
+    host.command("adopt", "net", "--yes")
+    as_killed(saved, way="release")
+    node.write(CONFLIST, before)
+    host.delete("p2")
+    host.command("release", "net", "--yes")
+    assert not [line for line in host.rules() if "10.7.0." in line]
+    assert node.files("/run/cni-cnm/endpoints", "/run/cni-cnm/sandboxes", "/var/lib/cni-cnm") == set()
+    assert host.command("doctor").strip() == "no findings"
 
 
 def test_a_reason_is_short(host: AdoptionHost) -> None:

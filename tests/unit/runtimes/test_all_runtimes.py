@@ -88,6 +88,14 @@ def test_crio_and_podman(install: Install, listening: Path) -> None:
     assert listening.exists()
 
 
+def test_podman_of_this_machine(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator's environment may lead podman to another one."""
+    monkeypatch.setenv("CONTAINER_HOST", "ssh://other.example/run/podman.sock")
+    monkeypatch.setenv("CONTAINER_CONNECTION", "other")
+    install("podman", 'echo "c1$CONTAINER_HOST$CONTAINER_CONNECTION"')
+    assert podman.containers() == {"c1"}
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [

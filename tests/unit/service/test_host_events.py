@@ -13,6 +13,7 @@ from cni_cnm.frontend import events
 from cni_cnm.frontend.events import Event
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
 from cni_cnm.service.host_events import HostEvents
+from cni_cnm.state.store import ADOPT
 from tests.unit.drivers.world import World
 
 NET = NetworkSpec("net", "bridge", {}, IpamSpec("host-local", {"subnet": "10.9.0.0/28"}))
@@ -39,6 +40,20 @@ def test_networks_that_come_and_go(world: World) -> None:
     world.controller.network("early").delete()
     assert list(seen.look(world.engine)) == [Event(events.NETWORK_REMOVED, "network early was removed", "early")]
     assert list(seen.look(world.engine)) == []
+
+
+def test_a_network_that_is_taken_over_and_released(world: World) -> None:
+    """It had pods before, and has them afterwards: the words say so."""
+    seen, store = HostEvents(), world.engine.store
+    assert list(seen.look(world.engine)) == []
+    store.put(ADOPT, "web", {})
+    world.controller.new_network("web")
+    [taken] = seen.look(world.engine)
+    assert taken.sentence.endswith("was made, driver bridge; it is taken over from the reference plugins")
+    world.controller.network("web").delete()
+    store.delete(ADOPT, "web")
+    [released] = seen.look(world.engine)
+    assert released.sentence == "network web was released to the reference plugins, or removed"
 
 
 def test_a_pool_that_is_nearly_full(world: World) -> None:
