@@ -116,7 +116,7 @@ class AdoptionHost:
         target = self.node.path(BIN)
         target.mkdir(parents=True, exist_ok=True)
         for one in plugins.iterdir():
-            if one.name != "cnitool":
+            if one.name not in ("cnitool", "cni-cnm"):  # the second: of an installation on this machine
                 shutil.copy(one, target / one.name)
         (target / "cni-cnm").unlink(missing_ok=True)
         (target / "cni-cnm").symlink_to(program(folder))

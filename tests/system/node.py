@@ -25,7 +25,7 @@ from tests.system import cgroups
 
 BIN = ROOT / "dist" / "bin"
 PLUGIN = BIN / "cni-cnm"
-COPIED = ("/etc", "/opt", "/usr/local", "/var/lib")
+COPIED = ("/etc", "/opt", "/usr/lib/cni", "/usr/local", "/var/lib")
 FRESH = ("/var/lib/cni", "/var/lib/cni-cnm", "/var/lib/containerd", "/etc/cni", "/etc/cni-cnm")
 
 UNSHARE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -51,7 +51,7 @@ if tree := sys.argv[3]:
     os.chroot(root)
     os.chdir("/")
     os.makedirs(os.environ.get("TMPDIR", "/tmp"), exist_ok=True)
-for folder in copied:
+for folder in filter(os.path.isdir, copied):
     upper, work = "/run/node" + folder + "/upper", "/run/node" + folder + "/work"
     os.makedirs(upper), os.makedirs(work)
     mount("overlay", f"lowerdir={folder},upperdir={upper},workdir={work}", folder)
