@@ -16,7 +16,7 @@ from cni_cnm.cnm.packet_filter import endpoint_elements
 from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.errors import NoSuchEndpoint, raise_gathered
 from cni_cnm.ipam.host_local import HostLocal
-from cni_cnm.reference import cache, compare, discover, host_rules, leases
+from cni_cnm.reference import cache, discover, host_rules, leases
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,5 +80,4 @@ def _remove_rules(host: Host, cached: Cached, seen: HostRules) -> None:
         return
     free = tuple(address for address in found.addresses if str(address.interface.ip) not in held)
     found = found._replace(addresses=free)
-    if compare.own_rules(found, seen):
-        one_attachment.remove_rules(found)
+    one_attachment.remove_rules(found, seen)

@@ -10,7 +10,7 @@ from cni_cnm.cnm.records import load_endpoint
 from cni_cnm.errors import CnmError, DamagedRecord, IoFailed, NamespaceGone
 from cni_cnm.model import EndpointKey
 from cni_cnm.named_tuple import NamedTuple
-from cni_cnm.reference import cache, discover, host_rules
+from cni_cnm.reference import cache, discover
 from cni_cnm.state import small_files
 
 TYPE_CHECKING = False
@@ -74,10 +74,10 @@ class Look:
         mine = [one for one in seen.attachments if one.key.network == self.network.name]
         return [self._pod(one) for one in sorted(mine, key=self._age)]
 
-    def once_more(self, key: EndpointKey) -> Pod | None:
-        """One of them, now. None if it was deleted."""
+    def once_more(self, key: EndpointKey, seen: HostRules) -> Pod | None:
+        """One of them, now, with the host's rules of a moment ago. None if it was deleted."""
         cached = self.cached(key)
-        return None if cached is None else self._pod(self.attachment(cached))
+        return None if cached is None else self._pod(self.attachment(cached, seen))
 
     def cached(self, key: EndpointKey) -> Cached | None:
         """What libcni keeps of an attachment; None if it was deleted."""
@@ -90,9 +90,9 @@ class Look:
         except OSError as error:
             raise IoFailed(f"{cache.path(key, self.folder)} cannot be read: {error.strerror}") from error
 
-    def attachment(self, cached: Cached, seen: HostRules | None = None) -> Attachment:
+    def attachment(self, cached: Cached, seen: HostRules) -> Attachment:
         """What the plugins have made of it, with what of it is not understood."""
-        return discover.look(cached, self._host.namespaces, self._host.stack, seen or host_rules.read())
+        return discover.look(cached, self._host.namespaces, self._host.stack, seen)
 
     def _pod(self, found: Attachment) -> Pod:
         key, cached = found.key, found.cached

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cni_cnm.cnm.records import EndpointRecord
     from cni_cnm.reference.attachment import Attachment
     from cni_cnm.reference.cache import Cached
+    from cni_cnm.reference.host_rules import HostRules
 
 
 def record(host: Host, living: Living) -> None:
@@ -53,9 +54,12 @@ def record(host: Host, living: Living) -> None:
         endpoint.write(state=READY)
 
 
-def remove_rules(attachment: Attachment) -> None:
-    """Remove the plugins' rules, also if a killed run has removed some. The limits stay: they are the same."""
-    change.remove_rules(attachment._replace(not_understood=()))
+def remove_rules(attachment: Attachment, seen: HostRules) -> None:
+    """Remove the plugins' rules, also if a killed run has removed some. The limits stay: they are the same.
+
+    `seen`: the host's rules, read once for many attachments.
+    """
+    change.remove_rules(attachment._replace(not_understood=()), seen)
 
 
 def as_made_by_plugins(found: Attachment, made: EndpointRecord) -> Attachment:

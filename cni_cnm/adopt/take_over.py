@@ -68,12 +68,13 @@ def _take_over(host: Host, plan: Plan) -> list[str]:
     refused: set[str] = set()
     for _ in range(_ROUNDS):
         ours = [pod for pod in plan.pods if pod.state != LEFT]
+        seen = host_rules.read()  # once: to read them costs more than the rest
         for pod in ours:
-            if why := _stand(host, pod, look):
+            if why := _stand(host, pod, look, seen):
                 refused.add(pod.key.id)
                 notes.append(f"{pod.shown} is left alone: {why}")
         _write_conflist(state)
-        seen = host_rules.read()  # once: each attachment's rules change only by its own removal
+        seen = host_rules.read()  # each attachment's rules change only by its own removal
         for pod in ours:
             if pod.key.id not in refused:
                 _hand_over(host, state, pod, look, seen)
@@ -115,13 +116,13 @@ def _remember(host: Host, state: Adoption, plan: Plan, refused: frozenset[str] |
     return changed
 
 
-def _stand(host: Host, pod: Pod, look: Look) -> str:
+def _stand(host: Host, pod: Pod, look: Look, seen: HostRules) -> str:
     """The record and the elements of an attachment. Looks at it again before that. Why it is left alone; "" if not.
 
     ADD and DEL of this endpoint wait meanwhile, where they are this program's.
     """
     with locked_endpoint.lock(host, pod.key.id):
-        now = look.once_more(pod.key)
+        now = look.once_more(pod.key, seen)
         if now is None:
             return "it was deleted meanwhile"
         if now.state == TAKEN_OVER:
@@ -167,6 +168,7 @@ def _hand_over(host: Host, state: Adoption, pod: Pod, look: Look, seen: HostRule
         original = state.cached.get(pod.key.id)
         if original is not None:
             before = cache.parse(original)
-            one_attachment.remove_rules(look.attachment(before, seen))
+            one_attachment.remove_rules(look.attachment(before, seen), seen)
             if cached is not None and cached.result != before.result:  # made again since, with another address
-                one_attachment.remove_rules(look.attachment(before._replace(result=cached.result), seen))
+                again = look.attachment(before._replace(result=cached.result), seen)
+                one_attachment.remove_rules(again, host_rules.read())

@@ -72,9 +72,18 @@ def write_rules(attachment: Attachment) -> None:
     _apply(attachment, rules_of(attachment), shared_rules_of(attachment))
 
 
-def remove_rules(attachment: Attachment) -> None:
-    """Only the packet filter. The shared rules and chains stay, as after the reference's DEL."""
+def remove_rules(attachment: Attachment, seen: host_rules.HostRules | None = None) -> None:
+    """Only the packet filter. The shared rules and chains stay, as after the reference's DEL.
+
+    `seen`: what was read a moment ago, for many attachments. It is read again where it has changed since.
+    """
     require_understood(attachment)
+    if seen is not None:
+        try:
+            _change(plan(attachment, (), (), seen))
+            return
+        except CnmError:
+            pass  # another program has removed one of them
     _apply(attachment, (), ())
 
 
@@ -107,11 +116,7 @@ def _until_done(make_plan: Callable[[], Plan], name: str) -> None:
         if not wanted:
             return
         try:
-            for program, script in wanted.scripts:
-                if not iptables.restore(program, script):
-                    raise KernelFeatureMissing(f"{program}-restore is not installed", hint="install iptables")
-            if wanted.nft:
-                nft_text.run(wanted.nft)
+            _change(wanted)
         except CnmError:
             if wanted == before:  # no other program has changed it: it is refused as it is
                 raise
@@ -121,6 +126,14 @@ def _until_done(make_plan: Callable[[], Plan], name: str) -> None:
             f"{name} cannot be changed",
             hint="another program changes the packet filter all the time: stop it, or try again",
         )
+
+
+def _change(wanted: Plan) -> None:
+    for program, script in wanted.scripts:
+        if not iptables.restore(program, script):
+            raise KernelFeatureMissing(f"{program}-restore is not installed", hint="install iptables")
+    if wanted.nft:
+        nft_text.run(wanted.nft)
 
 
 def _own_now(attachment: Attachment) -> tuple[Rule, ...]:
