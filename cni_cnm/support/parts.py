@@ -9,18 +9,21 @@ import sys
 from collections import Counter
 
 from cni_cnm import __version__
+from cni_cnm.adopt.adoption import RELEASED, TAKEN, adoptions
 from cni_cnm.cluster import status_file
 from cni_cnm.cnm.records import endpoint_records, network_records
 from cni_cnm.doctor.diagnose import CHECKS, diagnose
 from cni_cnm.doctor.picture import Picture
 from cni_cnm.errors import CnmError
 from cni_cnm.firewall import TABLES, UNDERLAY
+from cni_cnm.reference.configuration import IPTABLES, NFTABLES
 from cni_cnm.support import log_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from cni_cnm.adopt.adoption import Adoption
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
     from cni_cnm.doctor.diagnose import Diagnosis
@@ -53,6 +56,7 @@ def parts(host: Host, *, addresses: bool) -> Iterator[tuple[str, Json]]:
         "kernel": lambda: _kernel(host),
         "networks": lambda: [_network(host, record) for record in network_records(host.store)],
         "endpoints": lambda: [_endpoint(host, record) for record in endpoint_records(host.store)],
+        "adoptions": lambda: [_adoption(one) for one in adoptions(host.store)],
         "doctor": lambda: _doctor(host, texts=addresses),
         "cluster": lambda: _cluster(host),
         "log": lambda: log_lines.of_file(host.settings.log) if os.path.isabs(host.settings.log) else [],
@@ -142,6 +146,17 @@ def _endpoint(host: Host, record: EndpointRecord) -> Json:
         "addresses": [address.interface.version for address in record.addresses],
         "ports": dict(Counter(port.protocol for port in record.ports)),
         "docker": bool(record.docker_network),
+    }
+
+
+def _adoption(state: Adoption) -> Json:
+    """Nothing of the files and the requests that it has."""
+    return {
+        "way": state.way if state.way in (TAKEN, RELEASED) else "other",
+        "done": state.done,
+        "attachments": len(state.cached),
+        "forms": [form if form in (IPTABLES, NFTABLES) else "" for form in state.forms],
+        "older_portmap": state.older_portmap,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -40,6 +41,17 @@ def test_no_canary_is_in_it(side: Side, addresses: bool) -> None:
     node = side.node
     node.write("/etc/cni-cnm/config.toml", CONFIG)
     node.write(f"/etc/{CANARY}", CANARY)
+    text = b64encode(CANARY.encode()).decode()
+    taken = {"schema": 1, "network": CANARY, "way": "adopt", "done": False, "path": f"/etc/cni/net.d/{CANARY}"}
+    files = {
+        "before": text,
+        "after": text,
+        "cache": f"/{CANARY}",
+        "cached": {CANARY: text},
+        "forms": ["iptables", CANARY],
+    }
+    node.write(f"/var/lib/cni-cnm/adopt/{CANARY}.json", json.dumps({**taken, **files}))
+    node.write("/run/cni-cnm/events", json.dumps({"time": 1.0, "kind": "noted", "sentence": CANARY, "network": CANARY}))
     node.write("/etc/cni/net.d/10-net.conflist", json.dumps({"cniVersion": "1.0.0", "name": CANARY, "plugins": [NET]}))
     args = f"K8S_POD_NAMESPACE={CANARY};K8S_POD_NAME={CANARY};K8S_POD_UID={CANARY}"
     config = {key: value for key, value in NET.items() if key != "options"}
@@ -65,4 +77,8 @@ def test_no_canary_is_in_it(side: Side, addresses: bool) -> None:
     assert bool(held) == addresses
     assert len(whole["endpoints.json"]) == 1
     assert whole["endpoints.json"][0]["state"] == "ready"
+    assert not [name for name, one in texts.items() if text in one]
+    assert whole["adoptions.json"][0] == {
+        "way": "adopt", "done": False, "attachments": 1, "forms": ["iptables", ""], "older_portmap": False,
+    }  # fmt: skip
     assert {"ADD"} == {line["verb"] for line in whole["log.json"]}
