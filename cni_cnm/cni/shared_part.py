@@ -33,6 +33,6 @@ def read(document: Mapping[str, Json], config: Fields, call: Call) -> tuple[Netw
         notes = [*unused_keys.notes(config, ipam), *request.portmap_of(config)[1]]
         return network, [*unused_keys.unknown(shared, config, ipam)], notes
 
-    network, unknown, notes = _memo.get(request.name_of(config), (shared,), parse)
+    network, unknown, notes = _memo.get(config.text("name"), (shared,), parse)
     # An executable is given the whole configuration.
     return network._replace(ipam=network.ipam._replace(conf=document, cni_path=call.cni_path)), unknown, notes

@@ -62,7 +62,7 @@ class KernelNft:
             if self._change(transaction):
                 return
         except KernelError as error:
-            if error.errno not in (errno.ENOENT, errno.EEXIST):
+            if error.errno not in (errno.ENOENT, errno.EEXIST, errno.EINVAL):  # EINVAL: of a set with other types
                 raise
         if rest := _without_text(transaction):
             self._commit_apart(transaction, rest)
@@ -251,6 +251,8 @@ class KernelNft:
             self._runner = libnftables.runner()
         script = "\n".join(lines) + "\n"
         runner = self._runner
+        if self._questions is not None:
+            self._questions.sets.clear()
         try:
             return self._in_namespace(lambda: runner.run(script))
         except KernelError as error:

@@ -14,8 +14,13 @@ from cni_cnm.errors import KernelError
 from cni_cnm.firewall import comment
 from cni_cnm.kernel import Element, Transaction
 from cni_cnm.kernel.nft import KernelNft
+from cni_cnm.kernel.nftables.nfnetlink import Questions
 from cni_cnm.kernel.setns import entered
 from tests.kernel.lab import Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cni_cnm.kernel.nftables.nfnetlink import Answer, Question
 
 TABLE = "inet cni_cnm"
 DECLARE = f"""\
@@ -147,3 +152,32 @@ def test_thousands_of_elements_are_one_transaction(nft: KernelNft) -> None:
     assert list(nft.find(many)) == many
     nft.commit(Transaction(release=tuple(many)))
     assert not any(nft.find(many))
+
+
+def test_types_of_sets_are_asked_for_once(nft: KernelNft, monkeypatch: pytest.MonkeyPatch) -> None:
+    nft.commit(Transaction(DECLARE), declare=True)
+    asked: list[int] = []
+    ask = Questions.ask
+
+    def counted(self: Questions, questions: Sequence[Question]) -> list[Answer | None]:
+        asked.append(len(questions))
+        return ask(self, questions)
+
+    monkeypatch.setattr(Questions, "ask", counted)
+    nft.commit(Transaction(put=(Element(TABLE, "verdicts", "10.0.0.1", "accept", ""),)))
+    nft.commit(Transaction(put=(Element(TABLE, "verdicts", "10.0.0.2", "drop", ""),)))
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("with_table", [True, False], ids=["table", "set"])
+def test_a_set_that_another_program_made_again_with_other_types(nft: KernelNft, with_table: bool) -> None:
+    nft.commit(Transaction(DECLARE), declare=True)
+    nft.commit(Transaction(put=(Element(TABLE, "verdicts", "10.0.0.1", "accept", ""),)))
+    other = KernelNft(nft._netns)
+    gone = f"delete table {TABLE}\nadd table {TABLE}\n" if with_table else f"delete map {TABLE} verdicts\n"
+    other.commit(Transaction(f"{gone}add map {TABLE} verdicts {{ type ipv6_addr : verdict; }}\n"), declare=True)
+    if with_table:
+        nft.handles([TABLE])  # as every ADD does
+    wanted = Element(TABLE, "verdicts", "fd00::1", "accept", "")
+    nft.commit(Transaction(put=(wanted,)))
+    assert nft.find([wanted]) == [wanted]

@@ -36,7 +36,8 @@ def apply(endpoint: LockedEndpoint, device: Device, stack: Stack, undo: Rollback
     if record.tuning is not None and before is not None:
         device = tune(stack, device, record.tuning, before, undo)
     if record.bandwidth is not None:
-        device = limit(host, record.id, device, record.bandwidth, undo)
+        made = endpoint.role.interface == "made"  # just now, so its MTU is as it was read then
+        device = limit(host, record.id, device, record.bandwidth, undo, mtu=device.host[-1].mtu if made else 0)
     return device
 
 
@@ -50,13 +51,15 @@ def tune(stack: Stack, device: Device, wanted: Tuning, before: Tuning, undo: Rol
     return device._replace(container=device.container._replace(mac=link.mac, mtu=link.mtu))
 
 
-def limit(host: Host, endpoint_id: str, device: Device, bandwidth: Bandwidth, undo: Rollback) -> Device:
-    """Returns the device with the ifb that was added."""
+def limit(
+    host: Host, endpoint_id: str, device: Device, bandwidth: Bandwidth, undo: Rollback, *, mtu: int = 0
+) -> Device:
+    """Returns the device with the ifb that was added. `mtu`: of the link on the host, 0 if it is to be asked for."""
     from cni_cnm.cnm.interface import shaping
 
     port, ifb = device.host[-1].name, shaping.ifb_name(endpoint_id)
     undo.push(lambda: shaping.withdraw(host.stack, port, ifb, bandwidth))
-    made = shaping.apply(host.stack, port, ifb, bandwidth)
+    made = shaping.apply(host.stack, port, ifb, bandwidth, mtu)
     return device._replace(extra=(*device.extra, made)) if made else device
 
 

@@ -54,19 +54,26 @@ def ifb_name(endpoint_id: str) -> str:
     return f"{IFB_PREFIX}{endpoint_id[:12]}"
 
 
-def apply(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth) -> Interface | None:
-    """Limit a link of the host. Returns the ifb that was made for it. `remove` and `withdraw` undo it."""
-    link = host_stack.link(host_ifname)
-    if link is None:
+def apply(host_stack: Stack, host_ifname: str, ifb_name: str, bandwidth: Bandwidth, mtu: int = 0) -> Interface | None:
+    """Limit a link of the host. Returns the ifb that was made for it. `remove` and `withdraw` undo it.
+
+    `mtu` is the link's, where the caller knows it.
+    """
+    if mtu:
+        index = host_stack.index_of(host_ifname)
+    else:
+        link = host_stack.link(host_ifname)
+        index, mtu = (link.ifindex, link.mtu) if link is not None else (0, 0)
+    if not index:
         raise DriverFailed(f"{host_ifname} to be limited is missing", hint="bandwidth needs a veth into the container")
     ingress, egress = _rates(bandwidth)
     if ingress is not None:
-        host_stack.set_rate(link.ifindex, ingress, mtu=link.mtu)
+        host_stack.set_rate(index, ingress, mtu=mtu)
     if egress is None:
         return None
-    ifb = _add_ifb(host_stack, ifb_name, link.mtu)
+    ifb = _add_ifb(host_stack, ifb_name, mtu)
     host_stack.set_rate(ifb.ifindex, egress, mtu=ifb.mtu)
-    host_stack.redirect_ingress(link.ifindex, ifb.ifindex)
+    host_stack.redirect_ingress(index, ifb.ifindex)
     return Interface(ifb.name, ifb.mac, ifb.mtu)
 
 

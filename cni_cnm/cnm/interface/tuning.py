@@ -84,9 +84,10 @@ def refuse_repeated(document: bytes) -> None:
 
 def current(stack: Stack, ifname: str, tuning: Tuning) -> Tuning:
     """The present values of what `tuning` will change, for `restore`."""
-    link = _require(stack, ifname)
     before = ((key, _before(stack, key)) for key, _ in tuning.sysctls)
-    attributes = {key: getattr(link, key) for key in _attributes(tuning)}
+    changed = _attributes(tuning)
+    link = _require(stack, ifname) if changed else None
+    attributes = {key: getattr(link, key) for key in changed}
     return Tuning(tuple((key, value) for key, value in before if value is not None), **attributes)
 
 

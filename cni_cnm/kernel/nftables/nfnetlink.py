@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from cni_cnm.kernel.nftables.nft_elements import SetTypes
+
     Question = tuple[int, str, bytes]
     """Type (`NFT_MSG_GET…`), family and attributes of a request."""
     Change = tuple[int, str, int, bytes]
@@ -74,6 +76,11 @@ class Questions:
     def __init__(self) -> None:
         self._socket: _socket.socket | None = None  # first, for __del__
         self._lock = allocate_lock()
+        self.sets: dict[tuple[str, str], SetTypes] = {}
+        """By table and name, as `nft_elements.sets` read them. Forgotten when a table is another one, when a script has
+        run, and when a request has failed."""
+        self.tables: dict[str, int] = {}
+        """The tables' handles, as `nft_handles.handles` read them."""
 
     def ask(self, questions: Sequence[Question]) -> list[Answer | None]:
         """The answer to each question; None if there is no such object."""
@@ -116,6 +123,7 @@ class Questions:
             raise
 
     def close(self) -> None:
+        self.sets.clear()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -40,6 +40,7 @@ def commit(questions: Questions, transaction: Transaction) -> bool:
     put, claim, remove, release = transaction.put, transaction.claim, transaction.remove, transaction.release
     types = types_of(questions, (*put, *claim, *remove, *release))
     try:
+        added = [*_changes(_NEW_ELEMENT, _CREATE, put, types)]
         changes = [
             *_changes(_DELETE_ELEMENT, 0, remove, types),
             # adding an element before its release changes nothing, or fails if it has another value
@@ -47,9 +48,9 @@ def commit(questions: Questions, transaction: Transaction) -> bool:
             *_changes(_DELETE_ELEMENT, 0, release, types),
             *_changes(_NEW_ELEMENT, _CREATE | _EXCLUSIVE, claim, types),
             # the first one makes the deletion safe, the last one sets the new comment
-            *_changes(_NEW_ELEMENT, _CREATE, put, types),
+            *added,
             *_changes(_DELETE_ELEMENT, 0, put, types),
-            *_changes(_NEW_ELEMENT, _CREATE, put, types),
+            *added,
         ]
     except LookupError:
         return False

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _GET_SET, _GET_ELEMENT = 10, 13
 """NFT_MSG_GETSET, NFT_MSG_GETSETELEM."""
-_SET_KEY_TYPE, _SET_DATA_TYPE = 4, 6
+_SET_FLAGS, _SET_KEY_TYPE, _SET_DATA_TYPE = 3, 4, 6
+_VERDICT_TYPE = 0xFFFFFF00
 _ELEMENTS = 3
 _KEY, _DATA, _USERDATA, _KEY_END = 1, 2, 6, 10
 _VALUE, _VERDICT = 1, 2
@@ -50,6 +51,9 @@ class SetTypes(NamedTuple):
 
     key: tuple[Type, ...] = ()
     value: tuple[Type, ...] = ()
+    verdicts: bool = False
+    flags: int = 0
+    """NFT_SET_…"""
 
 
 def _pack_link(text: str) -> bytes:
@@ -92,9 +96,22 @@ def find(questions: Questions, elements: Sequence[Element]) -> list[Element | No
 
 def types_of(questions: Questions, elements: Sequence[Element]) -> dict[tuple[str, str], SetTypes]:
     """Of the sets of these elements, by table and name. An absent one is left out."""
-    places = list(dict.fromkeys((element.table, element.set) for element in elements))
-    answers = questions.ask([(_GET_SET, *names(*place)) for place in places])
-    return {place: set_types(*answer) for place, answer in zip(places, answers, strict=True) if answer}
+    return sets(questions, list(dict.fromkeys((element.table, element.set) for element in elements)))
+
+
+def sets(questions: Questions, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], SetTypes]:
+    """Of each set, by table and name, what it is made of. An absent one is left out.
+
+    Each is asked for once: a set is made again only by a script, or with its table (see `Questions.sets`).
+    """
+    known = questions.sets
+    found = {place: known[place] for place in places if place in known}
+    if asked := [place for place in places if place not in found]:
+        answers = questions.ask([(_GET_SET, *names(*place)) for place in asked])
+        read = {place: set_types(*answer) for place, answer in zip(asked, answers, strict=True) if answer}
+        known.update(read)
+        found.update(read)
+    return found
 
 
 def names(table: str, name: str) -> tuple[str, bytes]:
@@ -104,8 +121,9 @@ def names(table: str, name: str) -> tuple[str, bytes]:
 
 def set_types(data: bytes, offset: int, end: int) -> SetTypes:
     found = places(data, offset, end)
-    key, value = (number(data, found.get(kind), "big") for kind in (_SET_KEY_TYPE, _SET_DATA_TYPE))
-    return SetTypes(_concatenated(key), _concatenated(value))
+    kinds = (_SET_KEY_TYPE, _SET_DATA_TYPE, _SET_FLAGS)
+    key, value, flags = (number(data, found.get(kind), "big") for kind in kinds)
+    return SetTypes(_concatenated(key), _concatenated(value), value == _VERDICT_TYPE, flags)
 
 
 def _concatenated(number: int) -> tuple[Type, ...]:

@@ -21,8 +21,21 @@ _CHAIN_HANDLE, _CHAIN_POLICY, _CHAIN_USE = 2, 5, 6
 def handles(questions: Questions, names: Sequence[str]) -> list[Handle | None]:
     """The handle of each `FAMILY TABLE` or `FAMILY TABLE CHAIN`, None if absent."""
     answers = questions.ask(list(map(_question, names)))
-    pairs = zip(names, answers, strict=True)
-    return [_read(*answer, chain=name.count(" ") == 2) if answer else None for name, answer in pairs]
+    found = []
+    for name, answer in zip(names, answers, strict=True):
+        chain = name.count(" ") == 2
+        found.append(_read(*answer, chain=chain) if answer else None)
+        if not chain:
+            _note_table(questions, name, found[-1])
+    return found
+
+
+def _note_table(questions: Questions, name: str, found: Handle | None) -> None:
+    """A table that was made again has sets that are not known."""
+    handle = found.handle if found else 0
+    if questions.tables.get(name) != handle:
+        questions.tables[name] = handle
+        questions.sets.clear()
 
 
 def tables(questions: Questions) -> dict[str, int]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 from struct import Struct
 
 from cni_cnm.kernel.contract.element import Element
-from cni_cnm.kernel.netlink.nlattr import number, places, raw, text
+from cni_cnm.kernel.netlink.nlattr import places, raw, text
 from cni_cnm.kernel.nftables import nfnetlink
-from cni_cnm.kernel.nftables.nft_elements import listed, names, set_types, spelled_key, value_of
+from cni_cnm.kernel.nftables.nft_elements import listed, names, set_types, sets, spelled_key, value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cni_cnm.kernel.nftables.nfnetlink import Answer, Questions
+    from cni_cnm.kernel.nftables.nfnetlink import Questions
+    from cni_cnm.kernel.nftables.nft_elements import SetTypes
 
 _GET_SET, _GET_ELEMENT = 10, 13
 """NFT_MSG_GETSET, NFT_MSG_GETSETELEM."""
-_TABLE, _SET, _SET_FLAGS, _SET_DATA_TYPE = 1, 2, 3, 6
+_TABLE, _SET = 1, 2
 _ANONYMOUS, _INTERVAL, _MAP, _CONCATENATED = 0x1, 0x4, 0x8, 0x80
-_VERDICT_TYPE = 0xFFFFFF00
 _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END = 1, 2, 3, 6, 10
 _LENGTH = Struct("=H")
 """Of struct nlattr."""
@@ -31,28 +31,25 @@ _LENGTH = Struct("=H")
 def elements(questions: Questions, table: str, name: str = "") -> list[Element] | None:
     """Of one set, or of all of a table (`FAMILY TABLE`). None for a set of a form that is not written here."""
     if name:
-        sets = [answer for answer in questions.ask([(_GET_SET, *names(table, name))]) if answer]
+        listed_sets = sets(questions, [(table, name)])
     else:
         family, in_family = table.split(" ")
-        sets = questions.dump(_GET_SET, family, nfnetlink.text(_TABLE, in_family))
+        answers = questions.dump(_GET_SET, family, nfnetlink.text(_TABLE, in_family))
+        listed_sets = {(table, text(answer[0], places(*answer).get(_SET))): set_types(*answer) for answer in answers}
     try:
-        return [element for answer in sets for element in _of_set(questions, table, answer)]
+        return [element for place, types in listed_sets.items() for element in _of_set(questions, *place, types)]
     except LookupError:
         return None
 
 
-def _of_set(questions: Questions, table: str, answer: Answer) -> Iterator[Element]:
+def _of_set(questions: Questions, table: str, name: str, types: SetTypes) -> Iterator[Element]:
     """LookupError for another form."""
-    data = answer[0]
-    found = places(*answer)
-    name, flags = text(data, found.get(_SET)), number(data, found.get(_SET_FLAGS), "big")
+    flags = types.flags
     if flags & _ANONYMOUS:
         return
-    types = set_types(*answer)
-    verdicts = number(data, found.get(_SET_DATA_TYPE), "big") == _VERDICT_TYPE
     if not types.key or flags & (_INTERVAL | _CONCATENATED) == _INTERVAL:
         raise LookupError(name)
-    if flags & _MAP and not types.value and not verdicts:
+    if flags & _MAP and not types.value and not types.verdicts:
         raise LookupError(name)
     family, named = names(table, name)
     spell = types.key[0].spell if len(types.key) == 1 else None
