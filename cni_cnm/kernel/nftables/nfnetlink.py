@@ -26,8 +26,7 @@ from cni_cnm.kernel.netlink.header import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from cni_cnm.kernel.nftables.nft_elements import SetTypes
+    from typing import Any
 
     Question = tuple[int, str, bytes]
     """Type (`NFT_MSG_GET…`), family and attributes of a request."""
@@ -76,9 +75,9 @@ class Questions:
     def __init__(self) -> None:
         self._socket: _socket.socket | None = None  # first, for __del__
         self._lock = allocate_lock()
-        self.sets: dict[tuple[str, str], SetTypes] = {}
-        """By table and name, as `nft_elements.sets` read them. Forgotten when a table is another one, when a script has
-        run, and when a request has failed."""
+        self.sets: dict[tuple[str, str], Any] = {}
+        """By table and name, as `nft_elements.sets` read them (SetTypes). Forgotten when a table is another
+        one, when a script has run, and when a request has failed."""
         self.tables: dict[str, int] = {}
         """The tables' handles, as `nft_handles.handles` read them."""
 

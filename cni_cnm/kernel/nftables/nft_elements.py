@@ -104,7 +104,7 @@ def sets(questions: Questions, places: Sequence[tuple[str, str]]) -> dict[tuple[
 
     Each is asked for once: a set is made again only by a script, or with its table (see `Questions.sets`).
     """
-    known = questions.sets
+    known: dict[tuple[str, str], SetTypes] = questions.sets
     found = {place: known[place] for place in places if place in known}
     if asked := [place for place in places if place not in found]:
         answers = questions.ask([(_GET_SET, *names(*place)) for place in asked])
