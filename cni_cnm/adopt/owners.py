@@ -21,13 +21,13 @@ NERDCTL = "cni/nerdctl"
 class Owners:
     """Asks each runtime once, at the first container."""
 
-    def __init__(self, runtimes: Sequence[Runtime] = ALL, nerdctl_root: str = nerdctl.DATA_ROOT) -> None:
+    def __init__(self, runtimes: Sequence[Runtime] = ALL, nerdctl_root: str = "") -> None:
         self._runtimes = runtimes
-        self._nerdctl_root = nerdctl_root
+        self._nerdctl_root = nerdctl_root or nerdctl.data_root()
         self._lists: list[tuple[str, frozenset[str]]] | None = None
 
     def __call__(self, container_id: str) -> str:
-        if nerdctl.names(container_id, "", self._nerdctl_root):
+        if nerdctl.names(container_id, self._nerdctl_root):
             return NERDCTL
         if self._lists is None:
             self._lists = [(_owner(runtime), _containers(runtime)) for runtime in self._runtimes]

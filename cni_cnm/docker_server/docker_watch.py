@@ -44,7 +44,7 @@ class DockerWatch:
         self._networks = LostNetworks()
         self._containers: dict[str, str] = {}
         """Names by the id of an endpoint, at the last look; empty unless the log is JSON."""
-        self._names = ContainerNames()
+        self._names = ContainerNames(say)
         self._stopping = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = Thread(target=self._run, name="docker-watch", daemon=True)

@@ -1,7 +1,8 @@
 """The name that nerdctl has given a container. It tells CNI the container's id alone.
 
 nerdctl records each name as a file with the id (pkg/namestore): DATA_ROOT/ADDRESS_HASH/names/NAMESPACE/NAME. It does so
-before it calls CNI, and calls with NAMESPACE-ID for the container's id.
+before it calls CNI, and calls with NAMESPACE-ID for the container's id. DATA_ROOT is a key of its settings; where the
+option --data-root names it, no plugin is told.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import os
 
 DATA_ROOT = "/var/lib/nerdctl"
+SETTINGS = "/etc/nerdctl/nerdctl.toml"
+_QUOTES = "\"'"
 
 
-def names(container_id: str, args: str, root: str = DATA_ROOT) -> list[str]:
-    """Its name, none if nerdctl keeps its files elsewhere; and its host name, which CNI_ARGS has."""
+def names(container_id: str, root: str) -> list[str]:
+    """The container's name; none if nerdctl keeps its files elsewhere."""
     namespace, _, identity = container_id.rpartition("-")
     found = []
     for store in _entries(root):
@@ -24,9 +27,31 @@ def names(container_id: str, args: str, root: str = DATA_ROOT) -> list[str]:
                         found.append(name)
             except OSError:
                 pass  # of a container that was removed meanwhile
+    return found
+
+
+def host_name(args: str) -> str:
+    """The container's host name, from CNI_ARGS; "" without one."""
     pairs = dict(piece.partition("=")[::2] for piece in args.split(";"))
-    hostname = pairs.get("NERDCTL_CNI_DHCP_HOSTNAME", "")
-    return [*found, hostname] if hostname else found
+    return pairs.get("NERDCTL_CNI_DHCP_HOSTNAME", "")
+
+
+def data_root(settings: str = SETTINGS) -> str:
+    """The folder of nerdctl's files: `data_root` of its settings, as long as that is a plain string, or the default.
+
+    A module for TOML would cost each such ADD more than the rest of it.
+    """
+    try:
+        with open(settings, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return DATA_ROOT
+    for line in lines:
+        key, _, value = (part.strip() for part in line.partition("="))
+        quote = value[:1]
+        if key.strip(_QUOTES) == "data_root" and quote and quote in _QUOTES:
+            return value[1:].partition(quote)[0].rstrip("/") or DATA_ROOT
+    return DATA_ROOT
 
 
 def _entries(folder: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from tests.program import ROOT
 from tests.runtimes.conftest import new_node
 from tests.runtimes.nerdctl import Nerdctl, missing
 from tests.system.containerd import IMAGE
+from tests.system.daemon import Daemon
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
-OURS = {
+OURS: dict[str, Any] = {
     "cniVersion": "1.0.0",
     "name": "ours",
     "plugins": [
@@ -134,6 +136,24 @@ def test_a_network_of_ours_is_listed_and_not_removed(nerdctl: Nerdctl) -> None:
     until(lambda: "404" in get(nerdctl, "127.0.0.1:8082"), "the port answers")
     assert nerdctl.try_("network", "rm", "ours").code != 0
     nerdctl("rm", "-f", "web")
+
+
+@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq-base is not installed")
+def test_names_are_asked_where_nerdctl_is_told_the_name_server(nerdctl: Nerdctl) -> None:
+    """It does not write the result's name servers into the container's resolv.conf."""
+    named = "/etc/cni/net.d/20-named.conflist"
+    plugin = {**OURS["plugins"][0], "dnsEnabled": True, "ipam": {"subnet": "10.78.0.0/24"}}
+    nerdctl.node.write(named, json.dumps({**OURS, "name": "named", "plugins": [plugin]}))
+    service = Daemon(nerdctl.node, "cni-cnm", "serve")
+    try:
+        nerdctl.start("web", "--net=named")
+        nerdctl.start("front", "--net=named", "--dns=10.78.0.1", "--dns-search=named.internal")
+        until(lambda: "10.78.0.2" in nerdctl.execute("front", "nslookup", "web.named.internal").out, "its name")
+        assert "10.78.0.1" not in nerdctl.execute("web", "cat", "/etc/resolv.conf").ok().out
+        nerdctl("rm", "-f", "web", "front")
+    finally:
+        service.stop()
+        nerdctl.node.path(named).unlink()
 
 
 def test_a_container_whose_shim_was_killed(nerdctl: Nerdctl) -> None:

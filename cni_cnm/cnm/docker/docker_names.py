@@ -14,7 +14,7 @@ from cni_cnm.names import labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import EndpointRecord, NetworkRecord
@@ -28,19 +28,23 @@ def network_with_names(host: Host, record: EndpointRecord) -> NetworkRecord | No
     return network if network is not None and network.names is not None else None
 
 
-def answer(host: Host, record: EndpointRecord, container_id: str, names: Iterable[str]) -> None:
-    """Answer these names for the endpoint, and the first digits of the container's id. No error if it has left."""
+def answer(host: Host, record: EndpointRecord, container_id: str, names: Iterable[str]) -> Sequence[str]:
+    """Answer these names for the endpoint, and the first digits of the container's id. No error if it has left.
+
+    Returns those that are no host names, which are not answered.
+    """
     try:
         with locked(host, record) as endpoint:
             network = network_with_names(host, endpoint.record)
             if network is None or network.names is None:
-                return
-            found, _ = labels.of_endpoint(container_id, Pod(), names, network.names.domain)
+                return ()
+            found, wrong = labels.of_endpoint(container_id, Pod(), names, network.names.domain)
             if endpoint.record.names != found:
                 endpoint.write(names=found)
             endpoint_names.publish(host, endpoint.record)
     except NoSuchEndpoint:
-        pass
+        return ()
+    return wrong
 
 
 def withdraw(host: Host, record: EndpointRecord) -> None:

@@ -27,6 +27,14 @@ def of_spec(names: NameService, spec: EndpointSpec) -> tuple[str, ...]:
 def warnings(names: NameService, network: str, spec: EndpointSpec) -> Sequence[str]:
     """What is requested as a name and cannot be answered, and why nothing is, a sentence each."""
     said = [f"{text[:80]!r} is not answered as a name: it is no host name" for text in _found(names, spec)[1]]
+    if spec.owner == _NERDCTL:
+        from cni_cnm.names import nerdctl
+
+        root = nerdctl.data_root()
+        if not nerdctl.names(spec.container_id, root):
+            said.append(
+                f"the name that nerdctl has given the container is not answered: it is not recorded below {root}"
+            )
     if not server.program():
         said.append(f"names of the network {network} are not answered: {server.PROGRAM} is not installed")
     return said
@@ -37,7 +45,9 @@ def _found(names: NameService, spec: EndpointSpec) -> tuple[tuple[str, ...], lis
     if spec.owner == _NERDCTL:
         from cni_cnm.names import nerdctl
 
-        aliases = (*nerdctl.names(spec.container_id, spec.environ.get("CNI_ARGS", "")), *aliases)
+        host_name = nerdctl.host_name(spec.environ.get("CNI_ARGS", ""))
+        given = nerdctl.names(spec.container_id, nerdctl.data_root())
+        aliases = (*given, *((host_name,) if host_name else ()), *aliases)
     return labels.of_endpoint(spec.container_id, spec.pod, aliases, names.domain)
 
 

@@ -39,7 +39,8 @@ class Scene:
         self.docker.join(self.ids, "box")
         self.api = ScriptedDockerd(folder / "docker.sock", {"/networks": [{"Id": RED}]})
         self.host.settings = self.host.settings._replace(docker_api=str(folder / "docker.sock"))
-        self.names = ContainerNames()
+        self.said: list[str] = []
+        self.names = ContainerNames(self.said.append)
 
     def know(self, name: str, *aliases: str) -> None:
         endpoint = self.ids["EndpointID"]
@@ -68,6 +69,13 @@ def test_name_aliases_and_short_id(scene: Scene) -> None:
     names = ("web_1", "shop", BOX[:12])
     assert scene.answered == f"10.1.0.2 {' '.join(f'{one}.red.internal {one}' for one in names)}\n"
     assert not list(reconcile_names.compare(scene.host, EVERYTHING))
+    scene.look()
+    assert scene.said == ["docker: 'not a name' is not answered as a name of a container: it is no host name"]
+    scene.know("web.")
+    scene.know("a..b", "not a name")
+    scene.look()
+    scene.look()
+    assert scene.said[1:] == ["docker: 'a..b' is not answered as a name of a container: it is no host name"]
 
 
 def test_docker_is_asked_for_a_container_again_only_if_its_name_is_another_one(scene: Scene) -> None:

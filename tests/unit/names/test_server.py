@@ -133,7 +133,25 @@ def test_the_name_that_nerdctl_has_given(tmp_path: Path) -> None:
     store.mkdir(parents=True)
     (store / "web").write_text("c" * 64)
     (store / "db").write_text("d" * 64)
-    args = "IgnoreUnknown=1;NERDCTL_CNI_DHCP_HOSTNAME=front;"
-    assert nerdctl.names("my-space-" + "c" * 64, args, str(tmp_path)) == ["web", "front"]
-    assert nerdctl.names("my-space-" + "e" * 64, "", str(tmp_path)) == []
-    assert nerdctl.names("c1", "", str(tmp_path / "absent")) == []
+    assert nerdctl.names("my-space-" + "c" * 64, str(tmp_path)) == ["web"]
+    assert nerdctl.names("my-space-" + "e" * 64, str(tmp_path)) == []
+    assert nerdctl.names("c1", str(tmp_path / "absent")) == []
+    assert nerdctl.host_name("IgnoreUnknown=1;NERDCTL_CNI_DHCP_HOSTNAME=front;") == "front"
+    assert nerdctl.host_name("IgnoreUnknown=1") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "root"),
+    [
+        ('namespace = "k8s.io"\ndata_root = "/srv/nerdctl/"  # here\n', "/srv/nerdctl"),
+        ("'data_root'='/srv/other'", "/srv/other"),
+        ('# data_root = "/srv/nerdctl"\ndata_root_other = "/x"\n', "/var/lib/nerdctl"),
+        ('data_root = ""', "/var/lib/nerdctl"),
+        ("data_root = 5", "/var/lib/nerdctl"),
+        ("", "/var/lib/nerdctl"),
+    ],
+)
+def test_where_nerdctl_keeps_its_files(tmp_path: Path, text: str, root: str) -> None:
+    (tmp_path / "nerdctl.toml").write_text(text)
+    assert nerdctl.data_root(str(tmp_path / "nerdctl.toml")) == root
+    assert nerdctl.data_root(str(tmp_path / "absent")) == "/var/lib/nerdctl"
