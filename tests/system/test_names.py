@@ -308,7 +308,7 @@ def test_another_server_at_port_53_is_said(host: Host) -> None:
     host.side.add(taken, "c17").ok()
     try:
         said = "names of the network taken are not answered: its name server has ended: dnsmasq: "
-        until(lambda: said in host.command("doctor", "--check", "names").out, "the reason")
+        until(lambda: said in host.command("doctor", "--check", "names").out, "the reason", said=host.service.log)
         found = host.command("doctor", "--check", "names").out
         assert "10.67.0.1" in found
         assert "run: ss -Hlnptu 'sport = :53'" in found
@@ -407,6 +407,7 @@ def test_own_servers_of_a_network_and_its_end(host: Host) -> None:
         ({"dnsEnabled": False, "dnsServers": ["192.0.2.1"]}, "dnsEnabled is not true"),
         ({"allowOverlap": True}, "the network net answers names at 10.61.0.1 already"),
         ({"dnsServers": ["10.68.0.1"], "ipam": {"subnet": "10.68.0.0/24"}}, "is a gateway of the network refused"),
+        ({"dnsServers": ["10.62.0.1"], "ipam": {"subnet": "10.68.0.0/24"}}, "is a gateway of the network other"),
     ],
 )
 def test_refused(host: Host, changes: dict[str, Any], said: str) -> None:

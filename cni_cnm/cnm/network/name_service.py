@@ -26,12 +26,14 @@ def refuse(host: Host, record: NetworkRecord, subnets: Sequence[Subnet]) -> None
     """Refuse a network whose server could not answer at its gateways.
 
     Raises:
-        InvalidConfig: other questions would go to one of its gateways, which is to ask itself.
+        InvalidConfig: other questions would go to a gateway of its own, which is to ask itself, or of another network
+            that answers names: that one answers its own containers alone.
         Conflict: another network that answers names has the same gateway. One address has one server.
     """
     gateways = {subnet.gateway.ip for subnet in subnets if subnet.gateway is not None}
-    for address in record.names.servers if record.names is not None else ():
-        if ip_address(address) in gateways:
+    servers = {ip_address(address) for address in record.names.servers} if record.names is not None else set()
+    for address in servers:
+        if address in gateways:
             raise InvalidConfig(
                 f"the name server {address} is a gateway of the network {record.name}, where its own server answers",
                 hint="give one that other questions go to, or none",
@@ -44,6 +46,11 @@ def refuse(host: Host, record: NetworkRecord, subnets: Sequence[Subnet]) -> None
         except NoSuchDriver:  # an executable of CNI_PATH alone knows them
             continue
         for gateway in taken:
+            if gateway.ip in servers:
+                raise InvalidConfig(
+                    f"the name server {gateway.ip} is a gateway of the network {other.name}, and answers only there",
+                    hint="leave it out; networks that are open to each other answer the names of both",
+                )
             if gateway.ip in gateways:
                 raise Conflict(
                     f"the network {other.name} answers names at {gateway.ip} already, so {record.name} cannot",
