@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.1, 30.0
 RAN_WELL_S = 10.0
 LOOK_S = 60.0
-"""While a program or an address is missing, it is looked for again after this time."""
+"""While a program or an address is missing, or names cannot be put right, it is tried again after this time."""
 _BEGUN_S = 0.2
 """One that follows a failed one is recorded when it has begun, for which it is looked at after each such time.
 
@@ -226,9 +226,11 @@ def run(
         make_folder(folder, 0o700)
         changes.watch(folder)
     servers = NameServers(settings.run_dir, note)
+    wanted: dict[str, server.Served] = {}
     before: object = None
     while True:
         changes.take()
+        problem: Exception | None = None
         try:
             with engine() as controller:
                 host = controller.host
@@ -239,14 +241,21 @@ def run(
                         changes.watch(folder)
                 there = {name: hosts_files.identity(hosts_files.folder_of(settings.run_dir, name)) for name in wanted}
                 if wanted and (wanted, pairs, there) != before:
-                    before = (wanted, pairs, there)
                     for difference in reconcile_names.compare(host, EVERYTHING):
                         if done := reconcile_names.repair(host, difference):
                             note(f"REPAIR {difference.sentence}; {done}", 0.0)
-            servers.keep(wanted)
+                    before = (wanted, pairs, there)
         except (CnmError, OSError) as error:
-            say(f"networks that answer names are not looked after until the next change: {error}")
-        ready, _, _ = select.select([stop, changes.fileno(), *servers.pidfds], [], [], servers.wait_s())
+            problem = error
+        try:
+            servers.keep(wanted)  # also after a problem: a server that has ended is started
+        except OSError as error:
+            problem = error
+        wait_s = servers.wait_s()
+        if problem is not None:
+            say(f"names of networks cannot be put right, which is tried again in {LOOK_S:.0f} seconds: {problem}")
+            wait_s = LOOK_S if wait_s is None else min(wait_s, LOOK_S)
+        ready, _, _ = select.select([stop, changes.fileno(), *servers.pidfds], [], [], wait_s)
         if stop in ready:
             servers.leave()
             changes.close()
