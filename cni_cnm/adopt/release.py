@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack, contextmanager
 
 from cni_cnm import text_file
 from cni_cnm.adopt import adoption, deleted, fused, one_attachment
@@ -111,12 +112,16 @@ def release(host: Host, network: str, *, discard_edit: bool = False) -> None:
         )
     for _ in range(_ROUNDS):
         state = _begin(host, plan)
-        for one in plan.returns:
-            _stand(host, one)
-        if discard_edit or _content(state.path) == state.after:
-            _put_file_back(state)
-        for one in plan.returns:
-            _hand_over(host, state, one)
+        with _locked(host, plan.returns):
+            ready = [one for one in plan.returns if load_endpoint(host.store, one.record.id) == one.record]
+            for one in ready:
+                # Without a link it was deleted, or is being: the plugins' DEL has nothing to remove then.
+                if one.attachment is not None and host.stack.link(one.record.host_ifname) is not None:
+                    one_attachment.write_rules(host, one.attachment)
+            if discard_edit or _content(state.path) == state.after:
+                _put_file_back(state)
+            for one in ready:
+                _hand_over(host, state, one)
         time.sleep(PAUSE_S)
         deleted.remove_rest(host, state)
         plan = _settled(host, network)
@@ -212,26 +217,25 @@ def _as_before(state: Adoption, record: EndpointRecord, cached: Cached) -> Cache
     return cached._replace(config=state.before) if fused.is_ours(cached.config) else cached
 
 
-def _stand(host: Host, one: Return) -> None:
-    """The plugins' rules and limits. ADD and DEL of this endpoint wait meanwhile, where they are this program's."""
-    with locked_endpoint.lock(host, one.record.id):
-        if one.attachment is None or load_endpoint(host.store, one.record.id) != one.record:
-            return
-        # Without a link it was deleted, or is being: the plugins' DEL has nothing to remove then.
-        if host.stack.link(one.record.host_ifname) is not None:
-            one_attachment.write_rules(host, one.attachment)
+@contextmanager
+def _locked(host: Host, returns: Sequence[Return]) -> Iterator[None]:
+    """ADD and DEL of these endpoints wait until the plugins have all of it.
+
+    A DEL of this program between the two steps would leave the plugins' rules: it does not know of them.
+    """
+    with ExitStack() as locks:
+        for identity in sorted(one.record.id for one in returns):
+            locks.enter_context(locked_endpoint.lock(host, identity))
+        yield
 
 
 def _hand_over(host: Host, state: Adoption, one: Return) -> None:
-    """libcni's file, then elements and record. What was deleted or made again meanwhile is for the next round."""
-    with locked_endpoint.lock(host, one.record.id):
-        if load_endpoint(host.store, one.record.id) != one.record:
-            return
-        if one.attachment is not None and os.path.exists(cache.path(one.record.key, state.cache)):
-            cache.write(one.attachment.cached, state.cache)
-        one_attachment.forget(host, one.record)
-        if one.attachment is not None:
-            one_attachment.remove_own_ifb(host, one.record, one.attachment)
+    """libcni's file, then elements and record."""
+    if one.attachment is not None and os.path.exists(cache.path(one.record.key, state.cache)):
+        cache.write(one.attachment.cached, state.cache)
+    one_attachment.forget(host, one.record)
+    if one.attachment is not None:
+        one_attachment.remove_own_ifb(host, one.record, one.attachment)
 
 
 def _restore_cached(state: Adoption) -> None:
