@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
+from fcntl import ioctl
 from time import monotonic
 
 from cni_cnm.cnm.network import name_service
@@ -43,7 +45,9 @@ _BEGUN_S = 0.2
 
 Else STATUS would say that each attempt runs.
 """
+_ADDRESS_S, _ADDRESS_LOOK_S = 5.0, 0.05
 _END_S = 2.0
+_SIOCGIFADDR, _IFREQ_BYTES = 0x8915, 40
 
 
 class _Server:
@@ -71,6 +75,8 @@ class NameServers:
         self._due: dict[str, float] = {}
         self._failed: set[str] = set()
         """Networks whose last server has said why it ended. One that is killed says nothing."""
+        self._without_address: dict[str, float] = {}
+        """Networks whose bridge does not have its gateway yet, and since when."""
         self._said: set[str] = set()
 
     @property
@@ -89,6 +95,7 @@ class NameServers:
         for network in [name for name in (*self._servers, *self._due) if name not in wanted]:
             self._due.pop(network, None)
             self._failed.discard(network)
+            self._without_address.pop(network, None)
             self._end(network)
         missing = [name for name in wanted if name not in self._servers and self._due.get(name, 0.0) <= monotonic()]
         there = server.find(self._run_dir) if missing else {}
@@ -103,6 +110,9 @@ class NameServers:
                 continue
             if known is not None:
                 self._end(network)
+            elif not self._has_address(network, served):
+                self._due[network] = monotonic() + _ADDRESS_LOOK_S
+                continue
             self._start(network, words)
         for network, one in self._servers.items():
             if one.proved is not None and one.proved <= monotonic():
@@ -118,6 +128,17 @@ class NameServers:
         """Forget the servers. They run on."""
         while self._servers:
             os.close(self._servers.popitem()[1].pidfd)
+
+    def _has_address(self, network: str, served: server.Served) -> bool:
+        """Whether the bridge has its gateway already, or has had none for too long. A new network's record is first.
+
+        dnsmasq ends if port 53 of an address is another program's, but only of one that is there when it starts.
+        """
+        first = self._without_address.setdefault(network, monotonic())
+        if monotonic() - first < _ADDRESS_S and not _has_ipv4_address(served):
+            return False
+        del self._without_address[network]
+        return True
 
     @staticmethod
     def _has_begun(one: _Server) -> bool:
@@ -212,6 +233,18 @@ class NameServers:
             self._said.add(sentence)
             self._note(sentence, 0.0)
             say(sentence.removeprefix("NAMES "))
+
+
+def _has_ipv4_address(served: server.Served) -> bool:
+    """Whether the link has an IPv4 address, which its first gateway is. True for a network of IPv6 alone."""
+    if all(subnet.version == 6 for subnet in served.subnets):
+        return True
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            ioctl(asked, _SIOCGIFADDR, served.link.encode().ljust(_IFREQ_BYTES, b"\0"))
+        except OSError:  # EADDRNOTAVAIL, or ENODEV
+            return False
+    return True
 
 
 def run(

@@ -35,6 +35,10 @@ UPSTREAM = (
 )  # fmt: skip
 
 
+REMOVED = "mv /run/cni-cnm-names /run/removed && rm -r /run/removed"
+"""At once: the service makes folders again while others are removed."""
+
+
 class Host:
     """A node with a service, and two DNS servers of others: of the host's resolv.conf, and one more."""
 
@@ -273,10 +277,10 @@ def test_what_is_missing_is_said_and_put_back(host: Host) -> None:
 
 def test_folders_of_names_that_were_removed_are_made_again(host: Host) -> None:
     """The server does not see new files then: another one takes its place, also if no service saw it."""
-    host.node.run("rm", "-rf", "/run/cni-cnm-names").ok()
+    host.node.run("sh", "-c", REMOVED).ok()
     until(lambda: host.dig("c1", "web", wait_s=1) == ("NOERROR", ["10.61.0.2"]), "the names again")
     host.service.stop()
-    host.node.run("rm", "-rf", "/run/cni-cnm-names").ok()
+    host.node.run("sh", "-c", REMOVED).ok()
     host.side.container("c18")
     host.side.add(NET, "c18").ok()  # it makes the folder
     host.serve()

@@ -43,3 +43,21 @@ def test_servers_are_kept_where_names_cannot_be_put_right(tmp_path: Path, monkey
     assert kept == [{"net": told}]
     os.close(stop)
     os.close(writer)
+
+
+def test_a_server_is_started_when_the_bridge_has_its_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dnsmasq does not end if port 53 is taken at an address that comes after its start."""
+    there = [False]
+    started: list[str] = []
+    monkeypatch.setattr(name_servers, "_has_ipv4_address", lambda _: there[0])
+    monkeypatch.setattr(name_servers.NameServers, "_start", lambda _, network, __: started.append(network))
+    servers = name_servers.NameServers(str(tmp_path), lambda *_: None)
+    wanted = {"net": Served("net", "net.internal", "br-1", ())}
+    servers.keep(wanted)
+    assert started == []
+    wait_s = servers.wait_s()
+    assert wait_s is not None
+    there[0] = True
+    monkeypatch.setattr(name_servers, "monotonic", lambda now=name_servers.monotonic() + wait_s + 1: now)
+    servers.keep(wanted)
+    assert started == ["net"]
