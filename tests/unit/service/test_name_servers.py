@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -58,6 +59,7 @@ def test_a_server_is_started_when_the_bridge_has_its_gateway(tmp_path: Path, mon
     wait_s = servers.wait_s()
     assert wait_s is not None
     there[0] = True
-    monkeypatch.setattr(name_servers, "monotonic", lambda now=name_servers.monotonic() + wait_s + 1: now)
+    later = monotonic() + wait_s
+    monkeypatch.setattr(name_servers, "monotonic", lambda: later)
     servers.keep(wanted)
     assert started == ["net"]
