@@ -13,8 +13,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
-from fcntl import ioctl
 from time import monotonic
 
 from cni_cnm.cnm.network import name_service
@@ -31,10 +29,11 @@ from cni_cnm.state.store import ALLOWED, NETWORKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from cni_cnm.cnm.controller import Controller
+    from cni_cnm.cnm.records import NetworkRecord
 
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.1, 30.0
 RAN_WELL_S = 10.0
@@ -45,9 +44,8 @@ _BEGUN_S = 0.2
 
 Else STATUS would say that each attempt runs.
 """
-_ADDRESS_S, _ADDRESS_LOOK_S = 5.0, 0.05
+_EARLY_S, _EARLY_LOOK_S = 5.0, 0.05
 _END_S = 2.0
-_SIOCGIFADDR, _IFREQ_BYTES = 0x8915, 40
 
 
 class _Server:
@@ -62,6 +60,8 @@ class _Server:
         self.started = monotonic()
         self.proved: float | None = proved
         """When it is looked at whether its pid is to be recorded; None: it is recorded."""
+        self.early = False
+        """Started without the network's gateways, so it is replaced when these have come."""
 
 
 class NameServers:
@@ -75,8 +75,8 @@ class NameServers:
         self._due: dict[str, float] = {}
         self._failed: set[str] = set()
         """Networks whose last server has said why it ended. One that is killed says nothing."""
-        self._without_address: dict[str, float] = {}
-        """Networks whose bridge does not have its gateway yet, and since when."""
+        self._early: dict[str, float] = {}
+        """Networks whose gateways are not on the host, and since when."""
         self._said: set[str] = set()
 
     @property
@@ -85,17 +85,23 @@ class NameServers:
         return [one.pidfd for one in self._servers.values()]
 
     def wait_s(self) -> float | None:
-        """Seconds until a start is due again, or a pid is to be recorded; None: neither is."""
+        """Seconds until something is to be done without a change; None: nothing is."""
         times = [*self._due.values(), *(one.proved for one in self._servers.values() if one.proved is not None)]
+        if any(one.early for one in self._servers.values()):
+            times.append(monotonic() + LOOK_S)
         return max(0.0, min(times) - monotonic()) if times else None
 
-    def keep(self, wanted: Mapping[str, server.Served]) -> None:
-        """Start, replace and end servers, so that each of these networks has one."""
+    def keep(self, wanted: Mapping[str, server.Served], early: Collection[str] = ()) -> None:
+        """Start, replace and end servers, so that each of these networks has one.
+
+        `early`: those whose gateways are not on the host yet. A new network's record is there before them. dnsmasq ends
+        if port 53 of an address is another program's, but only of an address that is there when it starts.
+        """
         self._reap()
         for network in [name for name in (*self._servers, *self._due) if name not in wanted]:
             self._due.pop(network, None)
             self._failed.discard(network)
-            self._without_address.pop(network, None)
+            self._early.pop(network, None)
             self._end(network)
         missing = [name for name in wanted if name not in self._servers and self._due.get(name, 0.0) <= monotonic()]
         there = server.find(self._run_dir) if missing else {}
@@ -104,16 +110,18 @@ class NameServers:
         for network, served in wanted.items():
             words = server.arguments(served, self._run_dir)
             known = self._servers.get(network)
-            if known is not None and list(known.words) == words and known.folder == self._folder(network):
+            if known is not None and self._is_right(known, network, words, early):
                 continue
             if self._due.get(network, 0.0) > monotonic():
                 continue
             if known is not None:
                 self._end(network)
-            elif not self._has_address(network, served):
-                self._due[network] = monotonic() + _ADDRESS_LOOK_S
+            elif network in early and self._waits(network):
+                self._due[network] = monotonic() + _EARLY_LOOK_S
                 continue
             self._start(network, words)
+            if network in early and network in self._servers:
+                self._servers[network].early = True
         for network, one in self._servers.items():
             if one.proved is not None and one.proved <= monotonic():
                 if network in self._failed and not self._has_begun(one):
@@ -124,21 +132,23 @@ class NameServers:
                 server.forget_last_words(self._run_dir, network)
                 self._record(network, one.pid)
 
+    def waiting(self, records: Iterable[NetworkRecord]) -> list[NetworkRecord]:
+        """Those without a server, or with one that was started without their gateways."""
+        known = self._servers
+        return [record for record in records if record.name not in known or known[record.name].early]
+
     def leave(self) -> None:
         """Forget the servers. They run on."""
         while self._servers:
             os.close(self._servers.popitem()[1].pidfd)
 
-    def _has_address(self, network: str, served: server.Served) -> bool:
-        """Whether the bridge has its gateway already, or has had none for too long. A new network's record is first.
+    def _is_right(self, known: _Server, network: str, words: Sequence[str], early: Collection[str]) -> bool:
+        gateways_came = known.early and network not in early
+        return list(known.words) == words and known.folder == self._folder(network) and not gateways_came
 
-        dnsmasq ends if port 53 of an address is another program's, but only of one that is there when it starts.
-        """
-        first = self._without_address.setdefault(network, monotonic())
-        if monotonic() - first < _ADDRESS_S and not _has_ipv4_address(served):
-            return False
-        del self._without_address[network]
-        return True
+    def _waits(self, network: str) -> bool:
+        """Whether its gateways may still come. After a reboot they come with the first container."""
+        return monotonic() - self._early.setdefault(network, monotonic()) < _EARLY_S
 
     @staticmethod
     def _has_begun(one: _Server) -> bool:
@@ -197,6 +207,7 @@ class NameServers:
             return
         proved = monotonic() + (_BEGUN_S if network in self._failed else 0.0)
         self._servers[network] = _Server(pid, pidfd, words, proved, self._folder(network))
+        self._early.pop(network, None)
         self._note(f"NAMES the name server of the network {network} runs with pid {pid}", 0.0)
 
     def _end(self, network: str) -> None:
@@ -235,18 +246,6 @@ class NameServers:
             say(sentence.removeprefix("NAMES "))
 
 
-def _has_ipv4_address(served: server.Served) -> bool:
-    """Whether the link has an IPv4 address, which its first gateway is. True for a network of IPv6 alone."""
-    if all(subnet.version == 6 for subnet in served.subnets):
-        return True
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        try:
-            ioctl(asked, _SIOCGIFADDR, served.link.encode().ljust(_IFREQ_BYTES, b"\0"))
-        except OSError:  # EADDRNOTAVAIL, or ENODEV
-            return False
-    return True
-
-
 def run(
     engine: Callable[[], AbstractContextManager[Controller]], note: Callable[[str, float], None], stop: int
 ) -> None:
@@ -260,6 +259,7 @@ def run(
         changes.watch(folder)
     servers = NameServers(settings.run_dir, note)
     wanted: dict[str, server.Served] = {}
+    early: Collection[str] = ()
     before: object = None
     while True:
         changes.take()
@@ -267,7 +267,9 @@ def run(
         try:
             with engine() as controller:
                 host = controller.host
-                wanted = {one.name: told for one in network_records(host.store) if (told := name_service.served(one))}
+                records = [record for record in network_records(host.store) if record.names is not None]
+                wanted = {record.name: told for record in records if (told := name_service.served(record))}
+                early = name_service.without_gateways(host, servers.waiting(records))
                 pairs = controller.host.store.get(ALLOWED, "pairs") if wanted else None
                 if wanted:
                     for folder in (hosts_files.make_root(settings.run_dir), *server.resolv_conf_folders()):
@@ -281,7 +283,7 @@ def run(
         except (CnmError, OSError) as error:
             problem = error
         try:
-            servers.keep(wanted)  # also after a problem: a server that has ended is started
+            servers.keep(wanted, early)  # also after a problem: a server that has ended is started
         except OSError as error:
             problem = error
         wait_s = servers.wait_s()

@@ -302,19 +302,27 @@ def test_a_server_that_is_stopped_is_said(host: Host) -> None:
     assert "no findings" in host.command("doctor", "--check", "names").out
 
 
-def test_another_server_at_port_53_is_said(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("subnet", "gateway", "family", "freebind"),
+    [
+        ("10.67.0.0/24", "10.67.0.1", "AF_INET", "IPPROTO_IP, 15"),
+        ("fd67::/64", "fd67::1", "AF_INET6", "IPPROTO_IPV6, 78"),
+    ],
+)
+def test_another_server_at_port_53_is_said(host: Host, subnet: str, gateway: str, family: str, freebind: str) -> None:
     """Ours ends then: what it has said is in all sentences, and doctor does not tell to start a service that runs."""
-    taken = {**OTHER, "name": "taken", "ipam": {"subnet": "10.67.0.0/24"}}
-    freebind = "one.setsockopt(socket.IPPROTO_IP, 15, 1); one.bind(('10.67.0.1', 53)); one.listen(); signal.pause()"
-    other = Daemon(host.node, "python3", "-c", f"import signal, socket; one = socket.socket(); {freebind}")
-    until(lambda: "10.67.0.1:53" in host.node.run("ss", "-Hltn").out, "another server")
-    host.side.container("c17")
-    host.side.add(taken, "c17").ok()
+    taken = {**OTHER, "name": "taken", "ipam": {"subnet": subnet}}
+    listen = f"one.setsockopt(socket.{freebind}, 1); one.bind(('{gateway}', 53)); one.listen(); signal.pause()"
+    other = Daemon(host.node, "python3", "-c", f"import signal, socket; one = socket.socket(socket.{family}); {listen}")
+    until(lambda: gateway in host.node.run("ss", "-Hltn", "sport", "=", ":53").out, "another server")
+    container = f"at-{family}"
+    host.side.container(container)
+    host.side.add(taken, container).ok()
     try:
         said = "names of the network taken are not answered: its name server has ended: dnsmasq: "
         until(lambda: said in host.command("doctor", "--check", "names").out, "the reason", said=host.service.log)
         found = host.command("doctor", "--check", "names").out
-        assert "10.67.0.1" in found
+        assert gateway in found
         assert "run: ss -Hlnptu 'sport = :53'" in found
         assert "cni-cnm serve" not in found
 
@@ -328,7 +336,7 @@ def test_another_server_at_port_53_is_said(host: Host) -> None:
         assert not status()
     finally:
         other.stop()
-        host.side.delete(taken, "c17").ok()
+        host.side.delete(taken, container).ok()
         host.command("network", "rm", "taken").ok()
 
 

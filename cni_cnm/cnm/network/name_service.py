@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
-    from cni_cnm.model import Subnet
+    from cni_cnm.model import IPInterface, Subnet
 
 
 def refuse(host: Host, record: NetworkRecord, subnets: Sequence[Subnet]) -> None:
@@ -41,11 +41,7 @@ def refuse(host: Host, record: NetworkRecord, subnets: Sequence[Subnet]) -> None
     for other in network_records(host.store):
         if other.names is None or other.id == record.id:
             continue
-        try:
-            taken = name_elements.gateways_of(host, other)
-        except NoSuchDriver:  # an executable of CNI_PATH alone knows them
-            continue
-        for gateway in taken:
+        for gateway in _gateways(host, other):
             if gateway.ip in servers:
                 raise InvalidConfig(
                     f"the name server {gateway.ip} is a gateway of the network {other.name}, and answers only there",
@@ -74,6 +70,22 @@ def end(host: Host, record: NetworkRecord) -> None:
     for pid in server.find(run_dir, record.name):
         server.end(pid)
     hosts_files.remove_folder(hosts_files.folder_of(run_dir, record.name))
+
+
+def without_gateways(host: Host, records: Sequence[NetworkRecord]) -> frozenset[str]:
+    """The names of those networks of which a gateway is not an address of the host."""
+    if not records:
+        return frozenset()
+    there = {address for _, address in host.stack.local_addresses((4, 6))}
+    return frozenset(record.name for record in records if not {one.ip for one in _gateways(host, record)} <= there)
+
+
+def _gateways(host: Host, record: NetworkRecord) -> Sequence[IPInterface]:
+    """None if an executable of CNI_PATH alone knows them."""
+    try:
+        return name_elements.gateways_of(host, record)
+    except NoSuchDriver:
+        return ()
 
 
 def obstacles(host: Host, record: NetworkRecord) -> list[str]:
