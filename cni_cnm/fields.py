@@ -55,6 +55,14 @@ class Fields:
         """The error to raise for a value that is not what it must be."""
         return self._error(f"{self.name(key)} is {shown(self.raw(key))}, it must be {must}")
 
+    def refuse_unknown(self, known: Sequence[str]) -> None:
+        """Raise the error for the first key that is none of these."""
+        for key in self.spelled:
+            if key not in known:
+                from cni_cnm import spelling
+
+                raise self._error(f"{self.name(key)} is an unknown key", hint=spelling.hint(key, known))
+
     # values as decoded ------------------------------------------------------
 
     def raw(self, key: str) -> Json:

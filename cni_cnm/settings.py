@@ -13,26 +13,7 @@ plugin_wait = 20                           seconds, 1 to 100
 hold_ports = "docker"                      or "none"
 docker_api = "auto"                        or "off", or the path of dockerd's socket
 
-[cluster]                                  only on hosts of a cluster
-store = "etcd"
-endpoints = ["http://192.0.2.1:2379"]      several: the next one is asked if one does not answer
-prefix = "/cni-cnm"                        of the keys
-node = "node1"                             default: the variable NODE_NAME, else the host's name
-address = "192.0.2.11"                     or a list, or a link; default: by the default routes
-ca = "/etc/cni-cnm/etcd-ca.pem"            https: who signs the servers' certificates
-cert = "/etc/cni-cnm/etcd.pem"             https: this host's certificate, and its key
-key = "/etc/cni-cnm/etcd-key.pem"
-username = "node1"                         etcd's user, and the file with its password
-password_file = "/etc/cni-cnm/etcd-password"
-
-[cluster]                                  on the nodes of a Kubernetes cluster; `node` and `address` as above
-store = "kubernetes"
-kubeconfig = "/etc/cni-cnm/kubeconfig"     default: the service account of the pod
-network = "pods"                           the one network of the cluster
-conflist = "/etc/cni/net.d/10-cni-cnm.conflist"   written when the data path stands; default: not written
-subnets = ["10.244.0.0/16", "fd00:10:244::/56"]   podCIDRs outside of these are left out; default: none is
-port = 4799                                UDP port of the VXLAN devices
-direct = "auto"                            plain routes: "auto", "always" or "never"
+[cluster]                                  only on hosts of a cluster: cluster_settings.py
 """
 
 from __future__ import annotations
@@ -40,14 +21,16 @@ from __future__ import annotations
 import os
 from _thread import _local
 
+from cni_cnm import validate
 from cni_cnm.errors import InvalidConfig, IoFailed, shown
 from cni_cnm.named_tuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.fields import Fields
     from cni_cnm.model import IPNetwork, Json
 
@@ -67,39 +50,6 @@ class AddressPool(NamedTuple):
     """The block."""
     size: int
     """Prefix length of each subnet."""
-
-
-class ClusterSettings(NamedTuple):
-    """Where hosts keep what they agree on, and how this host is reached by others."""
-
-    store: str
-    """`etcd` or `kubernetes`."""
-    endpoints: tuple[str, ...] = ()
-    """etcd: URLs, http or https."""
-    prefix: str = "/cni-cnm"
-    """Of etcd's keys, without a slash at the end."""
-    node: str = ""
-    """Name of this host; "": the variable NODE_NAME, else the host's name."""
-    address: tuple[str, ...] = ()
-    """Underlay addresses, or one name of a link; empty: those of the links with the default routes."""
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    """Files in PEM; "" for none."""
-    username: str = ""
-    password_file: str = ""
-    kubeconfig: str = ""
-    """Kubernetes: a file that says where the API is, and as whom to ask; "": the pod's service account."""
-    network: str = "pods"
-    """Kubernetes: name of the one network."""
-    conflist: str = ""
-    """Kubernetes: the CNI configuration that the agent writes when the data path stands; "": none."""
-    subnets: tuple[IPNetwork, ...] = ()
-    """Kubernetes: podCIDRs outside of these are left out; empty: none is. IPv4 first."""
-    port: int = 4799
-    """Kubernetes: UDP port of the VXLAN devices."""
-    direct: str = "auto"
-    """Kubernetes: `auto`, `always` or `never`; cluster/values.py has what they mean."""
 
 
 class Settings(NamedTuple):
@@ -206,7 +156,7 @@ def _parse(path: str, raw: Mapping[str, Json], cluster_needed: bool) -> Settings
     from cni_cnm.fields import Fields
 
     fields = Fields(raw, f"{path}: ")
-    _refuse_unknown(fields, Settings._fields)
+    fields.refuse_unknown(Settings._fields)
     pools = fields.objects("default_address_pools")
     if "default_address_pools" in fields and not pools:
         raise fields.wrong("default_address_pools", "a list of at least one {base, size}")
@@ -221,25 +171,13 @@ def _parse(path: str, raw: Mapping[str, Json], cluster_needed: bool) -> Settings
     if "cluster" not in fields:
         return found
     try:
-        return found._replace(cluster=_cluster(path, fields))
+        from cni_cnm import cluster_settings
+
+        return found._replace(cluster=cluster_settings.read(Fields(fields.raw("cluster"), f"{path}: cluster.")))
     except InvalidConfig:
         if cluster_needed:
             raise
         return found._replace(linger=0)
-
-
-def _refuse_unknown(fields: Fields, known: Sequence[str]) -> None:
-    for key in fields.spelled:
-        if key not in known:
-            from cni_cnm import spelling
-
-            raise InvalidConfig(f"{fields.name(key)} is an unknown key", hint=spelling.hint(key, known))
-
-
-def _absolute(text: str) -> str:
-    if not os.path.isabs(text):
-        raise ValueError("an absolute path")
-    return text
 
 
 def _docker_api(text: str) -> str:
@@ -269,8 +207,6 @@ def _log_format(text: str) -> str:
 def _metrics(text: str) -> str:
     if text not in ("socket", "off"):
         address, _, port = text.rpartition(":")
-        from cni_cnm import validate
-
         if (
             not port.isdecimal()
             or not 0 < int(port) < 1 << 16
@@ -281,9 +217,9 @@ def _metrics(text: str) -> str:
 
 
 _TEXTS = {
-    "run_dir": _absolute,
-    "state_dir": _absolute,
-    "leases_dir": _absolute,
+    "run_dir": validate.absolute_path,
+    "state_dir": validate.absolute_path,
+    "leases_dir": validate.absolute_path,
     "log": _log,
     "log_format": _log_format,
     "metrics": _metrics,
@@ -293,124 +229,9 @@ _TEXTS = {
 
 
 def _pool(fields: Fields) -> AddressPool:
-    from cni_cnm import validate
-
-    _refuse_unknown(fields, AddressPool._fields)
+    fields.refuse_unknown(AddressPool._fields)
     base = fields.required("base", validate.network)
     size = fields.whole("size", 0, base.prefixlen, base.max_prefixlen - 2)
     if "size" not in fields:
         raise InvalidConfig(f"{fields.name('size')} is missing")
     return AddressPool(base, size)
-
-
-def _cluster(path: str, outer: Fields) -> ClusterSettings:
-    from cni_cnm.fields import Fields
-
-    fields = Fields(outer.raw("cluster"), f"{path}: cluster.")
-    _refuse_unknown(fields, ClusterSettings._fields)
-    store = fields.parsed("store", _store)
-    if not store:
-        raise InvalidConfig(f"{fields.name('store')} is missing", hint="known: 'etcd' and 'kubernetes'")
-    _refuse_other_stores(fields, store)
-    texts: Mapping[str, Any] = {
-        key: fields.required(key, parse) for key, parse in _CLUSTER_TEXTS.items() if key in fields
-    }
-    address = (fields.text("address"),) if isinstance(fields.raw("address"), str) else fields.texts("address")
-    found = ClusterSettings(store, fields.texts("endpoints"), address=address)._replace(**texts)
-    return _kubernetes(fields, found) if store == "kubernetes" else _etcd(fields, found)
-
-
-def _refuse_other_stores(fields: Fields, store: str) -> None:
-    for other, keys in _KEYS_OF_STORES.items():
-        for key in keys:
-            if other != store and key in fields:
-                raise InvalidConfig(f"{fields.name(key)} is of the store '{other}', and the store is '{store}'")
-
-
-def _etcd(fields: Fields, found: ClusterSettings) -> ClusterSettings:
-    if any("@" in text for text in found.endpoints):
-        raise InvalidConfig(
-            f"{fields.name('endpoints')} has a user or a password in a URL, and messages name the endpoints",
-            hint="[cluster] has the keys username and password_file for that",
-        )
-    example = "such as 'https://192.0.2.1:2379'"
-    if not found.endpoints:
-        raise InvalidConfig(f"{fields.name('endpoints')} is missing", hint=f"a list of URLs, {example}")
-    for number, endpoint in enumerate(found.endpoints):
-        if not _is_url(endpoint):
-            what = f"{fields.name('endpoints')}[{number}] is {shown(endpoint)}"
-            raise InvalidConfig(f"{what}, it must be a URL, {example}")
-    if bool(found.cert) != bool(found.key):
-        raise InvalidConfig(f"{fields.name('cert')} and {fields.name('key')} belong together: one is missing")
-    if bool(found.username) != bool(found.password_file):
-        raise InvalidConfig(
-            f"{fields.name('username')} and {fields.name('password_file')} belong together: one is missing"
-        )
-    return found
-
-
-def _kubernetes(fields: Fields, found: ClusterSettings) -> ClusterSettings:
-    from cni_cnm import validate
-
-    given = [validate.require(validate.network, text, fields.name("subnets")) for text in fields.texts("subnets")]
-    subnets = sorted(given, key=lambda each: each.version)
-    if len({each.version for each in subnets}) != len(subnets) or ("subnets" in fields and not subnets):
-        raise fields.wrong("subnets", "a list of one or two networks, at most one of each IP version")
-    return found._replace(
-        subnets=tuple(subnets),
-        port=fields.whole("port", found.port, 1, 0xFFFF),
-    )
-
-
-def _is_url(text: str) -> bool:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(text)
-        rest = parts.path.strip("/") + parts.query + parts.fragment
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not rest
-    except ValueError:
-        return False
-
-
-def _store(text: str) -> str:
-    if text not in _KEYS_OF_STORES:
-        raise ValueError("'etcd' or 'kubernetes'")
-    return text
-
-
-def _direct(text: str) -> str:
-    if text not in ("auto", "always", "never"):
-        raise ValueError("'auto', 'always' or 'never'")
-    return text
-
-
-def _prefix(text: str) -> str:
-    if not text.startswith("/") or text.endswith("/") or not text.isprintable():
-        raise ValueError("a path that begins with a slash and ends without one, such as '/cni-cnm'")
-    return text
-
-
-def _name(text: str) -> str:
-    from cni_cnm import validate
-
-    return validate.network_name(text)
-
-
-_KEYS_OF_STORES = {
-    "etcd": ("endpoints", "prefix", "ca", "cert", "key", "username", "password_file"),
-    "kubernetes": ("kubeconfig", "network", "conflist", "subnets", "port", "direct"),
-}
-_CLUSTER_TEXTS: Mapping[str, Callable[[str], str]] = {
-    "prefix": _prefix,
-    "node": _name,
-    "ca": _absolute,
-    "cert": _absolute,
-    "key": _absolute,
-    "username": str,
-    "password_file": _absolute,
-    "kubeconfig": _absolute,
-    "network": _name,
-    "conflist": _absolute,
-    "direct": _direct,
-}

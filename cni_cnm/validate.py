@@ -132,6 +132,13 @@ def filter_name(text: str) -> str:
     return text
 
 
+def absolute_path(text: str) -> str:
+    """A path that does not depend on the working directory."""
+    if not text.startswith("/"):
+        raise ValueError("an absolute path")
+    return text
+
+
 # addresses --------------------------------------------------------------------
 
 

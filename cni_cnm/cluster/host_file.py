@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cni_cnm.settings import ClusterSettings
+    from cni_cnm.cluster_settings import ClusterSettings
 
 NODE_NAME = "NODE_NAME"
 """The variable that names the node in a Kubernetes pod (downward API)."""

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cni_cnm.cluster.directory import Directory
     from cni_cnm.cluster.values import ClusterHost
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.kernel import Stack
-    from cni_cnm.settings import ClusterSettings
 
 TIMEOUT_S = 5.0
 """How long a request of a pod or of an operator waits for the store."""

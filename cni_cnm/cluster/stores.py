@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from cni_cnm.cluster.directory import Directory
     from cni_cnm.cluster.known import Known
-    from cni_cnm.settings import ClusterSettings
+    from cni_cnm.cluster_settings import ClusterSettings
 
 TIMEOUT_S = 5.0
 """Of each call."""

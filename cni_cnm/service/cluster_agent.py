@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.host_file import HostIdentity
     from cni_cnm.cluster.uplink import Uplink
     from cni_cnm.cluster.values import Block, Change, OverlayNetwork
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.cnm.controller import Controller
     from cni_cnm.cnm.host import Host
     from cni_cnm.kernel.contract.changes import LinkChange
     from cni_cnm.kernel.contract.overlay_stack import OverlayStack
     from cni_cnm.model import IPNetwork
-    from cni_cnm.settings import ClusterSettings
 
 TICK_S = 10.0
 QUIET_S, LIMIT_S = 0.1, 2.0

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cni_cnm.cluster.host_file import HostIdentity
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.cnm.host import Host
-    from cni_cnm.settings import ClusterSettings
 
 AGAIN_S = 10.0
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from cni_cnm.cluster.values import Block
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.cnm.host import Host
     from cni_cnm.cnm.records import NetworkRecord
     from cni_cnm.model import IPAddress, IPNetwork
-    from cni_cnm.settings import ClusterSettings
 
 
 class PodNetwork:

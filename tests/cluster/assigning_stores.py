@@ -14,8 +14,8 @@ from pathlib import Path
 from cni_cnm.cluster.directory import Directory
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 from cni_cnm.cluster.values import ClusterHost
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.assigning_directory import AssigningStore
 from tests.cluster.stores import TestStore
 from tests.kubernetes.api_server import ApiServer

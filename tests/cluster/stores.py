@@ -13,8 +13,8 @@ from itertools import count
 from cni_cnm.cluster.directory import Directory
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.values import ClusterHost
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.etcd_server import EtcdServer, b64
 from tests.cluster.memory_directory import MemoryStore
 from tests.cluster.model_gateway import ModelGateway

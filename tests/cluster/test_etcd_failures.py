@@ -14,8 +14,8 @@ from cni_cnm.cluster.etcd import watch as watch_module
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.follow import Away, Changed, News, Whole, follow
 from cni_cnm.cluster.values import Change
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import DirectoryUnreachable
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.etcd_server import EtcdServer, b64, cluster, program
 from tests.cluster.examples import host, network
 from tests.waiting import until

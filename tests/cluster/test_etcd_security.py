@@ -12,8 +12,8 @@ import pytest
 
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.stores import open_directory, warnings
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError, DirectoryUnreachable
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.certificates import Authority
 from tests.cluster.etcd_server import EtcdServer, b64, program
 from tests.cluster.examples import host, network

@@ -18,8 +18,8 @@ from cni_cnm.cluster.kubernetes.credentials import Credentials
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 from cni_cnm.cluster.kubernetes.kubeconfig import load
 from cni_cnm.cluster.stores import open_directory, warnings
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError, DirectoryUnreachable, InvalidConfig, IoFailed
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.certificates import Authority
 from tests.cluster.examples import host
 from tests.kubernetes.api_server import AGENT, ApiServer, Request

@@ -19,9 +19,9 @@ from cni_cnm.cluster.known import Known
 from cni_cnm.cluster.kubernetes.announcement import ANNOTATION
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 from cni_cnm.cluster.uplink import Uplink
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import NotReady
 from cni_cnm.service.pod_network import wanted_network
-from cni_cnm.settings import ClusterSettings
 from tests.kubernetes.api_server import ApiServer
 
 if TYPE_CHECKING:

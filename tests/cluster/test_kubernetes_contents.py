@@ -18,8 +18,8 @@ from cni_cnm.cluster.kubernetes.client import Client, NotBefore
 from cni_cnm.cluster.kubernetes.contents import SKIPPED_MAX, Contents
 from cni_cnm.cluster.kubernetes.watch import Watch
 from cni_cnm.cluster.values import Block, ClusterHost, Snapshot
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.model import IPNetwork, ip_network
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.examples import host
 
 TERMS = Terms("pods", 4096, 4799, "auto")

@@ -9,12 +9,12 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from cni_cnm.cluster.kubernetes.node_events import NAMESPACE, NodeEvents
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import DirectoryUnreachable, Forbidden
 from cni_cnm.frontend import events
 from cni_cnm.frontend.events import Event, Reader
 from cni_cnm.service import node_events
 from cni_cnm.service.node_events import REASONS, Teller
-from cni_cnm.settings import ClusterSettings
 from tests.kubernetes.api_server import AGENT, ApiServer, status_fault
 
 LOW = Event(events.POOL_LOW, "network pods: 3 of 253 addresses are free", "pods")

@@ -21,7 +21,7 @@ from cni_cnm.cluster.kubernetes import client as client_module
 from cni_cnm.cluster.kubernetes import watch as watch_module
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 from cni_cnm.cluster.pace import Pace
-from cni_cnm.settings import ClusterSettings
+from cni_cnm.cluster_settings import ClusterSettings
 
 AGENTS, RUN = 1000, 250
 PACE = Pace.of_many(AGENTS)

@@ -9,8 +9,8 @@ import pytest
 
 from cni_cnm.cluster.etcd import listing
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import DirectoryUnreachable
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.examples import host
 from tests.cluster.model_gateway import ModelGateway
 

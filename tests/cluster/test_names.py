@@ -14,13 +14,13 @@ import pytest
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.etcd.names import EtcdNames
 from cni_cnm.cluster.values import Snapshot
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.cnm.network import network_description
 from cni_cnm.cnm.records import NetworkRecord
 from cni_cnm.drivers.bridge_options import BridgeOptions
 from cni_cnm.model import NameService
 from cni_cnm.names import hosts_files
 from cni_cnm.service.name_exchange import NameExchange, checked
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.etcd_server import EtcdServer, program
 from tests.waiting import until
 

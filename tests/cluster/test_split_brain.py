@@ -24,9 +24,9 @@ from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.etcd.networks import clash_of
 from cni_cnm.cluster.http.connection import Answer, NoAnswer
 from cni_cnm.cluster.values import Block, ClusterHost, OverlayNetwork
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError, DirectoryUnreachable
 from cni_cnm.model import ip_network
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.etcd_model import EtcdModel, Refused
 from tests.cluster.etcd_server import EtcdServer
 from tests.cluster.examples import host, network

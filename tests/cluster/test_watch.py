@@ -13,7 +13,7 @@ from cni_cnm.cluster.directory import WatchEnded
 from cni_cnm.cluster.etcd import watch as watch_module
 from cni_cnm.cluster.etcd.directory import EtcdDirectory
 from cni_cnm.cluster.values import Change
-from cni_cnm.settings import ClusterSettings
+from cni_cnm.cluster_settings import ClusterSettings
 from tests.cluster.etcd_server import b64
 from tests.cluster.examples import host, network
 from tests.cluster.model_gateway import ModelGateway

@@ -13,6 +13,7 @@ import pytest
 
 from cni_cnm import cli, errors, ipam
 from cni_cnm import settings as settings_module
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.cni import conventions, environ, request, unused_keys, versions
 from cni_cnm.cni.document import decode
 from cni_cnm.cnm.interface import shaping, tuning
@@ -179,7 +180,7 @@ def test_the_settings_file_of_packages() -> None:
     text = (ROOT / "conf/config.toml").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line and not line.startswith("#")] == []
     shown = tomllib.loads("\n".join(re.findall(r"^# (\w+ = .*|\[\w+\])$", text, re.MULTILINE)))
-    assert set(shown["cluster"]) == set(settings_module.ClusterSettings._fields)
+    assert set(shown["cluster"]) == set(ClusterSettings._fields)
     defaults = settings_module.Settings()._asdict()
     assert set(shown) == set(defaults)
     assert {key: value for key, value in shown.items() if value != defaults[key]}.keys() == {
@@ -191,7 +192,7 @@ def test_the_settings_file_of_packages() -> None:
 def test_settings_are_documented() -> None:
     """Every key of the settings file, and its default as it is."""
     defaults = settings_module.Settings()
-    for key in (*settings_module.Settings._fields, *settings_module.ClusterSettings._fields):
+    for key in (*settings_module.Settings._fields, *ClusterSettings._fields):
         row = next(line for line in CONFIGURATION.splitlines() if line.startswith(f"| `{key}` |"))
         default = getattr(defaults, key, None)
         assert not isinstance(default, str) or f"`{default}`" in row

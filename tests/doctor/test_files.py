@@ -252,53 +252,25 @@ def test_two_networks_with_one_subnet(world: World) -> None:
 # the rest of the host ---------------------------------------------------------------------------------------------
 
 
-def test_a_file_system_without_room(world: World) -> None:
-    place = world.folder / "state" / "cluster"
-    place.mkdir(exist_ok=True)
-    state = str(world.folder / "leases" / "full")
-    os.makedirs(state)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "full", state], check=True)
-    settings = world.controller.host.settings
-    world.controller.host.settings = settings._replace(leases_dir=state)
-    try:
-        [finding] = [one for one in world.findings("space") if state in one.what]
-        world.follow(finding.commands)
-        assert world.findings("space") == []
-    finally:
-        world.controller.host.settings = settings
-        subprocess.run(["umount", state], check=True)
-
-
-def test_a_file_system_that_is_read_only(world: World) -> None:
-    place = str(world.folder / "leases" / "fixed")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("ro,size=64m", "is mounted read-only"), ("size=64m,nr_inodes=200", "inodes left"), ("size=1m", "KiB left")],
+)
+def test_a_file_system_that_cannot_be_written(world: World, options: str, said: str) -> None:
+    place = str(world.folder / "leases" / "mounted")
     os.makedirs(place)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=64m", "fixed", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "leases", place], check=True)
     settings = world.controller.host.settings
     world.controller.host.settings = settings._replace(leases_dir=place)
     try:
         [finding] = [one for one in world.findings("space") if place in one.what]
-        assert "is mounted read-only" in finding.what
+        assert said in finding.what
         world.follow(finding.commands)
         assert world.findings("space") == []
     finally:
         world.controller.host.settings = settings
         subprocess.run(["umount", place], check=True)
-
-
-def test_a_file_system_without_inodes(world: World) -> None:
-    place = str(world.folder / "leases" / "many")
-    os.makedirs(place)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=200", "many", place], check=True)
-    settings = world.controller.host.settings
-    world.controller.host.settings = settings._replace(leases_dir=place)
-    try:
-        [finding] = [one for one in world.findings("space") if place in one.what]
-        assert "inodes left" in finding.what
-        world.follow(finding.commands)
-        assert world.findings("space") == []
-    finally:
-        world.controller.host.settings = settings
-        subprocess.run(["umount", place], check=True)
+        os.rmdir(place)
 
 
 def test_a_service_that_is_gone(world: World) -> None:

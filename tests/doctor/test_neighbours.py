@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from cni_cnm.cluster.status_file import AgentStatus, StoreStatus, write
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.doctor import echo
 from cni_cnm.doctor.checks import cluster, conntrack, reach
 from cni_cnm.doctor.finding import Finding
-from cni_cnm.settings import SERVICE_SOCKET, ClusterSettings
+from cni_cnm.settings import SERVICE_SOCKET
 from tests.doctor.world import World
 from tests.waiting import until
 

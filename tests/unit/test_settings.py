@@ -10,8 +10,9 @@ from threading import Barrier
 
 import pytest
 
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import InvalidConfig, IoFailed
-from cni_cnm.settings import AddressPool, ClusterSettings, Settings, in_force, load, put_in_force
+from cni_cnm.settings import AddressPool, Settings, in_force, load, put_in_force
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

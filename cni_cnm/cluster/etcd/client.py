@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from cni_cnm.cluster.etcd.operations import Operation, Range
     from cni_cnm.cluster.http.connection import Stream
     from cni_cnm.cluster.http.endpoint import Endpoint
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.model import Json
-    from cni_cnm.settings import ClusterSettings
 
     T = TypeVar("T")
 

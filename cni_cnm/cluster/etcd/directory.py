@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from cni_cnm.cluster.etcd.contents import Contents
     from cni_cnm.cluster.values import Block, Change, ClusterHost, OverlayNetwork, Snapshot
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.model import IPNetwork
-    from cni_cnm.settings import ClusterSettings
 
 
 class EtcdDirectory:

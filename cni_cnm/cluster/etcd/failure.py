@@ -6,8 +6,8 @@ from cni_cnm.errors import DirectoryUnreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.model import Json
-    from cni_cnm.settings import ClusterSettings
 
 _CANCELLED, _UNKNOWN, _INVALID, _DEADLINE, _PERMISSION, _INTERNAL, _UNAVAILABLE = 1, 2, 3, 4, 7, 13, 14
 _UNAUTHENTICATED = 16

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from cni_cnm.cluster.etcd.operations import Operation
-    from cni_cnm.settings import ClusterSettings
+    from cni_cnm.cluster_settings import ClusterSettings
 
     Place: TypeAlias = tuple[str, str, str]
     """Host, network and endpoint."""

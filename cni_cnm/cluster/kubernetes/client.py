@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from cni_cnm.cluster.http.connection import Pieces, Stream
     from cni_cnm.cluster.kubernetes.access import Access
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.model import Json
-    from cni_cnm.settings import ClusterSettings
 
     T = TypeVar("T")
 

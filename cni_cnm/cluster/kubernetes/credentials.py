@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cni_cnm.cluster.http.endpoint import Endpoint
-    from cni_cnm.settings import ClusterSettings
+    from cni_cnm.cluster_settings import ClusterSettings
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cni_cnm.cluster.values import Change, ClusterHost, OverlayNetwork, Snapshot
+    from cni_cnm.cluster_settings import ClusterSettings
     from cni_cnm.model import IPNetwork
-    from cni_cnm.settings import ClusterSettings
 
 
 class KubernetesDirectory:

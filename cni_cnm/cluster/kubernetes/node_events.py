@@ -15,7 +15,7 @@ from cni_cnm.errors import Forbidden
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cni_cnm.settings import ClusterSettings
+    from cni_cnm.cluster_settings import ClusterSettings
 
 NAMESPACE = "default"
 """Where Kubernetes keeps events of objects that are in no namespace."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from cni_cnm.cluster.kubernetes.directory import KubernetesDirectory
 from cni_cnm.cluster.values import Snapshot
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.assigning_stores import AssigningTestStore
 from tests.kubernetes.real.api_client import ApiClient
 from tests.kubernetes.real.api_server import ApiServer

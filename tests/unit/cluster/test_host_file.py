@@ -10,8 +10,8 @@ import pytest
 
 from cni_cnm.cluster import host_file
 from cni_cnm.cluster.membership import SettingsMembership
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import DamagedRecord, InvalidConfig
-from cni_cnm.settings import ClusterSettings
 
 SETTINGS = ClusterSettings("etcd", ("http://192.0.2.1:2379",))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cni_cnm import settings as settings_module
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.cni import linger
-from cni_cnm.settings import ClusterSettings, Settings
+from cni_cnm.settings import Settings
 
 
 @pytest.mark.parametrize(

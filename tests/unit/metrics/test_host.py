@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from cni_cnm import ipam
 from cni_cnm.cluster import status_file
 from cni_cnm.cluster.status_file import AgentStatus, NetworkStatus, StoreStatus
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.errors import CnmError
 from cni_cnm.frontend.reply import Reply, Subject
 from cni_cnm.metrics import encoding, requests
@@ -21,7 +22,6 @@ from cni_cnm.metrics.host import HostMetrics
 from cni_cnm.model import EndpointSpec, IpamSpec, NetworkSpec
 from cni_cnm.service.counters import Counters
 from cni_cnm.service.request_counts import BOUNDS, NETWORKS_MAX, OTHER, RequestCounts
-from cni_cnm.settings import ClusterSettings
 from cni_cnm.state import record_reader
 from cni_cnm.state.store import ENDPOINTS, NETWORKS
 from tests.memory_kernel.nft import MemoryNft

@@ -17,6 +17,7 @@ from cni_cnm.cluster.apply import Applier
 from cni_cnm.cluster.host_file import HostIdentity
 from cni_cnm.cluster.underlay import DEVICE_PREFIX
 from cni_cnm.cluster.values import FIRST_VNI, Block, Change, ClusterHost
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.cnm import overlay_record
 from cni_cnm.cnm.network import grow_overlay
 from cni_cnm.errors import CnmError, Conflict, IoFailed, NotReady
@@ -25,7 +26,6 @@ from cni_cnm.kernel.contract.route import CLUSTER
 from cni_cnm.kernel.rtnetlink.bridge_monitor import BridgeMonitor
 from cni_cnm.service.cluster_agent import COMPARE_S, LIMIT_S, QUIET_S, SAVE_S, TICK_S, ClusterAgent
 from cni_cnm.service.directory_threads import DirectoryThreads
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.hosts import ClusterWorld, overlay
 from tests.cluster.memory_directory import MemoryStore
 

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from cni_cnm.cluster_settings import ClusterSettings
 from cni_cnm.cnm import overlay_record
 from cni_cnm.conflists import pod_network, written_files
 from cni_cnm.errors import NotReady
@@ -16,7 +17,6 @@ from cni_cnm.kernel.contract.changes import FilterChange, LinkChange
 from cni_cnm.kernel.nftables.nft_monitor import NftMonitor
 from cni_cnm.model import NetworkSpec, ip_address, ip_interface, ip_network
 from cni_cnm.service.cluster_agent import QUIET_S, TICK_S
-from cni_cnm.settings import ClusterSettings
 from tests.cluster.assigning_directory import AssigningStore
 from tests.cluster.examples import host
 from tests.unit.service.test_cluster_agent import Running
